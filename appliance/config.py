@@ -1,0 +1,262 @@
+"""The settings: environment variables, typed, documented and checked in one place.
+
+They are read from the environment, then from the settings file `appliance.env` of the installation
+(or the file that `APPLIANCE_ENV` names), then from the defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import psutil
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from appliance.errors import SettingsError
+from appliance.models import Browser
+
+Seconds = Annotated[float, Field(gt=0)]
+
+_SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes (unix(7)); leave room for the file's name
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+def installation_root() -> Path:
+    """Give the folder that holds supervisord.conf: the checkout, or what was installed beside Python."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "supervisord.conf").is_file():
+        return checkout
+    return Path(sys.prefix) / "share" / "playwright-appliance"
+
+
+def settings_file() -> Path:
+    """Give the path of the settings file, which need not exist."""
+    return Path(os.environ.get("APPLIANCE_ENV") or installation_root() / "appliance.env")
+
+
+def _default_chromium_workers() -> int:
+    """One worker per core, and 2 GiB of memory for each."""
+    by_memory = int(psutil.virtual_memory().total // (2 * 1024**3))
+    return max(1, min(os.cpu_count() or 1, by_memory))
+
+
+def _default_run_dir() -> Path:
+    return installation_root() / "run"
+
+
+class Settings(BaseSettings):
+    """All settings of an appliance. The names are those of the environment variables, in lower case."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+
+    # ── The grid ──────────────────────────────────────────────────────────────────────────────────
+    redis_url: str | None = Field(
+        None,
+        description="Redis that coordinates the grid: redis://, rediss://, unix:// or redis+sentinel://. "
+        "Not set: the appliance runs a Redis of its own, on a unix socket.",
+    )
+    grid_namespace: str = Field(
+        "grid", pattern=r"^[\w.-]+$", description="Prefix of all keys, so that several grids can share one Redis."
+    )
+    appliance_name: str = Field(
+        default_factory=socket.gethostname,
+        pattern=r"^[\w.-]+$",
+        description="Name of this appliance, unique in its grid. Default: the host's name.",
+    )
+    run_dir: Path = Field(
+        default_factory=_default_run_dir,
+        description="Folder for sockets, logs, and the workers' temporary files. Default: run/ in the installation.",
+    )
+
+    # ── The endpoint ──────────────────────────────────────────────────────────────────────────────
+    host: str = Field("127.0.0.1", description="Address that the proxy listens on.")
+    port: int = Field(8080, ge=1, le=65535, description="Port that the proxy listens on.")
+    allow_anonymous: bool = Field(
+        False, description="Listen on other addresses than loopback although anyone there may then open sessions."
+    )
+    default_browser_type: Browser = Field(
+        Browser.CHROMIUM, description="Browser of a session whose client names none: chromium, firefox or webkit."
+    )
+
+    # ── Workers ───────────────────────────────────────────────────────────────────────────────────
+    chromium_workers: int = Field(
+        default_factory=_default_chromium_workers,
+        ge=0,
+        le=100,
+        description="Chromium workers. Default: one per core, as far as there are 2 GiB of memory for each.",
+    )
+    firefox_workers: int = Field(0, ge=0, le=100, description="Firefox workers.")
+    webkit_workers: int = Field(0, ge=0, le=100, description="WebKit workers.")
+    max_concurrent_sessions: int = Field(
+        5, ge=1, le=1000, description="Sessions that one worker serves at the same time."
+    )
+    max_lifetime_sessions: int = Field(
+        50, ge=0, description="Sessions after which a worker is recycled; 0: never."
+    )
+    browser_type: Browser = Field(
+        Browser.CHROMIUM, description="Browser of one worker process; supervisord.conf sets it."
+    )
+    worker_slot: str = Field(
+        "chromium-00", pattern=r"^[\w-]+$", description="Slot of one worker process; supervisord.conf sets it."
+    )
+    private_hostname: str = Field(
+        "127.0.0.1", description="Address that workers listen on, by which the grid's other appliances reach them."
+    )
+
+    # ── Browsers ──────────────────────────────────────────────────────────────────────────────────
+    headless: bool = Field(True, description="Run browsers without a window; false needs a display.")
+    chromium_channel: Literal["chromium-headless-shell", "chromium", "chrome", "msedge"] = Field(
+        "chromium-headless-shell",
+        description="Chromium to run: the headless shell, which opens pages several times as fast, or a full "
+        "browser: chromium, chrome or msedge.",
+    )
+    firefox_channel: Literal["firefox", "moz-firefox"] = Field(
+        "firefox",
+        description="Firefox to run: Playwright's own build, or a stock Firefox over WebDriver BiDi (moz-firefox).",
+    )
+    chromium_executable: Path | None = Field(
+        None, description="Program of Chromium. Default: Playwright's download, else the system's."
+    )
+    firefox_executable: Path | None = Field(
+        None, description="Program of Firefox. Default: Playwright's download, else the system's."
+    )
+    webkit_executable: Path | None = Field(
+        None, description="Program of WebKit. Default: Playwright's download."
+    )
+    browser_args: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Further arguments for the browser, separated by spaces."
+    )
+    chromium_sandbox: Literal["auto", "true", "false"] = Field(
+        "auto", description="Chromium's sandbox. auto: on, except as root and where the kernel forbids it."
+    )
+    playwright_driver: Path | None = Field(
+        None,
+        description="Folder `playwright/driver` of another Playwright version to serve. Default: the installed one.",
+    )
+    launch_timeout: Seconds = Field(60, description="Seconds that a browser may take to start.")
+    startup_stagger: float = Field(
+        0.5, ge=0, description="Seconds between two browser launches of this appliance, at least."
+    )
+
+    # ── Timings ───────────────────────────────────────────────────────────────────────────────────
+    heartbeat_interval: Seconds = Field(5, description="Seconds between a worker's heartbeats.")
+    worker_ttl: Seconds = Field(15, description="Seconds without a heartbeat after which a worker counts as lost.")
+    lease_renew_interval: Seconds = Field(5, description="Seconds between a proxy's renewals of its sessions' leases.")
+    lease_ttl: Seconds = Field(15, description="Seconds after which the slot of a session that nobody renews is free.")
+    reaper_run_interval: Seconds = Field(5, description="Seconds between two searches for lost workers and leases.")
+    queue_timeout: Seconds = Field(30, description="Seconds that a client waits for a slot before it gets 503.")
+    queue_max_length: int = Field(
+        100, ge=0, description="Clients that may wait for one browser; the next one gets 429."
+    )
+    drain_timeout: Seconds = Field(
+        3600, description="Seconds that a worker at its quota waits for its last sessions before it ends them."
+    )
+    shutdown_grace: Seconds = Field(
+        20, description="Seconds that running sessions are given when the appliance or a worker is told to stop."
+    )
+
+    # ── Logs ──────────────────────────────────────────────────────────────────────────────────────
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines: text or json.")
+
+    @field_validator("browser_args", mode="before")
+    @classmethod
+    def _split_args(cls, value: Any) -> Any:
+        return shlex.split(value) if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, value: str | None) -> str | None:
+        schemes = ("redis://", "rediss://", "unix://", "redis+sentinel://")
+        if value and not value.startswith(schemes):
+            raise ValueError(f"must start with one of {', '.join(schemes)}")
+        return value
+
+    @field_validator("run_dir", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _check_relations(self) -> Settings:
+        wrong = [
+            sentence
+            for sentence, holds in {
+                "WORKER_TTL must be at least 3 × HEARTBEAT_INTERVAL": self.worker_ttl >= 3 * self.heartbeat_interval,
+                "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL": self.lease_ttl >= 3 * self.lease_renew_interval,
+                f"RUN_DIR is too long for unix sockets (at most {_SOCKET_PATH_MAX - 20} characters)": len(
+                    str(self.run_dir)
+                )
+                <= _SOCKET_PATH_MAX - 20,
+                "HOST is not loopback, where anyone could open sessions: set ALLOW_ANONYMOUS=true if that is "
+                "intended": self.allow_anonymous or self.host.startswith(_LOOPBACK),
+                f"DEFAULT_BROWSER_TYPE is {self.default_browser_type}, of which there are no workers: set "
+                f"{self.default_browser_type.upper()}_WORKERS or choose another": self._serves_default(),
+            }.items()
+            if not holds
+        ]
+        if wrong:
+            raise ValueError("\n  ".join(wrong))
+        return self
+
+    def _serves_default(self) -> bool:
+        """With a shared Redis, other appliances may have the default browser's workers."""
+        return bool(self.redis_url or self.workers_of(self.default_browser_type) or not sum(self.pools.values()))
+
+    @property
+    def pools(self) -> dict[Browser, int]:
+        """How many workers this appliance runs, by browser."""
+        return {browser: self.workers_of(browser) for browser in Browser}
+
+    def workers_of(self, browser: Browser) -> int:
+        """How many workers of one browser this appliance runs."""
+        return int(getattr(self, f"{browser}_workers"))
+
+    def executable_of(self, browser: Browser) -> Path | None:
+        """The program that a setting names for a browser, if one does."""
+        value: Path | None = getattr(self, f"{browser}_executable")
+        return value
+
+    @property
+    def effective_redis_url(self) -> str:
+        """REDIS_URL, or the unix socket of the appliance's own Redis."""
+        return self.redis_url or f"unix://{self.run_dir / 'redis.sock'}"
+
+    @property
+    def endpoint(self) -> str:
+        """The address that clients connect to, as this machine sees it."""
+        host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)  # noqa: S104
+        return f"ws://{host}:{self.port}"
+
+
+def load(**overrides: Any) -> Settings:
+    """Read and check the settings.
+
+    Raises SettingsError, whose message names every setting that is wrong, one on a line.
+    """
+    try:
+        return Settings(_env_file=settings_file(), **overrides)  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = [f"  {_name(e['loc'])}{_reason(e['msg'])}" for e in error.errors()]
+        raise SettingsError(
+            "these settings are wrong:\n" + "\n".join(lines),
+            f"Correct them in the environment or in {settings_file()}; `applctl config` explains each.",
+        ) from None
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    return f"{str(location[0]).upper()}: " if location else ""
+
+
+def _reason(message: str) -> str:
+    return message.removeprefix("Value error, ")

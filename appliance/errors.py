@@ -1,0 +1,131 @@
+"""Every error of the appliance.
+
+    ApplianceError
+    ├─ SettingsError            the settings contradict themselves or the machine
+    ├─ LaunchError              a driver or browser did not start
+    ├─ SupervisorError          supervisord is away, or refused
+    └─ RequestError             carries the HTTP answer that a client gets
+       ├─ BadRequest            400
+       ├─ ForeignOrigin         403
+       ├─ UpgradeRequired       426
+       ├─ BrowserNotServed      400
+       ├─ VersionNotServed      428
+       ├─ QueueFull             429
+       ├─ WorkerUnreachable     502
+       ├─ NoSlot                503
+       ├─ ShuttingDown          503
+       └─ StoreUnavailable      503
+    ClientGone                  the client hung up: nobody is left to answer
+"""
+
+from __future__ import annotations
+
+
+class ApplianceError(Exception):
+    """Something went wrong that a person can mend; `hint` says how."""
+
+    hint: str = ""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        """Take the message, one sentence, and optionally a hint that replaces the class's own."""
+        super().__init__(message)
+        if hint:
+            self.hint = hint
+
+
+class SettingsError(ApplianceError):
+    """One or more settings are wrong; the message names every one of them."""
+
+
+class LaunchError(ApplianceError):
+    """A driver or browser did not start."""
+
+
+class SupervisorError(ApplianceError):
+    """supervisord does not answer, or refused what it was asked."""
+
+    hint = "`applctl up` starts the appliance; `applctl doctor` says what is wrong with it."
+
+
+class RequestError(ApplianceError):
+    """A request that is answered with an error; the class says with which HTTP status.
+
+    Playwright's clients print the body of such an answer to their user, so message and hint are
+    written for that person.
+    """
+
+    status: int = 500
+    retry_after_s: int | None = None
+
+
+class BadRequest(RequestError):
+    """The request is not one that this endpoint understands."""
+
+    status = 400
+
+
+class ForeignOrigin(RequestError):
+    """A web page tried to open a session: pages must not drive a grid on their visitor's network."""
+
+    status = 403
+    hint = "Connect from a Playwright client, not from a web page."
+
+
+class UpgradeRequired(RequestError):
+    """A person with curl or a browser came to the sessions' endpoint."""
+
+    status = 426
+
+
+class BrowserNotServed(RequestError):
+    """No appliance of this grid is configured to run that browser."""
+
+    status = 400
+
+
+class VersionNotServed(RequestError):
+    """No worker runs the client's Playwright version."""
+
+    status = 428
+
+
+class QueueFull(RequestError):
+    """Every slot is taken and the waiting queue has reached its limit."""
+
+    status = 429
+    retry_after_s = 5
+    hint = "Retry later, add workers, or raise QUEUE_MAX_LENGTH."
+
+
+class WorkerUnreachable(RequestError):
+    """The worker that was claimed does not accept connections."""
+
+    status = 502
+
+
+class NoSlot(RequestError):
+    """No slot came free within QUEUE_TIMEOUT."""
+
+    status = 503
+    retry_after_s = 5
+    hint = "Retry later, add workers, or raise QUEUE_TIMEOUT."
+
+
+class ShuttingDown(RequestError):
+    """The appliance takes no new sessions."""
+
+    status = 503
+    retry_after_s = 5
+    hint = "Retry: a load balancer sends the next try to another appliance."
+
+
+class StoreUnavailable(RequestError):
+    """Redis does not answer."""
+
+    status = 503
+    retry_after_s = 2
+    hint = "Running sessions go on. `applctl doctor` on the appliance checks REDIS_URL."
+
+
+class ClientGone(Exception):
+    """The client hung up while it waited: nobody is left to answer."""

@@ -1,0 +1,69 @@
+-- Selection: which worker a session is given.
+--
+-- Lifetime-first. remaining = quota - lifetime, margin = max(1, floor(quota / workers of the pool)).
+-- Among the claimable workers with remaining > margin, the one with the fewest remaining, then with
+-- the fewest active sessions; if there is none, the same among those with remaining >= 1. So workers
+-- reach their quota one after another. Both orders are one score, so a choice costs O(log N).
+
+local SCORE_PER_SESSION = 4096   -- more than any worker's concurrency
+local UNLIMITED = 2 ^ 40         -- remaining sessions of a worker without quota; score < 2^53
+
+local function active_of(id)
+  return redis.call('SCARD', key('worker', id, 'sessions'))
+end
+
+local function is_fresh(worker)
+  return NOW - tonumber(worker.heartbeat) <= tonumber(worker.ttl)
+end
+
+-- Puts a worker into its pool of claimable ones, or takes it out, as its state demands.
+local function place(worker)
+  local pool = key('pool', worker.browser, worker.minor)
+  local active, quota = active_of(worker.id), tonumber(worker.quota)
+  local remaining = quota == 0 and UNLIMITED or quota - tonumber(worker.lifetime)
+  if worker.status == 'available' and not worker.suspect and is_fresh(worker)
+      and active < tonumber(worker.concurrency) and remaining >= 1 then
+    redis.call('ZADD', pool, remaining * SCORE_PER_SESSION + active, worker.id)
+  else
+    redis.call('ZREM', pool, worker.id)
+  end
+end
+
+local function margin_of(browser, minor)
+  local members = key('members', browser, minor)
+  local top = redis.call('ZREVRANGE', members, 0, 0, 'WITHSCORES')
+  local quota = tonumber(top[2] or 0)
+  return math.max(1, math.floor(quota / math.max(1, redis.call('ZCARD', members))))
+end
+
+-- Gives the claimable worker that is next by the rule above, or nil. One whose heartbeat is overdue
+-- leaves the pool here; the reaper sees to the rest.
+local function pick(browser, minor)
+  local pool = key('pool', browser, minor)
+  local beyond_margin = (margin_of(browser, minor) + 1) * SCORE_PER_SESSION
+  while true do
+    local id = redis.call('ZRANGEBYSCORE', pool, beyond_margin, '+inf', 'LIMIT', 0, 1)[1]
+      or redis.call('ZRANGEBYSCORE', pool, SCORE_PER_SESSION, '+inf', 'LIMIT', 0, 1)[1]
+    if not id then return nil end
+    local worker = read(key('worker', id))
+    if worker and is_fresh(worker) then return worker end
+    redis.call('ZREM', pool, id)
+  end
+end
+
+-- Gives the Playwright versions in which a browser is offered, the newest first.
+local function minors_of(browser)
+  local offers = key('offers', browser)
+  redis.call('ZREMRANGEBYSCORE', offers, '-inf', NOW)
+  local minors = redis.call('ZRANGE', offers, 0, -1)
+  local function number(minor)
+    local major, rest = minor:match('^(%d+)%.(%d+)')
+    return tonumber(major or 0) * 10000 + tonumber(rest or 0)
+  end
+  table.sort(minors, function(a, b) return number(a) > number(b) end)
+  return minors
+end
+
+local function offer(browser, minor, ttl_ms)
+  redis.call('ZADD', key('offers', browser), 'GT', NOW + ttl_ms, minor)
+end

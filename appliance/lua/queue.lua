@@ -1,0 +1,83 @@
+-- Granting and waiting: how a session comes by its slot.
+
+-- Gives a session the next slot of a worker; its last one turns the worker to draining.
+local function grant(session, worker)
+  redis.call('SADD', key('worker', worker.id, 'sessions'), session.id)
+  redis.call('ZADD', key('leases'), NOW + session.lease_ms, session.id)
+  write(key('session', session.id), {state = 'active', worker = worker.id, granted = NOW})
+  worker.lifetime = redis.call('HINCRBY', key('worker', worker.id), 'lifetime', 1)
+  local quota = tonumber(worker.quota)
+  if quota > 0 and worker.lifetime >= quota then
+    worker.status = 'draining'
+    redis.call('HSET', key('worker', worker.id), 'status', 'draining', 'reason', 'quota reached')
+    record('worker.draining', 'worker', worker.id, 'reason', 'quota reached')
+    tell('worker', worker.id, {drain = 'quota reached'})
+  end
+  place(worker)
+  session.state, session.worker, session.granted = 'active', worker.id, NOW
+  record('session.started', 'session', session.id, 'worker', worker.id)
+end
+
+local function enqueue(session)
+  redis.call('ZADD', key('proxies'), 'GT', NOW + session.lease_ms, session.proxy)
+  redis.call('ZADD', key('queue', session.browser, session.minor), session.arrival, session.id)
+  redis.call('ZADD', key('deadlines'), session.deadline, session.id)
+end
+
+local function dequeue(session)
+  redis.call('ZREM', key('queue', session.browser, session.minor), session.id)
+  redis.call('ZREM', key('deadlines'), session.id)
+end
+
+-- Gives the first of a queue whose proxy lives and whose deadline has not passed, or nil; the dead
+-- before it are forgotten.
+local function first_waiting(browser, minor)
+  local queue = key('queue', browser, minor)
+  while true do
+    local id = redis.call('ZRANGE', queue, 0, 0)[1]
+    if not id then return nil end
+    local session = read(key('session', id))
+    if session then
+      local alive_until = tonumber(redis.call('ZSCORE', key('proxies'), session.proxy) or 0)
+      if alive_until >= NOW and tonumber(session.deadline) >= NOW then return session end
+      redis.call('DEL', key('session', id))
+    end
+    redis.call('ZREM', queue, id)
+    redis.call('ZREM', key('deadlines'), id)
+  end
+end
+
+-- Gives the longest-waiting session that a pool suits: one that asked for this version, or for any.
+local function next_waiting(browser, minor)
+  local same, any = first_waiting(browser, minor), first_waiting(browser, '')
+  if same and any then
+    return tonumber(same.arrival) < tonumber(any.arrival) and same or any
+  end
+  return same or any
+end
+
+-- Hands the free slots of a pool to those who wait for them, in order of arrival.
+local function dispatch(browser, minor)
+  while true do
+    local session = next_waiting(browser, minor)
+    local worker = session and pick(browser, minor)
+    if not worker then return end
+    dequeue(session)
+    grant(session, worker)
+    tell('proxy', session.proxy, {granted = session.id})
+  end
+end
+
+-- Serves a session at once if a slot is free and nobody waits before it; else lets it wait.
+local function admit(session, minors)
+  for _, minor in ipairs(minors) do
+    local worker = not next_waiting(session.browser, minor) and pick(session.browser, minor)
+    if worker then return grant(session, worker) end
+  end
+  enqueue(session)
+  for _, minor in ipairs(minors) do dispatch(session.browser, minor) end
+end
+
+local function waiting_in(browser, minor)
+  return redis.call('ZCARD', key('queue', browser, minor))
+end

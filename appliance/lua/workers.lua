@@ -1,0 +1,151 @@
+-- The workers' functions: launch turns, registration, heartbeat, drain, removal; and the reaper.
+
+-- take_launch_turn {appliance, stagger_ms} -> {wait_ms}
+-- 0: launch now. Otherwise: ask again after that time. A turn that is not taken is not reserved, so
+-- that a worker that dies while it waits delays nobody.
+register('take_launch_turn', function(a)
+  local name = key('launch', a.appliance)
+  local wait = tonumber(redis.call('GET', name) or 0) + a.stagger_ms - NOW
+  if wait > 0 and wait <= a.stagger_ms then return {wait_ms = wait} end
+  redis.call('SET', name, NOW, 'PX', math.max(1, math.ceil(a.stagger_ms)))
+  record('worker.launching', 'appliance', a.appliance, 'at', NOW)
+  return {wait_ms = 0}
+end)
+
+-- register_worker {id, browser, version, minor, endpoint, appliance, slot, status, lifetime,
+--                  concurrency, quota, ttl, pid} -> {status, lifetime}
+-- Registers a worker, or registers it again: then draining stays draining and lifetime never falls.
+register('register_worker', function(a)
+  local name = key('worker', a.id)
+  local known = read(name)
+  if known then
+    a.lifetime = math.max(a.lifetime, tonumber(known.lifetime))
+    if known.status == 'draining' then a.status = 'draining' end
+  else
+    a.started = NOW
+    record('worker.started', 'worker', a.id, 'appliance', a.appliance, 'lifetime', a.lifetime)
+  end
+  a.heartbeat = NOW
+  redis.call('HDEL', name, 'suspect')
+  write(name, a)
+  redis.call('ZADD', key('workers'), NOW, a.id)
+  redis.call('ZADD', key('members', a.browser, a.minor), a.quota, a.id)
+  offer(a.browser, a.minor, a.ttl)
+  local worker = read(name)
+  place(worker)
+  dispatch(a.browser, a.minor)
+  return {status = a.status, lifetime = a.lifetime}
+end)
+
+-- heartbeat_worker {id, memory} -> {known, status, lifetime, active}
+register('heartbeat_worker', function(a)
+  local name = key('worker', a.id)
+  local worker = read(name)
+  if not worker then return {known = false} end
+  redis.call('HSET', name, 'heartbeat', NOW, 'memory', a.memory)
+  redis.call('HDEL', name, 'suspect')
+  redis.call('ZADD', key('workers'), NOW, a.id)
+  offer(worker.browser, worker.minor, tonumber(worker.ttl))
+  worker.heartbeat, worker.suspect = NOW, nil
+  place(worker)
+  dispatch(worker.browser, worker.minor)
+  return {
+    known = true, status = worker.status, lifetime = tonumber(worker.lifetime), active = active_of(a.id),
+  }
+end)
+
+-- drain_worker {id, reason} -> {known, active}
+-- No new sessions for this worker; it is told, and told again when its last session has ended.
+register('drain_worker', function(a)
+  local name = key('worker', a.id)
+  local worker = read(name)
+  if not worker then return {known = false, active = 0} end
+  if worker.status ~= 'draining' then
+    worker.status = 'draining'
+    redis.call('HSET', name, 'status', 'draining', 'reason', a.reason)
+    place(worker)
+    record('worker.draining', 'worker', a.id, 'reason', a.reason)
+    tell('worker', a.id, {drain = a.reason})
+  end
+  return {known = true, active = active_of(a.id)}
+end)
+
+-- Tells the proxies of a worker's sessions to end them.
+local function end_sessions(id, reason)
+  local sessions = redis.call('SMEMBERS', key('worker', id, 'sessions'))
+  for _, session in ipairs(sessions) do
+    local proxy = redis.call('HGET', key('session', session), 'proxy')
+    if proxy then tell('proxy', proxy, {['end'] = session, reason = reason}) end
+  end
+  return sessions
+end
+
+-- end_sessions {worker, reason} -> {ended}
+-- Asks for the end of a worker's sessions; each slot comes free when its proxy has released it.
+register('end_sessions', function(a)
+  return {ended = #end_sessions(a.worker, a.reason)}
+end)
+
+local function remove(id, reason)
+  local worker = read(key('worker', id))
+  if not worker then return 0 end
+  local sessions = end_sessions(id, reason)
+  redis.call('DEL', key('worker', id))
+  redis.call('ZREM', key('workers'), id)
+  redis.call('ZREM', key('members', worker.browser, worker.minor), id)
+  redis.call('ZREM', key('pool', worker.browser, worker.minor), id)
+  for _, session in ipairs(sessions) do finish(session, reason) end
+  redis.call('DEL', key('worker', id, 'sessions'))
+  record('worker.ended', 'worker', id, 'lifetime', worker.lifetime, 'reason', reason)
+  return #sessions
+end
+
+-- remove_worker {id, reason} -> {sessions}
+-- Forgets a worker; its remaining sessions end with the reason. Gives how many these were.
+register('remove_worker', function(a)
+  return {sessions = remove(a.id, a.reason)}
+end)
+
+-- announce {minor, pools, ttl_ms} -> {ok}
+-- Says which browsers an appliance is configured to serve, so that a client may wait for a worker
+-- that is only just starting, and is refused at once where none will ever be.
+register('announce', function(a)
+  for browser, workers in pairs(a.pools) do
+    if workers > 0 then offer(browser, a.minor, a.ttl_ms) end
+  end
+  return {ok = true}
+end)
+
+local REAPED_AT_ONCE = 100
+
+-- reap {} -> {workers, sessions, waiting}
+-- Removes workers whose heartbeats have stopped, sessions whose leases have expired and tickets whose
+-- proxies or deadlines are gone. Every proxy calls it; whoever comes first does the work.
+register('reap', function(_)
+  local count = {workers = 0, sessions = 0, waiting = 0}
+  for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, REAPED_AT_ONCE - 1)) do
+    local worker = read(key('worker', id))
+    if not worker then
+      redis.call('ZREM', key('workers'), id)
+    elseif not is_fresh(worker) then
+      remove(id, 'worker ' .. worker.slot .. ' stopped answering')
+      count.workers = count.workers + 1
+    end
+  end
+  local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
+  for _, id in ipairs(expired) do
+    local proxy = redis.call('HGET', key('session', id), 'proxy')
+    if finish(id, 'its proxy stopped answering') then
+      tell('proxy', proxy, {['end'] = id, reason = 'the proxy lost its lease on this session'})
+    end
+    redis.call('ZREM', key('leases'), id)
+    count.sessions = count.sessions + 1
+  end
+  local late = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
+  for _, id in ipairs(late) do
+    if not finish(id, 'deadline passed') then redis.call('ZREM', key('deadlines'), id) end
+    count.waiting = count.waiting + 1
+  end
+  redis.call('ZREMRANGEBYSCORE', key('proxies'), '-inf', NOW)
+  return count
+end)

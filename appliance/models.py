@@ -1,0 +1,133 @@
+"""The things that the parts of the appliance speak about, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Browser(StrEnum):
+    """The browsers that Playwright drives, by the names that its clients send."""
+
+    CHROMIUM = "chromium"
+    FIREFOX = "firefox"
+    WEBKIT = "webkit"
+
+
+class WorkerStatus(StrEnum):
+    """Where a worker is in its life: only an `available` one is given sessions."""
+
+    STANDBY = "standby"
+    AVAILABLE = "available"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What a worker says of itself when it registers.
+
+    `version` is the Playwright version of its driver, of which major.minor (`minor`) decides which
+    clients it serves. `quota` is the number of sessions after which it is recycled, 0 for never.
+    `lifetime` and `status` are what it remembers of an earlier registration.
+    """
+
+    id: str
+    browser: Browser
+    version: str
+    endpoint: str
+    appliance: str
+    slot: str
+    concurrency: int
+    quota: int
+    ttl_ms: int
+    pid: int
+    lifetime: int = 0
+    status: WorkerStatus = WorkerStatus.AVAILABLE
+
+    @property
+    def minor(self) -> str:
+        """The part of the version that clients must share: "1.65" of "1.65.2"."""
+        return minor_version(self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A worker as Redis sees it; times are milliseconds of the Redis server's clock."""
+
+    id: str
+    browser: str
+    version: str
+    endpoint: str
+    appliance: str
+    slot: str
+    status: str
+    active: int
+    lifetime: int
+    concurrency: int
+    quota: int
+    started_ms: int
+    heartbeat_ms: int
+    pid: int
+    memory_bytes: int
+    suspect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What a client asks for. `minor` is "" if its User-Agent names no Playwright version."""
+
+    browser: Browser
+    minor: str = ""
+    name: str = ""
+    client: str = ""
+    user_agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A slot that was claimed: the worker to dial, and how long the claim waited for it."""
+
+    session_id: str
+    worker_id: str
+    slot: str
+    endpoint: str
+    waited_ms: int
+
+
+@dataclass(slots=True)
+class SessionState:
+    """A session as Redis sees it; `worker` is "" while it waits."""
+
+    id: str
+    state: str
+    browser: str
+    minor: str
+    worker: str
+    proxy: str
+    client: str
+    user_agent: str
+    name: str
+    started_ms: int
+
+
+@dataclass(slots=True)
+class PoolCapacity:
+    """What the workers of one browser and Playwright version offer at this moment."""
+
+    browser: str
+    version: str
+    workers: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in WorkerStatus})
+    slots: int = 0
+    active: int = 0
+    free: int = 0
+    waiting: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return asdict(self)
+
+
+def minor_version(version: str) -> str:
+    """Give the major.minor of a version: "1.65" of "1.65.2"."""
+    return ".".join(version.split(".")[:2])

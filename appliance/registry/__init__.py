@@ -1,0 +1,7 @@
+"""Workers, sessions, leases and the queue: the only code that touches the grid's state."""
+
+from appliance.registry.mailbox import Mailbox
+from appliance.registry.registry import Registry
+from appliance.registry.sessions import Session, Sessions
+
+__all__ = ["Mailbox", "Registry", "Session", "Sessions"]

@@ -1,0 +1,195 @@
+"""The registry: each function of the Lua library as one typed method, and read-only views.
+
+Every method raises StoreUnavailable if Redis is away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from appliance.models import (
+    Browser,
+    Grant,
+    PoolCapacity,
+    SessionRequest,
+    SessionState,
+    WorkerSpec,
+    WorkerState,
+    WorkerStatus,
+    minor_version,
+)
+from appliance.store import Store
+
+
+class Registry:
+    """The grid's workers and sessions, as all appliances see them."""
+
+    def __init__(self, store: Store) -> None:
+        """Take the store that holds the grid's state."""
+        self.store = store
+
+    # ── Sessions ──────────────────────────────────────────────────────────────────────────────────
+
+    def claim(
+        self, session_id: str, request: SessionRequest, *, proxy: str, lease_ms: int, wait_ms: int, queue_max: int
+    ) -> dict[str, Any]:
+        """Ask for a slot, or where an earlier claim of the same session stands.
+
+        The answer's `state` is "active", "waiting", "lost", "unserved" (with `versions`) or "full".
+        """
+        return self.store.call(
+            "claim",
+            id=session_id,
+            proxy=proxy,
+            lease_ms=lease_ms,
+            wait_ms=wait_ms,
+            queue_max=queue_max,
+            **asdict(request),
+        )
+
+    def suspect(self, session_id: str, worker_id: str) -> dict[str, Any]:
+        """Give a slot back whose worker does not answer; the session waits for another, in its place."""
+        return self.store.call("suspect", id=session_id, worker=worker_id)
+
+    def release(self, session_id: str, reason: str, bytes_relayed: int = 0) -> bool:
+        """End a session, active or waiting. False if nothing was known of it."""
+        return bool(self.store.call("release", id=session_id, reason=reason, bytes=bytes_relayed)["released"])
+
+    def renew(self, proxy: str, session_ids: list[str], lease_ms: int) -> list[str]:
+        """Renew the leases of a proxy's sessions. Gives those that are unknown."""
+        return list(self.store.call("renew", proxy=proxy, sessions=session_ids, lease_ms=lease_ms)["unknown"])
+
+    def assert_session(self, grant: Grant, request: SessionRequest, *, proxy: str, lease_ms: int) -> str:
+        """Say that a session is still relayed although Redis forgot it: "active", "pending" or "lost"."""
+        answer = self.store.call(
+            "assert",
+            id=grant.session_id,
+            worker=grant.worker_id,
+            proxy=proxy,
+            lease_ms=lease_ms,
+            **asdict(request),
+        )
+        return str(answer["state"])
+
+    # ── Workers ───────────────────────────────────────────────────────────────────────────────────
+
+    def take_launch_turn(self, appliance: str, stagger_s: float) -> float:
+        """Ask to launch a browser now. Gives the seconds after which to ask again; 0 is a yes."""
+        return float(
+            self.store.call("take_launch_turn", appliance=appliance, stagger_ms=stagger_s * 1000)["wait_ms"] / 1000
+        )
+
+    def register_worker(self, spec: WorkerSpec) -> WorkerStatus:
+        """Register a worker, or register it again. Gives the status that it has."""
+        fields = asdict(spec)
+        fields["ttl"] = fields.pop("ttl_ms")
+        answer = self.store.call("register_worker", minor=spec.minor, memory=0, **fields)
+        return WorkerStatus(answer["status"])
+
+    def heartbeat_worker(self, worker_id: str, memory_bytes: int) -> dict[str, Any] | None:
+        """Say that a worker lives. Gives its `status`, `lifetime` and `active`; None if it is unknown."""
+        answer = self.store.call("heartbeat_worker", id=worker_id, memory=memory_bytes)
+        return answer if answer["known"] else None
+
+    def drain_worker(self, worker_id: str, reason: str) -> int | None:
+        """Give a worker no new sessions. Gives how many it still has; None if it is unknown."""
+        answer = self.store.call("drain_worker", id=worker_id, reason=reason)
+        return int(answer["active"]) if answer["known"] else None
+
+    def end_sessions(self, worker_id: str, reason: str) -> int:
+        """Ask the proxies to end a worker's sessions. Gives how many there are."""
+        return int(self.store.call("end_sessions", worker=worker_id, reason=reason)["ended"])
+
+    def remove_worker(self, worker_id: str, reason: str) -> int:
+        """Forget a worker. Gives how many sessions ended with it."""
+        return int(self.store.call("remove_worker", id=worker_id, reason=reason)["sessions"])
+
+    def announce(self, version: str, pools: dict[Browser, int], ttl_s: float) -> None:
+        """Say which browsers an appliance is configured to serve, in which Playwright version."""
+        named = {browser.value: workers for browser, workers in pools.items()}
+        self.store.call("announce", minor=minor_version(version), pools=named, ttl_ms=int(ttl_s * 1000))
+
+    def reap(self) -> dict[str, int]:
+        """Remove what is lost. Gives how many `workers`, `sessions` and `waiting` that were."""
+        return self.store.call("reap")
+
+    # ── Views ─────────────────────────────────────────────────────────────────────────────────────
+
+    def workers(self) -> list[WorkerState]:
+        """Give all registered workers, in the order of appliance and slot."""
+        ids = self.store.read(("ZRANGE", self.store.key("workers"), 0, -1))[0]
+        commands: list[tuple[Any, ...]] = [("HGETALL", self.store.key("worker", i)) for i in ids]
+        commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
+        answers = self.store.read(*commands) if commands else []
+        found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
+        states = [_worker_state(fields, active) for fields, active in found if fields]
+        return sorted(states, key=lambda w: (w.appliance, w.slot, w.id))
+
+    def sessions(self) -> list[SessionState]:
+        """Give all sessions, the active and the waiting, the oldest first."""
+        leases, waiting = self.store.read(
+            ("ZRANGE", self.store.key("leases"), 0, -1), ("ZRANGE", self.store.key("deadlines"), 0, -1)
+        )
+        ids = [*leases, *waiting]
+        answers = self.store.read(*[("HGETALL", self.store.key("session", i)) for i in ids]) if ids else []
+        return sorted((_session_state(fields) for fields in answers if fields), key=lambda s: s.started_ms)
+
+    def capacity(self) -> list[PoolCapacity]:
+        """Give the capacity of each pool: one per browser and Playwright version."""
+        pools: dict[tuple[str, str], PoolCapacity] = {}
+        for worker in self.workers():
+            name = (worker.browser, minor_version(worker.version))
+            pool = pools.setdefault(name, PoolCapacity(*name))
+            pool.workers[worker.status] += 1
+            pool.active += worker.active
+            if worker.status == WorkerStatus.AVAILABLE:
+                remaining = worker.quota - worker.lifetime if worker.quota else worker.concurrency
+                pool.slots += worker.concurrency
+                pool.free += max(0, min(worker.concurrency - worker.active, remaining))
+        for session in self.sessions():
+            if session.state == "waiting":
+                name = (session.browser, session.minor or "any")
+                pools.setdefault(name, PoolCapacity(*name)).waiting += 1
+        return [pools[name] for name in sorted(pools)]
+
+    def events(self, count: int = 100) -> list[dict[str, str]]:
+        """Give the newest events, the oldest of them first; `id` begins with the server's milliseconds."""
+        entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", count))[0]
+        return [{"id": entry_id, **fields} for entry_id, fields in reversed(entries)]
+
+
+def _worker_state(fields: dict[str, str], active: int) -> WorkerState:
+    return WorkerState(
+        id=fields["id"],
+        browser=fields["browser"],
+        version=fields["version"],
+        endpoint=fields["endpoint"],
+        appliance=fields["appliance"],
+        slot=fields["slot"],
+        status=fields["status"],
+        active=active,
+        lifetime=int(fields["lifetime"]),
+        concurrency=int(fields["concurrency"]),
+        quota=int(fields["quota"]),
+        started_ms=int(float(fields["started"])),
+        heartbeat_ms=int(float(fields["heartbeat"])),
+        pid=int(fields["pid"]),
+        memory_bytes=int(fields["memory"]),
+        suspect="suspect" in fields,
+    )
+
+
+def _session_state(fields: dict[str, str]) -> SessionState:
+    return SessionState(
+        id=fields["id"],
+        state=fields["state"],
+        browser=fields["browser"],
+        minor=fields["minor"],
+        worker=fields.get("worker", ""),
+        proxy=fields["proxy"],
+        client=fields["client"],
+        user_agent=fields["user_agent"],
+        name=fields["name"],
+        started_ms=int(float(fields["started"])),
+    )

@@ -1,0 +1,188 @@
+"""A proxy's sessions: claim a slot or wait for one, hold it, give it back.
+
+`Sessions.open` is the only place where slots are taken, and its `finally` the only place where they
+are given back. Whatever else may happen to a proxy, a slot is held by a lease that `renew` extends: a
+proxy that is gone does not renew.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from appliance import logs
+from appliance.config import Settings
+from appliance.errors import BrowserNotServed, ClientGone, NoSlot, QueueFull, StoreUnavailable, VersionNotServed
+from appliance.models import Grant, SessionRequest
+from appliance.registry.registry import Registry
+
+log = logs.get_logger()
+
+POLL_INTERVAL_S = 2.0  # only finds what a lost message would have told
+
+
+class Session:
+    """One session of a client, from its claim to its release."""
+
+    def __init__(self, request: SessionRequest, deadline: float) -> None:
+        """Take the request and the monotonic time until which the client waits for its slot."""
+        self.id = secrets.token_hex(8)
+        self.request = request
+        self.deadline = deadline
+        self.grant: Grant | None = None
+        self.end_reason = "client disconnected"
+        self.bytes_relayed = 0
+        self._woken = threading.Event()
+        self._client_gone = False
+        self._on_end: Callable[[str], None] | None = None
+        self._told_to_end: str | None = None
+
+    def wake(self) -> None:
+        """Say that the claim may have been granted."""
+        self._woken.set()
+
+    def abandon(self) -> None:
+        """Say that the client hung up: its claim ends with ClientGone."""
+        self._client_gone = True
+        self._woken.set()
+
+    def wait(self, longest_s: float) -> None:
+        """Wait to be woken; raises ClientGone if the client hung up."""
+        self._woken.wait(longest_s)
+        self._woken.clear()
+        if self._client_gone:
+            raise ClientGone
+
+    def on_end(self, end: Callable[[str], None]) -> None:
+        """Set what ends the session when the grid says so; called at once if it has already."""
+        self._on_end = end
+        if self._told_to_end is not None:
+            end(self._told_to_end)
+
+    def end(self, reason: str) -> None:
+        """End the session for a reason of the grid's, which the client is told."""
+        self._told_to_end = reason
+        if self._on_end:
+            self._on_end(reason)
+
+
+class Sessions:
+    """All sessions that one proxy relays, or that wait in it."""
+
+    def __init__(self, registry: Registry, settings: Settings, proxy_id: str) -> None:
+        """Take the registry, the settings with the timings, and the proxy's id."""
+        self._registry = registry
+        self._proxy = proxy_id
+        self._lease_ms = int(settings.lease_ttl * 1000)
+        self._queue_timeout_s = settings.queue_timeout
+        self._queue_max = settings.queue_max_length
+        self._live: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        """Count the sessions, the waiting ones too."""
+        return len(self._live)
+
+    @contextmanager
+    def open(self, request: SessionRequest, watch: Callable[[Session], None]) -> Iterator[Session]:
+        """Claim a slot, or wait for one until QUEUE_TIMEOUT; the slot is given back at the block's end.
+
+        `watch` is called once if the claim has to wait; it sees to `Session.abandon` being called when
+        the client hangs up. Raises ClientGone, or the RequestError to answer the client with.
+        """
+        session = Session(request, time.monotonic() + self._queue_timeout_s)
+        self._live[session.id] = session
+        try:
+            self._settle(session, self._claim(session), watch)
+            yield session
+        finally:
+            del self._live[session.id]
+            self._release(session)
+
+    def move(self, session: Session, watch: Callable[[Session], None]) -> None:
+        """Claim another slot for a session whose worker does not answer, within the same deadline."""
+        grant, session.grant = session.grant, None
+        if grant is not None:
+            self._settle(session, self._registry.suspect(session.id, grant.worker_id), watch)
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """Act on a message to this proxy: a claim was granted, or a session must end."""
+        if session := self._live.get(message.get("granted", "")):
+            session.wake()
+        if session := self._live.get(message.get("end", "")):
+            session.end(message["reason"])
+
+    def renew(self) -> None:
+        """Renew the leases of all sessions, and take up again those that Redis has forgotten."""
+        relayed = {session.id: session for session in self._live.values() if session.grant}
+        for session_id in self._registry.renew(self._proxy, list(relayed), self._lease_ms):
+            session = relayed[session_id]
+            if session_id in self._live and session.grant:
+                self._assert(session, session.grant)
+
+    def end_all(self, reason: str) -> None:
+        """End every session that is relayed."""
+        for session in list(self._live.values()):
+            session.end(reason)
+
+    def _assert(self, session: Session, grant: Grant) -> None:
+        state = self._registry.assert_session(
+            grant, session.request, proxy=self._proxy, lease_ms=self._lease_ms
+        )
+        log.warning("session.asserted", session=session.id, worker=grant.worker_id, state=state)
+        if state == "lost":
+            session.end("the session's slot was given away while the appliance was cut off from Redis")
+
+    def _claim(self, session: Session) -> dict[str, Any]:
+        left_s = max(0.0, session.deadline - time.monotonic())
+        return self._registry.claim(
+            session.id,
+            session.request,
+            proxy=self._proxy,
+            lease_ms=self._lease_ms,
+            wait_ms=int(left_s * 1000),
+            queue_max=self._queue_max,
+        )
+
+    def _settle(self, session: Session, answer: dict[str, Any], watch: Callable[[Session], None]) -> None:
+        """Turn the answer of a claim into a grant, waiting for it if need be."""
+        if answer["state"] == "waiting":
+            watch(session)
+        while answer["state"] != "active":
+            self._raise_refusal(session.request, answer)
+            left_s = session.deadline - time.monotonic()
+            if left_s <= 0:
+                raise NoSlot(f"no {session.request.browser} slot came free within {self._queue_timeout_s:g} s")
+            if answer["state"] == "lost":
+                self._registry.release(session.id, "its worker was lost before it was dialled")
+            else:
+                session.wait(min(left_s, POLL_INTERVAL_S))
+            answer = self._claim(session)
+        session.grant = Grant(
+            session.id, answer["worker"], answer["slot"], answer["endpoint"], int(answer["waited_ms"])
+        )
+
+    def _raise_refusal(self, request: SessionRequest, answer: dict[str, Any]) -> None:
+        if answer["state"] == "full":
+            raise QueueFull(f"all {request.browser} slots are taken and {self._queue_max} clients wait already")
+        if answer["state"] != "unserved":
+            return
+        versions = list(answer["versions"])
+        if not versions:
+            raise BrowserNotServed(
+                f"this grid serves no {request.browser}",
+                f"Set {request.browser.upper()}_WORKERS on an appliance, or ask for another browser.",
+            )
+        raise VersionNotServed(
+            f"no {request.browser} worker serves Playwright {request.minor}; served: {', '.join(versions)}",
+            f"Install a client of a served version, for Python: pip install 'playwright=={versions[0]}.*'.",
+        )
+
+    def _release(self, session: Session) -> None:
+        try:
+            self._registry.release(session.id, session.end_reason, session.bytes_relayed)
+        except StoreUnavailable as error:
+            log.warning("session.release_delayed", session=session.id, error=str(error), until="its lease expires")

@@ -1,0 +1,133 @@
+"""Redis: the connection, the names of the keys, and the Lua library that changes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from appliance.errors import SettingsError, StoreUnavailable
+
+LUA_FOLDER = Path(__file__).parent / "lua"
+LUA_FILES = ("keys", "pool", "queue", "sessions", "workers")
+
+CONNECT_TIMEOUT_S = 1.0
+ANSWER_TIMEOUT_S = 2.0
+RETRIES = 3  # with the back-off below, about half a second
+
+_AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
+
+
+@cache
+def library() -> tuple[str, str]:
+    """Give the Lua library: the hash of its text, and the text as Redis loads it."""
+    body = "\n".join((LUA_FOLDER / f"{name}.lua").read_text() for name in LUA_FILES)
+    digest = hashlib.sha256(body.encode()).hexdigest()[:12]
+    return digest, f"#!lua name=appliance_{digest}\n" + body.replace("@HASH@", digest)
+
+
+class Store:
+    """One Redis and one namespace in it.
+
+    Every call raises StoreUnavailable if Redis stays away through a short, bounded retry. The
+    library's functions may be repeated, so a retry after a lost answer changes nothing.
+    """
+
+    def __init__(self, url: str, namespace: str) -> None:
+        """Take a URL as REDIS_URL has it; nothing is connected yet."""
+        self.url = url
+        self.prefix = f"{{{namespace}}}:"
+        self._redis = connect(url)
+
+    def key(self, *parts: str) -> str:
+        """Give the name of a key: `key("worker", id)`."""
+        return self.prefix + ":".join(parts)
+
+    def call(self, function: str, **argument: Any) -> dict[str, Any]:
+        """Call a function of the Lua library, loading the library if Redis does not have it."""
+        digest, text = library()
+        name, payload = f"{function}_{digest}", json.dumps(argument)
+        try:
+            try:
+                answer = self._redis.fcall(name, 1, self.prefix, payload)
+            except redis.ResponseError as error:
+                if "function not found" not in str(error).lower():
+                    raise
+                self._redis.function_load(text, replace=True)
+                answer = self._redis.fcall(name, 1, self.prefix, payload)
+        except _AWAY as error:
+            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        result: dict[str, Any] = json.loads(answer)
+        return result
+
+    def read(self, *commands: tuple[Any, ...]) -> list[Any]:
+        """Run commands that only read, in one round trip."""
+        try:
+            pipeline = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            result: list[Any] = pipeline.execute()
+        except _AWAY as error:
+            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        return result
+
+    def subscribe(self, channel: str) -> redis.client.PubSub:
+        """Give a subscription to one channel; raises redis.RedisError."""
+        subscription = self._redis.pubsub(ignore_subscribe_messages=False)
+        subscription.subscribe(channel)
+        return subscription
+
+    def ping(self) -> dict[str, Any]:
+        """Give Redis' own description of its server; raises StoreUnavailable."""
+        info: dict[str, Any] = self.read(("INFO", "server"))[0]
+        return info
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._redis.close()
+
+
+def connect(url: str) -> redis.Redis:
+    """Make a client for a URL: redis://, rediss://, unix:// or redis+sentinel://.
+
+    The last has the form `redis+sentinel://[user:password@]host:port[,host:port…]/service[/db]`.
+    """
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": ANSWER_TIMEOUT_S,
+        "retry": Retry(ExponentialBackoff(cap=0.3, base=0.05), RETRIES),
+        "retry_on_error": list(_AWAY),
+        "health_check_interval": 0,
+    }
+    parts = urlsplit(url)
+    if parts.scheme == "redis+sentinel":
+        return _connect_by_sentinel(parts, options)
+    if parts.scheme == "unix":
+        options.pop("socket_connect_timeout")
+    return redis.Redis.from_url(url, **options)
+
+
+def _connect_by_sentinel(parts: SplitResult, options: dict[str, Any]) -> redis.Redis:
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise SettingsError(
+            "REDIS_URL names no Sentinel service", "Write redis+sentinel://host:26379,host:26379/SERVICE/0."
+        )
+    addresses = []
+    for host in hosts:
+        name, _, port = host.rpartition(":")
+        addresses.append((name, int(port)) if name else (port, 26379))
+    sentinel = Sentinel(addresses, sentinel_kwargs={"socket_timeout": CONNECT_TIMEOUT_S})
+    options |= {"username": parts.username, "password": parts.password, "db": int(database or 0)}
+    client: redis.Redis = sentinel.master_for(service, **options)
+    return client

@@ -61,7 +61,9 @@ class Settings(BaseSettings):
         "Not set: the appliance runs a Redis of its own, on a unix socket.",
     )
     grid_namespace: str = Field(
-        "grid", pattern=r"^[\w.-]+$", description="Prefix of all keys, so that several grids can share one Redis."
+        "grid",
+        pattern=r"^[\w.-]+$",
+        description="Prefix of all keys, so that several grids can share one Redis.",
     )
     appliance_name: str = Field(
         default_factory=socket.gethostname,
@@ -77,10 +79,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the proxy listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port that the proxy listens on.")
     allow_anonymous: bool = Field(
-        False, description="Listen on other addresses than loopback although anyone there may then open sessions."
+        False,
+        description="Listen on other addresses than loopback although anyone there may then open sessions.",
     )
     default_browser_type: Browser = Field(
-        Browser.CHROMIUM, description="Browser of a session whose client names none: chromium, firefox or webkit."
+        Browser.CHROMIUM,
+        description="Browser of a session whose client names none: chromium, firefox or webkit.",
     )
 
     # ── Workers ───────────────────────────────────────────────────────────────────────────────────
@@ -95,17 +99,18 @@ class Settings(BaseSettings):
     max_concurrent_sessions: int = Field(
         5, ge=1, le=1000, description="Sessions that one worker serves at the same time."
     )
-    max_lifetime_sessions: int = Field(
-        50, ge=0, description="Sessions after which a worker is recycled; 0: never."
-    )
+    max_lifetime_sessions: int = Field(50, ge=0, description="Sessions after which a worker is recycled; 0: never.")
     browser_type: Browser = Field(
         Browser.CHROMIUM, description="Browser of one worker process; supervisord.conf sets it."
     )
     worker_slot: str = Field(
-        "chromium-00", pattern=r"^[\w-]+$", description="Slot of one worker process; supervisord.conf sets it."
+        "chromium-00",
+        pattern=r"^[\w-]+$",
+        description="Slot of one worker process; supervisord.conf sets it.",
     )
     private_hostname: str = Field(
-        "127.0.0.1", description="Address that workers listen on, by which the grid's other appliances reach them."
+        "127.0.0.1",
+        description="Address that workers listen on, by which the grid's other appliances reach them.",
     )
 
     # ── Browsers ──────────────────────────────────────────────────────────────────────────────────
@@ -125,9 +130,7 @@ class Settings(BaseSettings):
     firefox_executable: Path | None = Field(
         None, description="Program of Firefox. Default: Playwright's download, else the system's."
     )
-    webkit_executable: Path | None = Field(
-        None, description="Program of WebKit. Default: Playwright's download."
-    )
+    webkit_executable: Path | None = Field(None, description="Program of WebKit. Default: Playwright's download.")
     browser_args: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="Further arguments for the browser, separated by spaces."
     )
@@ -154,10 +157,12 @@ class Settings(BaseSettings):
         100, ge=0, description="Clients that may wait for one browser; the next one gets 429."
     )
     drain_timeout: Seconds = Field(
-        3600, description="Seconds that a worker at its quota waits for its last sessions before it ends them."
+        3600,
+        description="Seconds that a worker at its quota waits for its last sessions before it ends them.",
     )
     shutdown_grace: Seconds = Field(
-        20, description="Seconds that running sessions are given when the appliance or a worker is told to stop."
+        20,
+        description="Seconds that running sessions are given when the appliance or a worker is told to stop.",
     )
 
     # ── Logs ──────────────────────────────────────────────────────────────────────────────────────
@@ -245,7 +250,7 @@ def load(**overrides: Any) -> Settings:
     Raises SettingsError, whose message names every setting that is wrong, one on a line.
     """
     try:
-        return Settings(_env_file=settings_file(), **overrides)  # type: ignore[call-arg]
+        return Settings(_env_file=settings_file(), **overrides)
     except ValidationError as error:
         lines = [f"  {_name(e['loc'])}{_reason(e['msg'])}" for e in error.errors()]
         raise SettingsError(

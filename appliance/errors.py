@@ -1,21 +1,21 @@
 """Every error of the appliance.
 
-    ApplianceError
-    ├─ SettingsError            the settings contradict themselves or the machine
-    ├─ LaunchError              a driver or browser did not start
-    ├─ SupervisorError          supervisord is away, or refused
-    └─ RequestError             carries the HTTP answer that a client gets
-       ├─ BadRequest            400
-       ├─ ForeignOrigin         403
-       ├─ UpgradeRequired       426
-       ├─ BrowserNotServed      400
-       ├─ VersionNotServed      428
-       ├─ QueueFull             429
-       ├─ WorkerUnreachable     502
-       ├─ NoSlot                503
-       ├─ ShuttingDown          503
-       └─ StoreUnavailable      503
-    ClientGone                  the client hung up: nobody is left to answer
+ApplianceError
+├─ SettingsError            the settings contradict themselves or the machine
+├─ LaunchError              a driver or browser did not start
+├─ SupervisorError          supervisord is away, or refused
+└─ RequestError             carries the HTTP answer that a client gets
+   ├─ BadRequest            400
+   ├─ ForeignOrigin         403
+   ├─ UpgradeRequired       426
+   ├─ BrowserNotServed      400
+   ├─ VersionNotServed      428
+   ├─ QueueFull             429
+   ├─ WorkerUnreachable     502
+   ├─ NoSlot                503
+   ├─ ShuttingDown          503
+   └─ StoreUnavailable      503
+ClientGone                  the client hung up: nobody is left to answer
 """
 
 from __future__ import annotations

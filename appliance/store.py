@@ -73,7 +73,7 @@ class Store:
         try:
             pipeline = self._redis.pipeline(transaction=False)
             for command in commands:
-                pipeline.execute_command(*command)
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             result: list[Any] = pipeline.execute()
         except _AWAY as error:
             raise StoreUnavailable(f"Redis does not answer: {error}") from error
@@ -81,7 +81,7 @@ class Store:
 
     def subscribe(self, channel: str) -> redis.client.PubSub:
         """Give a subscription to one channel; raises redis.RedisError."""
-        subscription = self._redis.pubsub(ignore_subscribe_messages=False)
+        subscription: redis.client.PubSub = self._redis.pubsub()  # type: ignore[no-untyped-call]
         subscription.subscribe(channel)
         return subscription
 
@@ -127,7 +127,7 @@ def _connect_by_sentinel(parts: SplitResult, options: dict[str, Any]) -> redis.R
     for host in hosts:
         name, _, port = host.rpartition(":")
         addresses.append((name, int(port)) if name else (port, 26379))
-    sentinel = Sentinel(addresses, sentinel_kwargs={"socket_timeout": CONNECT_TIMEOUT_S})
+    sentinel = Sentinel(addresses, sentinel_kwargs={"socket_timeout": CONNECT_TIMEOUT_S})  # type: ignore[no-untyped-call]
     options |= {"username": parts.username, "password": parts.password, "db": int(database or 0)}
-    client: redis.Redis = sentinel.master_for(service, **options)
+    client: redis.Redis = sentinel.master_for(service, **options)  # type: ignore[no-untyped-call]
     return client

@@ -32,7 +32,14 @@ class Registry:
     # ── Sessions ──────────────────────────────────────────────────────────────────────────────────
 
     def claim(
-        self, session_id: str, request: SessionRequest, *, proxy: str, lease_ms: int, wait_ms: int, queue_max: int
+        self,
+        session_id: str,
+        request: SessionRequest,
+        *,
+        proxy: str,
+        lease_ms: int,
+        wait_ms: int,
+        queue_max: int,
     ) -> dict[str, Any]:
         """Ask for a slot, or where an earlier claim of the same session stands.
 

@@ -16,7 +16,14 @@ from typing import Any
 
 from appliance import logs
 from appliance.config import Settings
-from appliance.errors import BrowserNotServed, ClientGone, NoSlot, QueueFull, StoreUnavailable, VersionNotServed
+from appliance.errors import (
+    BrowserNotServed,
+    ClientGone,
+    NoSlot,
+    QueueFull,
+    StoreUnavailable,
+    VersionNotServed,
+)
 from appliance.models import Grant, SessionRequest
 from appliance.registry.registry import Registry
 
@@ -129,9 +136,7 @@ class Sessions:
             session.end(reason)
 
     def _assert(self, session: Session, grant: Grant) -> None:
-        state = self._registry.assert_session(
-            grant, session.request, proxy=self._proxy, lease_ms=self._lease_ms
-        )
+        state = self._registry.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self._lease_ms)
         log.warning("session.asserted", session=session.id, worker=grant.worker_id, state=state)
         if state == "lost":
             session.end("the session's slot was given away while the appliance was cut off from Redis")

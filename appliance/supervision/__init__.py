@@ -1,0 +1,20 @@
+"""The appliance as a process tree: start supervisord, speak with it, look at what it runs, stop it."""
+
+from appliance.supervision.client import ProcessInfo, Supervisor
+from appliance.supervision.environment import CONFIGURATION, export, recover
+from appliance.supervision.lifecycle import require_free_port, start, started_settings, stop
+from appliance.supervision.view import GridView, look
+
+__all__ = [
+    "CONFIGURATION",
+    "GridView",
+    "ProcessInfo",
+    "Supervisor",
+    "export",
+    "look",
+    "recover",
+    "require_free_port",
+    "start",
+    "started_settings",
+    "stop",
+]

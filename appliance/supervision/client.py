@@ -1,0 +1,126 @@
+"""A typed client of supervisord, by XML-RPC over its unix socket (supervisord.org/api.html)."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Error, Fault, ServerProxy
+
+from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
+
+from appliance.errors import SupervisorError
+
+ANSWER_TIMEOUT_S = 10.0
+_POLL_INTERVAL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """A process as supervisord sees it; `state` is a name such as RUNNING, `pid` is 0 if there is none."""
+
+    name: str
+    group: str
+    state: str
+    pid: int
+    uptime_s: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return asdict(self)
+
+
+class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
+    """A connection that gives up on a supervisord that hangs; supervisor's own waits for ever."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(ANSWER_TIMEOUT_S)
+
+
+class _Transport(SupervisorTransport):  # type: ignore[misc]
+    def __init__(self, path: Path) -> None:
+        super().__init__(serverurl=f"unix://{path}")
+        self._path = path
+        self._get_connection = self._dial
+
+    def _dial(self) -> _Connection:
+        connection = _Connection("localhost")
+        connection.socketfile = str(self._path)
+        return connection
+
+
+class Supervisor:
+    """The supervisord of one RUN_DIR. Every call raises SupervisorError if it is away or refuses."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """Take RUN_DIR, which holds the socket; nothing is connected yet."""
+        self.socket = run_dir / "supervisor.sock"
+
+    def running(self) -> bool:
+        """Say whether a supervisord answers."""
+        try:
+            self._call("getState")
+        except SupervisorError:
+            return False
+        return True
+
+    def pid(self) -> int:
+        """Give the process id of supervisord."""
+        return int(self._call("getPID"))
+
+    def processes(self) -> list[ProcessInfo]:
+        """Give the processes that it keeps alive, in the order of their names."""
+        return [
+            ProcessInfo(
+                name=info["name"],
+                group=info["group"],
+                state=info["statename"],
+                pid=info["pid"],
+                uptime_s=max(0, info["now"] - info["start"]) if info["pid"] else 0,
+            )
+            for info in self._call("getAllProcessInfo")
+        ]
+
+    def restart_process(self, name: str, deadline: float) -> None:
+        """Stop a process and start it again, until the monotonic time `deadline`."""
+        full_name = self._full_name(name)
+        if self._state(full_name) == "RUNNING":
+            self._call("stopProcess", full_name, False)
+        while self._state(full_name) in ("RUNNING", "STOPPING"):
+            if time.monotonic() > deadline:
+                raise SupervisorError(f"{name} does not stop", f"See what it says: applctl logs {name}.")
+            time.sleep(_POLL_INTERVAL_S)
+        self._call("startProcess", full_name, False)
+
+    def shutdown(self) -> None:
+        """Ask supervisord to stop all processes and then itself; returns at once."""
+        self._call("shutdown")
+
+    def _state(self, full_name: str) -> str:
+        return str(self._call("getProcessInfo", full_name)["statename"])
+
+    def _full_name(self, name: str) -> str:
+        processes = {p.name: f"{p.group}:{p.name}" for p in self.processes()}
+        if name not in processes:
+            raise SupervisorError(f"there is no process {name}", f"There are: {', '.join(processes)}.")
+        return processes[name]
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        transport = _Transport(self.socket)
+        try:
+            function: Callable[..., Any] = getattr(
+                ServerProxy("http://localhost", transport=transport).supervisor, method
+            )
+            return function(*arguments)
+        except Fault as error:
+            raise SupervisorError(f"supervisord refused {method}: {error.faultString}") from error
+        except TimeoutError as error:
+            raise SupervisorError(f"supervisord does not answer within {ANSWER_TIMEOUT_S:g} s") from error
+        except (OSError, http.client.HTTPException, Error) as error:
+            raise SupervisorError("the appliance is not running") from error
+        finally:
+            transport.close()

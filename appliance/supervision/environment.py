@@ -1,0 +1,67 @@
+"""The environment that supervisord is started with: every setting, under the name that config reads.
+
+supervisord.conf refers to settings as %(ENV_NAME)s, and the processes read them as their own settings.
+So all of them work with exactly the values that were checked when the appliance was started.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance import config
+from appliance.config import Settings
+from appliance.errors import SettingsError
+
+CONFIGURATION = "supervisord.conf"
+
+_STOP_MARGIN_S = 10  # beyond SHUTDOWN_GRACE, for a worker to end its browser and deregister
+_UNSAFE = "%\"'\\\n"  # supervisord expands log files' names twice, and splits commands like a shell
+
+
+def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
+    """Give the environment for supervisord: this process's own, overridden by all settings.
+
+    `redis_server` is the program of the appliance's own Redis; None if REDIS_URL names another. Raises
+    SettingsError if a path cannot be written in supervisord's configuration.
+    """
+    for path in (str(settings.run_dir), sys.executable, str(config.installation_root())):
+        if set(path) & set(_UNSAFE):
+            raise SettingsError(
+                f"the path {path} holds a percent sign, quote or backslash, which supervisord cannot take",
+                "Choose another RUN_DIR, or move the installation.",
+            )
+    values = {name.upper(): _text(getattr(settings, name)) for name in Settings.model_fields}
+    return {
+        **os.environ,
+        **values,
+        # What the settings file says is in the values already: a respawned process shall not read it anew.
+        "APPLIANCE_ENV": os.devnull,
+        "APPLIANCE_PYTHON": sys.executable,
+        "REDIS_SERVER": str(redis_server or "/bin/true"),
+        "REDIS_PROCESSES": "1" if redis_server else "0",
+        "STOP_WAIT": str(math.ceil(settings.shutdown_grace + _STOP_MARGIN_S)),
+    }
+
+
+def recover(environment: Mapping[str, str]) -> Settings:
+    """Give the settings that `export` wrote into an environment; raises SettingsError."""
+    values: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        text = environment.get(name.upper(), "")
+        values[name] = text if text or field.default is not None else None
+    return config.load(**values)
+
+
+def _text(value: Any) -> str:
+    """Write a value as an environment variable; an empty one counts as not set."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return shlex.join(value) if isinstance(value, list) else str(value)

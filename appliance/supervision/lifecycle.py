@@ -1,0 +1,185 @@
+"""Start and stop the process tree."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from appliance import config
+from appliance.config import Settings
+from appliance.errors import SettingsError, SupervisorError
+from appliance.supervision.client import Supervisor
+from appliance.supervision.environment import CONFIGURATION, export, recover
+
+_START_TIMEOUT_S = 20.0
+_KILL_TIMEOUT_S = 5.0
+_POLL_INTERVAL_S = 0.1
+_GROUPS_WITH_GRACE = 4  # proxy and three pools; supervisord stops one group after the other
+
+
+def start(settings: Settings, redis_server: Path | None) -> None:
+    """Start supervisord in the background; returns when it answers.
+
+    Raises SettingsError if the machine contradicts the settings, SupervisorError if it does not start.
+    """
+    environment = export(settings, redis_server)
+    prepare_run_dir(settings.run_dir)
+    require_free_port(settings)
+    root = config.installation_root()
+    started = subprocess.run(
+        [sys.executable, "-m", "supervisor.supervisord", "-c", str(root / CONFIGURATION)],
+        env=environment,
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_START_TIMEOUT_S,
+        check=False,
+    )
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while started.returncode == 0 and time.monotonic() < deadline:
+        if Supervisor(settings.run_dir).running():
+            return
+        time.sleep(_POLL_INTERVAL_S)
+    said = started.stdout.strip() or f"it does not answer within {_START_TIMEOUT_S:g} s"
+    raise SupervisorError(f"supervisord did not start: {said}", f"See {settings.run_dir}/log/supervisord.log.")
+
+
+def started_settings(settings: Settings) -> Settings | None:
+    """Give the settings that the appliance in RUN_DIR was started with; None if it is not running.
+
+    They may differ from those of the environment now: PORT=9000 may have been set for `up` alone.
+    """
+    try:
+        return recover(psutil.Process(Supervisor(settings.run_dir).pid()).environ())
+    except SupervisorError:
+        return None
+    except (psutil.NoSuchProcess, psutil.AccessDenied) as error:
+        raise SupervisorError(
+            f"cannot look into the supervisord of {settings.run_dir}: {error}", "Use the account that started it."
+        ) from error
+
+
+def prepare_run_dir(run_dir: Path) -> None:
+    """Make RUN_DIR with its folders, for this user alone: its sockets give command of the appliance."""
+    try:
+        if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / "log").is_dir():
+            raise SettingsError(
+                f"RUN_DIR {run_dir} holds other things, and would be closed to other users",
+                "Set RUN_DIR to a folder of its own, which need not exist.",
+            )
+        run_dir.mkdir(parents=True, exist_ok=True)
+        run_dir.chmod(0o700)
+        for name in ("log", "workers"):
+            (run_dir / name).mkdir(exist_ok=True)
+            (run_dir / name).chmod(0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"RUN_DIR {run_dir} cannot be prepared: {error.strerror}",
+            "Set RUN_DIR to a folder that this user may write, or use the account that owns it.",
+        ) from error
+
+
+def require_free_port(settings: Settings) -> None:
+    """Raise SettingsError if the proxy could not listen on HOST and PORT."""
+    where = f"{settings.host} port {settings.port}"
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as listener:
+            # as the proxy will: connections of an earlier run that linger are no obstacle
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"{where} is taken by {_owner(settings.port)}",
+                "Stop that program, or set PORT to another port. `applctl down` ends what an earlier run left.",
+            ) from error
+        raise SettingsError(
+            f"cannot listen on {where}: {error.strerror}",
+            "Set HOST to an address of this machine, and PORT to 1024 or above unless root runs the appliance.",
+        ) from error
+
+
+def _owner(port: int) -> str:
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return "another program"
+
+
+def stop(settings: Settings) -> bool:
+    """Stop the appliance of RUN_DIR, and what an earlier run of it left. False if nothing ran.
+
+    Sessions are given SHUTDOWN_GRACE. The wait is bounded; what is left then is killed.
+    """
+    supervisor = Supervisor(settings.run_dir)
+    if not supervisor.running():
+        left = _left_over(settings.run_dir)
+        _end(left)
+        return bool(left)
+    started = started_settings(settings) or settings
+    root = psutil.Process(supervisor.pid())
+    family = {root}
+    supervisor.shutdown()
+    stop_wait_s = int(export(started, None)["STOP_WAIT"])
+    deadline = time.monotonic() + stop_wait_s * _GROUPS_WITH_GRACE
+    while _alive(root) and time.monotonic() < deadline:
+        family |= _children(root)
+        time.sleep(_POLL_INTERVAL_S)
+    _end(process for process in family if _alive(process))
+    return True
+
+
+def _left_over(run_dir: Path) -> list[psutil.Process]:
+    """Find processes whose supervisord was killed: they still have the environment that it gave them."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if environment.get("RUN_DIR") == str(run_dir) and "REDIS_PROCESSES" in environment:
+            found.append(process)
+    return [process for process in found if process.pid != os.getpid()]
+
+
+def _end(processes: Iterable[psutil.Process]) -> None:
+    """Ask processes to end, wait for them, and kill those that do not."""
+    left = set(processes)
+    for act in (psutil.Process.terminate, psutil.Process.kill):
+        for process in left:
+            try:
+                act(process)
+            except psutil.NoSuchProcess:
+                continue
+        deadline = time.monotonic() + _KILL_TIMEOUT_S
+        while left and time.monotonic() < deadline:
+            left = {process for process in left if _alive(process)}
+            time.sleep(_POLL_INTERVAL_S if left else 0)
+
+
+def _children(process: psutil.Process) -> set[psutil.Process]:
+    try:
+        return set(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def _alive(process: psutil.Process) -> bool:
+    """A zombie does not count: in a container nobody may ever fetch its exit status."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

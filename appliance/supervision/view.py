@@ -1,0 +1,118 @@
+"""The running appliance as it looks from outside: processes, workers, sessions, and what the proxy says."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.config import Settings
+from appliance.errors import StoreUnavailable, SupervisorError
+from appliance.models import PoolCapacity, SessionState, WorkerState
+from appliance.registry import Registry
+from appliance.store import Store
+from appliance.supervision.client import ProcessInfo, Supervisor
+
+_ANSWER_TIMEOUT_S = 5.0
+
+
+@dataclass(slots=True)
+class GridView:
+    """What was seen in one look. `workers` are this appliance's; pools and sessions the whole grid's."""
+
+    settings: Settings
+    supervisor_pid: int = 0
+    processes: list[ProcessInfo] = field(default_factory=list)
+    redis_error: str = ""
+    workers: list[WorkerState] = field(default_factory=list)
+    pools: list[PoolCapacity] = field(default_factory=list)
+    sessions: list[SessionState] = field(default_factory=list)
+    proxy_answers: bool = False
+    ready: bool = False
+    not_ready_because: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether supervisord answers."""
+        return bool(self.supervisor_pid)
+
+    @property
+    def missing(self) -> list[str]:
+        """The slots whose workers are not registered."""
+        registered = {worker.slot for worker in self.workers}
+        return [slot for slot in worker_slots(self.settings) if slot not in registered]
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the appliance from being whole, one sentence each; empty if it is."""
+        if not self.running:
+            return ["the appliance is not running"]
+        found = [f"process {p.name} is {p.state}" for p in self.processes if p.state not in ("RUNNING", "STARTING")]
+        if self.redis_error:
+            found.append(self.redis_error)
+        elif self.missing:
+            found.append(f"no worker is registered for {', '.join(self.missing)}")
+        if not self.ready:
+            found.append(self.not_ready_because)
+        return found
+
+
+def worker_slots(settings: Settings) -> list[str]:
+    """Give the names of the slots that the settings ask for, as supervisord.conf forms them."""
+    return [f"{browser}-{number:02d}" for browser, count in settings.pools.items() for number in range(count)]
+
+
+def look(settings: Settings) -> GridView:
+    """Look at the appliance; what is away shows in the view and raises nothing."""
+    view = GridView(settings)
+    supervisor = Supervisor(settings.run_dir)
+    try:
+        view.supervisor_pid = supervisor.pid()
+        view.processes = supervisor.processes()
+    except SupervisorError:
+        return view
+    _look_into_redis(view)
+    try:
+        status, answer = get(settings, "/readyz")
+    except OSError as error:
+        view.not_ready_because = f"the proxy does not answer: {error}"
+        return view
+    view.proxy_answers = True
+    view.ready = status == http.client.OK
+    view.not_ready_because = str(answer.get("error", {}).get("message", f"/readyz answers {status}"))
+    return view
+
+
+def _look_into_redis(view: GridView) -> None:
+    store = Store(view.settings.effective_redis_url, view.settings.grid_namespace)
+    registry = Registry(store)
+    try:
+        workers = registry.workers()
+        view.workers = [worker for worker in workers if worker.appliance == view.settings.appliance_name]
+        view.pools = registry.capacity()
+        view.sessions = registry.sessions()
+    except StoreUnavailable as error:
+        view.redis_error = str(error)
+    finally:
+        store.close()
+
+
+def get(settings: Settings, path: str) -> tuple[int, dict[str, Any]]:
+    """Ask this appliance's proxy for a page: the status, and the JSON object ({} if it is none).
+
+    Raises OSError if it does not answer.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # any address
+    connection = http.client.HTTPConnection(host, settings.port, timeout=_ANSWER_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        return response.status, answer if isinstance(answer, dict) else {}
+    except ValueError:
+        return response.status, {}
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{host} port {settings.port} does not speak HTTP") from error
+    finally:
+        connection.close()

@@ -1,0 +1,74 @@
+"""Dials a worker: a connection and a handshake of the proxy's own."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import gevent
+
+from appliance.errors import WorkerUnreachable
+from proxy.handshake import Answer, Handshake, parse_answer, worker_request
+
+DIAL_TIMEOUT_S = 5.0  # a warm worker answers in milliseconds
+ANSWER_MAX_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection to a worker, and what it answered."""
+
+    socket: socket.socket
+    answer: Answer
+
+
+def dial(handshake: Handshake, endpoint: str, deadline: float) -> Connection:
+    """Connect to a worker and ask it for a session, until the monotonic `deadline` at most.
+
+    Raises WorkerUnreachable.
+    """
+    limit_s = max(0.1, min(DIAL_TIMEOUT_S, deadline - time.monotonic()))
+    parts = urlsplit(endpoint)
+    silent = WorkerUnreachable(f"the worker at {parts.netloc} does not answer within {limit_s:.1f} s")
+    connection: socket.socket | None = None
+    try:
+        with gevent.Timeout(limit_s, silent):
+            connection = socket.create_connection((parts.hostname or "", parts.port or 80))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(worker_request(handshake, endpoint))
+            return Connection(connection, _receive_answer(connection))
+    except (OSError, EOFError, ValueError) as error:
+        _close(connection)
+        raise WorkerUnreachable(f"the worker at {parts.netloc} does not serve: {error}") from error
+    except WorkerUnreachable:
+        _close(connection)
+        raise
+
+
+def _receive_answer(connection: socket.socket) -> Answer:
+    """Read up to the end of the headers; of an answer other than 101, up to the end of the connection."""
+    received = b""
+    while (answer := parse_answer(received)) is None:
+        received += _receive(connection, ANSWER_MAX_BYTES - len(received))
+    if answer.status == 101:
+        return answer
+    try:
+        while True:
+            received += _receive(connection, ANSWER_MAX_BYTES - len(received))
+    except (EOFError, ConnectionError):
+        return Answer(answer.status, answer.head, received[len(answer.head) :])
+
+
+def _receive(connection: socket.socket, room: int) -> bytes:
+    if room <= 0:
+        raise ValueError("the worker's answer is too long")
+    if not (data := connection.recv(min(room, 16384))):
+        raise EOFError("the worker closed the connection")
+    return data
+
+
+def _close(connection: socket.socket | None) -> None:
+    if connection is not None:
+        connection.close()

@@ -1,0 +1,60 @@
+"""Where WebSocket frames begin and end (RFC 6455, section 5.2), without looking at their payloads.
+
+A proxy that relays bytes may only speak itself between two frames. So it follows the headers of what
+passes: each tells how long its payload is, and everything else is counted, not read.
+
+Bytes in, facts out; no I/O.
+"""
+
+from __future__ import annotations
+
+OPCODE_CLOSE = 0x8
+REASON_MAX_BYTES = 123  # a control frame holds 125 bytes, of which the code takes 2 (section 5.5.1)
+
+
+class FrameFollower:
+    """Follows one direction of a connection, from the first byte after the handshake."""
+
+    __slots__ = ("_header", "_payload_left", "close_seen")
+
+    def __init__(self) -> None:
+        """Start at a boundary."""
+        self._payload_left = 0
+        self._header = b""  # the first bytes of a header whose rest has not come yet
+        self.close_seen = False
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether a frame of our own may follow now."""
+        return not self._payload_left and not self._header
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take the next bytes, in chunks of any size."""
+        size = len(data)
+        if size <= self._payload_left:
+            self._payload_left -= size
+            return
+        position = self._payload_left
+        if self._header:
+            data = self._header + bytes(data)
+            size = len(data)
+        while size - position >= 2:
+            length, second = 2, data[position + 1]
+            payload = second & 0x7F
+            extended = (payload == 126) * 2 or (payload == 127) * 8
+            length += extended + (second & 0x80) // 0x20  # 4 bytes of mask, if its bit is set
+            if size - position < length:
+                break
+            if extended:
+                payload = int.from_bytes(data[position + 2 : position + 2 + extended], "big")
+            if data[position] & 0x0F == OPCODE_CLOSE:
+                self.close_seen = True
+            position += length + payload
+        self._payload_left = max(0, position - size)
+        self._header = bytes(data[position:size])
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Build a server's Close frame; a reason of more than 123 bytes of UTF-8 is cut."""
+    text = reason.encode()[:REASON_MAX_BYTES].decode(errors="ignore").encode()
+    return bytes([0x80 | OPCODE_CLOSE, 2 + len(text)]) + code.to_bytes(2, "big") + text

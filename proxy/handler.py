@@ -1,0 +1,154 @@
+"""The handler of one connection: a session, or a request to the operations' pages."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+from contextlib import closing
+from http import HTTPStatus
+from typing import Any
+
+from geventwebsocket.handler import WebSocketHandler
+
+from appliance import logs
+from appliance.errors import ClientGone, RequestError, ShuttingDown, WorkerUnreachable
+from appliance.registry import Session
+from proxy import handshake
+from proxy.dial import Connection, dial
+from proxy.handshake import Handshake
+from proxy.hangup import HangupWatch
+from proxy.relay import Relay
+
+log = logs.get_logger()
+
+REQUEST_TIMEOUT_S = 15.0
+
+
+class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocket has no types
+    """pywsgi parses the request; a session then takes the socket over, anything else is WSGI's."""
+
+    def __init__(self, sock: socket.socket, address: Any, server: Any) -> None:
+        """Take what pywsgi gives; the connection must send its request within REQUEST_TIMEOUT_S."""
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(REQUEST_TIMEOUT_S)
+        self._stream = RequestStream(sock)
+        super().__init__(sock, address, server, io.BufferedReader(self._stream))
+        self.proxy = server.proxy
+
+    def run_application(self) -> None:
+        """Serve a session if the request asks for a WebSocket, else the operations' pages."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if not handshake.is_upgrade(headers):
+            super(WebSocketHandler, self).run_application()
+            return
+        self.close_connection = True
+        try:
+            self.serve_session()
+        except ClientGone:
+            log.info("client.gone", client=self.client)
+        except RequestError as error:
+            log.info("request.refused", client=self.client, status=error.status, error=str(error))
+            self._refuse(error)
+
+    def serve_session(self) -> None:
+        """Serve one session, from the client's request to the last byte."""
+        if self.proxy.stopping:
+            raise ShuttingDown("the appliance is shutting down")
+        wanted = handshake.parse(self.headers.items(), self.path, self.client, self.proxy.settings.default_browser_type)
+        watch = HangupWatch(self.socket)
+        with closing(watch), self.proxy.sessions.open(wanted.request, watch.start) as session:
+            connection = self._reach_worker(wanted, session, watch)
+            watch.close()
+            with closing(connection.socket):
+                self.socket.sendall(connection.answer.head + connection.answer.rest)
+                if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+                    return
+                relay = self._relay(session, connection)
+        relay.say_farewell()
+
+    def _reach_worker(self, wanted: Handshake, session: Session, watch: HangupWatch) -> Connection:
+        """Dial the worker that was claimed; one that does not answer is suspect, and another is claimed."""
+        while True:
+            grant = session.grant
+            assert grant is not None  # noqa: S101  # `open` and `move` return with a grant, or raise
+            try:
+                return dial(wanted, grant.endpoint, session.deadline)
+            except WorkerUnreachable as error:
+                log.warning("worker.suspect", session=session.id, worker=grant.worker_id, error=str(error))
+                self.proxy.sessions.move(session, watch.start)
+
+    def _relay(self, session: Session, connection: Connection) -> Relay:
+        grant = session.grant
+        assert grant is not None  # noqa: S101
+        where = {"session": session.id, "worker": grant.worker_id}
+        log.info(
+            "session.started",
+            **where,
+            client=self.client,
+            name=session.request.name,
+            waited_ms=grant.waited_ms,
+        )
+        first = self._stream.detach_rest(self.rfile)
+        relay = Relay(self.socket, connection.socket, first, connection.answer.rest)
+        session.on_end(relay.end)
+        try:
+            relay.run(grant.slot)
+        finally:
+            session.end_reason, session.bytes_relayed = relay.end_reason, relay.bytes_relayed
+            log.info("session.ended", **where, reason=relay.end_reason, bytes=relay.bytes_relayed)
+        return relay
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        return str(self.client_address[0])
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer a request for a session with an error; Playwright's clients print the body."""
+        status, headers, body = error_answer(error)
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "Connection: close"]
+        try:
+            self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
+        except OSError as gone:
+            log.info("client.gone", client=self.client, error=str(gone))
+
+    def log_request(self) -> None:
+        """Leave pywsgi's access log out: sessions are logged as events."""
+
+
+class RequestStream(io.RawIOBase):
+    """What pywsgi reads a request from; once detached it has ended, so that no byte is lost in a buffer."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take the connection's socket."""
+        self._socket = sock
+        self._detached = False
+
+    def readable(self) -> bool:
+        """Say yes, as io asks."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read from the socket, or end."""
+        return 0 if self._detached else self._socket.recv_into(buffer)
+
+    def detach_rest(self, reader: io.BufferedReader) -> bytes:
+        """Read no more, and give what the reader above has read beyond the request."""
+        self._detached = True
+        return reader.read()
+
+
+def error_answer(error: RequestError) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Give the status line, headers and body of an error: `{"error": {"code", "message", "hint"}}`."""
+    status = HTTPStatus(error.status)
+    content = {"error": {"code": error.status, "message": str(error), "hint": error.hint}}
+    body = json.dumps(content, ensure_ascii=False).encode() + b"\n"
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    if error.retry_after_s is not None:
+        headers.append(("Retry-After", str(error.retry_after_s)))
+    if error.status == HTTPStatus.BAD_REQUEST:
+        headers.append(("Sec-WebSocket-Version", "13"))
+    if error.status == HTTPStatus.UPGRADE_REQUIRED:
+        headers.append(("Upgrade", "websocket"))
+    return f"{status.value} {status.phrase}", headers, body

@@ -1,0 +1,129 @@
+"""The two handshakes of a session: the client's with the proxy, and the proxy's with the worker.
+
+Everything here is pure: headers and bytes in, values and bytes out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from appliance.errors import BadRequest, ForeignOrigin
+from appliance.models import Browser, SessionRequest
+
+# What of the client's request reaches the worker, unchanged: what the driver answers to, its version
+# check included. Nothing else does: no Origin, no Authorization, no Cookie, no query string.
+_FORWARDED = frozenset(
+    {
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "user-agent",
+    }
+)
+_FORWARDED_PREFIX = "x-playwright-"
+
+# packages/playwright-core/src/server/utils/userAgent.ts: "Playwright/1.65.1 (x64; debian 12) node/20 …"
+_USER_AGENT = re.compile(r"^Playwright/(\d+\.\d+)\.\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """A client's request for a session, understood: what it asks for, and what the worker will see."""
+
+    request: SessionRequest
+    forwarded: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A worker's answer: its status, its bytes up to the end of its headers, and what came after."""
+
+    status: int
+    head: bytes
+    rest: bytes
+
+
+def is_upgrade(headers: Mapping[str, str]) -> bool:
+    """Say whether a request wants to become a WebSocket (RFC 6455, section 4.2.1)."""
+    return headers.get("upgrade", "").lower() == "websocket" and "upgrade" in headers.get("connection", "").lower()
+
+
+def parse(items: Iterable[tuple[str, str]], target: str, client: str, default_browser: Browser) -> Handshake:
+    """Understand a client's upgrade request.
+
+    `items` are its headers in order, `target` its path with the query string, `client` its address.
+    Raises BadRequest or ForeignOrigin.
+    """
+    items = list(items)
+    headers = {name.lower(): value for name, value in items}
+    if headers.get("origin"):
+        raise ForeignOrigin("a web page may not open a session")
+    _check_websocket(headers)
+    query = {name: values[-1] for name, values in parse_qs(urlsplit(target).query).items()}
+    user_agent = headers.get("user-agent", "")
+    version = _USER_AGENT.match(user_agent)
+    return Handshake(
+        SessionRequest(
+            browser=_browser(query.get("browser") or headers.get("x-playwright-browser") or default_browser),
+            minor=version.group(1) if version else "",
+            name=query.get("name", "")[:200],
+            client=client,
+            user_agent=user_agent[:500],
+        ),
+        tuple((name, value) for name, value in items if _is_forwarded(name.lower())),
+    )
+
+
+def worker_request(handshake: Handshake, endpoint: str) -> bytes:
+    """Build the request to a worker, whose endpoint is `ws://host:port/path`."""
+    parts = urlsplit(endpoint)
+    lines = [
+        f"GET {parts.path} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+    ]
+    lines += [f"{name}: {value}" for name, value in handshake.forwarded]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def parse_answer(received: bytes) -> Answer | None:
+    """Understand what a worker has answered so far; None while its headers are not complete.
+
+    Raises ValueError if it is not HTTP.
+    """
+    end = received.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    status = re.match(rb"HTTP/1\.1 (\d{3})", received)
+    if not status:
+        raise ValueError("the worker's answer is not HTTP")
+    return Answer(int(status.group(1)), received[: end + 4], received[end + 4 :])
+
+
+def _check_websocket(headers: Mapping[str, str]) -> None:
+    if headers.get("sec-websocket-version") != "13":
+        raise BadRequest("the WebSocket version must be 13", "Connect with a Playwright client.")
+    try:
+        key = base64.b64decode(headers.get("sec-websocket-key", ""), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 16:
+        raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64", "Connect with a Playwright client.")
+
+
+def _browser(name: str) -> Browser:
+    try:
+        return Browser(name.lower())
+    except ValueError:
+        raise BadRequest(f"unknown browser {name[:50]!r}", f"Ask for one of {', '.join(Browser)}.") from None
+
+
+def _is_forwarded(name: str) -> bool:
+    return name in _FORWARDED or name.startswith(_FORWARDED_PREFIX)

@@ -1,0 +1,47 @@
+"""Notices a client that hangs up while it waits for its slot."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import gevent
+
+from appliance.registry import Session
+
+_READ = 1  # libev's EV_READ
+
+
+class HangupWatch:
+    """Watches a client's socket while its session waits; it costs nothing until it is started."""
+
+    def __init__(self, client: socket.socket) -> None:
+        """Take the client's socket; nothing is watched yet."""
+        self._client = client
+        self._watcher: Any = None
+        self._session: Session | None = None
+
+    def start(self, session: Session) -> None:
+        """Watch from now on, for the sake of a session that waits."""
+        if self._watcher is None:
+            self._session = session
+            self._watcher = gevent.get_hub().loop.io(self._client.fileno(), _READ)
+            self._watcher.start(self._look)
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+
+    def _look(self) -> None:
+        try:
+            data = self._client._sock.recv(1, socket.MSG_PEEK)  # type: ignore[attr-defined]
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._watcher.stop()
+        if not data and self._session:
+            self._session.abandon()

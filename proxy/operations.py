@@ -1,0 +1,106 @@
+"""The operations' pages: /healthz, /readyz, /metrics, /api/v1/capacity, and what a lost visitor sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from appliance import __version__, metrics
+from appliance.errors import RequestError, ShuttingDown, UpgradeRequired
+from appliance.models import WorkerStatus
+from proxy.handler import error_answer
+
+if TYPE_CHECKING:
+    from proxy.proxy import Proxy
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Operations:
+    """The WSGI application beside the sessions' endpoint; its pages only read."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        """Take the proxy whose state the pages show."""
+        self._proxy = proxy
+        self._metrics = metrics.registry(metrics.GridCollector(proxy.registry.capacity, lambda: len(proxy.sessions)))
+        self._pages: dict[str, Callable[[], tuple[str, bytes]]] = {
+            "/": self._root,
+            "/json": self._json,
+            "/json/": self._json,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics_page,
+            "/api/v1/capacity": self._capacity,
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        try:
+            content_type, body = self._answer(environ)
+            status, headers = "200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        except RequestError as error:
+            status, headers, body = error_answer(error)
+        start_response(status, headers)
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
+        page = self._pages.get(environ["PATH_INFO"])
+        if page is None:
+            raise _NotFound(f"there is no {environ['PATH_INFO'][:100]}", f"Pages: {', '.join(self._pages)}.")
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            raise _MethodNotAllowed("only GET and HEAD are answered here")
+        return page()
+
+    def _root(self) -> tuple[str, bytes]:
+        endpoint = self._proxy.settings.endpoint
+        raise UpgradeRequired(
+            "this is a Playwright grid: connect to it with a Playwright client",
+            f'For example in Python: playwright.chromium.connect("{endpoint}").',
+        )
+
+    def _json(self) -> tuple[str, bytes]:
+        # The client appends this path to its own URL and keeps that URL's query string.
+        return JSON, json.dumps({"wsEndpointPath": "/"}).encode()
+
+    def _healthz(self) -> tuple[str, bytes]:
+        return JSON, json.dumps({"status": "ok", "version": __version__}).encode()
+
+    def _readyz(self) -> tuple[str, bytes]:
+        if self._proxy.stopping:
+            raise ShuttingDown("the appliance is shutting down")
+        browser = self._proxy.settings.default_browser_type
+        pools = [pool for pool in self._proxy.registry.capacity() if pool.browser == browser]
+        workers = sum(pool.workers[WorkerStatus.AVAILABLE] for pool in pools)
+        if not workers:
+            raise _NotReady(f"no {browser} worker is available yet", "`applctl status` shows the workers.")
+        return JSON, json.dumps({"status": "ready", "browser": browser, "workers": workers}).encode()
+
+    def _metrics_page(self) -> tuple[str, bytes]:
+        return PROMETHEUS, metrics.render(self._metrics)
+
+    def _capacity(self) -> tuple[str, bytes]:
+        pools = [pool.as_dict() for pool in self._proxy.registry.capacity()]
+        return JSON, json.dumps({"pools": pools}).encode()
+
+
+class _NotFound(RequestError):
+    """There is no such page."""
+
+    status = 404
+
+
+class _MethodNotAllowed(RequestError):
+    """The pages only read."""
+
+    status = 405
+
+
+class _NotReady(RequestError):
+    """No worker of the default browser is available."""
+
+    status = 503
+    retry_after_s = 1

@@ -1,0 +1,117 @@
+"""The proxy process: what runs beside the connections, and its start and stop."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import time
+from collections.abc import Callable
+
+import gevent
+from gevent.event import Event
+from gevent.pywsgi import WSGIServer
+
+from appliance import browsers, logs
+from appliance.config import Settings
+from appliance.errors import StoreUnavailable
+from appliance.registry import Mailbox, Registry, Sessions
+from appliance.store import Store
+from proxy.handler import SessionHandler
+from proxy.operations import Operations
+
+log = logs.get_logger()
+
+BACKLOG = 1024
+LAST_WORDS_S = 3.0  # for the sessions' ends to reach the clients
+
+
+class Server(WSGIServer):
+    """The public listener; its handlers find their proxy here."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        """Take the proxy whose settings name address and port."""
+        self.proxy = proxy
+        address = (proxy.settings.host, proxy.settings.port)
+        super().__init__(
+            address,
+            Operations(proxy),
+            backlog=BACKLOG,
+            handler_class=SessionHandler,
+            log=None,
+            error_log=None,
+        )
+
+
+class Proxy:
+    """One proxy: a stateless hub between clients and workers. All state is in Redis."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings; nothing is started or connected yet."""
+        self.settings = settings
+        self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
+        self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
+        self.sessions = Sessions(self.registry, settings, self.id)
+        self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self.sessions.handle)
+        self._version = browsers.driver_version(settings)
+        self._stop = Event()
+        self._server = Server(self)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether new sessions are refused."""
+        return self._stop.is_set()
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then stop in order."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, self._stop.set)
+        settings = self.settings
+        loops: list[gevent.Greenlet[..., None]] = [
+            gevent.spawn(self._mailbox.run),
+            gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
+            gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
+        ]
+        self._server.start()
+        log.info("proxy.started", endpoint=settings.endpoint, version=self._version)
+        self._stop.wait()
+        self._drain()
+        gevent.killall(loops)
+        log.info("proxy.stopped")
+
+    def _drain(self) -> None:
+        """Let the sessions finish within SHUTDOWN_GRACE, then end them, and say why."""
+        log.info("proxy.stopping", sessions=len(self.sessions), grace_s=self.settings.shutdown_grace)
+        if not self._wait_until_idle(self.settings.shutdown_grace):
+            self.sessions.end_all("appliance is shutting down")
+            self._wait_until_idle(LAST_WORDS_S)
+        self._server.stop(timeout=LAST_WORDS_S)
+
+    def _wait_until_idle(self, longest_s: float) -> bool:
+        deadline = time.monotonic() + longest_s
+        while len(self.sessions) and time.monotonic() < deadline:
+            gevent.sleep(0.05)
+        return not len(self.sessions)
+
+    def _repeat(self, interval_s: float, step: Callable[[], None]) -> None:
+        """Take a step at once and then in each interval; a Redis that is away is said once."""
+        away = False
+        while True:
+            try:
+                step()
+                if away:
+                    log.info("redis.back")
+                away = False
+            except StoreUnavailable as error:
+                if not away:
+                    log.warning("redis.away", error=str(error))
+                away = True
+            gevent.sleep(interval_s)
+
+    def _renew(self) -> None:
+        self.sessions.renew()
+        self.registry.announce(self._version, self.settings.pools, 3 * self.settings.lease_ttl)
+
+    def _reap(self) -> None:
+        count = self.registry.reap()
+        if any(count.values()):
+            log.warning("reaped", **count)

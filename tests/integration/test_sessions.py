@@ -1,0 +1,208 @@
+"""Slots on a real Redis: claimed, waited for, handed over, given back, and never lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from appliance import config
+from appliance.config import Settings
+from appliance.errors import BrowserNotServed, ClientGone, NoSlot, QueueFull, VersionNotServed
+from appliance.models import Browser, SessionRequest
+from appliance.registry import Mailbox, Registry, Session, Sessions
+from appliance.store import Store
+from tests.integration.test_selection import claim, spec
+from tests.waiting import until
+
+WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "none"))
+    return config.load(queue_timeout=10, queue_max_length=3)
+
+
+@pytest.fixture
+def sessions(registry: Registry, settings: Settings) -> Iterator[Sessions]:
+    """Give the sessions of a proxy that listens to its messages."""
+    sessions = Sessions(registry, settings, "proxy-1")
+    mailbox = Mailbox(registry.store, "proxy", "proxy-1", sessions.handle)
+    listener = threading.Thread(target=mailbox.run)
+    listener.start()
+    channel = registry.store.key("proxy", "proxy-1")
+    until(lambda: listeners(registry.store, channel), "the mailbox listens")
+    yield sessions
+    mailbox.close()
+    listener.join()
+
+
+def listeners(store: Store, channel: str) -> int:
+    """Count a channel's subscribers."""
+    return int(store.read(("PUBSUB", "NUMSUB", channel))[0][1])
+
+
+def ignore(_: Session) -> None:
+    """Watch nothing."""
+
+
+def test_32_claims_at_once_over_10_slots_give_10_sessions_and_22_waiters(redis_url: str, registry: Registry) -> None:
+    for name in "AB":
+        registry.register_worker(spec(name))
+    together = threading.Barrier(32)
+
+    def one(number: int) -> str:
+        own = Registry(Store(redis_url, "test"))
+        together.wait()
+        return str(claim(own, str(number))["state"])
+
+    with ThreadPoolExecutor(32) as pool:
+        states = list(pool.map(one, range(32)))
+    assert (states.count("active"), states.count("waiting")) == (10, 22)
+    assert [worker.active for worker in registry.workers()] == [5, 5]
+    assert sum(pool.waiting for pool in registry.capacity()) == 22
+
+
+def test_a_repeated_claim_takes_no_second_slot(registry: Registry) -> None:
+    registry.register_worker(spec("A"))
+    assert claim(registry, "s") == {**claim(registry, "s"), "waited_ms": 0}
+    assert registry.workers()[0].active == 1
+    assert registry.release("s", "over") is True
+    assert registry.release("s", "over") is False
+    assert registry.workers()[0].active == 0
+
+
+def test_a_freed_slot_goes_to_the_longest_waiting_and_its_proxy_is_told(registry: Registry, sessions: Sessions) -> None:
+    registry.register_worker(spec("A", concurrency=1))
+    claim(registry, "first")
+    waiting = threading.Event()
+    granted = threading.Event()
+
+    def wait() -> None:
+        with sessions.open(WANTED, lambda _: waiting.set()):
+            granted.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    assert waiting.wait(5)
+    assert claim(registry, "newcomer")["state"] == "waiting"
+    registry.release("first", "over")
+    assert granted.wait(1), "the message was lost: a poll would take 2 s"
+    waiter.join()
+    until(lambda: claim(registry, "newcomer")["state"] == "active", "the newcomer is next")
+
+
+def test_a_client_that_hangs_up_while_it_waits_costs_nothing(registry: Registry, sessions: Sessions) -> None:
+    registry.register_worker(spec("A", concurrency=1))
+    claim(registry, "s")
+    with pytest.raises(ClientGone), sessions.open(WANTED, Session.abandon):
+        pytest.fail("no slot was free")
+    assert [session.id for session in registry.sessions()] == ["s"]
+
+
+def test_errors_say_what_to_do(registry: Registry, settings: Settings) -> None:
+    sessions = Sessions(registry, settings.model_copy(update={"queue_timeout": 0.2}), "proxy-2")
+    registry.register_worker(spec("A", concurrency=1))
+    claim(registry, "holder")
+    for wanted, error, said in (
+        (SessionRequest(Browser.FIREFOX, "1.65"), BrowserNotServed, "no firefox"),
+        (SessionRequest(Browser.CHROMIUM, "1.2"), VersionNotServed, "served: 1.65"),
+        (WANTED, NoSlot, "within 0.2 s"),
+    ):
+        with pytest.raises(error, match=said) as raised, sessions.open(wanted, ignore):
+            pytest.fail("no slot was free")
+        assert raised.value.hint
+    for waiter in "abc":
+        claim(registry, waiter)
+    with pytest.raises(QueueFull), sessions.open(WANTED, ignore):
+        pytest.fail("the queue was full")
+    assert len(registry.sessions()) == 4
+
+
+def test_a_dead_proxys_slots_come_free_when_their_leases_expire(registry: Registry) -> None:
+    registry.register_worker(spec("A"))
+    for session in "ab":
+        registry.claim(session, WANTED, proxy="dead", lease_ms=100, wait_ms=100, queue_max=9)
+    assert registry.workers()[0].active == 2
+    until(lambda: registry.reap()["sessions"] or not registry.workers()[0].active, "the leases expire")
+    until(lambda: registry.reap() and not registry.workers()[0].active, "both are reaped")
+
+
+def test_a_renewed_lease_does_not_expire(registry: Registry) -> None:
+    registry.register_worker(spec("A"))
+    registry.claim("s", WANTED, proxy="p", lease_ms=200, wait_ms=100, queue_max=9)
+    assert registry.renew("p", ["s", "unheard-of"], 60_000) == ["unheard-of"]
+    registry.claim("control", WANTED, proxy="dead", lease_ms=200, wait_ms=100, queue_max=9)
+    until(lambda: registry.reap()["sessions"], "the lease of the control expires")
+    assert [session.id for session in registry.sessions()] == ["s"]
+
+
+def test_a_ticket_of_a_dead_proxy_is_skipped(registry: Registry) -> None:
+    registry.register_worker(spec("A", concurrency=1))
+    claim(registry, "holder")
+    registry.claim("dead", WANTED, proxy="dead", lease_ms=60_000, wait_ms=60_000, queue_max=9)
+    claim(registry, "alive")
+    registry.renew("dead", [], -1)  # its last sign of life is over
+    registry.release("holder", "over")
+    assert claim(registry, "alive")["state"] == "active"
+
+
+def test_a_lost_workers_sessions_end_with_that_reason(registry: Registry, sessions: Sessions) -> None:
+    registry.register_worker(spec("A", ttl_ms=300))
+    told: list[str] = []
+    with sessions.open(WANTED, ignore) as session:
+        session.on_end(told.append)
+        until(lambda: registry.reap()["workers"], "the heartbeat is missed")
+        until(lambda: told, "the proxy is told")
+    assert told == ["worker A stopped answering"]
+    assert not registry.workers()
+    assert not registry.sessions()
+
+
+def test_sessions_that_redis_forgot_are_taken_up_again_and_never_beyond_the_concurrency(
+    store: Store, registry: Registry, sessions: Sessions
+) -> None:
+    registry.register_worker(spec("A", concurrency=1))
+    with sessions.open(WANTED, ignore) as session:
+        told: list[str] = []
+        session.on_end(told.append)
+        store.read(("FLUSHALL",), ("FUNCTION", "FLUSH"))
+        registry.register_worker(spec("A", concurrency=1))
+        sessions.renew()
+        assert [worker.active for worker in registry.workers()] == [1]
+        store.read(("FLUSHALL",))
+        registry.register_worker(spec("A", concurrency=1))
+        claim(registry, "usurper")
+        sessions.renew()
+        assert told == ["the session's slot was given away while the appliance was cut off from Redis"]
+        assert [worker.active for worker in registry.workers()] == [1]
+
+
+def test_a_drained_worker_is_told_when_its_last_session_ends(store: Store, registry: Registry) -> None:
+    messages: list[dict[str, object]] = []
+    mailbox = Mailbox(store, "worker", "A", messages.append)
+    listener = threading.Thread(target=mailbox.run)
+    listener.start()
+    channel = store.key("worker", "A")
+    until(lambda: listeners(store, channel), "the mailbox listens")
+    registry.register_worker(spec("A"))
+    claim(registry, "s")
+    assert registry.drain_worker("A", "operator") == 1
+    registry.release("s", "over")
+    until(lambda: len(messages) == 2, "both messages come")
+    assert messages == [{"drain": "operator"}, {"drained": True}]
+    registry.register_worker(spec("A"))
+    assert registry.workers()[0].status == "draining"
+    mailbox.close()
+    listener.join()
+
+
+def test_launch_turns_are_spaced_per_appliance(registry: Registry) -> None:
+    assert registry.take_launch_turn("a", 0.3) == 0
+    assert 0 < registry.take_launch_turn("a", 0.3) <= 0.3
+    assert registry.take_launch_turn("b", 0.3) == 0
+    until(lambda: registry.take_launch_turn("a", 0.3) == 0, "the next turn comes", within_s=1)

@@ -1,0 +1,60 @@
+"""The frame follower knows where frames end, however the bytes are cut."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.frames import FrameFollower, close_frame
+
+
+def frame(opcode: int, payload: bytes, *, final: bool = True, mask: bytes = b"") -> bytes:
+    """Build a frame by RFC 6455, section 5.2."""
+    size, masked = len(payload), 0x80 if mask else 0
+    if size < 126:
+        length = bytes([masked | size])
+    elif size < 65536:
+        length = bytes([masked | 126]) + size.to_bytes(2, "big")
+    else:
+        length = bytes([masked | 127]) + size.to_bytes(8, "big")
+    return bytes([final << 7 | opcode]) + length + mask + payload
+
+
+frames = st.builds(
+    frame,
+    st.sampled_from([0x0, 0x1, 0x2, 0x9, 0xA]),
+    st.one_of(st.binary(max_size=200), st.integers(0, 70_000).map(bytes)),
+    final=st.booleans(),
+    mask=st.sampled_from([b"", b"abcd"]),
+)
+
+
+@given(st.lists(frames, max_size=8), st.data())
+def test_any_cut_of_any_frames_gives_the_same_boundaries(sent: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(sent)
+    boundaries = {sum(map(len, sent[:count])) for count in range(len(sent) + 1)}
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=12)) | boundaries)
+    follower = FrameFollower()
+    position = 0
+    for cut in [*cuts, len(stream)]:
+        follower.feed(memoryview(stream)[position:cut])
+        position = cut
+        assert follower.at_boundary == (position in boundaries)
+    assert not follower.close_seen
+
+
+@given(st.lists(frames, max_size=4), st.integers(1, 7))
+def test_a_close_frame_is_seen_however_it_is_cut(before: list[bytes], size: int) -> None:
+    stream = b"".join(before) + close_frame(1001, "bye")
+    follower = FrameFollower()
+    for position in range(0, len(stream), size):
+        follower.feed(stream[position : position + size])
+    assert follower.close_seen
+    assert follower.at_boundary
+
+
+def test_a_reason_is_cut_to_123_bytes_between_two_characters() -> None:
+    reason = "ü" * 100
+    sent = close_frame(1001, reason)
+    assert sent[1] == 2 + 122
+    assert sent[4:].decode() == "ü" * 61

@@ -1,0 +1,73 @@
+"""Requests for a session are understood or refused, and only what a worker should see is forwarded."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.errors import BadRequest, ForeignOrigin
+from appliance.models import Browser
+from proxy import handshake
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
+AGENT = "Playwright/1.65.1 (x64; debian 12) python/3.11"
+BASE = [("Host", "h"), ("Sec-WebSocket-Key", KEY), ("Sec-WebSocket-Version", "13"), ("User-Agent", AGENT)]
+
+
+def parse(target: str = "/", *more: tuple[str, str]) -> handshake.Handshake:
+    return handshake.parse([*BASE, *more], target, "10.0.0.1", Browser.WEBKIT)
+
+
+def test_the_query_names_the_browser_before_the_header_and_the_default() -> None:
+    header = ("x-playwright-browser", "firefox")
+    assert parse("/?browser=chromium", header).request.browser == Browser.CHROMIUM
+    assert parse("/", header).request.browser == Browser.FIREFOX
+    assert parse().request.browser == Browser.WEBKIT
+
+
+def test_the_user_agent_tells_the_version_and_one_that_does_not_suits_any() -> None:
+    assert parse().request.minor == "1.65"
+    other = [item for item in BASE if item[0] != "User-Agent"]
+    assert handshake.parse(other, "/", "c", Browser.CHROMIUM).request.minor == ""
+
+
+def test_a_worker_sees_the_drivers_headers_and_no_secrets() -> None:
+    more = [
+        ("Authorization", "Bearer secret"),
+        ("Cookie", "secret=1"),
+        ("X-Playwright-Proxy", "*"),
+        ("Sec-WebSocket-Extensions", "permessage-deflate"),
+    ]
+    sent = handshake.worker_request(parse("/?token=secret&name=n", *more), "ws://127.0.0.1:99/path").decode()
+    assert sent.startswith("GET /path HTTP/1.1\r\nHost: 127.0.0.1:99\r\n")
+    assert sent.endswith("\r\n\r\n")
+    for line in (f"Sec-WebSocket-Key: {KEY}", f"User-Agent: {AGENT}", "X-Playwright-Proxy: *"):
+        assert line in sent.split("\r\n")
+    assert "Sec-WebSocket-Extensions: permessage-deflate" in sent
+    assert "secret" not in sent
+
+
+@pytest.mark.parametrize(
+    ("items", "target"),
+    [
+        (BASE, "/?browser=netscape"),
+        ([("Sec-WebSocket-Key", KEY), ("Sec-WebSocket-Version", "8")], "/"),
+        ([("Sec-WebSocket-Key", "short"), ("Sec-WebSocket-Version", "13")], "/"),
+        ([("Sec-WebSocket-Version", "13")], "/"),
+    ],
+)
+def test_a_request_that_is_wrong_is_refused(items: list[tuple[str, str]], target: str) -> None:
+    with pytest.raises(BadRequest):
+        handshake.parse(items, target, "c", Browser.CHROMIUM)
+
+
+def test_a_web_page_is_refused() -> None:
+    with pytest.raises(ForeignOrigin):
+        parse("/", ("Origin", "https://example.org"))
+
+
+def test_a_workers_answer_is_complete_with_its_headers_and_loses_no_byte_after_them() -> None:
+    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+    assert handshake.parse_answer(head[:-1]) is None
+    assert handshake.parse_answer(head + b"\x81\x02hi") == handshake.Answer(101, head, b"\x81\x02hi")
+    with pytest.raises(ValueError):
+        handshake.parse_answer(b"SSH-2.0-OpenSSH\r\n\r\n")

@@ -1,0 +1,48 @@
+"""The parts import each other in one direction only."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What a part may not import. Read from top to bottom, imports only go down.
+FORBIDDEN = {
+    "proxy": ("workers", "appliance.cli"),
+    "workers": ("proxy", "appliance.cli"),
+    "appliance/cli": ("proxy", "workers"),
+    "appliance/registry": ("proxy", "workers", "appliance.cli"),
+    "appliance/store.py": ("proxy", "workers", "appliance.cli", "appliance.registry"),
+    "appliance/config.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),
+    "appliance/logs.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),
+    "appliance/metrics.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),
+    "appliance/models.py": ("proxy", "workers", "appliance."),
+    "appliance/errors.py": ("proxy", "workers", "appliance."),
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Give the names of the modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_imports_go_in_one_direction() -> None:
+    wrong = []
+    for part, forbidden in FORBIDDEN.items():
+        place = ROOT / part
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            wrong += [f"{path}: {name}" for name in imported(path) if name.startswith(forbidden)]
+    assert not wrong
+
+
+def test_only_store_and_registry_speak_to_redis() -> None:
+    allowed = {ROOT / "appliance/store.py", ROOT / "appliance/registry/mailbox.py"}
+    files = [path for part in ("appliance", "proxy", "workers") for path in (ROOT / part).rglob("*.py")]
+    assert {path for path in files if "redis" in {name.split(".")[0] for name in imported(path)}} <= allowed

@@ -1,0 +1,113 @@
+"""A real appliance for a test: its own folder, port and Redis, under supervisord, with real browsers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+
+from appliance.models import WorkerState, WorkerStatus
+from appliance.registry import Registry
+from appliance.store import Store
+from tests.waiting import until
+
+APPLCTL = Path(sys.executable).with_name("applctl")
+
+# Quick enough for tests; each relation between two timings is that of the defaults.
+TIMINGS = {
+    "HEARTBEAT_INTERVAL": 1,
+    "WORKER_TTL": 3,
+    "LEASE_RENEW_INTERVAL": 1,
+    "LEASE_TTL": 3,
+    "REAPER_RUN_INTERVAL": 1,
+    "SHUTDOWN_GRACE": 2,
+}
+
+
+class Grid:
+    """One running appliance."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        """Start an appliance with these settings and wait until all its workers are registered."""
+        self.port = free_port()
+        self.endpoint = f"ws://127.0.0.1:{self.port}"
+        self.run_dir = folder
+        own = {"RUN_DIR": folder, "PORT": self.port, "APPLIANCE_NAME": f"test-{self.port}", "APPLIANCE_ENV": os.devnull}
+        values = {"CHROMIUM_WORKERS": 1, **TIMINGS, **own, **settings}
+        self.env = os.environ | {name: str(value) for name, value in values.items()}
+        self.registry = Registry(Store(f"unix://{folder}/redis.sock", "grid"))
+        self.applctl("up", "--no-setup", "--no-demo")
+
+    def applctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one command of `applctl` against this appliance."""
+        done = subprocess.run(
+            [APPLCTL, *arguments], env=self.env, capture_output=True, text=True, timeout=120, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"applctl {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def stop(self) -> None:
+        """Stop the appliance; nothing of it may be left."""
+        self.applctl("down")
+        self.registry.store.close()
+        assert not self.processes(), "processes are left behind"
+        assert not self.workspaces(), "temporary folders are left behind"
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Fetch one of the operations' pages."""
+        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            content: dict[str, Any] = json.load(answer)
+        return content
+
+    def log(self, name: str) -> str:
+        """Give a process's log."""
+        return (self.run_dir / "log" / f"{name}.log").read_text()
+
+    def available(self, count: int, within_s: float = 10.0) -> list[WorkerState]:
+        """Wait until this many workers are available, and give them."""
+
+        def found() -> list[WorkerState] | None:
+            workers = [worker for worker in self.registry.workers() if worker.status == WorkerStatus.AVAILABLE]
+            return workers if len(workers) == count else None
+
+        return until(found, f"{count} workers are available", within_s)  # type: ignore[return-value]
+
+    def processes(self) -> list[psutil.Process]:
+        """Give every process of this appliance, wherever it now hangs in the tree."""
+        return [process for process in psutil.process_iter() if self._owns(process)]
+
+    def workspaces(self) -> set[str]:
+        """Name the workers' temporary folders."""
+        return {path.name for path in (self.run_dir / "workers").iterdir() if path.is_dir()}
+
+    def _owns(self, process: psutil.Process) -> bool:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            return process.environ().get("RUN_DIR") == str(self.run_dir) and process.pid != os.getpid()
+        except psutil.Error:
+            return False
+
+
+def tree(pid: int) -> dict[str, psutil.Process]:
+    """Give a worker's processes: `worker`, `driver` and `browser`, and the browser's own by number."""
+    worker = psutil.Process(pid)
+    driver = next(child for child in worker.children() if "launch-server" in child.cmdline())
+    browser = driver.children()[0]
+    named = {"worker": worker, "driver": driver, "browser": browser}
+    return named | {str(child.pid): child for child in browser.children(recursive=True)}
+
+
+def free_port() -> int:
+    """Give a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,68 @@
+"""A web site for browsers under test: a page, cookies and storage, a large file each way."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+LARGE = 60 * 1024 * 1024
+
+PAGE = """<!doctype html><title>A real page</title><h1>Hello</h1>
+<a id=download href=/large.bin download>large.bin</a>
+<input type=file onchange="fetch('/upload', {method: 'POST', body: this.files[0]})
+  .then(answer => answer.text()).then(digest => document.title = digest)">
+"""
+
+
+def large_file() -> bytes:
+    """Give 60 MB that do not compress, the same in each run."""
+    block = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(256))
+    return (block * (LARGE // len(block) + 1))[:LARGE]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves the page and the file, and digests what is uploaded."""
+
+    protocol_version = "HTTP/1.1"
+    content = large_file()
+
+    def do_GET(self) -> None:
+        """Serve the page, or the large file."""
+        if self.path == "/large.bin":
+            self._answer(self.content, "application/octet-stream")
+        else:
+            self._answer(PAGE.encode(), "text/html; charset=utf-8")
+
+    def do_POST(self) -> None:
+        """Answer with the digest of what is sent."""
+        digest, left = hashlib.sha256(), int(self.headers["Content-Length"])
+        while left:
+            block = self.rfile.read(min(left, 1 << 20))
+            digest.update(block)
+            left -= len(block)
+        self._answer(digest.hexdigest().encode(), "text/plain")
+
+    def _answer(self, body: bytes, content_type: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serve() -> Iterator[str]:
+    """Serve the site on loopback; gives its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,64 @@
+"""Whatever is killed, other sessions go on, the pool is whole again soon, and nothing is left behind."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Error, sync_playwright
+
+from appliance import browsers, config
+from appliance.models import Browser
+from tests.system.conftest import StartGrid
+from tests.system.grid import Grid, tree
+from tests.waiting import until
+
+
+@pytest.fixture
+def pair(start_grid: StartGrid) -> Grid:
+    """Give an appliance with two workers of one slot each, so that two sessions use both."""
+    return start_grid(CHROMIUM_WORKERS=2, MAX_CONCURRENT_SESSIONS=1, STARTUP_STAGGER=0.1)
+
+
+@pytest.mark.parametrize("victim", ["worker", "driver", "browser"])
+def test_a_kill_harms_only_its_own_sessions(victim: str, pair: Grid, site: str) -> None:
+    grid = pair
+    with sync_playwright() as playwright:
+        browsers = [playwright.chromium.connect(grid.endpoint) for _ in range(2)]
+        pages = [browser.new_page() for browser in browsers]
+        for page in pages:
+            page.goto(site)
+        hit, spared = (session.worker for session in grid.registry.sessions())
+        before = {worker.id: worker for worker in grid.registry.workers()}
+        family = tree(before[hit].pid)
+        family[victim].kill()
+
+        with pytest.raises(Error, match=rf"(worker {before[hit].slot} crashed|Browser closed|browser has been closed)"):
+            until(lambda: pages[0].title() != "A real page", "the killed worker's client is told")
+        assert pages[1].title() == "A real page"
+        after = until(lambda: {w.id for w in grid.available(2)} - {hit}, "the pool is whole again", within_s=10)
+        assert spared in after
+        until(lambda: not any(process.is_running() for process in family.values()), "no process is left")
+        until(lambda: len(grid.workspaces()) == 2, "no temporary folder is left")
+        again = playwright.chromium.connect(grid.endpoint)
+        assert again.new_page().title() == ""
+        for browser in (browsers[1], again):
+            browser.close()
+
+
+def test_a_worker_whose_browser_was_missing_for_20_starts_is_back_within_10_s_of_its_return(
+    start_grid: StartGrid,
+) -> None:
+    program = Path(tempfile.mkdtemp(prefix="browser-")) / "chromium"
+    real = browsers.find(Browser.CHROMIUM, config.load()).path
+    program.symlink_to(real)
+    grid = start_grid(CHROMIUM_EXECUTABLE=program)
+    program.unlink()
+    tree(grid.available(1)[0].pid)["browser"].kill()
+    failures = lambda: grid.log("chromium-00").count("event=worker.failed")  # noqa: E731
+    until(lambda: failures() >= 20, "the worker has failed twenty times", within_s=180, every_s=0.5)
+    program.symlink_to(real)
+    grid.available(1, within_s=10)
+    with sync_playwright() as playwright:
+        playwright.chromium.connect(grid.endpoint).close()

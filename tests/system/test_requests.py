@@ -1,0 +1,37 @@
+"""What real clients are told when there is no session for them, and what the pages say."""
+
+from __future__ import annotations
+
+import time
+from urllib.error import HTTPError
+
+import pytest
+from playwright.sync_api import Error, sync_playwright
+
+from tests.system.grid import Grid
+
+
+def test_a_firefox_client_without_a_query_asks_for_firefox_and_is_refused_at_once(grid: Grid) -> None:
+    with sync_playwright() as playwright:
+        started = time.monotonic()
+        with pytest.raises(Error, match="this grid serves no firefox"):
+            playwright.firefox.connect(grid.endpoint)
+        assert time.monotonic() - started < 1
+
+
+def test_a_client_may_connect_by_http(grid: Grid) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.connect(grid.endpoint.replace("ws:", "http:"))
+        assert browser.is_connected()
+        browser.close()
+
+
+def test_the_pages_say_how_the_grid_is(grid: Grid) -> None:
+    assert grid.get("/healthz")["status"] == "ok"
+    assert grid.get("/readyz")["status"] == "ready"
+    (pool,) = grid.get("/api/v1/capacity")["pools"]
+    assert (pool["browser"], pool["slots"], pool["free"]) == ("chromium", 5, 5)
+    with pytest.raises(HTTPError) as raised:
+        grid.get("/")
+    assert raised.value.code == 426
+    assert grid.endpoint.rpartition(":")[2] in raised.value.read().decode()

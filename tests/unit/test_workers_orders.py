@@ -1,0 +1,39 @@
+"""What a worker is told, and how its waiting ends."""
+
+import threading
+
+import pytest
+
+from workers.orders import Crashed, Orders, Stopped
+
+
+def test_the_first_reason_to_drain_stays() -> None:
+    orders = Orders()
+    orders.drain("quota reached")
+    orders.drain("told by the registry")
+    assert orders.drain_reason == "quota reached"
+
+
+def test_a_wait_ends_when_its_condition_holds_and_tells_if_it_never_does() -> None:
+    orders = Orders()
+    threading.Timer(0.05, orders.drained).start()
+    assert orders.wait(lambda: orders.is_drained, timeout_s=10)
+    assert not orders.wait(lambda: orders.drain_reason, timeout_s=0.01)
+
+
+def test_a_crash_ends_every_wait_and_what_follows_from_it_is_not_noted() -> None:
+    orders = Orders()
+    threading.Timer(0.05, orders.crashed, args=("browser of worker x crashed",)).start()
+    with pytest.raises(Crashed, match="browser of worker x crashed"):
+        orders.wait(lambda: False, timeout_s=10)
+    orders.crashed("driver of worker x crashed")
+    with pytest.raises(Crashed, match="browser of worker x crashed"):
+        orders.pause(0)
+
+
+def test_a_termination_ends_a_pause() -> None:
+    orders = Orders()
+    orders.pause(0)
+    threading.Timer(0.05, orders.terminate).start()
+    with pytest.raises(Stopped):
+        orders.pause(10)

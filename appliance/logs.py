@@ -29,6 +29,7 @@ def configure(level: str, log_format: str, **bound: Any) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            lambda _logger, _method, event: {**bound, **event},  # greenlets do not inherit context variables
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -38,8 +39,6 @@ def configure(level: str, log_format: str, **bound: Any) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**bound)
 
 
 def get_logger() -> BoundLogger:

@@ -1,0 +1,373 @@
+"""One worker process with a real Redis and a real browser: how it begins, serves and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import sync_playwright
+
+from appliance import browsers, config
+from appliance.errors import LaunchError
+from appliance.models import Browser, SessionRequest, WorkerState, WorkerStatus
+from appliance.registry import Registry
+from tests.waiting import until
+from workers import probe, workspace
+from workers.leftovers import MARKER
+
+SLOT = "chromium-00"
+REQUEST = SessionRequest(Browser.CHROMIUM)
+
+
+class Running:
+    """A worker's process with its output."""
+
+    def __init__(self, registry: Registry, run_dir: Path, settings: dict[str, object]) -> None:
+        """Start it, with a few settings of a fast test and those that are given."""
+        self.registry = registry
+        self.run_dir = run_dir
+        self.output = run_dir / f"{time.monotonic_ns()}.log"
+        fast = {"HEARTBEAT_INTERVAL": 0.3, "WORKER_TTL": 2, "STARTUP_STAGGER": 0, "SHUTDOWN_GRACE": 20}
+        own = {"RUN_DIR": run_dir, "REDIS_URL": registry.store.url, "GRID_NAMESPACE": "test"}
+        environment = {name: str(value) for name, value in {**fast, **own, **settings}.items()}
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workers"],
+                env={**os.environ, "BROWSER_TYPE": "chromium", "WORKER_SLOT": SLOT, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def ready(self) -> WorkerState:
+        """Wait until it is registered, and give its entry."""
+        return until(self._entry, f"the worker registers: {self.output.read_text()}", within_s=30)
+
+    def _entry(self) -> WorkerState | None:
+        return next((w for w in self.registry.workers() if w.pid == self.process.pid), None)
+
+    def tree(self) -> dict[str, psutil.Process]:
+        """Give its driver, its browser and, of that, a zygote and a renderer if it has one."""
+        driver = psutil.Process(self.process.pid).children()[0]
+        browser = driver.children()[0]
+        tree = {"driver": driver, "browser": browser}
+        for process in browser.children(recursive=True):
+            for kind in ("zygote", "renderer"):
+                if f"--type={kind}" in process.cmdline():
+                    tree[kind] = process
+        return tree
+
+    def logged(self, text: str) -> Callable[[], bool]:
+        """Give a condition: the worker has logged this."""
+        return lambda: text in self.output.read_text()
+
+    def exit_code(self, within_s: float = 15) -> int:
+        """Wait for its end."""
+        return self.process.wait(within_s)
+
+    def leftovers(self) -> list[object]:
+        """Give the processes and folders that workers have left."""
+        return [*self.folders(), *processes_in(self.run_dir)]
+
+    def folders(self) -> list[Path]:
+        """Give the workers' temporary folders."""
+        return [path for path in (self.run_dir / "workers").iterdir() if path.is_dir()]
+
+
+def processes_in(run_dir: Path) -> list[psutil.Process]:
+    """Give the processes whose command or marker names a worker's folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            text = " ".join([*process.cmdline(), process.environ().get(MARKER, "")])
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if str(run_dir / "workers") in text:
+            found.append(process)
+    return found
+
+
+def lives(process: psutil.Process) -> bool:
+    """Tell whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(registry: Registry) -> Iterator[Start]:
+    """Start workers of one run folder; kill what is left after the test."""
+    started: list[Running] = []
+    with tempfile.TemporaryDirectory(prefix="workers-", ignore_cleanup_errors=True) as folder:
+
+        def start_worker(**settings: object) -> Running:
+            started.append(Running(registry, Path(folder), settings))
+            return started[-1]
+
+        yield start_worker
+        for running in started:
+            running.process.kill()
+            running.process.wait()
+        if started:
+            workspace.sweep(Path(folder) / "workers")
+
+
+def claim(registry: Registry, session_id: str = "s1") -> dict[str, object]:
+    return registry.claim(session_id, REQUEST, proxy="p", lease_ms=60_000, wait_ms=60_000, queue_max=9)
+
+
+# ── It begins ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_worker_registers_a_browser_that_answers_and_says_what_it_is(start: Start) -> None:
+    worker = start(MAX_CONCURRENT_SESSIONS=3, MAX_LIFETIME_SESSIONS=7).ready()
+    assert (worker.browser, worker.slot, worker.status) == ("chromium", SLOT, "available")
+    assert (worker.concurrency, worker.quota) == (3, 7)
+    assert worker.version == browsers.driver_version(config.load())
+    assert len(worker.endpoint.partition("//")[2].partition("/")[2]) >= 30
+    probe.check(worker.endpoint, timeout_s=10)
+
+
+def test_heartbeats_carry_the_memory_of_the_process_tree(start: Start, registry: Registry) -> None:
+    start().ready()
+    memory = until(lambda: registry.workers()[0].memory_bytes, "a heartbeat tells the memory")
+    assert 50e6 < memory < 2e9
+
+
+def test_a_missing_browser_is_said_clearly_and_ever_slower_before_a_turn_is_taken(
+    start: Start, registry: Registry
+) -> None:
+    durations = []
+    for _ in range(4):
+        began = time.monotonic()
+        worker = start(CHROMIUM_EXECUTABLE="/nowhere/chromium")
+        assert worker.exit_code() != 0
+        durations.append(time.monotonic() - began)
+        assert "CHROMIUM_EXECUTABLE names /nowhere/chromium" in worker.output.read_text()
+    assert durations[3] - durations[0] > 0.7  # 1 s of back-off, less what starts differ by
+    assert not [event for event in registry.events() if event["event"] == "worker.launching"]
+    assert worker.leftovers() == []
+
+
+def test_a_browser_that_ends_at_once_is_a_failure_with_its_words(start: Start, tmp_path: Path) -> None:
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\necho no display today >&2\nexit 3\n")
+    broken.chmod(0o755)
+    worker = start(CHROMIUM_EXECUTABLE=broken)
+    assert worker.exit_code() == 1
+    assert "no display today" in worker.output.read_text()
+    assert worker.leftovers() == []
+
+
+def test_a_worker_that_starts_before_redis_waits_for_it(start: Start, tmp_path: Path) -> None:
+    socket = tmp_path / "redis.sock"
+    worker = start(REDIS_URL=f"unix://{socket}")
+    until(worker.logged("worker.redis_away"), "it says that Redis is away")
+    server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", str(socket), "--save", ""], cwd=tmp_path)
+    try:
+        until(worker.logged("worker.ready"), "it registers when Redis is there", within_s=20)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_worker_without_redis_can_still_be_stopped(start: Start, tmp_path: Path) -> None:
+    worker = start(REDIS_URL=f"unix://{tmp_path}/none.sock")
+    until(worker.logged("worker.redis_away"), "it says that Redis is away")
+    worker.process.terminate()
+    assert worker.exit_code() == 0
+    assert worker.leftovers() == []
+
+
+def test_a_hung_browser_is_told_from_a_slow_one_by_a_deadline(start: Start) -> None:
+    worker = start()
+    endpoint = worker.ready().endpoint
+    worker.tree()["browser"].suspend()
+    began = time.monotonic()
+    with pytest.raises(LaunchError, match="did not answer within 1 s"):
+        probe.check(endpoint, timeout_s=1)
+    assert time.monotonic() - began < 2
+    worker.process.terminate()
+    assert worker.exit_code() == 0
+    assert worker.leftovers() == []
+
+
+# ── It ends in order ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_sigterm_without_sessions_ends_it_at_once_and_leaves_nothing(start: Start, registry: Registry) -> None:
+    worker = start()
+    worker.ready()
+    worker.process.terminate()
+    assert worker.exit_code(within_s=5) == 0
+    assert registry.workers() == []
+    assert worker.leftovers() == []
+
+
+def test_sigterm_waits_for_the_last_session(start: Start, registry: Registry) -> None:
+    worker = start()
+    worker.ready()
+    claim(registry)
+    worker.process.terminate()
+    until(lambda: registry.workers()[0].status == WorkerStatus.DRAINING, "it drains")
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.process.wait(1)
+    registry.release("s1", "client left")
+    assert worker.exit_code(within_s=3) == 0
+
+
+def test_a_session_that_outlasts_the_grace_is_ended_with_a_reason(start: Start, registry: Registry) -> None:
+    worker = start(SHUTDOWN_GRACE=0.5)
+    worker.ready()
+    claim(registry)
+    worker.process.terminate()
+    assert worker.exit_code() == 0
+    ended = [e["reason"] for e in registry.events() if e["event"] == "session.ended"]
+    assert ended == [f"worker {SLOT} is shutting down"]
+
+
+def test_a_second_sigterm_forces_the_end(start: Start, registry: Registry) -> None:
+    worker = start(SHUTDOWN_GRACE=600)
+    worker.ready()
+    claim(registry)
+    worker.process.terminate()
+    until(worker.logged("worker.draining"), "it drains")
+    worker.process.terminate()
+    assert worker.exit_code(within_s=8) == 0
+
+
+def test_at_its_quota_it_drains_and_exits_when_told_that_the_last_session_ended(
+    start: Start, registry: Registry
+) -> None:
+    worker = start(MAX_LIFETIME_SESSIONS=1, HEARTBEAT_INTERVAL=30, WORKER_TTL=90)
+    worker.ready()
+    claim(registry)
+    until(worker.logged('reason="quota reached"'), "it is told to drain, long before its next heartbeat")
+    registry.release("s1", "client left")
+    assert worker.exit_code(within_s=3) == 0
+
+
+def test_after_drain_timeout_its_sessions_end_with_that_reason(start: Start, registry: Registry) -> None:
+    worker = start(MAX_LIFETIME_SESSIONS=1, DRAIN_TIMEOUT=0.5)
+    worker.ready()
+    claim(registry)
+    assert worker.exit_code() == 0
+    ended = [e["reason"] for e in registry.events() if e["event"] == "session.ended"]
+    assert ended == [f"worker {SLOT} was recycled after DRAIN_TIMEOUT of 0.5 s"]
+
+
+def test_an_operator_drains_it_through_the_registry(start: Start, registry: Registry) -> None:
+    worker = start()
+    registry.drain_worker(worker.ready().id, "drained by operator")
+    assert worker.exit_code(within_s=5) == 0
+    assert "drained by operator" in worker.output.read_text()
+
+
+# ── It is killed ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("victim", ["driver", "browser"])
+def test_a_killed_child_is_noticed_at_once_and_named(victim: str, start: Start, registry: Registry) -> None:
+    worker = start()
+    worker.ready()
+    claim(registry)
+    worker.tree()[victim].kill()
+    until(lambda: registry.workers() == [], "it leaves the registry", within_s=1)
+    assert worker.exit_code() == 1
+    reasons = [e["reason"] for e in registry.events() if e["event"] == "session.ended"]
+    assert reasons == [f"{victim} of worker {SLOT} crashed"]
+    assert worker.leftovers() == []
+
+
+@pytest.fixture
+def client() -> Iterator[Callable[[WorkerState], None]]:
+    """Open pages in workers, as clients do, so that their browsers have renderers."""
+    with sync_playwright() as playwright:
+
+        def open_page(worker: WorkerState) -> None:
+            playwright.chromium.connect(worker.endpoint).new_page().goto("data:text/html,<title>x</title>")
+
+        yield open_page
+
+
+def test_a_killed_driver_does_not_leave_a_hung_renderer(start: Start, client: Callable[..., None]) -> None:
+    worker = start()
+    client(worker.ready())
+    tree = worker.tree()
+    tree["renderer"].suspend()
+    tree["driver"].kill()
+    assert worker.exit_code() == 1
+    until(lambda: not lives(tree["renderer"]), "the stopped renderer is gone")
+    assert worker.leftovers() == []
+
+
+@pytest.mark.parametrize("hung", ["renderer", "zygote", "browser"])
+def test_a_killed_worker_leaves_what_its_successor_sweeps_even_a_hung_process(
+    hung: str, start: Start, client: Callable[..., None]
+) -> None:
+    worker = start()
+    client(worker.ready())
+    tree = worker.tree()
+    tree[hung].suspend()
+    worker.process.kill()
+    worker.process.wait()
+    until(lambda: not lives(tree["driver"]), "the driver dies with its worker")
+    assert lives(tree[hung])
+
+    successor = start()
+    successor.ready()
+    assert [name for name, process in tree.items() if lives(process)] == []
+    assert len(worker.folders()) == 1
+
+
+def test_a_slot_is_back_soon_after_a_kill(start: Start) -> None:
+    worker = start()
+    worker.ready()
+    began = time.monotonic()
+    worker.tree()["browser"].kill()
+    worker.exit_code()
+    start().ready()
+    assert time.monotonic() - began < 10
+
+
+# ── Redis loses its memory ────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_worker_that_redis_forgot_registers_again_with_its_lifetime(start: Start, registry: Registry) -> None:
+    worker = start()
+    worker.ready()
+    claim(registry)
+    registry.release("s1", "client left")
+    until(lambda: registry.workers()[0].memory_bytes, "a heartbeat was answered")
+    registry.workers()
+    heartbeat = registry.workers()[0].heartbeat_ms
+    until(lambda: registry.workers()[0].heartbeat_ms > heartbeat, "a heartbeat told the lifetime")
+    registry.store.read(("FLUSHALL",))
+    again = worker.ready()
+    assert (again.lifetime, again.status) == (1, WorkerStatus.AVAILABLE)
+
+
+def test_a_draining_worker_that_redis_forgot_stays_draining_and_waits_for_its_sessions(
+    start: Start, registry: Registry
+) -> None:
+    worker = start(LEASE_RENEW_INTERVAL=1, LEASE_TTL=5, SHUTDOWN_GRACE=60)
+    worker.ready()
+    claim(registry)
+    worker.process.send_signal(signal.SIGTERM)
+    until(worker.logged("worker.draining"), "it drains")
+    registry.store.read(("FLUSHALL",))
+    assert worker.ready().status == WorkerStatus.DRAINING
+    with pytest.raises(subprocess.TimeoutExpired):  # its sessions may be asserted yet
+        worker.process.wait(2)
+    assert worker.exit_code() == 0  # no proxy asserted one

@@ -1,0 +1,50 @@
+"""A worker's heartbeats, with the memory that its process tree takes."""
+
+from __future__ import annotations
+
+import threading
+
+import psutil
+
+from workers.registration import Registration
+
+
+class Heart:
+    """Beats in a greenlet of its own until it is stopped."""
+
+    def __init__(self, registration: Registration, interval_s: float) -> None:
+        """Take whose heart it is, and the seconds between two beats."""
+        self._registration = registration
+        self._interval_s = interval_s
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Beat at once and from then on."""
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the next beat not come."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._registration.beat(tree_memory_bytes())
+            self._stopped.wait(self._interval_s)
+
+
+def tree_memory_bytes() -> int:
+    """Give the memory of this process and its descendants: what each has resident and does not share.
+
+    Shared pages are left out because a browser's processes map the same program, hundreds of MB that
+    a plain sum would count for each of them. Unlike PSS, this can be read of sandboxed renderers, too.
+    """
+    this = psutil.Process()
+    return sum(_own_bytes(process) for process in [this, *this.children(recursive=True)])
+
+
+def _own_bytes(process: psutil.Process) -> int:
+    try:
+        memory = process.memory_info()
+    except psutil.NoSuchProcess:  # ended since it was listed
+        return 0
+    return max(0, int(memory.rss - memory.shared))

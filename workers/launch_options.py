@@ -1,0 +1,52 @@
+"""What the driver is told: the options of its `launch-server` and its environment. No I/O in here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance.browsers import channel_of
+from appliance.config import Settings
+from appliance.models import Browser
+from workers.leftovers import MARKER
+
+# For a grid, beyond what Playwright passes by itself (chromiumSwitches in its coreBundle.js): there is
+# no GPU, and QUIC would go around the proxies that sessions are given.
+CHROMIUM_ARGS = ("--disable-gpu", "--disable-quic")
+
+_CHANNELS_TO_NAME = ("chromium-headless-shell", "chromium", "chrome", "msedge", "moz-firefox")
+
+
+def launch_options(settings: Settings, program: Path, host: str, ws_path: str, sandbox: bool) -> dict[str, Any]:
+    """Give the content of `launch-server --config`.
+
+    `host` is the address to listen on, `ws_path` the endpoint's path; `sandbox` is for Chromium alone,
+    to which Playwright passes --no-sandbox if it is false.
+    """
+    browser = settings.browser_type
+    options: dict[str, Any] = {
+        "headless": settings.headless,
+        "executablePath": str(program),
+        "host": host,
+        "port": 0,
+        "wsPath": ws_path,
+        "args": [*(CHROMIUM_ARGS if browser is Browser.CHROMIUM else ()), *settings.browser_args],
+        "timeout": int(settings.launch_timeout * 1000),
+        "handleSIGINT": False,  # a Ctrl-C is the worker's to handle
+    }
+    channel = channel_of(browser, settings)
+    if channel in _CHANNELS_TO_NAME:  # it selects the way to speak with the browser
+        options["channel"] = channel
+    if browser is Browser.CHROMIUM:
+        options["chromiumSandbox"] = sandbox
+    return options
+
+
+def driver_environment(environment: Mapping[str, str], workspace: Path, temporary: Path) -> dict[str, str]:
+    """Give the environment of driver and browser: the worker's own, without the appliance's settings.
+
+    Among these is the way to Redis, which is none of the browser's business.
+    """
+    kept = {name: value for name, value in environment.items() if name.lower() not in Settings.model_fields}
+    return {**kept, "TMPDIR": str(temporary), MARKER: str(workspace)}

@@ -1,0 +1,120 @@
+"""The processes that belong to a workspace, living or left over, and their end.
+
+Rules
+ 1. The driver is started with the marker APPLIANCE_WORKSPACE in its environment, which the browser
+    inherits. A process with the marker belongs to the workspace.
+ 2. Chromium's zygotes wipe their environment, and so the renderers have none. But Playwright starts
+    the browser with setsid (packages/utils/processLauncher.ts, `detached`), and session ids are
+    inherited: a process of the browser's session belongs to the workspace.
+ 3. A session's number can be that of another session by now. If the process that leads it lives and
+    has not the marker, or if a member runs a program that the browser did not, it is none of ours.
+ 4. Descendants of what belongs to the workspace belong to it, too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+MARKER = "APPLIANCE_WORKSPACE"
+
+_LOOK_INTERVAL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSession:
+    """The kernel's session that a browser was started in, and the programs that ran in it."""
+
+    sid: int
+    programs: tuple[str, ...]
+
+
+def session_of(pid: int) -> BrowserSession:
+    """Describe the session that a browser's process leads."""
+    members = [p.pid for p in psutil.process_iter() if _sid(p.pid) == pid]
+    return BrowserSession(pid, tuple(sorted({program for m in members if (program := _program(m))})))
+
+
+def processes_of(workspace: Path, session: BrowserSession | None) -> set[int]:
+    """Give the ids of the processes that belong to a workspace, by the rules above."""
+    parents = {p.pid: p.info["ppid"] for p in psutil.process_iter(["ppid"]) if _lives(p)}
+    marked = {pid for pid in parents if _has_marker(pid, workspace)}
+    found = marked | _members(session, parents, marked)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}
+
+
+def kill(workspace: Path, session: BrowserSession | None, timeout_s: float, family: bool = False) -> set[int]:
+    """Kill what belongs to a workspace, again and again until nothing is left.
+
+    With `family`, descendants of this process count as well. Gives the ids of those that were killed.
+    Raises TimeoutError if some are left after `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    killed: set[int] = set()
+    while left := processes_of(workspace, session) | (_descendants() if family else set()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {sorted(left)} of {workspace} do not end")
+        for pid in left:
+            _send_kill(pid)
+        killed |= left
+        time.sleep(_LOOK_INTERVAL_S)
+    return killed
+
+
+def _members(session: BrowserSession | None, pids: Iterable[int], marked: set[int]) -> set[int]:
+    if session is None:
+        return set()
+    members = {pid for pid in pids if _sid(pid) == session.sid}
+    if session.sid in members - marked:
+        return set()
+    # A sandboxed renderer hides its program from all but root; that alone does not acquit it.
+    return {pid for pid in members if _program(pid) in (*session.programs, None)}
+
+
+def _descendants() -> set[int]:
+    return {p.pid for p in psutil.Process().children(recursive=True) if _lives(p)}
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _has_marker(pid: int, workspace: Path) -> bool:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # ended, or another user's
+        return False
+    return os.fsencode(f"{MARKER}={workspace}") in environment.split(b"\0")
+
+
+def _sid(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _program(pid: int) -> str | None:
+    try:
+        # An upgrade replaces the file of a program that runs.
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+    except OSError:  # ended, or hidden
+        return None
+
+
+def _send_kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # seen again, or not, by the next look
+        return

@@ -1,0 +1,71 @@
+"""What a worker has been told, and by what: a signal, a message, a heartbeat's answer, a crash.
+
+Each side only notes what it knows. The worker's one straight line waits for what it needs to go on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Stopped(Exception):
+    """The worker was told to stop before it had registered."""
+
+
+class Crashed(Exception):
+    """The driver or the browser ended, or hangs; the message says which, for clients to read."""
+
+
+class Orders:
+    """The state of a worker's orders; every change wakes whoever waits."""
+
+    def __init__(self) -> None:
+        """Begin with nothing told."""
+        self._changed = threading.Condition()
+        self.terminations = 0
+        self.drain_reason = ""
+        self.is_drained = False
+        self.crash = ""
+
+    def terminate(self, *_: object) -> None:
+        """Note a SIGTERM: the first one asks for a drain, the second one for an end at once."""
+        with self._changed:
+            self.terminations += 1
+            self._changed.notify_all()
+
+    def drain(self, reason: str) -> None:
+        """Note that the worker is to drain; the first reason stays."""
+        with self._changed:
+            self.drain_reason = self.drain_reason or reason
+            self._changed.notify_all()
+
+    def drained(self) -> None:
+        """Note that the last session has ended."""
+        with self._changed:
+            self.is_drained = True
+            self._changed.notify_all()
+
+    def crashed(self, what: str) -> None:
+        """Note what crashed; of what follows from it, nothing is noted."""
+        with self._changed:
+            self.crash = self.crash or what
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let those who wait look again at their conditions."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait(self, condition: Callable[[], object], timeout_s: float | None = None) -> bool:
+        """Wait until a condition holds; False if it does not within `timeout_s`. Raises Crashed."""
+        with self._changed:
+            held = self._changed.wait_for(lambda: self.crash or condition(), timeout_s)
+        if self.crash:
+            raise Crashed(self.crash)
+        return bool(held)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass. Raises Stopped on SIGTERM, and Crashed."""
+        if self.wait(lambda: self.terminations, seconds):
+            raise Stopped

@@ -1,0 +1,86 @@
+"""Does a browser answer? Asked as a client asks, through the driver and the browser itself.
+
+The least of Playwright's protocol that reaches the browser (packages/protocol/src/protocol.yml):
+`initialize`, upon which the server describes its objects by `__create__` events, then `newContext` on
+the one of type Browser.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import websocket
+
+from appliance.errors import LaunchError
+
+
+class _Connection:
+    """A client's connection with one deadline for all that it does."""
+
+    def __init__(self, endpoint: str, deadline: float) -> None:
+        self._deadline = deadline
+        self._last_id = 0
+        self.guids: dict[str, str] = {}  # of the objects that the server has described, by their type
+        self._socket = websocket.create_connection(endpoint, timeout=self._left_s(), suppress_origin=True)
+
+    def call(self, guid: str, method: str, **params: Any) -> dict[str, Any]:
+        """Call a method of an object; give its result, and raise LaunchError if it is an error."""
+        self._last_id += 1
+        message = {"id": self._last_id, "guid": guid, "method": method, "params": params}
+        self._socket.settimeout(self._left_s())
+        self._socket.send(json.dumps(message | {"metadata": {"internal": True}}))
+        while (answer := self._receive()).get("id") != self._last_id:
+            if answer.get("method") == "__create__":
+                self.guids[answer["params"]["type"]] = answer["params"]["guid"]
+        if "error" in answer:
+            raise LaunchError(f"the browser refuses {method}: {_first_line(answer['error'])}")
+        result: dict[str, Any] = answer.get("result", {})
+        return result
+
+    def close(self) -> None:
+        """Close the connection without waiting for the other side."""
+        self._socket.shutdown()  # type: ignore[no-untyped-call]
+
+    def _receive(self) -> dict[str, Any]:
+        self._socket.settimeout(self._left_s())
+        data = self._socket.recv()
+        if not data:
+            raise LaunchError("the driver closed the connection")
+        message: dict[str, Any] = json.loads(data)
+        return message
+
+    def _left_s(self) -> float:
+        return max(0.001, self._deadline - time.monotonic())
+
+
+def check(endpoint: str, timeout_s: float) -> None:
+    """Open a context in the browser behind an endpoint, and close it.
+
+    Raises LaunchError if that fails or takes longer than `timeout_s` seconds in all.
+    """
+    deadline = time.monotonic() + timeout_s
+    try:
+        connection = _Connection(endpoint, deadline)
+        try:
+            _open_and_close_context(connection)
+        finally:
+            connection.close()
+    except websocket.WebSocketTimeoutException as error:
+        raise LaunchError(f"the browser did not answer within {timeout_s:.0f} s") from error
+    except (websocket.WebSocketException, OSError) as error:
+        raise LaunchError(f"the driver does not answer: {error}") from error
+
+
+def _open_and_close_context(connection: _Connection) -> None:
+    connection.call("", "initialize", sdkLanguage="python")
+    browser = connection.guids.get("Browser")
+    if browser is None:
+        raise LaunchError("the driver offers no browser")
+    context = connection.call(browser, "newContext")
+    connection.call(context["context"]["guid"], "close")
+
+
+def _first_line(error: dict[str, Any]) -> str:
+    return str(error.get("error", error).get("message", error)).partition("\n")[0]

@@ -1,0 +1,128 @@
+"""A worker's entry in the registry: what it says of itself, and what it is told in return.
+
+Rules
+ 1. The worker remembers status and lifetime. If Redis forgot the worker, it registers again with them.
+ 2. A drain that Redis could not be told is told again by the next heartbeat.
+ 3. After a registration, "no active sessions" is not believed until the proxies have had the time to
+    assert the sessions that Redis forgot: `settle_s`.
+ 4. Once removed, it does not come back: a heartbeat under way must not register it again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from appliance import logs
+from appliance.errors import StoreUnavailable
+from appliance.models import WorkerSpec, WorkerStatus
+from appliance.registry import Registry
+from workers.orders import Orders
+
+log = logs.get_logger()
+
+
+class Registration:
+    """One worker's registration; its methods may be called from any greenlet."""
+
+    def __init__(self, registry: Registry, spec: WorkerSpec, orders: Orders, settle_s: float) -> None:
+        """Take what the worker says of itself, and whom its answers are for."""
+        self._registry = registry
+        self._orders = orders
+        self._settle_s = settle_s
+        self._lock = threading.Lock()
+        self._drain_reason = ""
+        self._away = False
+        self._removed = False
+        self._believe_idle_from = 0.0
+        self.spec = spec
+
+    def register(self) -> None:
+        """Register for the first time; raises StoreUnavailable."""
+        with self._lock:
+            self._remember(status=self._registry.register_worker(self.spec))
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """Take a message of the worker's mailbox: `{"drain": reason}` or `{"drained": true}`."""
+        if "drain" in message:
+            self._orders.drain(str(message["drain"]))
+        if "drained" in message:
+            self._idle()
+
+    def beat(self, memory_bytes: int) -> None:
+        """Send a heartbeat; register again if the registry knows nothing of the worker."""
+        with self._lock:
+            if not self._removed:
+                self._try(lambda: self._beat(memory_bytes))
+
+    def drain(self, reason: str) -> None:
+        """Ask for no new sessions, now or, if Redis is away, when it is back."""
+        with self._lock:
+            self._drain_reason = reason
+            self._remember(status=WorkerStatus.DRAINING)
+            self._try(self._drain)
+
+    def end_sessions(self, reason: str) -> None:
+        """Ask the proxies to end the sessions that are left."""
+        with self._lock:
+            self._try(lambda: self._registry.end_sessions(self.spec.id, reason))
+
+    def remove(self, reason: str) -> None:
+        """Remove the worker from the registry, for good; the first reason counts.
+
+        If Redis is away, the worker will be reaped instead.
+        """
+        with self._lock:
+            if not self._removed:
+                self._removed = True
+                self._try(lambda: self._registry.remove_worker(self.spec.id, reason))
+
+    def _beat(self, memory_bytes: int) -> None:
+        answer = self._registry.heartbeat_worker(self.spec.id, memory_bytes)
+        if answer is None:
+            self._register_again()
+            return
+        status = WorkerStatus(answer["status"])
+        if self._drain_reason and status is not WorkerStatus.DRAINING:
+            self._drain()
+            return
+        self._remember(status=status, lifetime=max(self.spec.lifetime, int(answer["lifetime"])))
+        if status is WorkerStatus.DRAINING:
+            self._orders.drain("told by the registry")
+            if answer["active"] == 0:
+                self._idle()
+
+    def _drain(self) -> None:
+        active = self._registry.drain_worker(self.spec.id, self._drain_reason)
+        if active is None:
+            self._register_again()
+        elif active == 0:
+            self._idle()
+
+    def _register_again(self) -> None:
+        log.warning("worker.registers_again", lifetime=self.spec.lifetime, status=self.spec.status.value)
+        self._believe_idle_from = time.monotonic() + self._settle_s
+        self._remember(status=self._registry.register_worker(self.spec))
+
+    def _idle(self) -> None:
+        if time.monotonic() >= self._believe_idle_from:
+            self._orders.drained()
+
+    def _remember(self, **changes: Any) -> None:
+        self.spec = replace(self.spec, **changes)
+
+    def _try(self, call: Callable[[], object]) -> None:
+        """Call the registry; while Redis is away, say so once and go on without it."""
+        try:
+            call()
+        except StoreUnavailable as error:
+            if not self._away:
+                log.warning("worker.redis_away", error=str(error))
+            self._away = True
+        else:
+            if self._away:
+                log.info("worker.redis_back")
+            self._away = False

@@ -1,0 +1,178 @@
+"""A worker's life, from its start to its exit, in one straight line: `Worker._live`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from appliance import browsers, logs
+from appliance.config import Settings
+from appliance.errors import LaunchError, StoreUnavailable
+from appliance.models import WorkerSpec
+from appliance.registry import Mailbox, Registry
+from appliance.store import Store
+from workers import backoff, leftovers, probe, workspace
+from workers.drain import drain
+from workers.driver import Driver, launch_command
+from workers.heart import Heart
+from workers.orders import Crashed, Orders, Stopped
+from workers.registration import Registration
+from workers.watch import Watch
+from workers.workspace import Workspace
+
+log = logs.get_logger()
+
+T = TypeVar("T")
+
+REDIS_RETRY_S = 0.5
+STEADY_S = 60.0  # a crash within this time counts as a failure of the slot
+
+
+def new_worker_id(settings: Settings) -> str:
+    """Give an id that no other worker has: "<appliance>.<slot>.<6 hex digits>"."""
+    return f"{settings.appliance_name}.{settings.worker_slot}.{secrets.token_hex(3)}"
+
+
+class Worker:
+    """One worker; `orders` takes what it is told from outside."""
+
+    def __init__(self, worker_id: str, settings: Settings) -> None:
+        """Take the worker's id and settings; nothing happens before `run`."""
+        self.id = worker_id
+        self.orders = Orders()
+        self._settings = settings
+        self._slot = settings.worker_slot
+        self._store = Store(settings.effective_redis_url, settings.grid_namespace)
+        self._registry = Registry(self._store)
+        self._folder = settings.run_dir / "workers"
+        self._ready_at = 0.0
+
+    def run(self) -> int:
+        """Live. Gives the exit code: 0 after a drain or a stop, 1 after a failure or a crash."""
+        own = workspace.create(self._folder, self._slot)
+        workspace.sweep(self._folder)
+        failures = backoff.Failures(self._folder, self._slot)
+        try:
+            failures.count()
+            self._live(own, failures)
+        except Stopped:
+            failures.forgive()
+            log.info("worker.stopped", reason="told to stop before it was ready")
+        except LaunchError as error:
+            log.error("worker.failed", error=str(error), hint=error.hint, failures=failures.before + 1)
+            return 1
+        except Crashed as crash:
+            if not self._ready_at or time.monotonic() - self._ready_at < STEADY_S:
+                failures.count()
+            log.error("worker.crashed", reason=str(crash))
+            return 1
+        finally:
+            own.clear(family=True)
+        return 0
+
+    def _live(self, own: Workspace, failures: backoff.Failures) -> None:
+        """The straight line. Raises Stopped, LaunchError and Crashed, each when all is undone."""
+        self.orders.pause(backoff.delay_s(failures.before))
+        program = browsers.find(self._settings.browser_type, self._settings)
+        log.info("worker.launching", program=str(program.path), source=program.source)
+        command = launch_command(self._settings, program, own)
+        self._take_launch_turn()
+        launched_at = time.monotonic()
+        with self._launch(command, own) as driver, self._register(driver) as registration:
+            self._is_ready(launched_at, failures)
+            self._serve()
+            drain(self._settings, registration, self.orders)
+
+    def _take_launch_turn(self) -> None:
+        """Wait until this appliance may launch a browser, which must follow at once."""
+        settings = self._settings
+        while wait_s := self._insist(
+            lambda: self._registry.take_launch_turn(settings.appliance_name, settings.startup_stagger)
+        ):
+            self.orders.pause(wait_s)
+
+    @contextmanager
+    def _launch(self, command: list[str], own: Workspace) -> Iterator[Driver]:
+        """Launch driver and browser, and see that they answer; stop them in the end."""
+        deadline = time.monotonic() + self._settings.launch_timeout
+        driver = Driver(command, own, self.orders.wake)
+        try:
+            self._await_endpoint(driver)
+            browser_pid = driver.browser_pid()
+            own.remember(leftovers.session_of(browser_pid))
+            Watch(driver, browser_pid, self._slot, self.orders).start()
+            probe.check(driver.endpoint, max(1.0, deadline - time.monotonic()))
+            yield driver
+        finally:
+            driver.stop()
+
+    def _await_endpoint(self, driver: Driver) -> None:
+        """Wait for the driver's word. It minds LAUNCH_TIMEOUT itself, and says more about it."""
+        timeout_s = self._settings.launch_timeout + 5
+        self.orders.wait(lambda: driver.endpoint or driver.has_ended or self.orders.terminations, timeout_s)
+        self.orders.pause(0)
+        if not driver.endpoint:
+            for line in driver.lines:
+                log.warning("driver.output", line=line)
+            raise LaunchError(f"the browser did not start: {driver.complaint()}")
+
+    @contextmanager
+    def _register(self, driver: Driver) -> Iterator[Registration]:
+        """Register, and keep heartbeats and messages going; remove the registration in the end."""
+        settings = self._settings
+        registration = Registration(self._registry, self._spec(driver), self.orders, settings.lease_ttl)
+        mailbox = Mailbox(self._store, "worker", self.id, registration.handle)
+        heart = Heart(registration, settings.heartbeat_interval)
+        try:
+            threading.Thread(target=mailbox.run, daemon=True).start()
+            self._insist(registration.register)
+            heart.start()
+            yield registration
+        except Crashed as crash:
+            registration.remove(str(crash))
+            raise
+        finally:
+            heart.stop()
+            mailbox.close()
+            registration.remove(f"worker {self._slot} failed")
+
+    def _spec(self, driver: Driver) -> WorkerSpec:
+        settings = self._settings
+        return WorkerSpec(
+            id=self.id,
+            browser=settings.browser_type,
+            version=browsers.driver_version(settings),
+            endpoint=driver.endpoint,
+            appliance=settings.appliance_name,
+            slot=self._slot,
+            concurrency=settings.max_concurrent_sessions,
+            quota=settings.max_lifetime_sessions,
+            ttl_ms=int(settings.worker_ttl * 1000),
+            pid=os.getpid(),
+        )
+
+    def _is_ready(self, launched_at: float, failures: backoff.Failures) -> None:
+        self._ready_at = time.monotonic()
+        failures.clear()
+        log.info("worker.ready", launch_s=round(self._ready_at - launched_at, 3))
+
+    def _serve(self) -> None:
+        """Wait to be told to drain, and do nothing else: sessions do not pass through this process."""
+        self.orders.wait(lambda: self.orders.drain_reason or self.orders.terminations)
+
+    def _insist(self, call: Callable[[], T]) -> T:
+        """Call the registry until Redis is there. SIGTERM and a crash end the waiting."""
+        said = False
+        while True:
+            try:
+                return call()
+            except StoreUnavailable as error:
+                if not said:
+                    log.warning("worker.redis_away", error=str(error))
+                said = True
+            self.orders.pause(REDIS_RETRY_S)

@@ -17,6 +17,7 @@ RUNTIME = [
     "prometheus-client==0.26.0",
     "psutil==7.2.2",
     "pydantic-settings==2.16.3",
+    "python-dotenv==1.2.4",
     "redis==8.1.0",
     "rich==15.0.0",
     "structlog==26.1.0",

@@ -3,7 +3,7 @@
 from appliance.supervision.client import ProcessInfo, Supervisor
 from appliance.supervision.environment import CONFIGURATION, export, recover
 from appliance.supervision.lifecycle import require_free_port, start, started_settings, stop
-from appliance.supervision.view import GridView, look
+from appliance.supervision.view import GridView, get, look, worker_slots
 
 __all__ = [
     "CONFIGURATION",
@@ -11,10 +11,12 @@ __all__ = [
     "ProcessInfo",
     "Supervisor",
     "export",
+    "get",
     "look",
     "recover",
     "require_free_port",
     "start",
     "started_settings",
     "stop",
+    "worker_slots",
 ]

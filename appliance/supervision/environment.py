@@ -45,8 +45,13 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         "APPLIANCE_PYTHON": sys.executable,
         "REDIS_SERVER": str(redis_server or "/bin/true"),
         "REDIS_PROCESSES": "1" if redis_server else "0",
-        "STOP_WAIT": str(math.ceil(settings.shutdown_grace + _STOP_MARGIN_S)),
+        "STOP_WAIT": str(stop_wait_s(settings)),
     }
+
+
+def stop_wait_s(settings: Settings) -> int:
+    """Give the seconds that supervisord waits for a process to end before it kills it."""
+    return math.ceil(settings.shutdown_grace + _STOP_MARGIN_S)
 
 
 def recover(environment: Mapping[str, str]) -> Settings:

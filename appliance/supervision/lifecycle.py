@@ -17,7 +17,7 @@ from appliance import config
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.supervision.client import Supervisor
-from appliance.supervision.environment import CONFIGURATION, export, recover
+from appliance.supervision.environment import CONFIGURATION, export, recover, stop_wait_s
 
 _START_TIMEOUT_S = 20.0
 _KILL_TIMEOUT_S = 5.0
@@ -33,8 +33,20 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     environment = export(settings, redis_server)
     prepare_run_dir(settings.run_dir)
     require_free_port(settings)
+    started = _run_supervisord(environment)
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while started.returncode == 0 and time.monotonic() < deadline:
+        if Supervisor(settings.run_dir).running():
+            return
+        time.sleep(_POLL_INTERVAL_S)
+    said = started.stdout.strip() or f"it does not answer within {_START_TIMEOUT_S:g} s"
+    raise SupervisorError(f"supervisord did not start: {said}", f"See {settings.run_dir}/log/supervisord.log.")
+
+
+def _run_supervisord(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run supervisord until it has read its configuration and gone into the background."""
     root = config.installation_root()
-    started = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(root / CONFIGURATION)],
         env=environment,
         cwd=root,
@@ -45,13 +57,6 @@ def start(settings: Settings, redis_server: Path | None) -> None:
         timeout=_START_TIMEOUT_S,
         check=False,
     )
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while started.returncode == 0 and time.monotonic() < deadline:
-        if Supervisor(settings.run_dir).running():
-            return
-        time.sleep(_POLL_INTERVAL_S)
-    said = started.stdout.strip() or f"it does not answer within {_START_TIMEOUT_S:g} s"
-    raise SupervisorError(f"supervisord did not start: {said}", f"See {settings.run_dir}/log/supervisord.log.")
 
 
 def started_settings(settings: Settings) -> Settings | None:
@@ -114,7 +119,9 @@ def require_free_port(settings: Settings) -> None:
 
 def _owner(port: int) -> str:
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        # laddr is () only for a socket that is not bound
+        listens = connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:] == (port,)
+        if listens and connection.pid:
             return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
     return "another program"
 
@@ -133,8 +140,7 @@ def stop(settings: Settings) -> bool:
     root = psutil.Process(supervisor.pid())
     family = {root}
     supervisor.shutdown()
-    stop_wait_s = int(export(started, None)["STOP_WAIT"])
-    deadline = time.monotonic() + stop_wait_s * _GROUPS_WITH_GRACE
+    deadline = time.monotonic() + stop_wait_s(started) * _GROUPS_WITH_GRACE
     while _alive(root) and time.monotonic() < deadline:
         family |= _children(root)
         time.sleep(_POLL_INTERVAL_S)
@@ -143,16 +149,23 @@ def stop(settings: Settings) -> bool:
 
 
 def _left_over(run_dir: Path) -> list[psutil.Process]:
-    """Find processes whose supervisord was killed: they still have the environment that it gave them."""
+    """Find processes whose supervisord was killed."""
     found = []
     for process in psutil.process_iter():
         try:
-            environment = process.environ()
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            if process.pid != os.getpid() and _belongs(process, run_dir):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        if environment.get("RUN_DIR") == str(run_dir) and "REDIS_PROCESSES" in environment:
-            found.append(process)
-    return [process for process in found if process.pid != os.getpid()]
+    return found
+
+
+def _belongs(process: psutil.Process, run_dir: Path) -> bool:
+    """Processes have the environment that supervisord gave them; only Redis writes its title over it."""
+    if process.name().startswith(("redis-server", "valkey-server")):
+        return any(str(run_dir / "redis.sock") in part for part in process.cmdline())
+    environment = process.environ()
+    return environment.get("RUN_DIR") == str(run_dir) and "REDIS_PROCESSES" in environment
 
 
 def _end(processes: Iterable[psutil.Process]) -> None:

@@ -70,7 +70,7 @@ def direct(grid: Grid) -> Iterator[str]:
     workspace = next(path for path in (grid.run_dir / "workers").iterdir() if path.is_dir())
     driver = browsers.driver_folder(config.load())
     with tempfile.TemporaryDirectory() as folder:
-        configuration = json.loads((workspace / "config.json").read_text()) | {"port": 0}
+        configuration = json.loads((workspace / "launch.json").read_text()) | {"port": 0}
         (Path(folder) / "config.json").write_text(json.dumps(configuration))
         output = Path(folder) / "output"
         command = [driver / "node", driver / "package" / "cli.js", "launch-server", "--browser", "chromium"]

@@ -1,0 +1,53 @@
+# Two commands are enough: `make up` starts the grid, `make test` tests it.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
+            $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -qy
+NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
+
+.PHONY: help up down test bench lint clean
+
+help: ## explain these commands
+	@echo "The Playwright Appliance: a Playwright grid on this machine."; echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo; echo "Once installed, $(BIN)/applctl does the single steps."
+
+up: $(VENV)/installed ## start the grid, and open a page through it
+	@$(BIN)/applctl up
+
+down: ## stop the grid
+	@test ! -x $(BIN)/applctl || $(BIN)/applctl down
+
+test: lint ## test everything, with real browsers
+	$(BIN)/applctl setup
+	$(BIN)/pytest
+
+bench: $(VENV)/installed-test ## measure the grid against a direct connection
+	$(BIN)/python -m tests.bench
+
+lint: $(VENV)/installed-test ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean: down ## stop the grid, and remove what was made here
+	rm -rf $(VENV) run build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis node_modules
+
+# Installed anew when setup.py has changed; the code itself is used where it lies.
+$(VENV)/installed: setup.py | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-test: setup.py | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/installed
+
+# Debian and Ubuntu package venv apart from Python. The folder is made in one step or not at all.
+$(BIN)/pip:
+	@rm -rf $(VENV)
+	@$(or $(PYTHON),false) -m venv $(VENV) >/dev/null 2>&1 \
+	|| { $(APT) update && $(APT) install python3-venv && rm -rf $(VENV) && $(or $(PYTHON),python3) -m venv $(VENV); } >/dev/null 2>&1 \
+	&& $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { rm -rf $(VENV); echo "$(NEEDED)" >&2; exit 1; }

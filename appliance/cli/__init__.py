@@ -1,0 +1,5 @@
+"""The command line, `applctl`."""
+
+from appliance.cli.application import main
+
+__all__ = ["main"]

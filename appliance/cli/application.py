@@ -1,0 +1,72 @@
+"""The command `applctl` itself: its overview, its errors, and which commands it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from appliance import __version__
+from appliance.cli import configuration, demo, diagnosis, journal, lifecycle, state
+from appliance.errors import ApplianceError
+
+EXIT_FAILED = 1
+
+
+class Application(click.Group):
+    """A group of commands whose foreseen errors are a line that says what to do, not a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the commands in the order of their use, not of the alphabet."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exits with 1 after an ApplianceError."""
+        try:
+            return super().invoke(ctx)
+        except ApplianceError as error:
+            click.secho(f"applctl: {error}", fg="red", err=True)
+            if error.hint:
+                click.echo(f"  {error.hint}", err=True)
+            ctx.exit(EXIT_FAILED)
+
+
+@click.group(
+    cls=Application,
+    name="applctl",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""
+\b
+First steps:
+  applctl up        start it, and open a page through it
+  applctl status    see what runs
+  applctl down      stop it
+
+\b
+Exit codes: 0 done; 1 failed, the error says why; 2 the command line is wrong;
+3 the appliance is not running (status).
+
+Settings are environment variables, or lines NAME=value in the file appliance.env of the
+installation: `applctl config` explains them. `applctl COMMAND -h` has examples.""",
+)
+@click.version_option(__version__, prog_name="applctl")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Run a Playwright grid on this machine: one WebSocket endpoint, a pool of warm browsers."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for _command in (
+    lifecycle.up,
+    lifecycle.down,
+    lifecycle.restart,
+    state.status,
+    journal.logs,
+    configuration.config,
+    diagnosis.doctor,
+    demo.demo,
+    lifecycle.setup,
+):
+    main.add_command(_command)

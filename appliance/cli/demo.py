@@ -1,0 +1,152 @@
+"""`applctl demo`: one real session through the grid, with the stock Playwright client."""
+
+from __future__ import annotations
+
+import http.server
+import ipaddress
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page, sync_playwright
+
+from appliance import config
+from appliance.cli.output import console, json_option, print_json
+from appliance.config import Settings
+from appliance.errors import ApplianceError, SupervisorError
+from appliance.supervision import started_settings
+
+PICTURE = "appliance-demo.png"
+_PAGE = b"""<!doctype html>
+<meta charset="utf-8"><title>Hello from the Playwright Appliance</title>
+<style>body{font:24px system-ui,sans-serif;display:grid;place-items:center;height:90vh;background:#f4f7f4}</style>
+<h1>Hello from the Playwright Appliance</h1>
+"""
+
+
+class DemoFailed(ApplianceError):
+    """The session through the grid failed."""
+
+    hint = "`applctl doctor` looks for the cause; `applctl logs` shows what the processes say."
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a session gave; `first_page_ms` counts from the connect to the page being loaded."""
+
+    endpoint: str
+    browser: str
+    browser_version: str
+    title: str
+    first_page_ms: int
+    screenshot: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return asdict(self)
+
+
+@click.command(
+    short_help="Open one page through the grid.",
+    epilog="""
+\b
+Examples:
+  applctl demo
+  applctl demo --json | jq .first_page_ms
+""",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=PICTURE,
+    show_default=True,
+    help="File for the screenshot.",
+)
+@json_option
+def demo(output: Path, as_json: bool) -> None:
+    """Open one page through the grid with a stock Playwright client, and take a screenshot.
+
+    The page is served by this command itself; nothing outside is needed.
+    """
+    settings = started_settings(config.load())
+    if settings is None:
+        raise SupervisorError("the appliance is not running", "Start it with `applctl up`.")
+    result = run_demo(settings, output)
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        console().print(describe(result), markup=False)
+
+
+def describe(result: Demo) -> str:
+    """Tell in one line what a session gave."""
+    return (
+        f"“{result.title}”, opened by {result.browser} {result.browser_version} "
+        f"{result.first_page_ms} ms after the connect; screenshot: {result.screenshot}"
+    )
+
+
+def run_demo(settings: Settings, output: Path) -> Demo:
+    """Run one session of the default browser; raises DemoFailed."""
+    timeout_ms = (settings.queue_timeout + settings.launch_timeout) * 1000
+    try:
+        with _served_page(settings) as url, sync_playwright() as playwright:
+            started = time.perf_counter()
+            kind = getattr(playwright, settings.default_browser_type)
+            with kind.connect(settings.endpoint, timeout=timeout_ms) as browser:
+                page: Page = browser.new_page()
+                page.goto(url)
+                elapsed_ms = round((time.perf_counter() - started) * 1000)
+                title = page.title()
+                page.screenshot(path=output)
+                version = browser.version
+    except PlaywrightError as error:
+        raise DemoFailed(f"the session through {settings.endpoint} failed: {_short(error)}") from error
+    except OSError as error:
+        raise DemoFailed(f"the demo could not run: {error}") from error
+    path = str(output.absolute())
+    return Demo(settings.endpoint, settings.default_browser_type, version, title, elapsed_ms, path)
+
+
+def _short(error: PlaywrightError) -> str:
+    """Drop the client's call log, which repeats the handshake line by line."""
+    return error.message.partition("\nCall log:")[0].strip()
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # http.server's name for it
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(_PAGE)))
+        self.end_headers()
+        self.wfile.write(_PAGE)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def _served_page(settings: Settings) -> Iterator[str]:
+    """Serve the page where every worker reaches it: with a shared Redis, any appliance may get the session."""
+    host = settings.private_hostname
+    server = http.server.ThreadingHTTPServer((host, 0), _Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://{_in_url(host)}:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _in_url(host: str) -> str:
+    try:
+        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
+    except ValueError:
+        return host

@@ -1,0 +1,42 @@
+"""What the commands print: text and tables for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option: Callable[[Command], Command] = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON on standard output, and what is for people on standard error."
+)
+
+
+def console(as_json: bool = False) -> Console:
+    """Give where text for people goes: standard output, unless JSON is printed there."""
+    return Console(stderr=as_json, highlight=False, soft_wrap=True)
+
+
+def print_json(data: Any) -> None:
+    """Print data as indented JSON on standard output; paths and enumerations become strings."""
+    click.echo(json.dumps(data, indent=2, default=str))
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with its two largest units: "3 h 12 min"."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if left >= length or (unit == "s" and not parts):
+            parts.append(f"{left // length} {unit}")
+            left %= length
+    return " ".join(parts[:2])
+
+
+def mebibytes(size: int) -> str:
+    """Write a size in MiB: "312 MiB"; "" for 0, which means not known yet."""
+    return f"{size / 2**20:.0f} MiB" if size else ""

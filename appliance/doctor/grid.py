@@ -1,0 +1,114 @@
+"""Checks of the running appliance."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from appliance.config import Settings
+from appliance.doctor.check import Check, failed, ok, warning
+from appliance.supervision import GridView, worker_slots
+
+_STARTED = ("RUNNING", "STARTING")
+
+
+def check_supervisord(view: GridView) -> Iterator[Check]:
+    """There is a supervisord for this RUN_DIR."""
+    if view.running:
+        yield ok("supervisord", f"runs as process {view.supervisor_pid}")
+    else:
+        yield warning("supervisord", "the appliance is not running", "Start it: applctl up.")
+
+
+def check_processes(view: GridView) -> Iterator[Check]:
+    """All processes are alive."""
+    if not view.running:
+        return
+    wrong = [f"{process.name} is {process.state}" for process in view.processes if process.state not in _STARTED]
+    if wrong:
+        yield failed("processes", "; ".join(wrong), "See what they say: applctl logs NAME. Then: applctl restart NAME.")
+    else:
+        yield ok("processes", f"all {len(view.processes)} run")
+
+
+def check_workers(view: GridView) -> Iterator[Check]:
+    """Every configured worker is registered."""
+    if not view.running:
+        return
+    if view.redis_error:
+        yield failed("workers", view.redis_error, "They cannot be seen without Redis: mend that first.")
+        return
+    configured = len(worker_slots(view.settings))
+    found = f"{configured - len(view.missing)} of {configured} are registered"
+    if view.missing:
+        remedy = f"One that was just recycled is back soon; else see: applctl logs {view.missing[0]}"
+        yield failed("workers", f"{found}, without {', '.join(view.missing)}", remedy)
+    else:
+        yield ok("workers", found)
+
+
+def check_proxy(view: GridView) -> Iterator[Check]:
+    """The proxy answers, and has a worker for new sessions."""
+    if not view.running:
+        return
+    if view.ready:
+        yield ok("proxy", f"{view.settings.endpoint} takes sessions")
+    elif view.proxy_answers:
+        yield failed(
+            "proxy", f"it answers, but is not ready: {view.not_ready_because}", "Mend what stands above first."
+        )
+    else:
+        yield failed("proxy", view.not_ready_because, "See what it says: applctl logs proxy.")
+
+
+def check_workspaces(view: GridView) -> Iterator[Check]:
+    """No worker left its temporary files behind."""
+    left = [str(folder) for folder in _workspaces(view.settings.run_dir) if _is_abandoned(folder)]
+    if left:
+        remedy = f"The next worker that starts removes them; or: rm -r {shlex.join(left)}"
+        yield warning("workspaces", f"{len(left)} left by workers that are gone", remedy)
+    else:
+        yield ok("workspaces", "no worker left temporary files behind")
+
+
+def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
+    """The settings are those that the appliance was started with."""
+    now, then = settings.model_dump(), started.model_dump()
+    changed = [name.upper() for name in now if now[name] != then[name]]
+    if changed:
+        remedy = "`applctl restart` reads the settings anew."
+        yield warning("changes", f"changed since the appliance was started: {', '.join(changed)}", remedy)
+    else:
+        yield ok("changes", "the appliance runs with the settings as they are now")
+
+
+def _workspaces(run_dir: Path) -> list[Path]:
+    folder = run_dir / "workers"
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """A worker holds a lock in its folder while it lives (workers/workspace.py)."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # just being made, or just removed
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+CHECKS: tuple[Callable[[GridView], Iterator[Check]], ...] = (
+    check_supervisord,
+    check_processes,
+    check_workers,
+    check_proxy,
+    check_workspaces,
+)

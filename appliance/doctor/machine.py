@@ -1,0 +1,99 @@
+"""Checks of the machine: folders, limits, memory, the port."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+
+import psutil
+
+from appliance.config import Settings
+from appliance.doctor.check import Check, failed, ok, warning
+from appliance.errors import SettingsError
+from appliance.models import Browser
+from appliance.supervision import Supervisor, require_free_port
+
+_SHM = "/dev/shm"  # noqa: S108  # only looked at
+_MIN_SHM_BYTES = 512 * 2**20
+_MIN_DISK_BYTES = 2**30
+_WORKER_BYTES = 2**29  # what a browser takes with a few pages open, at least
+_FILES_PER_SESSION = 2  # the client's connection and the worker's
+_OTHER_FILES = 200
+
+
+def check_run_dir(settings: Settings) -> Iterator[Check]:
+    """RUN_DIR, or the folder that it will be made in, can be written and has room."""
+    folder = settings.run_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield failed(
+            "RUN_DIR",
+            f"this user may not write {folder}",
+            "Set RUN_DIR to another folder, or use the account that owns it.",
+        )
+        return
+    if folder == settings.run_dir and folder.stat().st_mode & 0o077:
+        yield warning("RUN_DIR", f"{folder} is open to other users", f"Run: chmod 700 {folder}")
+        return
+    free = shutil.disk_usage(folder).free
+    if free < _MIN_DISK_BYTES:
+        remedy = "Make room: downloads, uploads and browsers' profiles are kept there."
+        yield warning("RUN_DIR", f"{settings.run_dir} has only {free // 2**20} MiB of room", remedy)
+        return
+    yield ok("RUN_DIR", f"{settings.run_dir} can be written")
+
+
+def check_memory(settings: Settings) -> Iterator[Check]:
+    """There is memory for the workers."""
+    total, workers = psutil.virtual_memory().total, sum(settings.pools.values())
+    found = f"{total / 2**30:.1f} GiB for {workers} workers"
+    if total < workers * _WORKER_BYTES:
+        yield warning("memory", found, "Set CHROMIUM_WORKERS, FIREFOX_WORKERS or WEBKIT_WORKERS lower.")
+    else:
+        yield ok("memory", found)
+
+
+def check_shared_memory(settings: Settings) -> Iterator[Check]:
+    """Containers often have 64 MB of /dev/shm, too little for browsers that keep their pages' pictures there."""
+    size = shutil.disk_usage(_SHM).total
+    found = f"{_SHM} has {size // 2**20} MiB"
+    if size < _MIN_SHM_BYTES and settings.workers_of(Browser.FIREFOX) + settings.workers_of(Browser.CHROMIUM):
+        yield warning(_SHM, found, "Give it 1 GiB: `docker run --shm-size=1g`, or mount it with size=1g.")
+    else:
+        yield ok(_SHM, found)
+
+
+def check_open_files(settings: Settings) -> Iterator[Check]:
+    """The proxy may open enough connections."""
+    sessions = sum(settings.pools.values()) * settings.max_concurrent_sessions + settings.queue_max_length
+    needed = sessions * _FILES_PER_SESSION + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = f"{soft} open files allowed, up to {hard} on demand; {needed} needed"
+    if resource.RLIM_INFINITY != soft < needed:
+        yield warning("open files", found, f"Raise it before `applctl up`: ulimit -n {needed}")
+    else:
+        yield ok("open files", found)
+
+
+def check_port(settings: Settings) -> Iterator[Check]:
+    """The port is free, or this appliance has it."""
+    if Supervisor(settings.run_dir).running():
+        return  # then the proxy's own check says whether it answers
+    try:
+        require_free_port(settings)
+    except SettingsError as error:
+        yield failed("port", str(error), error.hint)
+    else:
+        yield ok("port", f"{settings.host} port {settings.port} is free")
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
+    check_run_dir,
+    check_memory,
+    check_shared_memory,
+    check_open_files,
+    check_port,
+)

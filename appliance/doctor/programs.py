@@ -1,0 +1,122 @@
+"""Checks of what the appliance runs on: Python's packages, the driver, the browsers, Redis."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from appliance import browsers
+from appliance.config import Settings
+from appliance.doctor.check import Check, failed, ok, warning
+from appliance.errors import LaunchError, StoreUnavailable
+from appliance.models import Browser
+from appliance.provision import MIN_REDIS, browser_version, find_redis
+from appliance.store import Store
+from appliance.supervision import Supervisor
+
+_DISTRIBUTION = "playwright-appliance"
+
+
+def check_packages(settings: Settings) -> Iterator[Check]:
+    """The installed packages are those that this version was tested with."""
+    wrong = [text for pin in requires(_DISTRIBUTION) or [] if (text := _deviation(pin))]
+    python = ".".join(map(str, sys.version_info[:3]))
+    if wrong:
+        yield warning(
+            "packages", f"not as setup.py has them: {', '.join(wrong)}", "Run `make up`, or pip install again."
+        )
+    else:
+        yield ok("packages", f"Python {python}, all packages as setup.py has them")
+
+
+def _deviation(requirement: str) -> str:
+    """Compare one line of the metadata, `name==version`, with what is installed; "" if it agrees."""
+    pin = re.match(r"([\w.-]+)==([^;\s]+)$", requirement)
+    if not pin:  # a test's requirement: it has a marker
+        return ""
+    try:
+        installed = version(pin[1])
+    except PackageNotFoundError:
+        return f"{pin[1]} is missing"
+    return "" if installed == pin[2] else f"{pin[1]} {installed} instead of {pin[2]}"
+
+
+def check_driver(settings: Settings) -> Iterator[Check]:
+    """Playwright's driver is there."""
+    folder = browsers.driver_folder(settings)
+    yield ok("driver", f"Playwright {browsers.driver_version(settings)} in {folder}")
+
+
+def check_browsers(settings: Settings) -> Iterator[Check]:
+    """Each pool's browser is there and runs."""
+    for browser, workers in settings.pools.items():
+        if workers:
+            yield _check_browser(browser, settings)
+
+
+def _check_browser(browser: Browser, settings: Settings) -> Check:
+    try:
+        program = browsers.find(browser, settings)
+    except LaunchError as error:
+        return failed(browser, str(error), f"Run `applctl setup`. {error.hint}")
+    found = browser_version(browser, program.path)
+    if not found:
+        remedy = "Run `applctl setup`; its system libraries may be missing (as root: playwright install-deps)."
+        return failed(browser, f"{program.path} does not run", remedy)
+    return ok(browser, f"{found}, {program.path} ({program.source})")
+
+
+def check_sandbox(settings: Settings) -> Iterator[Check]:
+    """Chromium's sandbox is on."""
+    if not settings.workers_of(Browser.CHROMIUM):
+        return
+    if settings.chromium_sandbox == "false":
+        yield warning("sandbox", "Chromium's sandbox is turned off by CHROMIUM_SANDBOX", "Leave CHROMIUM_SANDBOX out.")
+    elif browsers.sandbox_works():
+        yield ok("sandbox", "Chromium runs in its sandbox")
+    elif settings.chromium_sandbox == "true":
+        remedy = "Run the appliance as an ordinary user, and let the kernel give it user namespaces."
+        yield failed("sandbox", "CHROMIUM_SANDBOX=true, but it cannot be had here", remedy)
+    else:
+        remedy = "Run the appliance as an ordinary user, on a kernel that lets it make user namespaces."
+        yield warning("sandbox", "Chromium runs without its sandbox: not for pages that you do not trust", remedy)
+
+
+def check_redis(settings: Settings) -> Iterator[Check]:
+    """Redis can be had, and knows Functions."""
+    if settings.redis_url or Supervisor(settings.run_dir).running():
+        yield _check_redis_server(settings)
+        return
+    found = find_redis()
+    if found:
+        yield ok("redis", f"{found.name} {found.version}, {found.path}")
+    else:
+        yield failed(
+            "redis", f"there is no Redis {MIN_REDIS} or Valkey server", "Run `applctl setup`, or set REDIS_URL."
+        )
+
+
+def _check_redis_server(settings: Settings) -> Check:
+    store = Store(settings.effective_redis_url, settings.grid_namespace)
+    try:
+        found = str(store.ping().get("redis_version", "0"))
+        if int(found.split(".")[0]) < MIN_REDIS:
+            return failed("redis", f"Redis {found} has no Functions", f"Use Redis {MIN_REDIS} or later, or Valkey.")
+        store.read(("FUNCTION", "STATS"))
+    except StoreUnavailable as error:
+        remedy = "Check REDIS_URL." if settings.redis_url else "See what it says: applctl logs redis."
+        return failed("redis", str(error), remedy)
+    finally:
+        store.close()
+    return ok("redis", f"Redis {found} answers and knows Functions")
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
+    check_packages,
+    check_driver,
+    check_browsers,
+    check_sandbox,
+    check_redis,
+)

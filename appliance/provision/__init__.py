@@ -1,0 +1,29 @@
+"""See to what the appliance needs beside Python: a Redis server, and a program for each pool's browser.
+
+What is there and runs is kept, so that running this again is quick and changes nothing.
+"""
+
+from appliance.config import Settings
+from appliance.provision.browser import browser_version, provide_browser
+from appliance.provision.programs import Provided, ProvisionError, Say
+from appliance.provision.redis import MIN_REDIS, find_redis, provide_redis
+
+__all__ = [
+    "MIN_REDIS",
+    "Provided",
+    "ProvisionError",
+    "browser_version",
+    "find_redis",
+    "provide",
+    "provide_browser",
+    "provide_redis",
+]
+
+
+def provide(settings: Settings, say: Say) -> list[Provided]:
+    """See to Redis and to the configured pools' browsers; `say` is told of each step that takes time.
+
+    Raises ProvisionError, whose message is one sentence that says what to install.
+    """
+    provided = [provide_redis(settings, say)]
+    return provided + [provide_browser(b, settings, say) for b, workers in settings.pools.items() if workers]

@@ -1,0 +1,152 @@
+"""The command line: its help, its errors, its exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from appliance import __version__
+from appliance.cli import main
+from appliance.cli.configuration import mask
+from appliance.config import Settings
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of this machine's, and a RUN_DIR in which nothing runs."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "appliance.env"))
+    monkeypatch.setenv("RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def applctl(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="applctl")
+
+
+def test_alone_it_gives_an_overview_of_all_commands() -> None:
+    result = applctl()
+    assert result.exit_code == 0
+    for name in main.commands:
+        assert f"\n  {name} " in result.output
+    assert "..." not in result.output.partition("Commands:")[2], "a summary is cut off"
+
+
+@pytest.mark.parametrize("name", list(main.commands))
+def test_the_help_of_every_command_has_an_example(name: str) -> None:
+    result = applctl(name, "-h")
+    assert result.exit_code == 0
+    assert f"\n    applctl {name}" in result.output
+
+
+def test_it_tells_its_version() -> None:
+    assert __version__ in applctl("--version").output
+
+
+def test_a_wrong_command_line_exits_with_2() -> None:
+    assert applctl("dance").exit_code == 2
+    assert applctl("status", "--wrong").exit_code == 2
+
+
+def test_wrong_settings_are_one_clear_error_that_names_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "none")
+    monkeypatch.setenv("MAX_CONCURRENT_SESSIONS", "0")
+    result = applctl("up")
+    assert result.exit_code == 1
+    assert "PORT: " in result.stderr
+    assert "MAX_CONCURRENT_SESSIONS: " in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_status_exits_with_3_when_nothing_runs() -> None:
+    assert applctl("status").exit_code == 3
+    result = applctl("status", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["running"] is False
+
+
+def test_down_is_harmless_when_nothing_runs() -> None:
+    result = applctl("down")
+    assert result.exit_code == 0
+    assert "was not running" in result.output
+
+
+def test_demo_says_that_the_appliance_does_not_run() -> None:
+    result = applctl("demo")
+    assert result.exit_code == 1
+    assert "not running" in result.stderr
+    assert "applctl up" in result.stderr
+
+
+def test_an_unknown_log_names_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMIUM_WORKERS", "2")
+    result = applctl("logs", "chromium-99")
+    assert result.exit_code == 1
+    assert "chromium-00, chromium-01, proxy, redis, supervisord" in result.stderr
+
+
+def test_logs_prefixes_each_line_with_its_process(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "log"
+    folder.mkdir(parents=True)
+    (folder / "proxy.log").write_text("one\ntwo\nthree\n")
+    assert applctl("logs", "-n", "2", "proxy").stdout == "two\nthree\n"
+    assert "proxy        three\n" in applctl("logs").stdout
+
+
+def test_config_names_the_source_of_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "appliance.env").write_text("PORT=9000\nHOST=127.0.0.2\n")
+    monkeypatch.setenv("PORT", "9001")
+    settings = {setting["name"]: setting for setting in json.loads(applctl("config", "--json").stdout)}
+    assert settings.keys() == {name.upper() for name in Settings.model_fields}
+    assert (settings["PORT"]["value"], settings["PORT"]["source"]) == (9001, "environment")
+    assert (settings["HOST"]["value"], settings["HOST"]["source"]) == ("127.0.0.2", "file")
+    assert settings["LOG_LEVEL"]["source"] == "default"
+    assert all(setting["description"] for setting in settings.values())
+
+
+def test_config_explains_the_settings_even_when_one_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "none")
+    result = applctl("config")
+    assert result.exit_code == 1
+    assert "Port that the proxy listens on" in result.stdout
+    assert "PORT: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("redis://user:secret@host/0", "redis://user:***@host/0"),
+        ("redis://:se@cr/et@host", "redis://:***@host"),
+        ("redis://host:6379/0?password=secret&x=1", "redis://host:6379/0?password=***&x=1"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        (["--proxy-server=http://u:secret@host"], ["--proxy-server=http://u:***@host"]),
+        (5, 5),
+    ],
+)
+def test_passwords_are_not_shown(value: object, shown: object) -> None:
+    assert mask(value) == shown
+
+
+def test_doctor_goes_on_after_a_failure_and_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMIUM_EXECUTABLE", "/nowhere")
+    result = applctl("doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(result.stdout)}
+    assert result.exit_code == 1
+    assert checks["chromium"]["status"] == "failed"
+    assert "CHROMIUM_EXECUTABLE" in checks["chromium"]["remedy"]
+    assert checks["driver"]["status"] == "ok"
+    assert checks["supervisord"]["status"] == "warning"
+
+
+def test_doctor_says_what_is_wrong_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "0")
+    result = applctl("doctor")
+    assert result.exit_code == 1
+    assert "PORT: " in result.output
+
+
+def test_every_failed_or_doubtful_check_says_how_to_mend_it() -> None:
+    checks = json.loads(applctl("doctor", "--json").stdout)
+    assert all(bool(check["remedy"]) == (check["status"] != "ok") for check in checks)

@@ -1,0 +1,130 @@
+"""The shipped supervisord.conf, read by supervisor itself, with the environment that `applctl up` gives it."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from supervisor.options import ServerOptions
+
+from appliance import config
+from appliance.config import Settings
+from appliance.errors import SettingsError, SupervisorError
+from appliance.supervision import CONFIGURATION, Supervisor, export, look, recover, require_free_port, worker_slots
+from appliance.supervision.lifecycle import prepare_run_dir
+
+REDIS = Path("/usr/bin/redis-server")
+
+
+def processes(monkeypatch: pytest.MonkeyPatch, settings: Settings, redis: Path | None = REDIS) -> dict[str, Any]:
+    """Give the configuration of each process, as supervisord would run it."""
+    prepare_run_dir(settings.run_dir)
+    for name, value in export(settings, redis).items():
+        monkeypatch.setenv(name, value)
+    options = ServerOptions()
+    options.configfile = str(config.installation_root() / CONFIGURATION)
+    options.realize(args=["-n"])
+    groups = options.configroot.supervisord.process_group_configs
+    assert not options.parse_warnings
+    return {process.name: process for group in groups for process in group.process_configs}
+
+
+def test_the_shipped_configuration_gives_the_process_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config.load(run_dir=tmp_path / "run", chromium_workers=2, webkit_workers=1, shutdown_grace=7.5)
+    found = processes(monkeypatch, settings)
+    assert set(found) == {"redis", "proxy", "chromium-00", "chromium-01", "webkit-00"}
+    assert found["chromium-01"].environment == {"BROWSER_TYPE": "chromium", "WORKER_SLOT": "chromium-01"}
+    assert found["proxy"].command == f'"{sys.executable}" -m proxy'
+    assert found["proxy"].stopwaitsecs == 18
+    assert {slot for slot in found if slot[-1].isdigit()} == set(worker_slots(settings))
+
+
+def test_no_redis_is_run_where_another_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config.load(run_dir=tmp_path / "run", redis_url="redis://elsewhere", chromium_workers=1)
+    assert set(processes(monkeypatch, settings, None)) == {"proxy", "chromium-00"}
+
+
+def test_no_process_is_ever_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config.load(run_dir=tmp_path / "run", chromium_workers=1, firefox_workers=1, webkit_workers=1)
+    for process in processes(monkeypatch, settings).values():
+        assert process.startsecs == 0, "a process that ends soon would count as failed, and be given up"
+        assert process.autorestart is not False
+
+
+def test_the_proxy_stops_first_and_redis_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = processes(monkeypatch, config.load(run_dir=tmp_path / "run", chromium_workers=1))
+    assert found["redis"].priority < found["chromium-00"].priority < found["proxy"].priority
+
+
+def test_values_with_percent_signs_and_spaces_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config.load(
+        run_dir=tmp_path / "a run",
+        redis_url="redis://:100%25@host",
+        browser_args=["--a=b c", "50%"],
+        chromium_workers=1,
+    )
+    found = processes(monkeypatch, settings)
+    assert found["proxy"].stdout_logfile == str(tmp_path / "a run" / "log" / "proxy.log")
+    assert f'--unixsocket "{tmp_path}/a run/redis.sock"' in found["redis"].command
+
+
+def test_a_run_dir_that_supervisord_cannot_take_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="percent sign"):
+        export(config.load(run_dir=tmp_path / "50%"), REDIS)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"redis_url": "redis://:100%25@host", "browser_args": ["--a=b c", "--it's", "50%"]},
+        {"port": 1, "headless": False, "chromium_sandbox": "false", "firefox_workers": 3, "startup_stagger": 0},
+        {"default_browser_type": "webkit", "webkit_workers": 1, "chromium_workers": 0, "launch_timeout": 2.25},
+    ],
+)
+def test_exported_settings_are_read_back_as_they_were(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config.load(run_dir=tmp_path, **values)
+    exported = export(settings, None)
+    assert recover(exported) == settings
+    for name, value in exported.items():
+        monkeypatch.setenv(name, value)
+    assert config.load() == settings, "the processes would have other settings than were checked"
+
+
+def test_the_run_dir_is_closed_to_other_users(tmp_path: Path) -> None:
+    prepare_run_dir(tmp_path / "a" / "run")
+    assert (tmp_path / "a" / "run").stat().st_mode & 0o777 == 0o700
+    prepare_run_dir(tmp_path / "a" / "run")
+
+
+def test_a_folder_that_holds_other_things_is_not_taken_as_run_dir(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(SettingsError, match="holds other things"):
+        prepare_run_dir(tmp_path)
+
+
+def test_a_taken_port_is_named_with_its_owner() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = config.load(port=other.getsockname()[1])
+        with pytest.raises(SettingsError, match=f"is taken by process {os.getpid()}"):
+            require_free_port(settings)
+    require_free_port(settings)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(SettingsError, match="cannot listen on"):
+        require_free_port(config.load(host="192.0.2.1", allow_anonymous=True))
+
+
+def test_a_supervisord_that_is_away_is_a_clear_error(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path)
+    assert not supervisor.running()
+    with pytest.raises(SupervisorError, match="not running"):
+        supervisor.processes()
+    view = look(config.load(run_dir=tmp_path))
+    assert not view.running
+    assert view.problems == ["the appliance is not running"]

@@ -46,6 +46,8 @@ class Store:
         self.url = url
         self.prefix = f"{{{namespace}}}:"
         self._redis = connect(url)
+        self._retry = Retry(ExponentialBackoff(cap=0.3, base=0.05), RETRIES)
+        self._idle: list[redis.Connection] = []
 
     def key(self, *parts: str) -> str:
         """Give the name of a key: `key("worker", id)`."""
@@ -54,19 +56,47 @@ class Store:
     def call(self, function: str, **argument: Any) -> dict[str, Any]:
         """Call a function of the Lua library, loading the library if Redis does not have it."""
         digest, text = library()
-        name, payload = f"{function}_{digest}", json.dumps(argument)
+        command = ("FCALL", f"{function}_{digest}", 1, self.prefix, json.dumps(argument))
         try:
             try:
-                answer = self._redis.fcall(name, 1, self.prefix, payload)
+                answer = self._ask(*command)
             except redis.ResponseError as error:
                 if "function not found" not in str(error).lower():
                     raise
-                self._redis.function_load(text, replace=True)
-                answer = self._redis.fcall(name, 1, self.prefix, payload)
+                self._ask("FUNCTION", "LOAD", "REPLACE", text)
+                answer = self._ask(*command)
         except _AWAY as error:
             raise StoreUnavailable(f"Redis does not answer: {error}") from error
         result: dict[str, Any] = json.loads(answer)
         return result
+
+    def _ask(self, *command: Any) -> Any:
+        """Send one command, on a connection that is kept for the next, and again if Redis was away.
+
+        The client's own way of taking a connection from its pool looks for unread bytes first, which
+        under gevent costs more than the command (0.35 ms of 0.6 ms); a dead connection is found just as
+        well by using it.
+        """
+        return self._retry.call_with_retry(lambda: self._ask_once(*command), lambda _: None)
+
+    def _ask_once(self, *command: Any) -> Any:
+        pool = self._redis.connection_pool
+        connection = self._idle.pop() if self._idle else pool.get_connection()
+        reusable = False
+        try:
+            connection.send_command(*command)  # type: ignore[no-untyped-call]
+            answer = connection.read_response()
+            reusable = True
+        except redis.ResponseError as error:
+            reusable = not isinstance(error, _AWAY)
+            raise
+        finally:
+            if reusable:
+                self._idle.append(connection)
+            else:  # whatever interrupted it, its answer would be the next command's
+                connection.disconnect()  # type: ignore[no-untyped-call]
+                pool.release(connection)
+        return answer
 
     def read(self, *commands: tuple[Any, ...]) -> list[Any]:
         """Run commands that only read, in one round trip."""
@@ -92,6 +122,8 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
+        while self._idle:
+            self._redis.connection_pool.release(self._idle.pop())
         self._redis.close()
 
 
@@ -102,6 +134,7 @@ def connect(url: str) -> redis.Redis:
     """
     options: dict[str, Any] = {
         "decode_responses": True,
+        "protocol": 2,  # its parser is the cheaper one, and nothing here needs RESP3
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_timeout": ANSWER_TIMEOUT_S,
         "retry": Retry(ExponentialBackoff(cap=0.3, base=0.05), RETRIES),

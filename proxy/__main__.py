@@ -4,6 +4,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import gc  # noqa: E402
 import sys  # noqa: E402  # nothing may be imported before the patch
 
 from appliance import config, logs  # noqa: E402
@@ -16,7 +17,9 @@ def main() -> int:
     try:
         settings = config.load()
         logs.configure(settings.log_level, settings.log_format)
-        Proxy(settings).run()
+        proxy = Proxy(settings)
+        gc.freeze()  # what is there by now stays: no collection need look at it again
+        proxy.run()
     except ApplianceError as error:
         print(f"{error}\n{error.hint}", file=sys.stderr)
         return 1

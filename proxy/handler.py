@@ -9,10 +9,12 @@ from contextlib import closing
 from http import HTTPStatus
 from typing import Any
 
+import gevent
 from geventwebsocket.handler import WebSocketHandler
 
 from appliance import logs
 from appliance.errors import ClientGone, RequestError, ShuttingDown, WorkerUnreachable
+from appliance.models import Grant
 from appliance.registry import Session
 from proxy import handshake
 from proxy.dial import Connection, dial
@@ -72,6 +74,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         while True:
             grant = session.grant
             assert grant is not None  # noqa: S101  # `open` and `move` return with a grant, or raise
+            gevent.spawn(self._log_start, session, grant)  # written while the worker thinks
             try:
                 return dial(wanted, grant.endpoint, session.deadline)
             except WorkerUnreachable as error:
@@ -96,8 +99,24 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             relay.run(grant.slot)
         finally:
             session.end_reason, session.bytes_relayed = relay.end_reason, relay.bytes_relayed
-            log.info("session.ended", **where, reason=relay.end_reason, bytes=relay.bytes_relayed)
+            log.info(
+                "session.ended",
+                session=session.id,
+                worker=grant.worker_id,
+                reason=relay.end_reason,
+                bytes=relay.bytes_relayed,
+            )
         return relay
+
+    def _log_start(self, session: Session, grant: Grant) -> None:
+        log.info(
+            "session.started",
+            session=session.id,
+            worker=grant.worker_id,
+            client=self.client,
+            name=session.request.name,
+            waited_ms=grant.waited_ms,
+        )
 
     @property
     def client(self) -> str:

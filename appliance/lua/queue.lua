@@ -68,11 +68,15 @@ local function dispatch(browser, minor)
   end
 end
 
--- Serves a session at once if a slot is free and nobody waits before it; else lets it wait.
+-- Serves a session at once if a slot is free and nobody waits before it, and gives its worker; else
+-- lets it wait.
 local function admit(session, minors)
   for _, minor in ipairs(minors) do
     local worker = not next_waiting(session.browser, minor) and pick(session.browser, minor)
-    if worker then return grant(session, worker) end
+    if worker then
+      grant(session, worker)
+      return worker
+    end
   end
   enqueue(session)
   for _, minor in ipairs(minors) do dispatch(session.browser, minor) end

@@ -1,9 +1,9 @@
 -- The sessions' functions: claim, retry, release, renew, assert.
 
--- What a proxy needs to know of its session.
-local function answer(session)
+-- What a proxy needs to know of its session; `worker` saves reading it where it is known.
+local function answer(session, worker)
   if session.state ~= 'active' then return {state = 'waiting'} end
-  local worker = read(key('worker', session.worker))
+  worker = worker or read(key('worker', session.worker))
   if not worker then return {state = 'lost'} end
   return {
     state = 'active', worker = worker.id, slot = worker.slot, endpoint = worker.endpoint,
@@ -11,8 +11,11 @@ local function answer(session)
   }
 end
 
-local function load_or(session)
-  return read(key('session', session.id)) or session
+-- Admits a session and says where it stands then.
+local function admitted(session, minors)
+  local worker = admit(session, minors)
+  if worker then return answer(session, worker) end
+  return answer(read(key('session', session.id)) or session)
 end
 
 -- Versions that suit a session, of those that are offered: its own, or all if it names none.
@@ -46,14 +49,13 @@ register('claim', function(a)
     started = NOW, deadline = NOW + a.wait_ms, arrival = redis.call('INCR', key('arrivals')),
   }
   write(key('session', a.id), session)
-  admit(session, minors)
-  session = load_or(session)
-  if session.state == 'waiting' and queue_length(a.browser, offered) > a.queue_max then
+  local result = admitted(session, minors)
+  if result.state == 'waiting' and queue_length(a.browser, offered) > a.queue_max then
     dequeue(session)
     redis.call('DEL', key('session', a.id))
     return {state = 'full'}
   end
-  return answer(session)
+  return result
 end)
 
 -- Ends a session, wherever it is, and frees what it held. `details` go into the event.
@@ -103,9 +105,9 @@ register('suspect', function(a)
     if worker and worker.status == 'draining' and active_of(worker.id) == 0 then
       tell('worker', worker.id, {drained = true})
     end
-    admit(session, suitable(session.minor, minors_of(session.browser)))
+    return admitted(session, suitable(session.minor, minors_of(session.browser)))
   end
-  return answer(load_or(session))
+  return answer(session)
 end)
 
 -- renew {proxy, sessions, lease_ms} -> {unknown}

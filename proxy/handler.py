@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http import HTTPStatus
 from typing import Any
 
@@ -59,15 +59,17 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             raise ShuttingDown("the appliance is shutting down")
         wanted = handshake.parse(self.headers.items(), self.path, self.client, self.proxy.settings.default_browser_type)
         watch = HangupWatch(self.socket)
-        with closing(watch), self.proxy.sessions.open(wanted.request, watch.start) as session:
-            connection = self._reach_worker(wanted, session, watch)
-            watch.close()
-            with closing(connection.socket):
+        with ExitStack() as to_be_closed:
+            with closing(watch), self.proxy.sessions.open(wanted.request, watch.start) as session:
+                connection = self._reach_worker(wanted, session, watch)
+                to_be_closed.enter_context(closing(connection.socket))
+                watch.close()
                 self.socket.sendall(connection.answer.head + connection.answer.rest)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+                    session.end_reason = f"refused by the worker with {connection.answer.status}"
                     return
                 relay = self._relay(session, connection)
-        relay.say_farewell()
+            relay.finish()
 
     def _reach_worker(self, wanted: Handshake, session: Session, watch: HangupWatch) -> Connection:
         """Dial the worker that was claimed; one that does not answer is suspect, and another is claimed."""
@@ -84,14 +86,6 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
     def _relay(self, session: Session, connection: Connection) -> Relay:
         grant = session.grant
         assert grant is not None  # noqa: S101
-        where = {"session": session.id, "worker": grant.worker_id}
-        log.info(
-            "session.started",
-            **where,
-            client=self.client,
-            name=session.request.name,
-            waited_ms=grant.waited_ms,
-        )
         first = self._stream.detach_rest(self.rfile)
         relay = Relay(self.socket, connection.socket, first, connection.answer.rest)
         session.on_end(relay.end)
@@ -99,24 +93,14 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             relay.run(grant.slot)
         finally:
             session.end_reason, session.bytes_relayed = relay.end_reason, relay.bytes_relayed
-            log.info(
-                "session.ended",
-                session=session.id,
-                worker=grant.worker_id,
-                reason=relay.end_reason,
-                bytes=relay.bytes_relayed,
-            )
+            self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
         return relay
 
     def _log_start(self, session: Session, grant: Grant) -> None:
-        log.info(
-            "session.started",
-            session=session.id,
-            worker=grant.worker_id,
-            client=self.client,
-            name=session.request.name,
-            waited_ms=grant.waited_ms,
-        )
+        self._log("session.started", session, grant, name=session.request.name, waited_ms=grant.waited_ms)
+
+    def _log(self, event: str, session: Session, grant: Grant, **fields: object) -> None:
+        log.info(event, session=session.id, worker=grant.worker_id, client=self.client, **fields)
 
     @property
     def client(self) -> str:

@@ -102,7 +102,11 @@ class Pump:
 
 
 class Relay:
-    """One session's bytes, both ways."""
+    """One session's bytes, both ways.
+
+    `run` is the session: it ends when either side does, when the client says goodbye, or when `end` is
+    called. `finish` is what follows when the slot is free already: the last bytes, the Close frame.
+    """
 
     def __init__(self, client: socket.socket, worker: socket.socket, from_client: bytes, from_worker: bytes) -> None:
         """Take both connected sockets and the bytes that came with the handshakes.
@@ -111,13 +115,14 @@ class Relay:
         """
         self._client, self._worker = client, worker
         self._from_client = from_client
-        self._follower = FrameFollower()
-        self._follower.feed(from_worker)
-        self._over = Event()
-        self._to_worker = Pump(client, worker, self._client_ended)
-        self._to_client = Pump(worker, client, self._worker_ended, self._follower.feed)
+        self._said_by_client, self._said_by_worker = FrameFollower(), FrameFollower()
+        self._said_by_client.feed(from_client)
+        self._said_by_worker.feed(from_worker)
+        self._over, self._either_ended = Event(), Event()
+        self._worker_gone = self._stopped = False
+        self._to_worker = Pump(client, worker, self._client_ended, self._hear_client)
+        self._to_client = Pump(worker, client, self._worker_ended, self._said_by_worker.feed)
         self._closing: tuple[int, str] | None = None
-        self.worker_ended = False
         self.end_reason = ""
 
     @property
@@ -126,51 +131,77 @@ class Relay:
         return self._to_worker.bytes_moved + self._to_client.bytes_moved
 
     def run(self, slot: str) -> None:
-        """Relay until either side ends or `end` is called; `slot` names the worker in a crash's reason."""
+        """Relay until the session is over; `slot` names the worker in a crash's reason."""
         try:
             self._worker.sendall(self._from_client)
             self._to_worker.start()
             self._to_client.start()
             self._over.wait()
+        except OSError:
+            self._worker_ended()
         finally:
-            self._to_worker.close()
-            self._to_client.close()
-        if self.worker_ended and not self._follower.close_seen:
+            if not self._is_goodbye:
+                self._stop()
+        if self._worker_gone and not self._said_by_worker.close_seen and not self._is_goodbye:
             self.end_reason = f"worker {slot} crashed"
             self._closing = INTERNAL_ERROR, self.end_reason
 
     def end(self, reason: str) -> None:
-        """End the session for a reason of ours, which the client is told if a frame does not stand in between."""
+        """End the session for a reason of ours, which the client is told if no frame is left unfinished."""
         if not self._over.is_set():
             self.end_reason = reason
             self._closing = GOING_AWAY, reason
             self._over.set()
 
-    def say_farewell(self) -> None:
+    def finish(self) -> None:
         """Give the client what is left for it, the Close frame last, and wait a moment for its own end.
 
         The slot is free by now, so a client that does not read delays nobody.
         """
+        if self._is_goodbye:
+            self._either_ended.wait(FAREWELL_TIMEOUT_S)
+        self._stop()
         last_words = self._to_client.rest
-        if self._closing and self._follower.at_boundary and not self._follower.close_seen:
+        if self._closing and self._said_by_worker.at_boundary and not self._said_by_worker.close_seen:
             last_words += close_frame(*self._closing)
         try:
             with gevent.Timeout(FAREWELL_TIMEOUT_S, _TooSlow):
                 self._client.sendall(last_words)
                 self._client.shutdown(socket.SHUT_WR)
                 # Closing a socket with unread bytes resets it, and a reset may overtake the Close frame.
-                while self._client.recv(65536):
+                while self._client.recv(4096):
                     pass
         except (OSError, _TooSlow) as gone:
             log.debug("client.gone", error=str(gone))
 
+    @property
+    def _is_goodbye(self) -> bool:
+        """Whether the client has sent its Close frame, which the worker is still to answer."""
+        return self._said_by_client.close_seen
+
+    def _stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._to_worker.close()
+            self._to_client.close()
+            self._worker.close()
+
+    def _hear_client(self, data: memoryview) -> None:
+        self._said_by_client.feed(data)
+        if self._is_goodbye:
+            self._be_over("closed")
+
     def _client_ended(self) -> None:
-        self.end_reason = self.end_reason or "client disconnected"
-        self._over.set()
+        self._either_ended.set()
+        self._be_over("client disconnected")
 
     def _worker_ended(self) -> None:
-        self.worker_ended = True
-        self.end_reason = self.end_reason or "closed"
+        self._worker_gone = True
+        self._either_ended.set()
+        self._be_over("closed")
+
+    def _be_over(self, reason: str) -> None:
+        self.end_reason = self.end_reason or reason
         self._over.set()
 
 

@@ -30,6 +30,7 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 REDIS_RETRY_S = 0.5
+BROWSER_NICENESS = 5  # pages that saturate the cores must not starve the proxy, Redis and heartbeats
 STEADY_S = 60.0  # a crash within this time counts as a failure of the slot
 
 

@@ -45,6 +45,11 @@ def _default_chromium_workers() -> int:
     return max(1, min(os.cpu_count() or 1, by_memory))
 
 
+def _default_spare_workers() -> int:
+    """One, if there is memory for it beside the default's Chromium workers."""
+    return int(psutil.virtual_memory().total // (2 * 1024**3) > _default_chromium_workers())
+
+
 def _default_run_dir() -> Path:
     return installation_root() / "run"
 
@@ -96,6 +101,13 @@ class Settings(BaseSettings):
     )
     firefox_workers: int = Field(0, ge=0, le=100, description="Firefox workers.")
     webkit_workers: int = Field(0, ge=0, le=100, description="WebKit workers.")
+    spare_workers: int = Field(
+        default_factory=_default_spare_workers,
+        ge=0,
+        le=100,
+        description="Further workers of each pool that keep a warm browser and take over when another leaves. "
+        "Default: 1, where there are 2 GiB of memory for it.",
+    )
     max_concurrent_sessions: int = Field(
         5, ge=1, le=1000, description="Sessions that one worker serves at the same time."
     )
@@ -226,6 +238,11 @@ class Settings(BaseSettings):
     def workers_of(self, browser: Browser) -> int:
         """How many workers of one browser this appliance runs."""
         return int(getattr(self, f"{browser}_workers"))
+
+    def processes_of(self, browser: Browser) -> int:
+        """How many worker processes of one browser this appliance runs, the spare ones too."""
+        workers = self.workers_of(browser)
+        return workers + self.spare_workers if workers else 0
 
     def executable_of(self, browser: Browser) -> Path | None:
         """The program that a setting names for a browser, if one does."""

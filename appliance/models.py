@@ -29,7 +29,8 @@ class WorkerSpec:
 
     `version` is the Playwright version of its driver, of which major.minor (`minor`) decides which
     clients it serves. `quota` is the number of sessions after which it is recycled, 0 for never.
-    `lifetime` and `status` are what it remembers of an earlier registration.
+    `target` is how many workers of its pool and appliance are to take sessions; the others stand by.
+    `lifetime` and `status` are what it remembers of an earlier registration; a new one stands by.
     """
 
     id: str
@@ -42,8 +43,9 @@ class WorkerSpec:
     quota: int
     ttl_ms: int
     pid: int
+    target: int = 1
     lifetime: int = 0
-    status: WorkerStatus = WorkerStatus.AVAILABLE
+    status: WorkerStatus = WorkerStatus.STANDBY
 
     @property
     def minor(self) -> str:

@@ -153,6 +153,7 @@ class Worker:
             slot=self._slot,
             concurrency=settings.max_concurrent_sessions,
             quota=settings.max_lifetime_sessions,
+            target=settings.workers_of(settings.browser_type),
             ttl_ms=int(settings.worker_ttl * 1000),
             pid=os.getpid(),
         )

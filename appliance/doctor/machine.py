@@ -48,7 +48,7 @@ def check_run_dir(settings: Settings) -> Iterator[Check]:
 
 def check_memory(settings: Settings) -> Iterator[Check]:
     """There is memory for the workers."""
-    total, workers = psutil.virtual_memory().total, sum(settings.pools.values())
+    total, workers = psutil.virtual_memory().total, sum(map(settings.processes_of, Browser))
     found = f"{total / 2**30:.1f} GiB for {workers} workers"
     if total < workers * _WORKER_BYTES:
         yield warning("memory", found, "Set CHROMIUM_WORKERS, FIREFOX_WORKERS or WEBKIT_WORKERS lower.")

@@ -17,9 +17,11 @@
 --  worker:<id>                hash     one worker
 --  worker:<id>:sessions       set      the sessions that hold its slots
 --  workers                    zset     worker -> last heartbeat
---  members:<browser>:<minor>  zset     worker -> quota; every registered worker of a pool
+--  members:<browser>:<minor>  zset     worker -> quota; the workers of a pool, without those on standby
 --  pool:<browser>:<minor>     zset     worker -> score; the claimable ones
 --  offers:<browser>           zset     Playwright minor -> until when somebody offers it
+--  serving:<browser>:<minor>:<appliance>  set   the available workers of a team
+--  standby:<browser>:<minor>:<appliance>  zset  worker -> when it started; the spare ones of a team
 --  session:<id>               hash     one session, waiting or active
 --  leases                     zset     active session -> expiry
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
@@ -44,6 +46,15 @@ local function read(name)
   if #flat == 0 then return nil end
   local hash = {}
   for i = 1, #flat, 2 do hash[flat[i]] = flat[i + 1] end
+  return hash
+end
+
+-- Reads some fields of a hash as a table, or nil if it does not exist; the first field is always set.
+local function read_fields(name, fields)
+  local values = redis.call('HMGET', name, unpack(fields))
+  if not values[1] then return nil end
+  local hash = {}
+  for i, field in ipairs(fields) do hash[field] = values[i] or nil end
   return hash
 end
 

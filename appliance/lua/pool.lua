@@ -8,6 +8,16 @@
 local SCORE_PER_SESSION = 4096   -- more than any worker's concurrency
 local UNLIMITED = 2 ^ 40         -- remaining sessions of a worker without quota; score < 2^53
 
+-- What selection needs to know of a worker; reading all of it costs twice as much.
+local PLACED = {
+  'id', 'browser', 'minor', 'appliance', 'slot', 'endpoint', 'status', 'suspect', 'lifetime', 'concurrency',
+  'quota', 'target', 'heartbeat', 'ttl',
+}
+
+local function read_worker(id)
+  return read_fields(key('worker', id), PLACED)
+end
+
 local function active_of(id)
   return redis.call('SCARD', key('worker', id, 'sessions'))
 end
@@ -29,6 +39,52 @@ local function place(worker)
   end
 end
 
+-- Teams: the workers of one pool on one appliance. `target` of them serve, the others stand by with a
+-- warm browser. When one of them leaves, for whatever reason, the spare that started first takes its
+-- place in the same step, so that recycling costs no capacity.
+local function team(kind, worker)
+  return key(kind, worker.browser, worker.minor, worker.appliance)
+end
+
+local function serve(worker)
+  redis.call('SADD', team('serving', worker), worker.id)
+  redis.call('ZREM', team('standby', worker), worker.id)
+  redis.call('ZADD', key('members', worker.browser, worker.minor), worker.quota, worker.id)
+  place(worker)
+end
+
+local function promote(worker)
+  while redis.call('SCARD', team('serving', worker)) < tonumber(worker.target) do
+    local id = redis.call('ZPOPMIN', team('standby', worker))[1]
+    if not id then return end
+    local spare = read(key('worker', id))
+    if spare and spare.status == 'standby' and is_fresh(spare) then
+      spare.status = 'available'
+      redis.call('HSET', key('worker', id), 'status', 'available')
+      record('worker.promoted', 'worker', id)
+      serve(spare)
+    end
+  end
+end
+
+-- Takes a worker into its team, by its status: to serve, or to stand by until it is needed.
+local function join(worker)
+  if worker.status == 'available' then
+    serve(worker)
+  elseif worker.status == 'standby' then
+    redis.call('ZADD', team('standby', worker), worker.started, worker.id)
+    promote(worker)
+  end
+end
+
+-- Takes a worker out of its team, where a spare takes its place.
+local function leave(worker)
+  redis.call('SREM', team('serving', worker), worker.id)
+  redis.call('ZREM', team('standby', worker), worker.id)
+  place(worker)
+  promote(worker)
+end
+
 local function margin_of(browser, minor)
   local members = key('members', browser, minor)
   local top = redis.call('ZREVRANGE', members, 0, 0, 'WITHSCORES')
@@ -45,10 +101,14 @@ local function pick(browser, minor)
     local id = redis.call('ZRANGEBYSCORE', pool, beyond_margin, '+inf', 'LIMIT', 0, 1)[1]
       or redis.call('ZRANGEBYSCORE', pool, SCORE_PER_SESSION, '+inf', 'LIMIT', 0, 1)[1]
     if not id then return nil end
-    local worker = read(key('worker', id))
+    local worker = read_worker(id)
     if worker and is_fresh(worker) then return worker end
     redis.call('ZREM', pool, id)
   end
+end
+
+local function is_offered(browser, minor)
+  return tonumber(redis.call('ZSCORE', key('offers', browser), minor) or 0) >= NOW
 end
 
 -- Gives the Playwright versions in which a browser is offered, the newest first.

@@ -4,7 +4,8 @@
 local function grant(session, worker)
   redis.call('SADD', key('worker', worker.id, 'sessions'), session.id)
   redis.call('ZADD', key('leases'), NOW + session.lease_ms, session.id)
-  write(key('session', session.id), {state = 'active', worker = worker.id, granted = NOW})
+  session.state, session.worker, session.granted = 'active', worker.id, NOW
+  write(key('session', session.id), session)
   worker.lifetime = redis.call('HINCRBY', key('worker', worker.id), 'lifetime', 1)
   local quota = tonumber(worker.quota)
   if quota > 0 and worker.lifetime >= quota then
@@ -12,13 +13,16 @@ local function grant(session, worker)
     redis.call('HSET', key('worker', worker.id), 'status', 'draining', 'reason', 'quota reached')
     record('worker.draining', 'worker', worker.id, 'reason', 'quota reached')
     tell('worker', worker.id, {drain = 'quota reached'})
+    leave(worker)
+  else
+    place(worker)
   end
-  place(worker)
-  session.state, session.worker, session.granted = 'active', worker.id, NOW
   record('session.started', 'session', session.id, 'worker', worker.id)
 end
 
 local function enqueue(session)
+  session.state, session.worker = 'waiting', ''
+  write(key('session', session.id), session)
   redis.call('ZADD', key('proxies'), 'GT', NOW + session.lease_ms, session.proxy)
   redis.call('ZADD', key('queue', session.browser, session.minor), session.arrival, session.id)
   redis.call('ZADD', key('deadlines'), session.deadline, session.id)
@@ -49,6 +53,7 @@ end
 
 -- Gives the longest-waiting session that a pool suits: one that asked for this version, or for any.
 local function next_waiting(browser, minor)
+  if redis.call('ZCARD', key('deadlines')) == 0 then return nil end
   local same, any = first_waiting(browser, minor), first_waiting(browser, '')
   if same and any then
     return tonumber(same.arrival) < tonumber(any.arrival) and same or any

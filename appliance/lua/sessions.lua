@@ -3,7 +3,7 @@
 -- What a proxy needs to know of its session; `worker` saves reading it where it is known.
 local function answer(session, worker)
   if session.state ~= 'active' then return {state = 'waiting'} end
-  worker = worker or read(key('worker', session.worker))
+  worker = worker or read_worker(session.worker)
   if not worker then return {state = 'lost'} end
   return {
     state = 'active', worker = worker.id, slot = worker.slot, endpoint = worker.endpoint,
@@ -18,18 +18,15 @@ local function admitted(session, minors)
   return answer(read(key('session', session.id)) or session)
 end
 
--- Versions that suit a session, of those that are offered: its own, or all if it names none.
-local function suitable(minor, offered)
-  if minor == '' then return offered end
-  for _, candidate in ipairs(offered) do
-    if candidate == minor then return {minor} end
-  end
-  return {}
+-- The offered versions that suit a session: its own, or all if it names none.
+local function suitable(browser, minor)
+  if minor == '' then return minors_of(browser) end
+  return is_offered(browser, minor) and {minor} or {}
 end
 
-local function queue_length(browser, offered)
+local function queue_length(browser)
   local length = waiting_in(browser, '')
-  for _, minor in ipairs(offered) do length = length + waiting_in(browser, minor) end
+  for _, minor in ipairs(minors_of(browser)) do length = length + waiting_in(browser, minor) end
   return length
 end
 
@@ -40,17 +37,15 @@ end
 register('claim', function(a)
   local known = read(key('session', a.id))
   if known then return answer(known) end
-  local offered = minors_of(a.browser)
-  local minors = suitable(a.minor, offered)
-  if #minors == 0 then return {state = 'unserved', versions = offered} end
+  local minors = suitable(a.browser, a.minor)
+  if #minors == 0 then return {state = 'unserved', versions = minors_of(a.browser)} end
   local session = {
     id = a.id, browser = a.browser, minor = a.minor, name = a.name, client = a.client,
-    user_agent = a.user_agent, proxy = a.proxy, lease_ms = a.lease_ms, state = 'waiting',
+    user_agent = a.user_agent, proxy = a.proxy, lease_ms = a.lease_ms,
     started = NOW, deadline = NOW + a.wait_ms, arrival = redis.call('INCR', key('arrivals')),
   }
-  write(key('session', a.id), session)
   local result = admitted(session, minors)
-  if result.state == 'waiting' and queue_length(a.browser, offered) > a.queue_max then
+  if result.state == 'waiting' and queue_length(a.browser) > a.queue_max then
     dequeue(session)
     redis.call('DEL', key('session', a.id))
     return {state = 'full'}
@@ -60,7 +55,7 @@ end)
 
 -- Ends a session, wherever it is, and frees what it held. `details` go into the event.
 local function finish(id, reason, ...)
-  local session = read(key('session', id))
+  local session = read_fields(key('session', id), {'id', 'state', 'worker', 'browser', 'minor'})
   if not session then return false end
   redis.call('DEL', key('session', id))
   if session.state == 'waiting' then
@@ -70,7 +65,7 @@ local function finish(id, reason, ...)
   redis.call('ZREM', key('leases'), id)
   redis.call('SREM', key('worker', session.worker, 'sessions'), id)
   record('session.ended', 'session', id, 'worker', session.worker, 'reason', reason, ...)
-  local worker = read(key('worker', session.worker))
+  local worker = read_worker(session.worker)
   if worker then
     if worker.status == 'draining' and active_of(worker.id) == 0 then
       tell('worker', worker.id, {drained = true})
@@ -90,7 +85,7 @@ end)
 -- The worker did not accept the session: it is not claimable until its next good heartbeat, and the
 -- session waits again, in the place of its arrival.
 register('suspect', function(a)
-  local session, worker = read(key('session', a.id)), read(key('worker', a.worker))
+  local session, worker = read(key('session', a.id)), read_worker(a.worker)
   if worker then
     redis.call('HSET', key('worker', a.worker), 'suspect', 1)
     worker.suspect = 1
@@ -100,12 +95,10 @@ register('suspect', function(a)
   if session.state == 'active' and session.worker == a.worker then
     redis.call('SREM', key('worker', a.worker, 'sessions'), a.id)
     redis.call('ZREM', key('leases'), a.id)
-    session.state, session.worker = 'waiting', ''
-    write(key('session', a.id), {state = 'waiting', worker = ''})
     if worker and worker.status == 'draining' and active_of(worker.id) == 0 then
       tell('worker', worker.id, {drained = true})
     end
-    return admitted(session, suitable(session.minor, minors_of(session.browser)))
+    return admitted(session, suitable(session.browser, session.minor))
   end
   return answer(session)
 end)

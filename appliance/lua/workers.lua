@@ -13,14 +13,15 @@ register('take_launch_turn', function(a)
 end)
 
 -- register_worker {id, browser, version, minor, endpoint, appliance, slot, status, lifetime,
---                  concurrency, quota, ttl, pid} -> {status, lifetime}
--- Registers a worker, or registers it again: then draining stays draining and lifetime never falls.
+--                  concurrency, quota, target, ttl, pid} -> {status, lifetime}
+-- Registers a worker, or registers it again: then its status stays and its lifetime never falls. One
+-- that comes as standby serves at once if its team has fewer than `target` that do.
 register('register_worker', function(a)
   local name = key('worker', a.id)
   local known = read(name)
   if known then
     a.lifetime = math.max(a.lifetime, tonumber(known.lifetime))
-    if known.status == 'draining' then a.status = 'draining' end
+    a.status = known.status
   else
     a.started = NOW
     record('worker.started', 'worker', a.id, 'appliance', a.appliance, 'lifetime', a.lifetime)
@@ -29,12 +30,10 @@ register('register_worker', function(a)
   redis.call('HDEL', name, 'suspect')
   write(name, a)
   redis.call('ZADD', key('workers'), NOW, a.id)
-  redis.call('ZADD', key('members', a.browser, a.minor), a.quota, a.id)
   offer(a.browser, a.minor, a.ttl)
-  local worker = read(name)
-  place(worker)
+  join(read(name))
   dispatch(a.browser, a.minor)
-  return {status = a.status, lifetime = a.lifetime}
+  return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime}
 end)
 
 -- heartbeat_worker {id, memory} -> {known, status, lifetime, active}
@@ -47,10 +46,11 @@ register('heartbeat_worker', function(a)
   redis.call('ZADD', key('workers'), NOW, a.id)
   offer(worker.browser, worker.minor, tonumber(worker.ttl))
   worker.heartbeat, worker.suspect = NOW, nil
-  place(worker)
+  join(worker)
   dispatch(worker.browser, worker.minor)
   return {
-    known = true, status = worker.status, lifetime = tonumber(worker.lifetime), active = active_of(a.id),
+    known = true, status = redis.call('HGET', name, 'status'), lifetime = tonumber(worker.lifetime),
+    active = active_of(a.id),
   }
 end)
 
@@ -63,9 +63,10 @@ register('drain_worker', function(a)
   if worker.status ~= 'draining' then
     worker.status = 'draining'
     redis.call('HSET', name, 'status', 'draining', 'reason', a.reason)
-    place(worker)
     record('worker.draining', 'worker', a.id, 'reason', a.reason)
     tell('worker', a.id, {drain = a.reason})
+    leave(worker)
+    dispatch(worker.browser, worker.minor)
   end
   return {known = true, active = active_of(a.id)}
 end)
@@ -93,7 +94,9 @@ local function remove(id, reason)
   redis.call('DEL', key('worker', id))
   redis.call('ZREM', key('workers'), id)
   redis.call('ZREM', key('members', worker.browser, worker.minor), id)
-  redis.call('ZREM', key('pool', worker.browser, worker.minor), id)
+  worker.status = 'gone'
+  leave(worker)
+  dispatch(worker.browser, worker.minor)
   for _, session in ipairs(sessions) do finish(session, reason) end
   redis.call('DEL', key('worker', id, 'sessions'))
   record('worker.ended', 'worker', id, 'lifetime', worker.lifetime, 'reason', reason)

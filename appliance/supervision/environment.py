@@ -17,6 +17,7 @@ from typing import Any
 from appliance import config
 from appliance.config import Settings
 from appliance.errors import SettingsError
+from appliance.models import Browser
 
 CONFIGURATION = "supervisord.conf"
 
@@ -45,6 +46,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         "APPLIANCE_PYTHON": sys.executable,
         "REDIS_SERVER": str(redis_server or "/bin/true"),
         "REDIS_PROCESSES": "1" if redis_server else "0",
+        **{f"{browser.upper()}_PROCESSES": str(settings.processes_of(browser)) for browser in Browser},
         "STOP_WAIT": str(stop_wait_s(settings)),
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable, SupervisorError
-from appliance.models import PoolCapacity, SessionState, WorkerState
+from appliance.models import Browser, PoolCapacity, SessionState, WorkerState
 from appliance.registry import Registry
 from appliance.store import Store
 from appliance.supervision.client import ProcessInfo, Supervisor
@@ -60,7 +60,7 @@ class GridView:
 
 def worker_slots(settings: Settings) -> list[str]:
     """Give the names of the slots that the settings ask for, as supervisord.conf forms them."""
-    return [f"{browser}-{number:02d}" for browser, count in settings.pools.items() for number in range(count)]
+    return [f"{browser}-{number:02d}" for browser in Browser for number in range(settings.processes_of(browser))]
 
 
 def look(settings: Settings) -> GridView:

@@ -21,6 +21,7 @@ def spec(name: str, *, lifetime: int = 0, quota: int = 20, **changes: object) ->
         "concurrency": CONCURRENCY,
         "quota": quota,
         "ttl_ms": 60_000,
+        "status": WorkerStatus.AVAILABLE,
         "pid": 1,
         "lifetime": lifetime,
     }

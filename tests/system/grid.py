@@ -40,7 +40,7 @@ class Grid:
         self.endpoint = f"ws://127.0.0.1:{self.port}"
         self.run_dir = folder
         own = {"RUN_DIR": folder, "PORT": self.port, "APPLIANCE_NAME": f"test-{self.port}", "APPLIANCE_ENV": os.devnull}
-        values = {"CHROMIUM_WORKERS": 1, **TIMINGS, **own, **settings}
+        values = {"CHROMIUM_WORKERS": 1, "SPARE_WORKERS": 0, **TIMINGS, **own, **settings}
         self.env = os.environ | {name: str(value) for name, value in values.items()}
         self.registry = Registry(Store(f"unix://{folder}/redis.sock", "grid"))
         self.applctl("up", "--no-setup", "--no-demo")

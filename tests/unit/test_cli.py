@@ -82,6 +82,7 @@ def test_demo_says_that_the_appliance_does_not_run() -> None:
 
 def test_an_unknown_log_names_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMIUM_WORKERS", "2")
+    monkeypatch.setenv("SPARE_WORKERS", "0")
     result = applctl("logs", "chromium-99")
     assert result.exit_code == 1
     assert "chromium-00, chromium-01, proxy, redis, supervisord" in result.stderr

@@ -32,9 +32,12 @@ def processes(monkeypatch: pytest.MonkeyPatch, settings: Settings, redis: Path |
 
 
 def test_the_shipped_configuration_gives_the_process_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = config.load(run_dir=tmp_path / "run", chromium_workers=2, webkit_workers=1, shutdown_grace=7.5)
+    settings = config.load(
+        run_dir=tmp_path / "run", chromium_workers=2, webkit_workers=1, spare_workers=1, shutdown_grace=7.5
+    )
     found = processes(monkeypatch, settings)
-    assert set(found) == {"redis", "proxy", "chromium-00", "chromium-01", "webkit-00"}
+    workers = {"chromium-00", "chromium-01", "chromium-02", "webkit-00", "webkit-01"}
+    assert set(found) == {"redis", "proxy"} | workers, "each pool has its spare worker"
     assert found["chromium-01"].environment == {"BROWSER_TYPE": "chromium", "WORKER_SLOT": "chromium-01"}
     assert found["proxy"].command == f'"{sys.executable}" -m proxy'
     assert found["proxy"].stopwaitsecs == 18
@@ -42,7 +45,7 @@ def test_the_shipped_configuration_gives_the_process_tree(tmp_path: Path, monkey
 
 
 def test_no_redis_is_run_where_another_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = config.load(run_dir=tmp_path / "run", redis_url="redis://elsewhere", chromium_workers=1)
+    settings = config.load(run_dir=tmp_path / "run", redis_url="redis://elsewhere", chromium_workers=1, spare_workers=0)
     assert set(processes(monkeypatch, settings, None)) == {"proxy", "chromium-00"}
 
 

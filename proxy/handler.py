@@ -64,7 +64,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
                 connection = self._reach_worker(wanted, session, watch)
                 to_be_closed.enter_context(closing(connection.socket))
                 watch.close()
-                self.socket.sendall(connection.answer.head + connection.answer.rest)
+                self.socket.sendall(self._greeting(session, connection))
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
                     return
@@ -82,6 +82,14 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             except WorkerUnreachable as error:
                 log.warning("worker.suspect", session=session.id, worker=grant.worker_id, error=str(error))
                 self.proxy.sessions.move(session, watch.start)
+
+    def _greeting(self, session: Session, connection: Connection) -> bytes:
+        """Give the worker's answer, with what the client's log should say of its session."""
+        answer, grant = connection.answer, session.grant
+        if answer.status != HTTPStatus.SWITCHING_PROTOCOLS or grant is None:
+            return answer.head + answer.rest
+        log_lines = [f"session {session.id} on {grant.worker_id}", f"waited {grant.waited_ms} ms for a slot"]
+        return handshake.with_log(answer.head, log_lines) + answer.rest
 
     def _relay(self, session: Session, connection: Connection) -> Relay:
         grant = session.grant

@@ -107,6 +107,16 @@ def parse_answer(received: bytes) -> Answer | None:
     return Answer(int(status.group(1)), received[: end + 4], received[end + 4 :])
 
 
+def with_log(head: bytes, lines: Iterable[str]) -> bytes:
+    """Add lines for the client's own log to an answer's headers.
+
+    Clients write such headers into the log of the call, which they print if the connect fails after all
+    (packages/playwright-core/src/server/transport.ts, `debugLogHeader`).
+    """
+    added = "".join(f"x-playwright-debug-log: {line}\r\n" for line in lines)
+    return head[:-2] + added.encode("latin-1") + b"\r\n"
+
+
 def _check_websocket(headers: Mapping[str, str]) -> None:
     if headers.get("sec-websocket-version") != "13":
         raise BadRequest("the WebSocket version must be 13", "Connect with a Playwright client.")

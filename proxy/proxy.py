@@ -22,6 +22,7 @@ from proxy.operations import Operations
 log = logs.get_logger()
 
 BACKLOG = 1024
+MAILBOX_S = 2.0  # a mailbox that is not listening yet costs messages, which a poll makes up for
 LAST_WORDS_S = 3.0  # for the sessions' ends to reach the clients
 
 
@@ -71,6 +72,7 @@ class Proxy:
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
             gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
         ]
+        self._mailbox.wait_until_listening(MAILBOX_S)
         self._server.start()
         log.info("proxy.started", endpoint=settings.endpoint, version=self._version)
         self._stop.wait()

@@ -30,6 +30,7 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 REDIS_RETRY_S = 0.5
+MAILBOX_S = 2.0  # a mailbox that is not listening yet costs a message, which a heartbeat makes up for
 BROWSER_NICENESS = 5  # pages that saturate the cores must not starve the proxy, Redis and heartbeats
 STEADY_S = 60.0  # a crash within this time counts as a failure of the slot
 
@@ -131,6 +132,7 @@ class Worker:
         heart = Heart(registration, settings.heartbeat_interval)
         try:
             threading.Thread(target=mailbox.run, daemon=True).start()
+            mailbox.wait_until_listening(MAILBOX_S)  # its first message may follow its registration at once
             self._insist(registration.register)
             heart.start()
             yield registration

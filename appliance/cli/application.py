@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from appliance import __version__
-from appliance.cli import configuration, demo, diagnosis, journal, lifecycle, state
+from appliance.cli import configuration, demo, diagnosis, journal, lifecycle, state, workers
 from appliance.errors import ApplianceError
 
 EXIT_FAILED = 1
@@ -67,6 +67,7 @@ for _command in (
     configuration.config,
     diagnosis.doctor,
     demo.demo,
+    workers.workers,
     lifecycle.setup,
 ):
     main.add_command(_command)

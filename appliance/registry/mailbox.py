@@ -7,6 +7,7 @@ here needs to be reliable; it needs to be quick, and to come back by itself when
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ class Mailbox:
         self._channel = store.key(kind, owner)
         self._handle = handle
         self._closed = False
+        self._listening = threading.Event()
 
     def run(self) -> None:
         """Listen until `close` is called; meant for a greenlet or thread of its own."""
@@ -42,6 +44,10 @@ class Mailbox:
                 log.warning("mailbox.disconnected", channel=self._channel, error=str(error))
                 time.sleep(RECONNECT_DELAY_S)
 
+    def wait_until_listening(self, longest_s: float) -> bool:
+        """Wait until messages come in; False if Redis has not made that possible by then."""
+        return self._listening.wait(longest_s)
+
     def close(self) -> None:
         """Let `run` return, within LOOK_INTERVAL_S."""
         self._closed = True
@@ -49,5 +55,7 @@ class Mailbox:
     def _listen(self, subscription: redis.client.PubSub) -> None:
         while not self._closed:
             message = subscription.get_message(timeout=LOOK_INTERVAL_S)
+            if message and message["type"] == "subscribe":
+                self._listening.set()
             if message and message["type"] == "message":
                 self._handle(json.loads(message["data"]))

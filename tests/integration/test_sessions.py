@@ -34,16 +34,10 @@ def sessions(registry: Registry, settings: Settings) -> Iterator[Sessions]:
     mailbox = Mailbox(registry.store, "proxy", "proxy-1", sessions.handle)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
-    channel = registry.store.key("proxy", "proxy-1")
-    until(lambda: listeners(registry.store, channel), "the mailbox listens")
+    assert mailbox.wait_until_listening(5)
     yield sessions
     mailbox.close()
     listener.join()
-
-
-def listeners(store: Store, channel: str) -> int:
-    """Count a channel's subscribers."""
-    return int(store.read(("PUBSUB", "NUMSUB", channel))[0][1])
 
 
 def ignore(_: Session) -> None:
@@ -187,8 +181,7 @@ def test_a_drained_worker_is_told_when_its_last_session_ends(store: Store, regis
     mailbox = Mailbox(store, "worker", "A", messages.append)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
-    channel = store.key("worker", "A")
-    until(lambda: listeners(store, channel), "the mailbox listens")
+    assert mailbox.wait_until_listening(5)
     registry.register_worker(spec("A"))
     claim(registry, "s")
     assert registry.drain_worker("A", "operator") == 1

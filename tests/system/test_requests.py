@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 from urllib.error import HTTPError
 
@@ -35,3 +36,16 @@ def test_the_pages_say_how_the_grid_is(grid: Grid) -> None:
         grid.get("/")
     assert raised.value.code == 426
     assert grid.endpoint.rpartition(":")[2] in raised.value.read().decode()
+
+
+def test_the_answer_tells_a_clients_log_its_session_and_how_long_it_waited(grid: Grid) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=5)
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    connection.request("GET", "/", headers=upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    answer = connection.getresponse()
+    assert answer.status == 101
+    assert answer.getheader("Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, section 1.3
+    said = answer.headers.get_all("x-playwright-debug-log")
+    (session,) = grid.registry.sessions()
+    assert said == [f"session {session.id} on {session.worker}", "waited 0 ms for a slot"]
+    connection.close()

@@ -69,5 +69,8 @@ def test_a_workers_answer_is_complete_with_its_headers_and_loses_no_byte_after_t
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
     assert handshake.parse_answer(head[:-1]) is None
     assert handshake.parse_answer(head + b"\x81\x02hi") == handshake.Answer(101, head, b"\x81\x02hi")
+    assert handshake.with_log(head, ["a", "b"]) == (
+        head[:-2] + b"x-playwright-debug-log: a\r\nx-playwright-debug-log: b\r\n\r\n"
+    )
     with pytest.raises(ValueError):
         handshake.parse_answer(b"SSH-2.0-OpenSSH\r\n\r\n")

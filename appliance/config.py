@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import psutil
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ByteSize, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from appliance.errors import SettingsError
@@ -152,6 +152,11 @@ class Settings(BaseSettings):
     playwright_driver: Path | None = Field(
         None,
         description="Folder `playwright/driver` of another Playwright version to serve. Default: the installed one.",
+    )
+    worker_max_memory: ByteSize | None = Field(
+        None,
+        description="Memory of a worker with its browser, like 2GiB, beyond which it is drained and starts anew. "
+        "Default: no limit.",
     )
     launch_timeout: Seconds = Field(60, description="Seconds that a browser may take to start.")
     startup_stagger: float = Field(

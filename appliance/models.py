@@ -31,6 +31,8 @@ class WorkerSpec:
     clients it serves. `quota` is the number of sessions after which it is recycled, 0 for never.
     `target` is how many workers of its pool and appliance are to take sessions; the others stand by.
     `lifetime` and `status` are what it remembers of an earlier registration; a new one stands by.
+    `connections` are those that its driver holds when it registers again: if Redis has forgotten their
+    sessions, they count as active for `settle_ms`, in which the proxies assert them.
     """
 
     id: str
@@ -46,6 +48,8 @@ class WorkerSpec:
     target: int = 1
     lifetime: int = 0
     status: WorkerStatus = WorkerStatus.STANDBY
+    connections: int = 0
+    settle_ms: int = 0
 
     @property
     def minor(self) -> str:

@@ -114,6 +114,7 @@ class Proxy:
         self.registry.announce(self._version, self.settings.pools, 3 * self.settings.lease_ttl)
 
     def _reap(self) -> None:
-        count = self.registry.reap()
+        settings = self.settings
+        count = self.registry.reap(settings.reaper_run_interval, max(settings.lease_ttl, settings.worker_ttl))
         if any(count.values()):
             log.warning("reaped", **count)

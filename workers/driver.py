@@ -60,6 +60,14 @@ class Driver:
         for stream in (self.process.stdout, self.process.stderr):
             threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
+    def connections(self) -> int:
+        """Count the connections that the driver holds: one for each session that is relayed to it."""
+        try:
+            found = psutil.Process(self.process.pid).net_connections("tcp")
+        except psutil.Error:
+            return 0
+        return sum(connection.status == psutil.CONN_ESTABLISHED for connection in found)
+
     @property
     def has_ended(self) -> bool:
         """Tell whether the driver's process has ended."""

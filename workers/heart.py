@@ -6,15 +6,20 @@ import threading
 
 import psutil
 
+from workers.orders import Orders
 from workers.registration import Registration
 
 
 class Heart:
     """Beats in a greenlet of its own until it is stopped."""
 
-    def __init__(self, registration: Registration, interval_s: float) -> None:
-        """Take whose heart it is, and the seconds between two beats."""
+    def __init__(
+        self, registration: Registration, orders: Orders, interval_s: float, max_memory_bytes: int | None
+    ) -> None:
+        """Take whose heart it is, the seconds between two beats, and the memory beyond which it drains."""
         self._registration = registration
+        self._orders = orders
+        self._max_memory_bytes = max_memory_bytes
         self._interval_s = interval_s
         self._stopped = threading.Event()
 
@@ -28,7 +33,10 @@ class Heart:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._registration.beat(tree_memory_bytes())
+            memory_bytes = tree_memory_bytes()
+            self._registration.beat(memory_bytes)
+            if self._max_memory_bytes and memory_bytes > self._max_memory_bytes:
+                self._orders.drain(f"grew to {memory_bytes >> 20} MiB, past WORKER_MAX_MEMORY")
             self._stopped.wait(self._interval_s)
 
 

@@ -28,11 +28,14 @@ log = logs.get_logger()
 class Registration:
     """One worker's registration; its methods may be called from any greenlet."""
 
-    def __init__(self, registry: Registry, spec: WorkerSpec, orders: Orders, settle_s: float) -> None:
-        """Take what the worker says of itself, and whom its answers are for."""
+    def __init__(
+        self, registry: Registry, spec: WorkerSpec, orders: Orders, settle_s: float, connections: Callable[[], int]
+    ) -> None:
+        """Take what the worker says of itself, whom its answers are for, and what counts its connections."""
         self._registry = registry
         self._orders = orders
         self._settle_s = settle_s
+        self._connections = connections
         self._lock = threading.Lock()
         self._drain_reason = ""
         self._away = False
@@ -105,6 +108,7 @@ class Registration:
     def _register_again(self) -> None:
         log.warning("worker.registers_again", lifetime=self.spec.lifetime, status=self.spec.status.value)
         self._believe_idle_from = time.monotonic() + self._settle_s
+        self._remember(connections=self._connections(), settle_ms=int(self._settle_s * 1000))
         self._remember(status=self._registry.register_worker(self.spec))
 
     def _idle(self) -> None:

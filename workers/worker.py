@@ -127,9 +127,11 @@ class Worker:
     def _register(self, driver: Driver) -> Iterator[Registration]:
         """Register, and keep heartbeats and messages going; remove the registration in the end."""
         settings = self._settings
-        registration = Registration(self._registry, self._spec(driver), self.orders, settings.lease_ttl)
+        registration = Registration(
+            self._registry, self._spec(driver), self.orders, settings.lease_ttl, driver.connections
+        )
         mailbox = Mailbox(self._store, "worker", self.id, registration.handle)
-        heart = Heart(registration, settings.heartbeat_interval)
+        heart = Heart(registration, self.orders, settings.heartbeat_interval, settings.worker_max_memory)
         try:
             threading.Thread(target=mailbox.run, daemon=True).start()
             mailbox.wait_until_listening(MAILBOX_S)  # its first message may follow its registration at once

@@ -28,6 +28,8 @@
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
 --  arrivals                   string   the last number of arrival
+--  reaped                     string   when the reaper last ran
+--  grace                      string   exists while nothing is reaped, after an outage
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  events                     stream   starts and ends, the newest ones
 -- Channels: proxy:<id> and worker:<id> carry JSON messages, each only a hint to look.

@@ -11,7 +11,7 @@ local UNLIMITED = 2 ^ 40         -- remaining sessions of a worker without quota
 -- What selection needs to know of a worker; reading all of it costs twice as much.
 local PLACED = {
   'id', 'browser', 'minor', 'appliance', 'slot', 'endpoint', 'status', 'suspect', 'lifetime', 'concurrency',
-  'quota', 'target', 'heartbeat', 'ttl',
+  'quota', 'target', 'heartbeat', 'ttl', 'unclaimed', 'settled',
 }
 
 local function read_worker(id)
@@ -22,6 +22,13 @@ local function active_of(id)
   return redis.call('SCARD', key('worker', id, 'sessions'))
 end
 
+-- How many slots of a worker are taken: by sessions, and by connections whose sessions Redis has
+-- forgotten and their proxies are about to assert.
+local function taken_of(worker)
+  local unclaimed = tonumber(worker.settled or 0) > NOW and tonumber(worker.unclaimed) or 0
+  return active_of(worker.id) + unclaimed
+end
+
 local function is_fresh(worker)
   return NOW - tonumber(worker.heartbeat) <= tonumber(worker.ttl)
 end
@@ -29,7 +36,7 @@ end
 -- Puts a worker into its pool of claimable ones, or takes it out, as its state demands.
 local function place(worker)
   local pool = key('pool', worker.browser, worker.minor)
-  local active, quota = active_of(worker.id), tonumber(worker.quota)
+  local active, quota = taken_of(worker), tonumber(worker.quota)
   local remaining = quota == 0 and UNLIMITED or quota - tonumber(worker.lifetime)
   if worker.status == 'available' and not worker.suspect and is_fresh(worker)
       and active < tonumber(worker.concurrency) and remaining >= 1 then
@@ -67,13 +74,16 @@ local function promote(worker)
   end
 end
 
--- Takes a worker into its team, by its status: to serve, or to stand by until it is needed.
+-- Takes a worker into its team, by its status: to serve, or to stand by until it is needed. A draining
+-- one, which Redis may have forgotten, only counts as a member of its pool.
 local function join(worker)
   if worker.status == 'available' then
     serve(worker)
   elseif worker.status == 'standby' then
     redis.call('ZADD', team('standby', worker), worker.started, worker.id)
     promote(worker)
+  else
+    redis.call('ZADD', key('members', worker.browser, worker.minor), worker.quota, worker.id)
   end
 end
 

@@ -131,6 +131,9 @@ register('assert', function(a)
   write(key('session', a.id), a)
   redis.call('SADD', key('worker', a.worker, 'sessions'), a.id)
   redis.call('ZADD', key('leases'), NOW + a.lease_ms, a.id)
+  if tonumber(worker.unclaimed or 0) > 0 then
+    worker.unclaimed = redis.call('HINCRBY', key('worker', a.worker), 'unclaimed', -1)
+  end
   place(worker)
   return {state = 'active'}
 end)

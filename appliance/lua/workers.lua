@@ -13,7 +13,7 @@ register('take_launch_turn', function(a)
 end)
 
 -- register_worker {id, browser, version, minor, endpoint, appliance, slot, status, lifetime,
---                  concurrency, quota, target, ttl, pid} -> {status, lifetime}
+--                  concurrency, quota, target, ttl, pid, connections, settle_ms} -> {status, lifetime}
 -- Registers a worker, or registers it again: then its status stays and its lifetime never falls. One
 -- that comes as standby serves at once if its team has fewer than `target` that do.
 register('register_worker', function(a)
@@ -23,7 +23,7 @@ register('register_worker', function(a)
     a.lifetime = math.max(a.lifetime, tonumber(known.lifetime))
     a.status = known.status
   else
-    a.started = NOW
+    a.started, a.unclaimed, a.settled = NOW, a.connections, NOW + a.settle_ms
     record('worker.started', 'worker', a.id, 'appliance', a.appliance, 'lifetime', a.lifetime)
   end
   a.heartbeat = NOW
@@ -66,6 +66,7 @@ register('drain_worker', function(a)
     record('worker.draining', 'worker', a.id, 'reason', a.reason)
     tell('worker', a.id, {drain = a.reason})
     leave(worker)
+    join(worker)
     dispatch(worker.browser, worker.minor)
   end
   return {known = true, active = active_of(a.id)}
@@ -121,11 +122,21 @@ end)
 
 local REAPED_AT_ONCE = 100
 
--- reap {} -> {workers, sessions, waiting}
+-- Says whether Redis, or everyone who speaks to it, was away since the last time the reaper ran. Then
+-- heartbeats and renewals are overdue that could not be sent, and nothing is reaped for `grace_ms`.
+local function is_grace(interval_ms, grace_ms)
+  local last = tonumber(redis.call('GET', key('reaped')) or NOW)
+  redis.call('SET', key('reaped'), NOW)
+  if NOW - last > 3 * interval_ms then redis.call('SET', key('grace'), 1, 'PX', grace_ms) end
+  return redis.call('EXISTS', key('grace')) == 1
+end
+
+-- reap {interval_ms, grace_ms} -> {workers, sessions, waiting}
 -- Removes workers whose heartbeats have stopped, sessions whose leases have expired and tickets whose
 -- proxies or deadlines are gone. Every proxy calls it; whoever comes first does the work.
-register('reap', function(_)
+register('reap', function(a)
   local count = {workers = 0, sessions = 0, waiting = 0}
+  if is_grace(a.interval_ms, a.grace_ms) then return count end
   for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, REAPED_AT_ONCE - 1)) do
     local worker = read(key('worker', id))
     if not worker then

@@ -117,9 +117,13 @@ class Registry:
         named = {browser.value: workers for browser, workers in pools.items()}
         self.store.call("announce", minor=minor_version(version), pools=named, ttl_ms=int(ttl_s * 1000))
 
-    def reap(self) -> dict[str, int]:
-        """Remove what is lost. Gives how many `workers`, `sessions` and `waiting` that were."""
-        return self.store.call("reap")
+    def reap(self, interval_s: float = 5.0, grace_s: float = 15.0) -> dict[str, int]:
+        """Remove what is lost. Gives how many `workers`, `sessions` and `waiting` that were.
+
+        `interval_s` is how often the caller reaps. If nobody did for three times as long, Redis was away,
+        and `grace_s` are given to those who could not speak to it.
+        """
+        return self.store.call("reap", interval_ms=int(interval_s * 1000), grace_ms=int(grace_s * 1000))
 
     # ── Views ─────────────────────────────────────────────────────────────────────────────────────
 

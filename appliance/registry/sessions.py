@@ -102,12 +102,17 @@ class Sessions:
         """
         session = Session(request, time.monotonic() + self._queue_timeout_s)
         self._live[session.id] = session
+        release = self._release
         try:
             self._settle(session, self._claim(session), watch)
             yield session
+        except StoreUnavailable:
+            # Perhaps only the answer was lost, and there is something to release; the client need not wait.
+            release = self._release_meanwhile
+            raise
         finally:
             del self._live[session.id]
-            self._release(session)
+            release(session)
 
     def move(self, session: Session, watch: Callable[[Session], None]) -> None:
         """Claim another slot for a session whose worker does not answer, within the same deadline."""
@@ -191,3 +196,6 @@ class Sessions:
             self._registry.release(session.id, session.end_reason, session.bytes_relayed)
         except StoreUnavailable as error:
             log.warning("session.release_delayed", session=session.id, error=str(error), until="its lease expires")
+
+    def _release_meanwhile(self, session: Session) -> None:
+        threading.Thread(target=self._release, args=(session,), daemon=True).start()

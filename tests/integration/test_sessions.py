@@ -199,3 +199,36 @@ def test_launch_turns_are_spaced_per_appliance(registry: Registry) -> None:
     assert 0 < registry.take_launch_turn("a", 0.3) <= 0.3
     assert registry.take_launch_turn("b", 0.3) == 0
     until(lambda: registry.take_launch_turn("a", 0.3) == 0, "the next turn comes", within_s=1)
+
+
+def test_after_redis_forgot_everything_the_connections_of_a_worker_keep_their_slots_until_they_are_asserted(
+    store: Store, registry: Registry, sessions: Sessions
+) -> None:
+    registry.register_worker(spec("A", concurrency=2))
+    with sessions.open(WANTED, ignore):
+        store.read(("FLUSHALL",))
+        registry.register_worker(spec("A", concurrency=2, connections=1, settle_ms=60_000))
+        assert [claim(registry, name)["state"] for name in ("new", "one too many")] == ["active", "waiting"]
+        sessions.renew()
+        assert [worker.active for worker in registry.workers()] == [2]
+        registry.release("new", "over")
+        assert claim(registry, "one too many")["state"] == "active"
+
+
+def test_connections_that_nobody_asserts_free_their_slots_when_the_worker_has_settled(registry: Registry) -> None:
+    registry.register_worker(spec("A", concurrency=1, connections=1, settle_ms=200))
+    assert claim(registry, "s")["state"] == "waiting"
+
+    def beat() -> bool:
+        registry.heartbeat_worker("A", 0)
+        return bool(claim(registry, "s")["state"] == "active")
+
+    until(beat, "a heartbeat after the settling places the worker")
+
+
+def test_after_an_outage_nothing_is_reaped_until_everyone_could_speak(store: Store, registry: Registry) -> None:
+    registry.register_worker(spec("A", ttl_ms=1))
+    store.read(("SET", store.key("reaped"), 1))  # the reaper ran last in 1970
+    for _ in range(3):
+        assert registry.reap(grace_s=0.2) == {"workers": 0, "sessions": 0, "waiting": 0}
+    until(lambda: registry.reap()["workers"] == 1, "the worker is reaped after the grace", within_s=2)

@@ -6,15 +6,21 @@ They are read from the environment, then from the settings file `appliance.env` 
 
 from __future__ import annotations
 
+import difflib
+import ipaddress
 import os
+import re
 import shlex
 import socket
 import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import psutil
-from pydantic import ByteSize, Field, ValidationError, field_validator, model_validator
+from dotenv import dotenv_values
+from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from appliance.errors import SettingsError
@@ -23,7 +29,12 @@ from appliance.models import Browser
 Seconds = Annotated[float, Field(gt=0)]
 
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes (unix(7)); leave room for the file's name
-_LOOPBACK = ("127.", "::1", "localhost")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
+_MAX_WORKERS = 100
+
+# the password of a URL: what stands between the first colon of its authority and the last @
+_PASSWORD = re.compile(r"(://[^:@/\s]*):\S*@")
+_PASSWORD_PARAMETER = re.compile(r"([?&](?:password|token)=)[^&\s]+", re.IGNORECASE)
 
 
 def installation_root() -> Path:
@@ -42,7 +53,7 @@ def settings_file() -> Path:
 def _default_chromium_workers() -> int:
     """One worker per core, and 2 GiB of memory for each."""
     by_memory = int(psutil.virtual_memory().total // (2 * 1024**3))
-    return max(1, min(os.cpu_count() or 1, by_memory))
+    return max(1, min(os.cpu_count() or 1, by_memory, _MAX_WORKERS))
 
 
 def _default_spare_workers() -> int:
@@ -50,12 +61,19 @@ def _default_spare_workers() -> int:
     return int(psutil.virtual_memory().total // (2 * 1024**3) > _default_chromium_workers())
 
 
+def _default_appliance_name() -> str:
+    return re.sub(r"[^\w.-]", "-", socket.gethostname()) or "appliance"
+
+
 def _default_run_dir() -> Path:
     return installation_root() / "run"
 
 
 class Settings(BaseSettings):
-    """All settings of an appliance. The names are those of the environment variables, in lower case."""
+    """All settings of an appliance. The names are those of the environment variables, in lower case.
+
+    This checks each one by itself; `load` also checks that they go together.
+    """
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
@@ -71,7 +89,7 @@ class Settings(BaseSettings):
         description="Prefix of all keys, so that several grids can share one Redis.",
     )
     appliance_name: str = Field(
-        default_factory=socket.gethostname,
+        default_factory=_default_appliance_name,
         pattern=r"^[\w.-]+$",
         description="Name of this appliance, unique in its grid. Default: the host's name.",
     )
@@ -96,11 +114,11 @@ class Settings(BaseSettings):
     chromium_workers: int = Field(
         default_factory=_default_chromium_workers,
         ge=0,
-        le=100,
+        le=_MAX_WORKERS,
         description="Chromium workers. Default: one per core, as far as there are 2 GiB of memory for each.",
     )
-    firefox_workers: int = Field(0, ge=0, le=100, description="Firefox workers.")
-    webkit_workers: int = Field(0, ge=0, le=100, description="WebKit workers.")
+    firefox_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Firefox workers.")
+    webkit_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="WebKit workers.")
     spare_workers: int = Field(
         default_factory=_default_spare_workers,
         ge=0,
@@ -198,42 +216,15 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _known_scheme(cls, value: str | None) -> str | None:
-        schemes = ("redis://", "rediss://", "unix://", "redis+sentinel://")
-        if value and not value.startswith(schemes):
-            raise ValueError(f"must start with one of {', '.join(schemes)}")
+    def _usable_url(cls, value: str | None) -> str | None:
+        if value:
+            _check_redis_url(value)
         return value
 
     @field_validator("run_dir", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
-
-    @model_validator(mode="after")
-    def _check_relations(self) -> Settings:
-        wrong = [
-            sentence
-            for sentence, holds in {
-                "WORKER_TTL must be at least 3 × HEARTBEAT_INTERVAL": self.worker_ttl >= 3 * self.heartbeat_interval,
-                "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL": self.lease_ttl >= 3 * self.lease_renew_interval,
-                f"RUN_DIR is too long for unix sockets (at most {_SOCKET_PATH_MAX - 20} characters)": len(
-                    str(self.run_dir)
-                )
-                <= _SOCKET_PATH_MAX - 20,
-                "HOST is not loopback, where anyone could open sessions: set ALLOW_ANONYMOUS=true if that is "
-                "intended": self.allow_anonymous or self.host.startswith(_LOOPBACK),
-                f"DEFAULT_BROWSER_TYPE is {self.default_browser_type}, of which there are no workers: set "
-                f"{self.default_browser_type.upper()}_WORKERS or choose another": self._serves_default(),
-            }.items()
-            if not holds
-        ]
-        if wrong:
-            raise ValueError("\n  ".join(wrong))
-        return self
-
-    def _serves_default(self) -> bool:
-        """With a shared Redis, other appliances may have the default browser's workers."""
-        return bool(self.redis_url or self.workers_of(self.default_browser_type) or not sum(self.pools.values()))
 
     @property
     def pools(self) -> dict[Browser, int]:
@@ -271,19 +262,134 @@ def load(**overrides: Any) -> Settings:
 
     Raises SettingsError, whose message names every setting that is wrong, one on a line.
     """
+    wrong: dict[str, str] = {}
     try:
-        return Settings(_env_file=settings_file(), **overrides)
+        settings = Settings(_env_file=settings_file(), **overrides)
     except ValidationError as error:
-        lines = [f"  {_name(e['loc'])}{_reason(e['msg'])}" for e in error.errors()]
+        wrong = {str(e["loc"][0]): e["msg"].removeprefix("Value error, ") for e in error.errors()}
+        # The other settings are checked against each other as well; the defaults only fill the gaps.
+        defaults = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in wrong}
+        settings = Settings(_env_file=settings_file(), **{**overrides, **defaults})
+    lines = [f"{name.upper()}: {reason}" for name, reason in wrong.items()] + contradictions(settings, wrong)
+    if lines:
         raise SettingsError(
-            "these settings are wrong:\n" + "\n".join(lines),
+            "\n  ".join(["these settings are wrong:", *lines]),
             f"Correct them in the environment or in {settings_file()}; `applctl config` explains each.",
-        ) from None
+        )
+    return settings
 
 
-def _name(location: tuple[int | str, ...]) -> str:
-    return f"{str(location[0]).upper()}: " if location else ""
+def contradictions(settings: Settings, without: Collection[str] = ()) -> list[str]:
+    """Say which settings do not go together, one sentence each; those that involve `without` are left out."""
+    return [
+        sentence
+        for names, check in _RELATIONS.items()
+        if not set(names) & set(without) and (sentence := check(*(getattr(settings, name) for name in names)))
+    ]
 
 
-def _reason(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _check_worker_ttl(ttl_s: float, interval_s: float) -> str:
+    return "" if ttl_s >= 3 * interval_s else "WORKER_TTL must be at least 3 × HEARTBEAT_INTERVAL"
+
+
+def _check_lease_ttl(ttl_s: float, interval_s: float) -> str:
+    return "" if ttl_s >= 3 * interval_s else "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"
+
+
+def _check_run_dir(run_dir: Path) -> str:
+    longest = _SOCKET_PATH_MAX - 20
+    return (
+        "" if len(str(run_dir)) <= longest else f"RUN_DIR is too long for unix sockets (at most {longest} characters)"
+    )
+
+
+def _check_host(host: str, allow_anonymous: bool) -> str:
+    if allow_anonymous or _is_loopback(host):
+        return ""
+    return "HOST is not loopback, where anyone could open sessions: set ALLOW_ANONYMOUS=true if that is intended"
+
+
+def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
+    """With a shared Redis, other appliances may have the default browser's workers."""
+    if redis_url or dict(zip(Browser, workers, strict=True))[default] or not any(workers):
+        return ""
+    return (
+        f"DEFAULT_BROWSER_TYPE is {default}, of which there are no workers: set {default.upper()}_WORKERS "
+        "or choose another"
+    )
+
+
+# How settings must go together: a check is given the values of these settings, and gives "" or what is wrong.
+_RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
+    ("worker_ttl", "heartbeat_interval"): _check_worker_ttl,
+    ("lease_ttl", "lease_renew_interval"): _check_lease_ttl,
+    ("run_dir",): _check_run_dir,
+    ("host", "allow_anonymous"): _check_host,
+    ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)): _check_default_browser,
+}
+
+
+def _is_loopback(host: str) -> bool:
+    """A name other than localhost may lead anywhere, even one that begins like a loopback address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_redis_url(url: str) -> None:
+    """Raise ValueError, with a sentence without the password, if `appliance.store.connect` could not take a URL."""
+    if not url.startswith(tuple(f"{scheme}://" for scheme in _REDIS_SCHEMES)):
+        raise ValueError(f"must start with one of {', '.join(f'{scheme}://' for scheme in _REDIS_SCHEMES)}")
+    parts = urlsplit(url)
+    database = parse_qs(parts.query).get("db", [""])[0]
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise ValueError("must name a socket, like unix:///run/redis.sock")
+    elif parts.scheme == "redis+sentinel":
+        database = _check_sentinels(parts)
+    else:
+        _check_address(parts.netloc.rpartition("@")[2])
+        database = database or parts.path.strip("/")
+    if database and not (database.isascii() and database.isdigit()):
+        raise ValueError(f"names the database {database!r}, which must be a number")
+
+
+def _check_sentinels(parts: SplitResult) -> str:
+    """Check addresses and service of a Sentinel URL, and give its database."""
+    form = "redis+sentinel://host:26379,host:26379/SERVICE/0"
+    for address in parts.netloc.rpartition("@")[2].split(","):
+        if not _check_address(address):
+            raise ValueError(f"lacks the name of a Sentinel's host: write {form}")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError(f"names no Sentinel service: write {form}")
+    return database
+
+
+def _check_address(address: str) -> str:
+    """Give the host of `host:port` or `host`; raises ValueError."""
+    try:
+        parts = urlsplit(f"//{address}")
+        usable = parts.port != 0 and not address.endswith(":")
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"has the address {address!r}, whose port must be a number from 1 to 65535")
+    return parts.hostname or ""
+
+
+def unknown_names() -> dict[str, str]:
+    """Give the names in the settings file that are no settings, each with the one that is likely meant, or ""."""
+    known = [name.upper() for name in Settings.model_fields]
+    names = (name for name in dotenv_values(settings_file()) if name.upper() not in known)
+    return {name: next(iter(difflib.get_close_matches(name.upper(), known, n=1)), "") for name in names}
+
+
+def mask(value: Any) -> Any:
+    """Give a setting's value with the passwords in its URLs replaced by ***."""
+    if isinstance(value, list):
+        return [mask(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    return _PASSWORD_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", value))

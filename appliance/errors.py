@@ -7,6 +7,7 @@ ApplianceError
 └─ RequestError             carries the HTTP answer that a client gets
    ├─ BadRequest            400
    ├─ ForeignOrigin         403
+   ├─ NotFound              404
    ├─ UpgradeRequired       426
    ├─ BrowserNotServed      400
    ├─ VersionNotServed      428
@@ -69,6 +70,12 @@ class ForeignOrigin(RequestError):
 
     status = 403
     hint = "Connect from a Playwright client, not from a web page."
+
+
+class NotFound(RequestError):
+    """Nothing is served under that path."""
+
+    status = 404
 
 
 class UpgradeRequired(RequestError):

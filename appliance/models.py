@@ -77,6 +77,7 @@ class WorkerState:
     pid: int
     memory_bytes: int
     suspect: bool
+    stale: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ LUA_FOLDER = Path(__file__).parent / "lua"
 LUA_FILES = ("keys", "pool", "queue", "sessions", "workers")
 
 CONNECT_TIMEOUT_S = 1.0
-ANSWER_TIMEOUT_S = 1.0
-RETRIES = 2  # so that a Redis that is gone is known in a quarter of a second, one that hangs in 3 s
+ANSWER_TIMEOUT_S = 2.0
+RETRIES = 3  # of a connection: with the back-off below, half a second
 
 _AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
 
@@ -46,7 +46,11 @@ class Store:
         self.url = url
         self.prefix = f"{{{namespace}}}:"
         self._redis = connect(url)
-        self._retry = Retry(ExponentialBackoff(cap=0.3, base=0.05), RETRIES)
+        self._retry = Retry(
+            ExponentialBackoff(cap=0.3, base=0.05),
+            RETRIES,
+            supported_errors=(redis.ConnectionError, redis.ReadOnlyError),  # to wait for an answer twice is too long
+        )
         self._idle: list[redis.Connection] = []
 
     def key(self, *parts: str) -> str:
@@ -65,8 +69,8 @@ class Store:
                     raise
                 self._ask("FUNCTION", "LOAD", "REPLACE", text)
                 answer = self._ask(*command)
-        except _AWAY as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
         result: dict[str, Any] = json.loads(answer)
         return result
 
@@ -90,24 +94,34 @@ class Store:
         except redis.ResponseError as error:
             reusable = not isinstance(error, _AWAY)
             raise
+        except redis.ConnectionError:  # the others go to the same server: none of them is worth a retry
+            while self._idle:
+                self._discard(self._idle.pop())
+            raise
         finally:
             if reusable:
                 self._idle.append(connection)
             else:  # whatever interrupted it, its answer would be the next command's
-                connection.disconnect()  # type: ignore[no-untyped-call]
-                pool.release(connection)
+                self._discard(connection)
         return answer
+
+    def _discard(self, connection: redis.Connection) -> None:
+        connection.disconnect()  # type: ignore[no-untyped-call]
+        self._redis.connection_pool.release(connection)
 
     def read(self, *commands: tuple[Any, ...]) -> list[Any]:
         """Run commands that only read, in one round trip."""
         try:
-            pipeline = self._redis.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            result: list[Any] = pipeline.execute()
-        except _AWAY as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+            result: list[Any] = self._retry.call_with_retry(lambda: self._read_once(commands), lambda _: None)
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
         return result
+
+    def _read_once(self, commands: tuple[tuple[Any, ...], ...]) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+        return list(pipeline.execute())
 
     def subscribe(self, channel: str) -> redis.client.PubSub:
         """Give a subscription to one channel; raises redis.RedisError."""
@@ -127,6 +141,11 @@ class Store:
         self._redis.close()
 
 
+def _unavailable(error: redis.RedisError) -> StoreUnavailable:
+    verb = "does not answer" if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) else "refuses"
+    return StoreUnavailable(f"Redis {verb}: {error}")
+
+
 def connect(url: str) -> redis.Redis:
     """Make a client for a URL: redis://, rediss://, unix:// or redis+sentinel://.
 
@@ -137,8 +156,7 @@ def connect(url: str) -> redis.Redis:
         "protocol": 2,  # its parser is the cheaper one, and nothing here needs RESP3
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_timeout": ANSWER_TIMEOUT_S,
-        "retry": Retry(ExponentialBackoff(cap=0.3, base=0.05), RETRIES),
-        "retry_on_error": list(_AWAY),
+        "retry": Retry(ExponentialBackoff(cap=0.3, base=0.05), 0),
         "health_check_interval": 0,
     }
     parts = urlsplit(url)

@@ -4,26 +4,52 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import gc  # noqa: E402
-import sys  # noqa: E402  # nothing may be imported before the patch
+import gc  # noqa: E402  # nothing may be imported before the patch
+import signal  # noqa: E402
+import sys  # noqa: E402
 
-from appliance import config, logs  # noqa: E402
-from appliance.errors import ApplianceError  # noqa: E402
+import gevent  # noqa: E402
+from gevent.event import Event  # noqa: E402
+
+from appliance import config, kernel, logs  # noqa: E402
+from appliance.errors import ApplianceError, SettingsError  # noqa: E402
 from proxy.proxy import Proxy  # noqa: E402
+
+# supervisord restarts the proxy at once and never gives it up (startsecs = 0), so one that cannot even
+# begin must not end at once: it would fill its log, and take a core, with the same sentence.
+PAUSE_AFTER_A_FALSE_START_S = 5
 
 
 def main() -> int:
     """Run the proxy; gives the exit code."""
+    kernel.die_with_parent(signal.SIGTERM)  # without supervisord nobody would restart or stop it
     try:
         settings = config.load()
         logs.configure(settings.log_level, settings.log_format)
         proxy = Proxy(settings)
         gc.freeze()  # what is there by now stays: no collection need look at it again
-        proxy.run()
+        _serve(proxy)
     except ApplianceError as error:
-        print(f"{error}\n{error.hint}", file=sys.stderr)
-        return 1
+        print(f"{error}\n{error.hint}".rstrip(), file=sys.stderr, flush=True)
+        return _false_start()
     return 0
+
+
+def _serve(proxy: Proxy) -> None:
+    try:
+        proxy.run()
+    except OSError as error:  # run's greenlets mind their own; what comes up to here is of its listener
+        where = f"{proxy.settings.host} port {proxy.settings.port}"
+        raise SettingsError(f"the proxy cannot listen on {where}: {error.strerror}") from error
+
+
+def _false_start() -> int:
+    """Give the exit code, after a pause that SIGTERM ends."""
+    stopped = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, stopped.set)
+    stopped.wait(PAUSE_AFTER_A_FALSE_START_S)
+    return 1
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import gevent
 
 from appliance.errors import WorkerUnreachable
+from proxy import tcp
 from proxy.handshake import Answer, Handshake, parse_answer, worker_request
 
 DIAL_TIMEOUT_S = 5.0  # a warm worker answers in milliseconds
@@ -50,7 +51,7 @@ def _connect(host: str, port: int) -> socket.socket:
     """Connect without asking the resolver, whose thread costs more than all the rest: drivers name addresses."""
     connection = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tcp.tune(connection)
         connection.connect((host, port))
     except BaseException:
         connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import time
 from contextlib import ExitStack, closing
 from http import HTTPStatus
 from typing import Any
@@ -13,10 +14,10 @@ import gevent
 from geventwebsocket.handler import WebSocketHandler
 
 from appliance import logs
-from appliance.errors import ClientGone, RequestError, ShuttingDown, WorkerUnreachable
+from appliance.errors import ClientGone, NotFound, RequestError, ShuttingDown, WorkerUnreachable
 from appliance.models import Grant
 from appliance.registry import Session
-from proxy import handshake
+from proxy import handshake, tcp
 from proxy.dial import Connection, dial
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
@@ -32,8 +33,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def __init__(self, sock: socket.socket, address: Any, server: Any) -> None:
         """Take what pywsgi gives; the connection must send its request within REQUEST_TIMEOUT_S."""
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(REQUEST_TIMEOUT_S)
+        tcp.tune(sock)
         self._stream = RequestStream(sock)
         super().__init__(sock, address, server, io.BufferedReader(self._stream))
         self.proxy = server.proxy
@@ -43,6 +43,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         headers = {name.lower(): value for name, value in self.headers.items()}
         if not handshake.is_upgrade(headers):
             super(WebSocketHandler, self).run_application()
+            self._stream.restart()
             return
         self.close_connection = True
         try:
@@ -57,6 +58,8 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         """Serve one session, from the client's request to the last byte."""
         if self.proxy.stopping:
             raise ShuttingDown("the appliance is shutting down")
+        if self.environ["PATH_INFO"] != "/":
+            raise NotFound(f"there are no sessions at {self.path[:100]}", "Connect to / of this host and port.")
         wanted = handshake.parse(self.headers.items(), self.path, self.client, self.proxy.settings.default_browser_type)
         watch = HangupWatch(self.socket)
         with ExitStack() as to_be_closed:
@@ -68,7 +71,10 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
                     return
-                relay = self._relay(session, connection)
+                early = self._stream.detach_rest(self.rfile)
+                relay = Relay(self.socket, connection.socket, early, connection.answer.rest)
+                to_be_closed.callback(relay.close)
+                self._relay(relay, session)
             relay.finish()
 
     def _reach_worker(self, wanted: Handshake, session: Session, watch: HangupWatch) -> Connection:
@@ -76,7 +82,6 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         while True:
             grant = session.grant
             assert grant is not None  # noqa: S101  # `open` and `move` return with a grant, or raise
-            gevent.spawn(self._log_start, session, grant)  # written while the worker thinks
             try:
                 return dial(wanted, grant.endpoint, session.deadline)
             except WorkerUnreachable as error:
@@ -91,18 +96,16 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         log_lines = [f"session {session.id} on {grant.worker_id}", f"waited {grant.waited_ms} ms for a slot"]
         return handshake.with_log(answer.head, log_lines) + answer.rest
 
-    def _relay(self, session: Session, connection: Connection) -> Relay:
+    def _relay(self, relay: Relay, session: Session) -> None:
         grant = session.grant
         assert grant is not None  # noqa: S101
-        first = self._stream.detach_rest(self.rfile)
-        relay = Relay(self.socket, connection.socket, first, connection.answer.rest)
+        gevent.spawn(self._log_start, session, grant)  # written while the first bytes are awaited
         session.on_end(relay.end)
         try:
             relay.run(grant.slot)
         finally:
             session.end_reason, session.bytes_relayed = relay.end_reason, relay.bytes_relayed
             self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
-        return relay
 
     def _log_start(self, session: Session, grant: Grant) -> None:
         self._log("session.started", session, grant, name=session.request.name, waited_ms=grant.waited_ms)
@@ -132,17 +135,28 @@ class RequestStream(io.RawIOBase):
     """What pywsgi reads a request from; once detached it has ended, so that no byte is lost in a buffer."""
 
     def __init__(self, sock: socket.socket) -> None:
-        """Take the connection's socket."""
+        """Take the connection's socket; a request must be there within REQUEST_TIMEOUT_S."""
         self._socket = sock
         self._detached = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Give the connection REQUEST_TIMEOUT_S for its next request, however it is cut into pieces."""
+        self._deadline = time.monotonic() + REQUEST_TIMEOUT_S
 
     def readable(self) -> bool:
         """Say yes, as io asks."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read from the socket, or end."""
-        return 0 if self._detached else self._socket.recv_into(buffer)
+        """Read from the socket, or end; raises TimeoutError when the request is late."""
+        if self._detached:
+            return 0
+        self._socket.settimeout(max(0.001, self._deadline - time.monotonic()))
+        try:
+            return self._socket.recv_into(buffer)
+        finally:
+            self._socket.settimeout(None)
 
     def detach_rest(self, reader: io.BufferedReader) -> bytes:
         """Read no more, and give what the reader above has read beyond the request."""

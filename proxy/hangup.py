@@ -36,12 +36,8 @@ class HangupWatch:
             self._watcher = None
 
     def _look(self) -> None:
-        try:
-            data = self._client._sock.recv(1, socket.MSG_PEEK)  # type: ignore[attr-defined]
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
+        # It hung up, or it speaks before it was answered, which breaks the protocol (RFC 6455, section
+        # 4.1) and would hide a later end. Playwright's clients do not.
         self._watcher.stop()
-        if not data and self._session:
+        if self._session:
             self._session.abandon()

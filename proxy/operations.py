@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, metrics
-from appliance.errors import RequestError, ShuttingDown, UpgradeRequired
-from appliance.models import WorkerStatus
+from appliance.errors import NotFound, RequestError, ShuttingDown, UpgradeRequired
 from proxy.handler import error_answer
 
 if TYPE_CHECKING:
     from proxy.proxy import Proxy
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -50,7 +48,7 @@ class Operations:
     def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
         page = self._pages.get(environ["PATH_INFO"])
         if page is None:
-            raise _NotFound(f"there is no {environ['PATH_INFO'][:100]}", f"Pages: {', '.join(self._pages)}.")
+            raise NotFound(f"there is no {environ['PATH_INFO'][:100]}", f"Pages: {', '.join(self._pages)}.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise _MethodNotAllowed("only GET and HEAD are answered here")
         return page()
@@ -73,11 +71,9 @@ class Operations:
         if self._proxy.stopping:
             raise ShuttingDown("the appliance is shutting down")
         browser = self._proxy.settings.default_browser_type
-        pools = [pool for pool in self._proxy.registry.capacity() if pool.browser == browser]
-        workers = sum(pool.workers[WorkerStatus.AVAILABLE] for pool in pools)
-        if not workers:
+        if not self._proxy.registry.is_ready(browser):
             raise _NotReady(f"no {browser} worker is available yet", "`applctl status` shows the workers.")
-        return JSON, json.dumps({"status": "ready", "browser": browser, "workers": workers}).encode()
+        return JSON, json.dumps({"status": "ready", "browser": browser}).encode()
 
     def _metrics_page(self) -> tuple[str, bytes]:
         return PROMETHEUS, metrics.render(self._metrics)
@@ -85,12 +81,6 @@ class Operations:
     def _capacity(self) -> tuple[str, bytes]:
         pools = [pool.as_dict() for pool in self._proxy.registry.capacity()]
         return JSON, json.dumps({"pools": pools}).encode()
-
-
-class _NotFound(RequestError):
-    """There is no such page."""
-
-    status = 404
 
 
 class _MethodNotAllowed(RequestError):

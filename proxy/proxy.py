@@ -13,7 +13,7 @@ from gevent.pywsgi import WSGIServer
 
 from appliance import browsers, logs
 from appliance.config import Settings
-from appliance.errors import StoreUnavailable
+from appliance.errors import ShuttingDown, StoreUnavailable
 from appliance.registry import Mailbox, Registry, Sessions
 from appliance.store import Store
 from proxy.handler import SessionHandler
@@ -51,7 +51,7 @@ class Proxy:
         self.settings = settings
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
-        self.sessions = Sessions(self.registry, settings, self.id)
+        self.sessions = Sessions(self.registry, settings, self.id, self._announce)
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self.sessions.handle)
         self._version = browsers.driver_version(settings)
         self._stop = Event()
@@ -83,6 +83,7 @@ class Proxy:
     def _drain(self) -> None:
         """Let the sessions finish within SHUTDOWN_GRACE, then end them, and say why."""
         log.info("proxy.stopping", sessions=len(self.sessions), grace_s=self.settings.shutdown_grace)
+        self.sessions.refuse_waiting(ShuttingDown("the appliance is shutting down"))
         if not self._wait_until_idle(self.settings.shutdown_grace):
             self.sessions.end_all("appliance is shutting down")
             self._wait_until_idle(LAST_WORDS_S)
@@ -107,10 +108,15 @@ class Proxy:
                 if not away:
                     log.warning("redis.away", error=str(error))
                 away = True
+            except Exception:  # a fault in one step must not end all further ones
+                log.exception("proxy.step_failed", step=step.__name__)
             gevent.sleep(interval_s)
 
     def _renew(self) -> None:
         self.sessions.renew()
+        self._announce()
+
+    def _announce(self) -> None:
         self.registry.announce(self._version, self.settings.pools, 3 * self.settings.lease_ttl)
 
     def _reap(self) -> None:

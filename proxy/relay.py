@@ -119,7 +119,7 @@ class Relay:
         self._said_by_client.feed(from_client)
         self._said_by_worker.feed(from_worker)
         self._over, self._either_ended = Event(), Event()
-        self._worker_gone = self._stopped = False
+        self._worker_gone = self._closed = False
         self._to_worker = Pump(client, worker, self._client_ended, self._hear_client)
         self._to_client = Pump(worker, client, self._worker_ended, self._said_by_worker.feed)
         self._closing: tuple[int, str] | None = None
@@ -141,7 +141,7 @@ class Relay:
             self._worker_ended()
         finally:
             if not self._is_goodbye:
-                self._stop()
+                self.close()
         if self._worker_gone and not self._said_by_worker.close_seen and not self._is_goodbye:
             self.end_reason = f"worker {slot} crashed"
             self._closing = INTERNAL_ERROR, self.end_reason
@@ -160,7 +160,7 @@ class Relay:
         """
         if self._is_goodbye:
             self._either_ended.wait(FAREWELL_TIMEOUT_S)
-        self._stop()
+        self.close()
         last_words = self._to_client.rest
         if self._closing and self._said_by_worker.at_boundary and not self._said_by_worker.close_seen:
             last_words += close_frame(*self._closing)
@@ -179,9 +179,10 @@ class Relay:
         """Whether the client has sent its Close frame, which the worker is still to answer."""
         return self._said_by_client.close_seen
 
-    def _stop(self) -> None:
-        if not self._stopped:
-            self._stopped = True
+    def close(self) -> None:
+        """Move no more bytes, and let the worker go; the client's socket is the handler's."""
+        if not self._closed:
+            self._closed = True
             self._to_worker.close()
             self._to_client.close()
             self._worker.close()

@@ -23,12 +23,11 @@ from typing import IO
 
 import psutil
 
-from appliance import browsers, logs
+from appliance import browsers, kernel, logs
 from appliance.browsers import Program
 from appliance.config import Settings
 from appliance.errors import LaunchError
 from appliance.models import Browser
-from workers import kernel
 from workers.launch_options import driver_environment, launch_options
 from workers.workspace import Workspace
 

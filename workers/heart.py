@@ -30,14 +30,16 @@ class Heart:
     def stop(self) -> None:
         """Let the next beat not come."""
         self._stopped.set()
+        self._orders.vouched.set()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             memory_bytes = tree_memory_bytes()
-            self._registration.beat(memory_bytes)
+            self._registration.beat(memory_bytes, healthy=self._orders.vouched.is_set())
+            self._orders.vouched.clear()
             if self._max_memory_bytes and memory_bytes > self._max_memory_bytes:
                 self._orders.drain(f"grew to {memory_bytes >> 20} MiB, past WORKER_MAX_MEMORY")
-            self._stopped.wait(self._interval_s)
+            self._orders.vouched.wait(self._interval_s)
 
 
 def tree_memory_bytes() -> int:

@@ -15,6 +15,10 @@ from workers.leftovers import MARKER
 # no GPU, and QUIC would go around the proxies that sessions are given.
 CHROMIUM_ARGS = ("--disable-gpu", "--disable-quic")
 
+# What `applctl up` (appliance/supervision/environment.py) and supervisord add to the settings.
+_OWN_NAMES = {"REDIS_SERVER", "REDIS_PROCESSES", "STOP_WAIT", *(f"{browser.upper()}_PROCESSES" for browser in Browser)}
+_OWN_PREFIXES = ("APPLIANCE_", "SUPERVISOR_")
+
 _CHANNELS_TO_NAME = ("chromium-headless-shell", "chromium", "chrome", "msedge", "moz-firefox")
 
 
@@ -44,9 +48,13 @@ def launch_options(settings: Settings, program: Path, host: str, ws_path: str, s
 
 
 def driver_environment(environment: Mapping[str, str], workspace: Path, temporary: Path) -> dict[str, str]:
-    """Give the environment of driver and browser: the worker's own, without the appliance's settings.
+    """Give the environment of driver and browser: the worker's own, without what is the appliance's.
 
-    Among these is the way to Redis, which is none of the browser's business.
+    In that are the ways to Redis and to supervisord, which are none of the browser's business.
     """
-    kept = {name: value for name, value in environment.items() if name.lower() not in Settings.model_fields}
+    kept = {name: value for name, value in environment.items() if not _is_own(name)}
     return {**kept, "TMPDIR": str(temporary), MARKER: str(workspace)}
+
+
+def _is_own(name: str) -> bool:
+    return name.lower() in Settings.model_fields or name in _OWN_NAMES or name.startswith(_OWN_PREFIXES)

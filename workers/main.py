@@ -8,10 +8,9 @@ import time
 
 import gevent
 
-from appliance import config, logs
+from appliance import config, kernel, logs
 from appliance.config import Settings
 from appliance.errors import LaunchError, SettingsError
-from workers import kernel
 from workers.worker import Worker, new_worker_id
 
 log = logs.get_logger()

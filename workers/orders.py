@@ -27,6 +27,8 @@ class Orders:
         self.drain_reason = ""
         self.is_drained = False
         self.crash = ""
+        self.doubted = threading.Event()  # somebody could not reach the browser
+        self.vouched = threading.Event()  # it was then seen to answer
 
     def terminate(self, *_: object) -> None:
         """Note a SIGTERM: the first one asks for a drain, the second one for an end at once."""

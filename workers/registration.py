@@ -49,17 +49,19 @@ class Registration:
             self._remember(status=self._registry.register_worker(self.spec))
 
     def handle(self, message: dict[str, Any]) -> None:
-        """Take a message of the worker's mailbox: `{"drain": reason}` or `{"drained": true}`."""
+        """Take a message of the worker's mailbox: `drain` with its reason, `drained`, or `suspect`."""
         if "drain" in message:
             self._orders.drain(str(message["drain"]))
         if "drained" in message:
             self._idle()
+        if "suspect" in message:
+            self._orders.doubted.set()
 
-    def beat(self, memory_bytes: int) -> None:
+    def beat(self, memory_bytes: int, healthy: bool) -> None:
         """Send a heartbeat; register again if the registry knows nothing of the worker."""
         with self._lock:
             if not self._removed:
-                self._try(lambda: self._beat(memory_bytes))
+                self._try(lambda: self._beat(memory_bytes, healthy))
 
     def drain(self, reason: str) -> None:
         """Ask for no new sessions, now or, if Redis is away, when it is back."""
@@ -83,11 +85,13 @@ class Registration:
                 self._removed = True
                 self._try(lambda: self._registry.remove_worker(self.spec.id, reason))
 
-    def _beat(self, memory_bytes: int) -> None:
-        answer = self._registry.heartbeat_worker(self.spec.id, memory_bytes)
+    def _beat(self, memory_bytes: int, healthy: bool) -> None:
+        answer = self._registry.heartbeat_worker(self.spec.id, memory_bytes, healthy)
         if answer is None:
             self._register_again()
             return
+        if answer["suspect"]:
+            self._orders.doubted.set()
         status = WorkerStatus(answer["status"])
         if self._drain_reason and status is not WorkerStatus.DRAINING:
             self._drain()

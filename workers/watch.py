@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 
-from appliance import logs
+from appliance import kernel, logs
 from appliance.errors import LaunchError
-from workers import kernel, probe
+from workers import probe
 from workers.driver import Driver
 from workers.orders import Orders
 
@@ -46,9 +45,12 @@ class Watch:
 
     def _for_hanging(self) -> None:
         while not self._orders.crash:
-            time.sleep(PROBE_INTERVAL_S)
+            self._orders.doubted.wait(PROBE_INTERVAL_S)
             try:
                 probe.check(self._driver.endpoint, PROBE_TIMEOUT_S)
             except LaunchError as error:
                 log.warning("browser.silent", error=str(error))
                 self._orders.crashed(f"browser of worker {self._slot} stopped answering")
+            if self._orders.doubted.is_set():
+                self._orders.doubted.clear()
+                self._orders.vouched.set()

@@ -31,7 +31,6 @@ T = TypeVar("T")
 
 REDIS_RETRY_S = 0.5
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs a message, which a heartbeat makes up for
-BROWSER_NICENESS = 5  # pages that saturate the cores must not starve the proxy, Redis and heartbeats
 STEADY_S = 60.0  # a crash within this time counts as a failure of the slot
 
 
@@ -56,8 +55,8 @@ class Worker:
 
     def run(self) -> int:
         """Live. Gives the exit code: 0 after a drain or a stop, 1 after a failure or a crash."""
-        own = workspace.create(self._folder, self._slot)
-        workspace.sweep(self._folder)
+        own = workspace.create(self._folder, self._slot, self.id.rpartition(".")[2])
+        self._forget(workspace.sweep(self._folder))
         failures = backoff.Failures(self._folder, self._slot)
         try:
             failures.count()
@@ -76,6 +75,14 @@ class Worker:
         finally:
             own.clear(family=True)
         return 0
+
+    def _forget(self, swept: list[str]) -> None:
+        """Remove the dead owners of swept workspaces from the registry, before their heartbeats are missed."""
+        for name in swept:
+            try:
+                self._registry.remove_worker(f"{self._settings.appliance_name}.{name}", f"worker {name[:-7]} crashed")
+            except StoreUnavailable as error:
+                log.warning("worker.redis_away", error=str(error), swept=name)
 
     def _live(self, own: Workspace, failures: backoff.Failures) -> None:
         """The straight line. Raises Stopped, LaunchError and Crashed, each when all is undone."""

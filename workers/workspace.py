@@ -73,11 +73,11 @@ class Workspace:
             os.close(self._lock)
 
 
-def create(parent: Path, slot: str) -> Workspace:
-    """Make and lock a folder for a worker of a slot; raises OSError."""
+def create(parent: Path, slot: str, suffix: str = "") -> Workspace:
+    """Make and lock a folder "slot.suffix" for a worker, with another suffix if need be; raises OSError."""
     parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(_ATTEMPTS):
-        path = parent / f"{slot}.{secrets.token_hex(3)}"
+    for number in range(_ATTEMPTS):
+        path = parent / f"{slot}.{suffix if suffix and not number else secrets.token_hex(3)}"
         path.mkdir(mode=0o700)
         workspace = _take(path)
         if workspace:

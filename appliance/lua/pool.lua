@@ -124,7 +124,7 @@ end
 -- Gives the Playwright versions in which a browser is offered, the newest first.
 local function minors_of(browser)
   local offers = key('offers', browser)
-  redis.call('ZREMRANGEBYSCORE', offers, '-inf', NOW)
+  redis.call('ZREMRANGEBYSCORE', offers, '-inf', '(' .. NOW)
   local minors = redis.call('ZRANGE', offers, 0, -1)
   local function number(minor)
     local major, rest = minor:match('^(%d+)%.(%d+)')

@@ -82,14 +82,15 @@ register('release', function(a)
 end)
 
 -- suspect {id, worker} -> as claim
--- The worker did not accept the session: it is not claimable until its next good heartbeat, and the
--- session waits again, in the place of its arrival.
+-- The worker did not accept the session: it is told, and not claimable until a heartbeat says that it
+-- is healthy. The session waits again, in the place of its arrival.
 register('suspect', function(a)
   local session, worker = read(key('session', a.id)), read_worker(a.worker)
   if worker then
     redis.call('HSET', key('worker', a.worker), 'suspect', 1)
     worker.suspect = 1
     place(worker)
+    tell('worker', a.worker, {suspect = true})
   end
   if not session then return {state = 'lost'} end
   if session.state == 'active' and session.worker == a.worker then

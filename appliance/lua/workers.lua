@@ -36,21 +36,25 @@ register('register_worker', function(a)
   return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime}
 end)
 
--- heartbeat_worker {id, memory} -> {known, status, lifetime, active}
+-- heartbeat_worker {id, memory, healthy} -> {known, status, lifetime, active, suspect}
+-- `healthy` says that the browser was just seen to answer: a suspect worker is claimable again.
 register('heartbeat_worker', function(a)
   local name = key('worker', a.id)
   local worker = read(name)
   if not worker then return {known = false} end
   redis.call('HSET', name, 'heartbeat', NOW, 'memory', a.memory)
-  redis.call('HDEL', name, 'suspect')
+  if a.healthy then
+    redis.call('HDEL', name, 'suspect')
+    worker.suspect = nil
+  end
   redis.call('ZADD', key('workers'), NOW, a.id)
   offer(worker.browser, worker.minor, tonumber(worker.ttl))
-  worker.heartbeat, worker.suspect = NOW, nil
+  worker.heartbeat = NOW
   join(worker)
   dispatch(worker.browser, worker.minor)
   return {
     known = true, status = redis.call('HGET', name, 'status'), lifetime = tonumber(worker.lifetime),
-    active = active_of(a.id),
+    active = active_of(a.id), suspect = worker.suspect ~= nil,
   }
 end)
 
@@ -131,6 +135,20 @@ local function is_grace(interval_ms, grace_ms)
   return redis.call('EXISTS', key('grace')) == 1
 end
 
+-- Forgets the proxies that are gone, and the tickets that waited in them: they would fill the queue.
+local function forget_proxies()
+  local proxies, forgotten = key('proxies'), 0
+  if redis.call('ZREMRANGEBYSCORE', proxies, '-inf', '(' .. NOW) == 0 then return 0 end
+  for _, id in ipairs(redis.call('ZRANGE', key('deadlines'), 0, -1)) do
+    local proxy = redis.call('HGET', key('session', id), 'proxy')
+    if not (proxy and redis.call('ZSCORE', proxies, proxy)) then
+      if not finish(id, 'its proxy stopped answering') then redis.call('ZREM', key('deadlines'), id) end
+      forgotten = forgotten + 1
+    end
+  end
+  return forgotten
+end
+
 -- reap {interval_ms, grace_ms} -> {workers, sessions, waiting}
 -- Removes workers whose heartbeats have stopped, sessions whose leases have expired and tickets whose
 -- proxies or deadlines are gone. Every proxy calls it; whoever comes first does the work.
@@ -160,6 +178,6 @@ register('reap', function(a)
     if not finish(id, 'deadline passed') then redis.call('ZREM', key('deadlines'), id) end
     count.waiting = count.waiting + 1
   end
-  redis.call('ZREMRANGEBYSCORE', key('proxies'), '-inf', NOW)
+  count.waiting = count.waiting + forget_proxies()
   return count
 end)

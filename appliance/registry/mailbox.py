@@ -58,4 +58,10 @@ class Mailbox:
             if message and message["type"] == "subscribe":
                 self._listening.set()
             if message and message["type"] == "message":
-                self._handle(json.loads(message["data"]))
+                self._deliver(message["data"])
+
+    def _deliver(self, data: str) -> None:
+        try:
+            self._handle(json.loads(data))
+        except Exception:  # one message that cannot be handled must not end the listening
+            log.exception("mailbox.message_failed", channel=self._channel, data=data)

@@ -94,9 +94,12 @@ class Registry:
         answer = self.store.call("register_worker", minor=spec.minor, memory=0, **fields)
         return WorkerStatus(answer["status"])
 
-    def heartbeat_worker(self, worker_id: str, memory_bytes: int) -> dict[str, Any] | None:
-        """Say that a worker lives. Gives its `status`, `lifetime` and `active`; None if it is unknown."""
-        answer = self.store.call("heartbeat_worker", id=worker_id, memory=memory_bytes)
+    def heartbeat_worker(self, worker_id: str, memory_bytes: int, healthy: bool = False) -> dict[str, Any] | None:
+        """Say that a worker lives, and if `healthy`, that its browser was just seen to answer.
+
+        Gives its `status`, `lifetime`, `active` and whether it is `suspect`; None if it is unknown.
+        """
+        answer = self.store.call("heartbeat_worker", id=worker_id, memory=memory_bytes, healthy=healthy)
         return answer if answer["known"] else None
 
     def drain_worker(self, worker_id: str, reason: str) -> int | None:
@@ -129,12 +132,13 @@ class Registry:
 
     def workers(self) -> list[WorkerState]:
         """Give all registered workers, in the order of appliance and slot."""
-        ids = self.store.read(("ZRANGE", self.store.key("workers"), 0, -1))[0]
+        ids, (seconds, microseconds) = self.store.read(("ZRANGE", self.store.key("workers"), 0, -1), ("TIME",))
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         commands: list[tuple[Any, ...]] = [("HGETALL", self.store.key("worker", i)) for i in ids]
         commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
         answers = self.store.read(*commands) if commands else []
         found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
-        states = [_worker_state(fields, active) for fields, active in found if fields]
+        states = [_worker_state(fields, active, now_ms) for fields, active in found if fields]
         return sorted(states, key=lambda w: (w.appliance, w.slot, w.id))
 
     def sessions(self) -> list[SessionState]:
@@ -152,6 +156,8 @@ class Registry:
         for worker in self.workers():
             name = (worker.browser, minor_version(worker.version))
             pool = pools.setdefault(name, PoolCapacity(*name))
+            if worker.stale:
+                continue
             pool.workers[worker.status] += 1
             pool.active += worker.active
             if worker.status == WorkerStatus.AVAILABLE:
@@ -164,13 +170,20 @@ class Registry:
                 pools.setdefault(name, PoolCapacity(*name)).waiting += 1
         return [pools[name] for name in sorted(pools)]
 
+    def is_ready(self, browser: Browser) -> bool:
+        """Say whether a worker of a browser is available, free or not."""
+        return any(
+            worker.browser == browser and worker.status == WorkerStatus.AVAILABLE and not worker.stale
+            for worker in self.workers()
+        )
+
     def events(self, count: int = 100) -> list[dict[str, str]]:
         """Give the newest events, the oldest of them first; `id` begins with the server's milliseconds."""
         entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", count))[0]
         return [{"id": entry_id, **fields} for entry_id, fields in reversed(entries)]
 
 
-def _worker_state(fields: dict[str, str], active: int) -> WorkerState:
+def _worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerState:
     return WorkerState(
         id=fields["id"],
         browser=fields["browser"],
@@ -188,6 +201,7 @@ def _worker_state(fields: dict[str, str], active: int) -> WorkerState:
         pid=int(fields["pid"]),
         memory_bytes=int(fields["memory"]),
         suspect="suspect" in fields,
+        stale=now_ms - float(fields["heartbeat"]) > float(fields["ttl"]),
     )
 
 

@@ -21,6 +21,7 @@ from appliance.errors import (
     ClientGone,
     NoSlot,
     QueueFull,
+    RequestError,
     StoreUnavailable,
     VersionNotServed,
 )
@@ -45,6 +46,7 @@ class Session:
         self.bytes_relayed = 0
         self._woken = threading.Event()
         self._client_gone = False
+        self._refusal: RequestError | None = None
         self._on_end: Callable[[str], None] | None = None
         self._told_to_end: str | None = None
 
@@ -57,12 +59,19 @@ class Session:
         self._client_gone = True
         self._woken.set()
 
+    def refuse(self, error: RequestError) -> None:
+        """Let the claim, if it still waits, end with an error."""
+        self._refusal = error
+        self._woken.set()
+
     def wait(self, longest_s: float) -> None:
-        """Wait to be woken; raises ClientGone if the client hung up."""
+        """Wait to be woken; raises ClientGone if the client hung up, or the error of `refuse`."""
         self._woken.wait(longest_s)
         self._woken.clear()
         if self._client_gone:
             raise ClientGone
+        if self._refusal:
+            raise self._refusal
 
     def on_end(self, end: Callable[[str], None]) -> None:
         """Set what ends the session when the grid says so; called at once if it has already."""
@@ -80,9 +89,12 @@ class Session:
 class Sessions:
     """All sessions that one proxy relays, or that wait in it."""
 
-    def __init__(self, registry: Registry, settings: Settings, proxy_id: str) -> None:
-        """Take the registry, the settings with the timings, and the proxy's id."""
+    def __init__(
+        self, registry: Registry, settings: Settings, proxy_id: str, announce: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take the registry, the settings with the timings, the proxy's id, and what announces its appliance."""
         self._registry = registry
+        self._announce = announce
         self._proxy = proxy_id
         self._lease_ms = int(settings.lease_ttl * 1000)
         self._queue_timeout_s = settings.queue_timeout
@@ -104,7 +116,7 @@ class Sessions:
         self._live[session.id] = session
         release = self._release
         try:
-            self._settle(session, self._claim(session), watch)
+            self._settle(session, self._claim_announced(session), watch)
             yield session
         except StoreUnavailable:
             # Perhaps only the answer was lost, and there is something to release; the client need not wait.
@@ -135,6 +147,12 @@ class Sessions:
             if session_id in self._live and session.grant:
                 self._assert(session, session.grant)
 
+    def refuse_waiting(self, error: RequestError) -> None:
+        """Refuse every session that still waits for its slot."""
+        for session in list(self._live.values()):
+            if not session.grant:
+                session.refuse(error)
+
     def end_all(self, reason: str) -> None:
         """End every session that is relayed."""
         for session in list(self._live.values()):
@@ -157,6 +175,14 @@ class Sessions:
             queue_max=self._queue_max,
         )
 
+    def _claim_announced(self, session: Session) -> dict[str, Any]:
+        """Claim; if Redis knows of nobody who serves this browser, it may have forgotten this appliance."""
+        answer = self._claim(session)
+        if answer["state"] == "unserved":
+            self._announce()
+            answer = self._claim(session)
+        return answer
+
     def _settle(self, session: Session, answer: dict[str, Any], watch: Callable[[Session], None]) -> None:
         """Turn the answer of a claim into a grant, waiting for it if need be."""
         if answer["state"] == "waiting":
@@ -170,7 +196,7 @@ class Sessions:
                 self._registry.release(session.id, "its worker was lost before it was dialled")
             else:
                 session.wait(min(left_s, POLL_INTERVAL_S))
-            answer = self._claim(session)
+            answer = self._claim_announced(session)
         session.grant = Grant(
             session.id, answer["worker"], answer["slot"], answer["endpoint"], int(answer["waited_ms"])
         )

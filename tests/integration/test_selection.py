@@ -86,7 +86,9 @@ def test_a_suspect_worker_is_chosen_again_only_after_a_good_heartbeat(registry: 
     claim(registry, "s")
     assert registry.suspect("s", "A")["state"] == "waiting"
     assert claim(registry, "t")["state"] == "waiting"
-    registry.heartbeat_worker("A", 0)
+    assert registry.heartbeat_worker("A", 0)["suspect"]
+    assert claim(registry, "t")["state"] == "waiting"
+    registry.heartbeat_worker("A", 0, healthy=True)
     assert [claim(registry, session)["state"] for session in "st"] == ["active", "active"]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -144,3 +147,53 @@ def test_a_paused_workers_sessions_end_in_words(start_grid: StartGrid, site: str
     finally:
         worker.resume()
     grid.available(1)
+
+
+def test_a_redis_that_refuses_for_a_while_does_no_lasting_harm(
+    start_grid: StartGrid, site: str, playwright: Playwright
+) -> None:
+    grid = start_grid()
+    browser = playwright.chromium.connect(grid.endpoint)
+    store = grid.registry.store
+    store.read(("CONFIG", "SET", "maxmemory", 1))
+    until(lambda: "redis_away" in grid.log("chromium-00") and "redis.away" in grid.log("proxy"), "both are refused")
+    with pytest.raises(Error, match="Redis refuses"):
+        playwright.chromium.connect(grid.endpoint)
+    store.read(("CONFIG", "SET", "maxmemory", 0))
+    until(lambda: "redis_back" in grid.log("chromium-00") and "redis.back" in grid.log("proxy"), "both go on")
+    playwright.chromium.connect(grid.endpoint).close()
+    browser.close()
+    until(lambda: active(grid)() == [0], "both slots are free")
+
+
+def test_right_after_redis_lost_everything_a_client_is_not_told_that_there_is_no_chromium(
+    start_grid: StartGrid, playwright: Playwright
+) -> None:
+    grid = start_grid(HEARTBEAT_INTERVAL=2, WORKER_TTL=6, LEASE_RENEW_INTERVAL=20, LEASE_TTL=60)
+    grid.registry.store.read(("FLUSHALL",))
+    playwright.chromium.connect(grid.endpoint).close()
+
+
+def test_at_shutdown_running_sessions_finish_and_waiting_clients_are_refused_at_once(
+    start_grid: StartGrid, site: str, playwright: Playwright
+) -> None:
+    grid = start_grid(MAX_CONCURRENT_SESSIONS=1, SHUTDOWN_GRACE=20)
+    browser = playwright.chromium.connect(grid.endpoint)
+    page = browser.new_page()
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(raw_connect, grid)
+        until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
+        process(grid, "proxy").terminate()
+        assert waiter.result(5) == (503, "the appliance is shutting down")
+    page.goto(site)
+    assert page.title() == "A real page"
+    browser.close()
+
+
+def raw_connect(grid: Grid) -> tuple[int, str]:
+    """Ask for a session and give the status and message of the refusal."""
+    connection = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=30)
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    connection.request("GET", "/", headers=upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    answer = connection.getresponse()
+    return answer.status, json.load(answer)["error"]["message"]

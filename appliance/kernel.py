@@ -1,4 +1,4 @@
-"""What a worker asks of the Linux kernel so that nothing outlives it: prctl(2) and pidfd_open(2)."""
+"""What the appliance's processes ask of the Linux kernel so that none is left over: prctl(2), pidfd_open(2)."""
 
 from __future__ import annotations
 

@@ -7,11 +7,11 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -qy
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test bench lint clean
+.PHONY: help up down test bench bench-claims bench-recycling lint clean
 
 help: ## explain these commands
 	@echo "The Playwright Appliance: a Playwright grid on this machine."; echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 	@echo; echo "Once installed, $(BIN)/applctl does the single steps."
 
 up: $(VENV)/installed ## start the grid, and open a page through it
@@ -26,6 +26,12 @@ test: lint ## test everything, with real browsers
 
 bench: $(VENV)/installed-test ## measure the grid against a direct connection
 	$(BIN)/python -m tests.bench
+
+bench-claims: $(VENV)/installed-test ## measure claims in Redis by the number of workers
+	$(BIN)/python -m tests.bench.claims
+
+bench-recycling: $(VENV)/installed-test ## measure what recycling costs in throughput
+	$(BIN)/python -m tests.bench.recycling
 
 lint: $(VENV)/installed-test ## check style and types
 	$(BIN)/ruff check

@@ -1,0 +1,159 @@
+"""`python -m tests.bench.claims`: what a claim costs in Redis, by the number of registered workers.
+
+A real Redis server, the real Lua library, all bookkeeping included (leases, lifetimes, events).
+Throughput: commands in pipelines, sent as bytes that were made before, so that the client is not what
+is measured. Latency: one claim and one release after another, as a proxy makes them. Hand-over: from
+the call that frees a slot to the moment in which the waiting client's thread goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from appliance import config
+from appliance.models import Browser, SessionRequest, WorkerSpec, WorkerStatus
+from appliance.registry import Mailbox, Registry, Sessions
+from appliance.store import Store, library
+from tests.waiting import until
+
+POOL = (Browser.CHROMIUM, "1.65")
+WANTED = SessionRequest(*POOL, client="127.0.0.1", user_agent="Playwright/1.65.1 (x64; debian 12) python/3.11")
+BATCH = 50
+LEASE_MS = 60_000
+
+
+@contextmanager
+def redis_store() -> Iterator[Store]:
+    """Start a Redis server of its own for the benchmark."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if not program:
+        raise click.ClickException("redis-server is missing: `applctl setup` installs it")
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        path = Path(folder) / "redis.sock"
+        arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder]
+        server = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
+        try:
+            until(path.exists, "Redis listens")
+            store = Store(f"unix://{path}", "bench")
+            yield store
+            store.close()
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def register(registry: Registry, workers: int) -> None:
+    """Register workers of all ages, whose quota is never reached in the run."""
+    for number in range(workers):
+        name = f"worker-{number:05}"
+        spec = WorkerSpec(name, POOL[0], "1.65.1", f"ws://127.0.0.1:1/{name}", "bench", name, 5, 10**6, 10**9, 1)
+        registry.register_worker(replace(spec, target=workers, lifetime=number % 997, status=WorkerStatus.AVAILABLE))
+
+
+def pairs_per_second(store: Store, pairs: int) -> tuple[float, float]:
+    """Claim and release in pipelines. Gives pairs per second, and microseconds of the server per pair."""
+    digest, _ = library()
+    client = store._redis
+    connection = client.connection_pool.get_connection()
+    claim = {"proxy": "bench", "lease_ms": LEASE_MS, "wait_ms": 1000, "queue_max": 100, "browser": POOL[0].value}
+    claim |= {"minor": POOL[1], "name": "", "client": WANTED.client, "user_agent": WANTED.user_agent}
+    commands = []
+    for number in range(BATCH):
+        for name, argument in (
+            ("claim", claim | {"id": f"s{number}"}),
+            ("release", {"id": f"s{number}", "reason": "closed", "bytes": 1}),
+        ):
+            commands.append(("FCALL", f"{name}_{digest}", 1, store.prefix, json.dumps(argument)))
+    payload = connection.pack_commands(commands)
+    client.config_resetstat()
+    started = time.perf_counter()
+    for _ in range(pairs // BATCH):
+        connection.send_packed_command(payload)
+        for _ in commands:
+            connection.read_response()
+    seconds = time.perf_counter() - started
+    client.connection_pool.release(connection)
+    cpu_us = client.info("commandstats")["cmdstat_fcall"]["usec_per_call"] * 2
+    return pairs / seconds, cpu_us
+
+
+def latencies_ms(registry: Registry, pairs: int) -> list[float]:
+    """Claim and release, one after the other; gives the milliseconds of each pair."""
+    taken = []
+    for number in range(pairs):
+        started = time.perf_counter()
+        answer = registry.claim(f"l{number}", WANTED, proxy="bench", lease_ms=LEASE_MS, wait_ms=1000, queue_max=100)
+        registry.release(f"l{number}", "closed")
+        taken.append((time.perf_counter() - started) * 1000)
+        assert answer["state"] == "active"
+    return taken
+
+
+def handovers_ms(registry: Registry, rounds: int) -> list[float]:
+    """One slot, one holder, one waiter: milliseconds from the release to the waiter's going on."""
+    registry.store.read(("FLUSHALL",))
+    register_one = WorkerSpec("only", POOL[0], "1.65.1", "ws://127.0.0.1:1/", "bench", "only", 1, 0, 10**9, 1)
+    registry.register_worker(register_one)
+    sessions = Sessions(registry, config.load(), "bench")
+    mailbox = Mailbox(registry.store, "proxy", "bench", sessions.handle)
+    listener = threading.Thread(target=mailbox.run, daemon=True)
+    listener.start()
+    mailbox.wait_until_listening(5)
+    taken: list[float] = []
+
+    def wait() -> None:
+        with sessions.open(WANTED, lambda _: None):
+            taken.append((time.perf_counter() - released) * 1000)
+
+    for _ in range(rounds):
+        with sessions.open(WANTED, lambda _: None):
+            waiter = threading.Thread(target=wait)
+            waiter.start()
+            until(lambda: len(registry.sessions()) == 2, "the waiter waits", every_s=0.001)
+            released = time.perf_counter()
+        waiter.join()
+    mailbox.close()
+    listener.join()
+    return taken
+
+
+@click.command()
+@click.option("--workers", multiple=True, default=(10, 1_000, 10_000), show_default=True, help="Registered workers.")
+@click.option("--pairs", default=20_000, show_default=True, help="Claims with their releases, in pipelines.")
+@click.option("--rounds", default=5, show_default=True, help="Rounds over all sizes, in turn; medians are printed.")
+def main(workers: tuple[int, ...], pairs: int, rounds: int) -> None:
+    """Measure claims and releases by the number of workers, and the hand-over of a slot."""
+    figures: dict[int, list[tuple[float, float, float, float]]] = {size: [] for size in workers}
+    with redis_store() as store:
+        registry = Registry(store)
+        for _ in range(rounds):
+            for size in workers:
+                store.read(("FLUSHALL",))
+                register(registry, size)
+                rate, cpu_us = pairs_per_second(store, pairs // rounds)
+                times = statistics.quantiles(latencies_ms(registry, 1000), n=100)
+                figures[size].append((rate, cpu_us, times[49], times[98]))
+        click.echo(f"{'workers':>8}{'pairs/s':>10}{'µs of Redis/pair':>18}{'p50, ms':>9}{'p99, ms':>9}   (medians)")
+        for size, rows in figures.items():
+            rate, cpu_us, p50, p99 = (statistics.median(column) for column in zip(*rows, strict=True))
+            click.echo(f"{size:8}{rate:10.0f}{cpu_us:18.1f}{p50:9.3f}{p99:9.3f}")
+        small, large = (statistics.median(row[1] for row in figures[size]) for size in (workers[0], workers[-1]))
+        click.echo(f"cost at {workers[-1]} workers / at {workers[0]}: {large / small:.2f}")
+        times = statistics.quantiles(handovers_ms(registry, 300), n=100)
+        click.echo(f"hand-over of a slot: p50 {times[49]:.2f} ms, p99 {times[98]:.2f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,12 +14,8 @@ from rich.text import Text
 
 from appliance import config as configuration
 from appliance.cli.output import console, json_option, print_json
-from appliance.config import Settings
+from appliance.config import Settings, mask
 from appliance.errors import SettingsError
-
-# the password of a URL: what stands between the first colon of its authority and the last @
-_PASSWORD = re.compile(r"(://[^:@/\s]*):\S*@")
-_PASSWORD_PARAMETER = re.compile(r"([?&](?:password|token)=)[^&\s]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +53,9 @@ def config(as_json: bool) -> None:
         print_json([asdict(setting) for setting in explained])
     else:
         _print(explained)
+    for name, meant in configuration.unknown_names().items():
+        advice = f"; did you mean {meant}?" if meant else ""
+        console(as_json=True).print(f"Warning: {name} in the settings file is no setting{advice}", markup=False)
     if error:
         raise error
 
@@ -85,15 +83,6 @@ def explain(settings: Settings | None) -> list[Setting]:
         value = values[name] if settings else text
         explained.append(Setting(name.upper(), mask(value), source, field.description or ""))
     return explained
-
-
-def mask(value: Any) -> Any:
-    """Give a setting's value with the passwords in its URLs replaced by ***."""
-    if isinstance(value, list):
-        return [mask(item) for item in value]
-    if not isinstance(value, str):
-        return value
-    return _PASSWORD_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", value))
 
 
 def _source(name: str) -> tuple[str, str | None]:

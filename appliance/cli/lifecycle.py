@@ -142,7 +142,9 @@ def _provide(settings: Settings, out: Console) -> list[provision.Provided]:
 
 
 def _bring_up(settings: Settings, out: Console, *, with_setup: bool) -> None:
-    """Start what is not running, and wait until it is ready."""
+    """End what an earlier run left, start the appliance, and wait until it is ready."""
+    if stop(settings):
+        out.print("Ended what an earlier run had left.")
     require_free_port(settings)  # before anything is installed
     if with_setup:
         _provide(settings, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -45,7 +46,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
     elif view.running:
         _print(view, console())
     else:
-        console().print("The appliance is not running. Start it with `applctl up`.")
+        left = f" An earlier run left {', '.join(view.left_over)}." if view.left_over else ""
+        console().print(f"The appliance is not running.{left} Start it with `applctl up`.", markup=False)
     ctx.exit(_exit_code(view))
 
 
@@ -62,11 +64,17 @@ def _as_data(view: GridView) -> dict[str, Any]:
         "problems": view.problems,
         "endpoint": view.settings.endpoint,
         "supervisord": view.supervisor_pid or None,
+        "left_over": view.left_over,
         "processes": [process.as_dict() for process in view.processes],
         "pools": [pool.as_dict() for pool in view.pools],
-        "workers": [asdict(worker) for worker in view.workers],
+        "workers": [_worker_as_data(worker) for worker in view.workers],
         "sessions": _count_sessions(view),
     }
+
+
+def _worker_as_data(worker: WorkerState) -> dict[str, Any]:
+    """An endpoint's path is a worker's secret: who knows it gets past the proxy."""
+    return {**asdict(worker), "endpoint": urlsplit(worker.endpoint).netloc}
 
 
 def _count_sessions(view: GridView) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from appliance import config
 from appliance.config import Settings
 from appliance.doctor import grid, machine, programs
-from appliance.doctor.check import Check, failed, ok
+from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import ApplianceError
 from appliance.supervision import look, started_settings
 
@@ -22,9 +22,17 @@ def examine() -> Iterator[Check]:
         yield failed("settings", str(error), error.hint)
         return
     yield ok("settings", "all settings are valid")
+    yield from _check_settings_file()
     for check in (*machine.CHECKS, *programs.CHECKS):
         yield from _guard(check, settings)
     yield from _guard(_check_running, settings)
+
+
+def _check_settings_file() -> Iterator[Check]:
+    """Nothing in the settings file is passed over for its name."""
+    for name, meant in config.unknown_names().items():
+        remedy = f"Write {meant}, if that is meant." if meant else "`applctl config` lists all settings."
+        yield warning("settings", f"{name} in {config.settings_file()} is no setting, and has no effect", remedy)
 
 
 def _check_running(settings: Settings) -> Iterator[Check]:

@@ -7,12 +7,12 @@ import os
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from appliance.config import Settings
+from appliance import config
+from appliance.config import Settings, mask
 from appliance.doctor.check import Check, failed, ok, warning
 from appliance.supervision import GridView, worker_slots
-
-_STARTED = ("RUNNING", "STARTING")
 
 
 def check_supervisord(view: GridView) -> Iterator[Check]:
@@ -20,14 +20,14 @@ def check_supervisord(view: GridView) -> Iterator[Check]:
     if view.running:
         yield ok("supervisord", f"runs as process {view.supervisor_pid}")
     else:
-        yield warning("supervisord", "the appliance is not running", "Start it: applctl up.")
+        yield warning("supervisord", "; ".join(view.problems), "Start it: applctl up.")
 
 
 def check_processes(view: GridView) -> Iterator[Check]:
     """All processes are alive."""
     if not view.running:
         return
-    wrong = [f"{process.name} is {process.state}" for process in view.processes if process.state not in _STARTED]
+    wrong = [f"{process.name} is {process.state}" for process in view.processes if not process.started]
     if wrong:
         yield failed("processes", "; ".join(wrong), "See what they say: applctl logs NAME. Then: applctl restart NAME.")
     else:
@@ -77,12 +77,24 @@ def check_workspaces(view: GridView) -> Iterator[Check]:
 def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
     """The settings are those that the appliance was started with."""
     now, then = settings.model_dump(), started.model_dump()
-    changed = [name.upper() for name in now if now[name] != then[name]]
+    changed = [name for name in now if now[name] != then[name]]
     if changed:
-        remedy = "`applctl restart` reads the settings anew."
-        yield warning("changes", f"changed since the appliance was started: {', '.join(changed)}", remedy)
+        differences = [f"{name.upper()}={_shown(then[name])} (here {_shown(now[name])})" for name in changed]
+        yield warning(
+            "changes",
+            f"the appliance was started with other settings than stand here now: {', '.join(differences)}",
+            "`applctl restart` would start it with those of here. To keep the others, set them in the settings file "
+            f"{config.settings_file()}.",
+        )
     else:
         yield ok("changes", "the appliance runs with the settings as they are now")
+
+
+def _shown(value: Any) -> str:
+    """Write a setting's value as one would set it."""
+    if isinstance(value, list):
+        return shlex.join(mask(value))
+    return str(value).lower() if isinstance(value, bool) else str(mask("" if value is None else value))
 
 
 def _workspaces(run_dir: Path) -> list[Path]:

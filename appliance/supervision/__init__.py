@@ -2,8 +2,8 @@
 
 from appliance.supervision.client import ProcessInfo, Supervisor
 from appliance.supervision.environment import CONFIGURATION, export, recover
-from appliance.supervision.lifecycle import require_free_port, start, started_settings, stop
-from appliance.supervision.view import GridView, get, look, worker_slots
+from appliance.supervision.lifecycle import left_over, require_free_port, start, started_settings, stop
+from appliance.supervision.view import GridView, look, worker_slots
 
 __all__ = [
     "CONFIGURATION",
@@ -11,7 +11,7 @@ __all__ = [
     "ProcessInfo",
     "Supervisor",
     "export",
-    "get",
+    "left_over",
     "look",
     "recover",
     "require_free_port",

@@ -28,9 +28,20 @@ class ProcessInfo:
     pid: int
     uptime_s: int
 
+    @property
+    def started(self) -> bool:
+        """Whether it runs, as far as supervisord knows, or is about to."""
+        return self.state in ("RUNNING", "STARTING")
+
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, for JSON."""
         return asdict(self)
+
+
+class AccessDenied(SupervisorError):
+    """The appliance belongs to another account, so whether it runs cannot be told."""
+
+    hint = "Use the account that started the appliance, or set RUN_DIR to a folder of this account's own."
 
 
 class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
@@ -61,9 +72,11 @@ class Supervisor:
         self.socket = run_dir / "supervisor.sock"
 
     def running(self) -> bool:
-        """Say whether a supervisord answers."""
+        """Say whether a supervisord answers; raises AccessDenied if this account may not ask."""
         try:
             self._call("getState")
+        except AccessDenied:
+            raise
         except SupervisorError:
             return False
         return True
@@ -120,6 +133,8 @@ class Supervisor:
             raise SupervisorError(f"supervisord refused {method}: {error.faultString}") from error
         except TimeoutError as error:
             raise SupervisorError(f"supervisord does not answer within {ANSWER_TIMEOUT_S:g} s") from error
+        except PermissionError as error:
+            raise AccessDenied(f"this account may not look into {self.socket.parent}") from error
         except (OSError, http.client.HTTPException, Error) as error:
             raise SupervisorError("the appliance is not running") from error
         finally:

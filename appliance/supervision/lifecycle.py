@@ -16,7 +16,7 @@ import psutil
 from appliance import config
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
-from appliance.supervision.client import Supervisor
+from appliance.supervision.client import AccessDenied, Supervisor
 from appliance.supervision.environment import CONFIGURATION, export, recover, stop_wait_s
 
 _START_TIMEOUT_S = 20.0
@@ -63,9 +63,12 @@ def started_settings(settings: Settings) -> Settings | None:
     """Give the settings that the appliance in RUN_DIR was started with; None if it is not running.
 
     They may differ from those of the environment now: PORT=9000 may have been set for `up` alone.
+    Raises SupervisorError if the appliance is another account's.
     """
     try:
         return recover(psutil.Process(Supervisor(settings.run_dir).pid()).environ())
+    except AccessDenied:
+        raise
     except SupervisorError:
         return None
     except (psutil.NoSuchProcess, psutil.AccessDenied) as error:
@@ -132,24 +135,32 @@ def stop(settings: Settings) -> bool:
     Sessions are given SHUTDOWN_GRACE. The wait is bounded; what is left then is killed.
     """
     supervisor = Supervisor(settings.run_dir)
-    if not supervisor.running():
-        left = _left_over(settings.run_dir)
+    was_running = True
+    if supervisor.running():
+        _stop_family(supervisor, started_settings(settings) or settings)
+    else:
+        left = left_over(settings.run_dir)
+        was_running = bool(left)
         _end(left)
-        return bool(left)
-    started = started_settings(settings) or settings
+    for name in ("supervisor.sock", "supervisord.pid"):  # which a supervisord that was killed leaves
+        (settings.run_dir / name).unlink(missing_ok=True)
+    return was_running
+
+
+def _stop_family(supervisor: Supervisor, settings: Settings) -> None:
+    """Let supervisord stop its processes and itself, and end what then is left of them."""
     root = psutil.Process(supervisor.pid())
     family = {root}
     supervisor.shutdown()
-    deadline = time.monotonic() + stop_wait_s(started) * _GROUPS_WITH_GRACE
+    deadline = time.monotonic() + stop_wait_s(settings) * _GROUPS_WITH_GRACE
     while _alive(root) and time.monotonic() < deadline:
         family |= _children(root)
         time.sleep(_POLL_INTERVAL_S)
     _end(process for process in family if _alive(process))
-    return True
 
 
-def _left_over(run_dir: Path) -> list[psutil.Process]:
-    """Find processes whose supervisord was killed."""
+def left_over(run_dir: Path) -> list[psutil.Process]:
+    """Find the processes of a RUN_DIR whose supervisord does not answer: it was killed, say."""
     found = []
     for process in psutil.process_iter():
         try:

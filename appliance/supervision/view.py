@@ -7,22 +7,29 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable, SupervisorError
 from appliance.models import Browser, PoolCapacity, SessionState, WorkerState
 from appliance.registry import Registry
 from appliance.store import Store
 from appliance.supervision.client import ProcessInfo, Supervisor
+from appliance.supervision.lifecycle import left_over
 
 _ANSWER_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True)
 class GridView:
-    """What was seen in one look. `workers` are this appliance's; pools and sessions the whole grid's."""
+    """What was seen in one look. `workers` are this appliance's; pools and sessions the whole grid's.
+
+    `left_over` names the processes of an earlier run, if supervisord does not answer.
+    """
 
     settings: Settings
     supervisor_pid: int = 0
+    left_over: list[str] = field(default_factory=list)
     processes: list[ProcessInfo] = field(default_factory=list)
     redis_error: str = ""
     workers: list[WorkerState] = field(default_factory=list)
@@ -47,8 +54,9 @@ class GridView:
     def problems(self) -> list[str]:
         """What keeps the appliance from being whole, one sentence each; empty if it is."""
         if not self.running:
-            return ["the appliance is not running"]
-        found = [f"process {p.name} is {p.state}" for p in self.processes if p.state not in ("RUNNING", "STARTING")]
+            left = f"an earlier run left {', '.join(self.left_over)}"
+            return ["the appliance is not running", *([left] if self.left_over else [])]
+        found = [f"process {p.name} is {p.state}" for p in self.processes if not p.started]
         if self.redis_error:
             found.append(self.redis_error)
         elif self.missing:
@@ -71,10 +79,11 @@ def look(settings: Settings) -> GridView:
         view.supervisor_pid = supervisor.pid()
         view.processes = supervisor.processes()
     except SupervisorError:
+        view.left_over = [_named(process) for process in left_over(settings.run_dir)]
         return view
     _look_into_redis(view)
     try:
-        status, answer = get(settings, "/readyz")
+        status, answer = _get(settings, "/readyz")
     except OSError as error:
         view.not_ready_because = f"the proxy does not answer: {error}"
         return view
@@ -82,6 +91,15 @@ def look(settings: Settings) -> GridView:
     view.ready = status == http.client.OK
     view.not_ready_because = str(answer.get("error", {}).get("message", f"/readyz answers {status}"))
     return view
+
+
+def _named(process: psutil.Process) -> str:
+    """Name a process by its pid, program and module: "12 (python3 -m proxy)"."""
+    try:
+        module = " ".join(process.cmdline()[1:])
+        return f"{process.pid} ({process.name()}{f' {module}' if module.startswith('-m ') else ''})"
+    except psutil.NoSuchProcess:
+        return str(process.pid)
 
 
 def _look_into_redis(view: GridView) -> None:
@@ -98,7 +116,7 @@ def _look_into_redis(view: GridView) -> None:
         store.close()
 
 
-def get(settings: Settings, path: str) -> tuple[int, dict[str, Any]]:
+def _get(settings: Settings, path: str) -> tuple[int, dict[str, Any]]:
     """Ask this appliance's proxy for a page: the status, and the JSON object ({} if it is none).
 
     Raises OSError if it does not answer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from tests.system.grid import Grid
 StartGrid = Callable[..., Grid]
 
 
-def _starter(started: list[Grid]) -> StartGrid:
+def _starter(to_be_stopped: ExitStack) -> StartGrid:
     def start(**settings: object) -> Grid:
         folder = Path(tempfile.mkdtemp(prefix="grid-"))  # short: unix sockets are made in it
-        started.append(Grid(folder, **settings))
-        return started[-1]
+        grid = Grid(folder, **settings)
+        to_be_stopped.callback(grid.stop)
+        return grid
 
     return start
 
@@ -26,18 +28,15 @@ def _starter(started: list[Grid]) -> StartGrid:
 @pytest.fixture
 def start_grid() -> Iterator[StartGrid]:
     """Start appliances that one test may damage."""
-    started: list[Grid] = []
-    yield _starter(started)
-    for grid in started:
-        grid.stop()
+    with ExitStack() as to_be_stopped:
+        yield _starter(to_be_stopped)
 
 
 @pytest.fixture(scope="module")
 def grid() -> Iterator[Grid]:
     """Give an appliance with one Chromium worker to the tests of a module that only use it."""
-    started: list[Grid] = []
-    yield _starter(started)(MAX_LIFETIME_SESSIONS=0)
-    started[0].stop()
+    with ExitStack() as to_be_stopped:
+        yield _starter(to_be_stopped)(MAX_LIFETIME_SESSIONS=0)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import psutil
 from appliance.models import WorkerState, WorkerStatus
 from appliance.registry import Registry
 from appliance.store import Store
+from appliance.supervision import left_over
 from tests.waiting import until
 
 APPLCTL = Path(sys.executable).with_name("applctl")
@@ -43,6 +45,15 @@ class Grid:
         values = {"CHROMIUM_WORKERS": 1, "SPARE_WORKERS": 0, **TIMINGS, **own, **settings}
         self.env = os.environ | {name: str(value) for name, value in values.items()}
         self.registry = Registry(Store(f"unix://{folder}/redis.sock", "grid"))
+        try:
+            self.up()
+        except BaseException:
+            self.applctl("down", check=False)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def up(self) -> None:
+        """Start the appliance, with what is on this machine."""
         self.applctl("up", "--no-setup", "--no-demo")
 
     def applctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -55,11 +66,13 @@ class Grid:
         return done
 
     def stop(self) -> None:
-        """Stop the appliance; nothing of it may be left."""
+        """Stop the appliance, and remove its folder; nothing of it may be left."""
         self.applctl("down")
         self.registry.store.close()
         assert not self.processes(), "processes are left behind"
+        assert not left_over(self.run_dir), "Redis is left behind"
         assert not self.workspaces(), "temporary folders are left behind"
+        shutil.rmtree(self.run_dir)
 
     def get(self, path: str) -> dict[str, Any]:
         """Fetch one of the operations' pages."""

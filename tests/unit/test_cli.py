@@ -1,6 +1,8 @@
 """The command line: its help, its errors, its exit codes."""
 
 import json
+import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,11 @@ from click.testing import CliRunner, Result
 
 from appliance import __version__
 from appliance.cli import main
-from appliance.cli.configuration import mask
-from appliance.config import Settings
+from appliance.cli.state import _as_data
+from appliance.config import Settings, mask
+from appliance.doctor.grid import check_changes
+from appliance.models import WorkerState
+from appliance.supervision import GridView
 
 
 @pytest.fixture(autouse=True)
@@ -151,3 +156,45 @@ def test_doctor_says_what_is_wrong_with_the_settings(monkeypatch: pytest.MonkeyP
 def test_every_failed_or_doubtful_check_says_how_to_mend_it() -> None:
     checks = json.loads(applctl("doctor", "--json").stdout)
     assert all(bool(check["remedy"]) == (check["status"] != "ok") for check in checks)
+
+
+@pytest.mark.parametrize("command", ["config", "doctor"])
+def test_a_misspelt_setting_in_the_file_is_pointed_out(command: str, tmp_path: Path) -> None:
+    (tmp_path / "appliance.env").write_text("CHROMIUM_WORKER=7\n")
+    output = applctl(command).output
+    assert "CHROMIUM_WORKER in" in output
+    assert "CHROMIUM_WORKERS" in output.partition("CHROMIUM_WORKER in")[2]
+
+
+def test_doctor_tells_the_settings_that_run_from_those_of_here() -> None:
+    started = Settings(port=9000, redis_url="redis://:secret@h", headless=True)
+    (check,) = check_changes(Settings(port=8080, redis_url="redis://:secret@g", headless=True), started)
+    assert "PORT=9000 (here 8080)" in check.finding
+    assert "REDIS_URL=redis://:***@h (here redis://:***@g)" in check.finding
+    assert "HEADLESS" not in check.finding
+    assert "applctl restart" in check.remedy
+
+
+def test_status_keeps_the_secret_of_a_workers_endpoint() -> None:
+    anything = {field.name: 0 for field in fields(WorkerState)}
+    worker = WorkerState(**anything | {"endpoint": "ws://127.0.0.1:4000/secret"})
+    shown = _as_data(GridView(Settings(), workers=[worker]))
+    assert shown["workers"][0]["endpoint"] == "127.0.0.1:4000"
+    assert "secret" not in json.dumps(shown)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
+def test_status_of_another_accounts_appliance_does_not_say_that_it_is_not_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("APPLIANCE_ENV", os.devnull)
+    assert applctl("status").exit_code == 3
+    os.seteuid(65534)
+    try:
+        result = applctl("status")
+    finally:
+        os.seteuid(0)
+    assert result.exit_code == 1
+    assert f"this account may not look into {tmp_path / 'run'}" in result.stderr
+    assert "not running" not in result.output

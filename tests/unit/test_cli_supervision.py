@@ -1,7 +1,9 @@
 """The shipped supervisord.conf, read by supervisor itself, with the environment that `applctl up` gives it."""
 
 import os
+import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ from appliance import config
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.supervision import CONFIGURATION, Supervisor, export, look, recover, require_free_port, worker_slots
+from appliance.supervision.client import ProcessInfo
 from appliance.supervision.lifecycle import prepare_run_dir
+from tests.waiting import until
+from workers.launch_options import driver_environment
 
 REDIS = Path("/usr/bin/redis-server")
 
@@ -131,3 +136,34 @@ def test_a_supervisord_that_is_away_is_a_clear_error(tmp_path: Path) -> None:
     view = look(config.load(run_dir=tmp_path))
     assert not view.running
     assert view.problems == ["the appliance is not running"]
+
+
+def test_the_browser_is_given_nothing_of_the_appliances_environment(tmp_path: Path) -> None:
+    exported = export(config.load(run_dir=tmp_path), REDIS)
+    supervisords = {"SUPERVISOR_ENABLED": "1", "SUPERVISOR_SERVER_URL": "unix:///run/supervisor.sock"}
+    own = (exported.keys() - os.environ.keys()) | supervisords.keys()
+    assert not driver_environment(exported | supervisords, tmp_path, tmp_path).keys() & own
+
+
+def test_a_process_counts_as_started_while_it_starts() -> None:
+    states = ("STARTING", "RUNNING", "BACKOFF", "EXITED", "FATAL", "STOPPED")
+    started = [state for state in states if ProcessInfo("proxy", "proxy", state, 1, 0).started]
+    assert started == ["STARTING", "RUNNING"]
+
+
+def test_a_proxy_whose_port_is_taken_says_so_and_does_not_spin(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with socket.create_server(("127.0.0.1", 0)) as other, log.open("w") as output:
+        port = other.getsockname()[1]
+        own = {"RUN_DIR": str(tmp_path), "PORT": str(port), "APPLIANCE_ENV": os.devnull}
+        command = [sys.executable, "-m", "proxy"]
+        proxy = subprocess.Popen(command, env=os.environ | own, cwd=config.installation_root(), stderr=output)
+        try:
+            said = f"the proxy cannot listen on 127.0.0.1 port {port}: "
+            until(lambda: said in log.read_text(), "the proxy says why it cannot start")
+            assert proxy.poll() is None, "it ended at once, to be restarted at once"
+            proxy.send_signal(signal.SIGTERM)
+            assert proxy.wait(2) == 1
+        finally:
+            proxy.kill()
+    assert "Traceback" not in log.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_every_wrong_setting_is_named_in_one_message(monkeypatch: pytest.MonkeyP
     assert all(name in str(raised.value) for name in ("PORT", "REDIS_URL", "MAX_CONCURRENT_SESSIONS"))
 
 
+def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PORT": "x", "HEARTBEAT_INTERVAL": "10", "LEASE_TTL": "x", "LEASE_RENEW_INTERVAL": "9"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as raised:
+        config.load()
+    lines = str(raised.value).splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["PORT:", "LEASE_TTL:", "WORKER_TTL"]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -62,3 +72,62 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.effective_redis_url == "unix:///tmp/r/redis.sock"
     assert settings.browser_args == ["--lang=de", "--x=a b"]
     assert settings.pools[Browser.FIREFOX] == 0
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1"])
+def test_loopback_needs_no_permission(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", host)
+    assert config.load().host == host
+
+
+@pytest.mark.parametrize("host", ["localhost.evil.org", "127.x.example", "::1234", "0.0.0.0", "::", "10.0.0.1"])
+def test_a_host_that_only_looks_like_loopback_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", host)
+    with pytest.raises(SettingsError, match="ALLOW_ANONYMOUS"):
+        config.load()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://h:6379/2",
+        "redis://[::1]:6379",
+        "rediss://user:p%40ss@h:1/0?db=3",
+        "unix:///run/redis.sock?db=1",
+        "redis+sentinel://h/mymaster",
+        "redis+sentinel://:secret@h:26379,[::1]:2/mymaster/3",
+    ],
+)
+def test_a_usable_redis_url_is_taken_as_it_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    assert config.load().effective_redis_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://h", "must start with one of redis://"),
+        ("redis://h:abc", "'h:abc', whose port must be a number"),
+        ("redis://:secret@h:70000", "'h:70000', whose port"),
+        ("redis://h:", "'h:', whose port"),
+        ("redis://h/abc", "database 'abc', which must be a number"),
+        ("unix://?db=0", "must name a socket"),
+        ("unix:///run/redis.sock?db=x", "database 'x'"),
+        ("redis+sentinel://h:1,h:abc/mymaster", "'h:abc', whose port"),
+        ("redis+sentinel://h:1,:2/mymaster", "lacks the name of a Sentinel's host"),
+        ("redis+sentinel://h:1", "names no Sentinel service"),
+        ("redis+sentinel://h:1/mymaster/x", "database 'x'"),
+    ],
+)
+def test_a_redis_url_that_cannot_be_used_is_refused(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(SettingsError) as raised:
+        config.load()
+    assert re.search(rf"REDIS_URL: .*{re.escape(said)}", str(raised.value))
+    assert "secret" not in str(raised.value)
+
+
+def test_names_in_the_file_that_are_no_settings_are_found_with_what_is_meant(own_settings: Path) -> None:
+    own_settings.write_text("CHROMIUM_WORKER=7\nport=9000\nSOMETHING_ELSE=1\n")
+    assert config.unknown_names() == {"CHROMIUM_WORKER": "CHROMIUM_WORKERS", "SOMETHING_ELSE": ""}

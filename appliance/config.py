@@ -7,34 +7,29 @@ They are read from the environment, then from the settings file `appliance.env` 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import shlex
 import socket
 import sys
-from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import psutil
 from dotenv import dotenv_values
 from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from appliance import redis_url as redis_urls
 from appliance.errors import SettingsError
 from appliance.models import Browser
+from appliance.relations import contradictions
 
 Seconds = Annotated[float, Field(gt=0)]
 
-_SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes (unix(7)); leave room for the file's name
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 _MAX_WORKERS = 100
 
 # the password of a URL: what stands between the first colon of its authority and the last @
-_PASSWORD = re.compile(r"(://[^:@/\s]*):\S*@")
-_PASSWORD_PARAMETER = re.compile(r"([?&](?:password|token)=)[^&\s]+", re.IGNORECASE)
 
 
 def installation_root() -> Path:
@@ -218,7 +213,7 @@ class Settings(BaseSettings):
     @classmethod
     def _usable_url(cls, value: str | None) -> str | None:
         if value:
-            _check_redis_url(value)
+            redis_urls.check(value)
         return value
 
     @field_validator("run_dir", mode="after")
@@ -279,117 +274,8 @@ def load(**overrides: Any) -> Settings:
     return settings
 
 
-def contradictions(settings: Settings, without: Collection[str] = ()) -> list[str]:
-    """Say which settings do not go together, one sentence each; those that involve `without` are left out."""
-    return [
-        sentence
-        for names, check in _RELATIONS.items()
-        if not set(names) & set(without) and (sentence := check(*(getattr(settings, name) for name in names)))
-    ]
-
-
-def _check_worker_ttl(ttl_s: float, interval_s: float) -> str:
-    return "" if ttl_s >= 3 * interval_s else "WORKER_TTL must be at least 3 × HEARTBEAT_INTERVAL"
-
-
-def _check_lease_ttl(ttl_s: float, interval_s: float) -> str:
-    return "" if ttl_s >= 3 * interval_s else "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"
-
-
-def _check_run_dir(run_dir: Path) -> str:
-    longest = _SOCKET_PATH_MAX - 20
-    return (
-        "" if len(str(run_dir)) <= longest else f"RUN_DIR is too long for unix sockets (at most {longest} characters)"
-    )
-
-
-def _check_host(host: str, allow_anonymous: bool) -> str:
-    if allow_anonymous or _is_loopback(host):
-        return ""
-    return "HOST is not loopback, where anyone could open sessions: set ALLOW_ANONYMOUS=true if that is intended"
-
-
-def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
-    """With a shared Redis, other appliances may have the default browser's workers."""
-    if redis_url or dict(zip(Browser, workers, strict=True))[default] or not any(workers):
-        return ""
-    return (
-        f"DEFAULT_BROWSER_TYPE is {default}, of which there are no workers: set {default.upper()}_WORKERS "
-        "or choose another"
-    )
-
-
-# How settings must go together: a check is given the values of these settings, and gives "" or what is wrong.
-_RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
-    ("worker_ttl", "heartbeat_interval"): _check_worker_ttl,
-    ("lease_ttl", "lease_renew_interval"): _check_lease_ttl,
-    ("run_dir",): _check_run_dir,
-    ("host", "allow_anonymous"): _check_host,
-    ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)): _check_default_browser,
-}
-
-
-def _is_loopback(host: str) -> bool:
-    """A name other than localhost may lead anywhere, even one that begins like a loopback address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _check_redis_url(url: str) -> None:
-    """Raise ValueError, with a sentence without the password, if `appliance.store.connect` could not take a URL."""
-    if not url.startswith(tuple(f"{scheme}://" for scheme in _REDIS_SCHEMES)):
-        raise ValueError(f"must start with one of {', '.join(f'{scheme}://' for scheme in _REDIS_SCHEMES)}")
-    parts = urlsplit(url)
-    database = parse_qs(parts.query).get("db", [""])[0]
-    if parts.scheme == "unix":
-        if not parts.path:
-            raise ValueError("must name a socket, like unix:///run/redis.sock")
-    elif parts.scheme == "redis+sentinel":
-        database = _check_sentinels(parts)
-    else:
-        _check_address(parts.netloc.rpartition("@")[2])
-        database = database or parts.path.strip("/")
-    if database and not (database.isascii() and database.isdigit()):
-        raise ValueError(f"names the database {database!r}, which must be a number")
-
-
-def _check_sentinels(parts: SplitResult) -> str:
-    """Check addresses and service of a Sentinel URL, and give its database."""
-    form = "redis+sentinel://host:26379,host:26379/SERVICE/0"
-    for address in parts.netloc.rpartition("@")[2].split(","):
-        if not _check_address(address):
-            raise ValueError(f"lacks the name of a Sentinel's host: write {form}")
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise ValueError(f"names no Sentinel service: write {form}")
-    return database
-
-
-def _check_address(address: str) -> str:
-    """Give the host of `host:port` or `host`; raises ValueError."""
-    try:
-        parts = urlsplit(f"//{address}")
-        usable = parts.port != 0 and not address.endswith(":")
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError(f"has the address {address!r}, whose port must be a number from 1 to 65535")
-    return parts.hostname or ""
-
-
 def unknown_names() -> dict[str, str]:
     """Give the names in the settings file that are no settings, each with the one that is likely meant, or ""."""
     known = [name.upper() for name in Settings.model_fields]
     names = (name for name in dotenv_values(settings_file()) if name.upper() not in known)
     return {name: next(iter(difflib.get_close_matches(name.upper(), known, n=1)), "") for name in names}
-
-
-def mask(value: Any) -> Any:
-    """Give a setting's value with the passwords in its URLs replaced by ***."""
-    if isinstance(value, list):
-        return [mask(item) for item in value]
-    if not isinstance(value, str):
-        return value
-    return _PASSWORD_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", value))

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from appliance import config as configuration
 from appliance.cli.output import console, json_option, print_json
-from appliance.config import Settings, mask
+from appliance.config import Settings
 from appliance.errors import SettingsError
+from appliance.redis_url import mask
 
 
 @dataclass(frozen=True, slots=True)

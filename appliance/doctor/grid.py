@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from appliance import config
-from appliance.config import Settings, mask
+from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
+from appliance.redis_url import mask
 from appliance.supervision import GridView, worker_slots
 
 

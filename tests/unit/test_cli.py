@@ -11,9 +11,10 @@ from click.testing import CliRunner, Result
 from appliance import __version__
 from appliance.cli import main
 from appliance.cli.state import _as_data
-from appliance.config import Settings, mask
+from appliance.config import Settings
 from appliance.doctor.grid import check_changes
 from appliance.models import WorkerState
+from appliance.redis_url import mask
 from appliance.supervision import GridView
 
 

@@ -1,0 +1,63 @@
+"""REDIS_URL: whether the client can take it, and how it is shown without its password."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
+
+_PASSWORD = re.compile(r"(://[^:@/\s]*):\S*@")
+_PASSWORD_PARAMETER = re.compile(r"([?&](?:password|token)=)[^&\s]+", re.IGNORECASE)
+
+
+def check(url: str) -> None:
+    """Raise ValueError, with a sentence without the password, if `appliance.store.connect` could not take a URL."""
+    if not url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
+        raise ValueError(f"must start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+    parts = urlsplit(url)
+    database = parse_qs(parts.query).get("db", [""])[0]
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise ValueError("must name a socket, like unix:///run/redis.sock")
+    elif parts.scheme == "redis+sentinel":
+        database = _check_sentinels(parts)
+    else:
+        _check_address(parts.netloc.rpartition("@")[2])
+        database = database or parts.path.strip("/")
+    if database and not (database.isascii() and database.isdigit()):
+        raise ValueError(f"names the database {database!r}, which must be a number")
+
+
+def _check_sentinels(parts: SplitResult) -> str:
+    """Check addresses and service of a Sentinel URL, and give its database."""
+    form = "redis+sentinel://host:26379,host:26379/SERVICE/0"
+    for address in parts.netloc.rpartition("@")[2].split(","):
+        if not _check_address(address):
+            raise ValueError(f"lacks the name of a Sentinel's host: write {form}")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError(f"names no Sentinel service: write {form}")
+    return database
+
+
+def _check_address(address: str) -> str:
+    """Give the host of `host:port` or `host`; raises ValueError."""
+    try:
+        parts = urlsplit(f"//{address}")
+        usable = parts.port != 0 and not address.endswith(":")
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"has the address {address!r}, whose port must be a number from 1 to 65535")
+    return parts.hostname or ""
+
+
+def mask(value: Any) -> Any:
+    """Give a setting's value with the passwords in its URLs replaced by ***."""
+    if isinstance(value, list):
+        return [mask(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    return _PASSWORD_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", value))

@@ -1,0 +1,69 @@
+"""How settings must go together: the relations between them that one value alone cannot break."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from appliance.models import Browser
+
+_SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes (unix(7)); leave room for the file's name
+
+
+def contradictions(settings: object, without: Collection[str] = ()) -> list[str]:
+    """Say which settings do not go together, one sentence each; those that involve `without` are left out."""
+    return [
+        sentence
+        for names, check in _RELATIONS.items()
+        if not set(names) & set(without) and (sentence := check(*(getattr(settings, name) for name in names)))
+    ]
+
+
+def _check_worker_ttl(ttl_s: float, interval_s: float) -> str:
+    return "" if ttl_s >= 3 * interval_s else "WORKER_TTL must be at least 3 × HEARTBEAT_INTERVAL"
+
+
+def _check_lease_ttl(ttl_s: float, interval_s: float) -> str:
+    return "" if ttl_s >= 3 * interval_s else "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"
+
+
+def _check_run_dir(run_dir: Path) -> str:
+    longest = _SOCKET_PATH_MAX - 20
+    return (
+        "" if len(str(run_dir)) <= longest else f"RUN_DIR is too long for unix sockets (at most {longest} characters)"
+    )
+
+
+def _check_host(host: str, allow_anonymous: bool) -> str:
+    if allow_anonymous or _is_loopback(host):
+        return ""
+    return "HOST is not loopback, where anyone could open sessions: set ALLOW_ANONYMOUS=true if that is intended"
+
+
+def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
+    """With a shared Redis, other appliances may have the default browser's workers."""
+    if redis_url or dict(zip(Browser, workers, strict=True))[default] or not any(workers):
+        return ""
+    return (
+        f"DEFAULT_BROWSER_TYPE is {default}, of which there are no workers: set {default.upper()}_WORKERS "
+        "or choose another"
+    )
+
+
+# How settings must go together: a check is given the values of these settings, and gives "" or what is wrong.
+_RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
+    ("worker_ttl", "heartbeat_interval"): _check_worker_ttl,
+    ("lease_ttl", "lease_renew_interval"): _check_lease_ttl,
+    ("run_dir",): _check_run_dir,
+    ("host", "allow_anonymous"): _check_host,
+    ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)): _check_default_browser,
+}
+
+
+def _is_loopback(host: str) -> bool:
+    """A name other than localhost may lead anywhere, even one that begins like a loopback address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

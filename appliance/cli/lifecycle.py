@@ -14,7 +14,7 @@ from appliance.cli.demo import PICTURE, Demo, describe, run_demo
 from appliance.cli.output import console, json_option, print_json
 from appliance.cli.startup import await_grid
 from appliance.config import Settings
-from appliance.supervision import Supervisor, require_free_port, start, started_settings, stop
+from appliance.supervision import Supervisor, bringing_up, require_free_port, start, started_settings, stop
 
 _RESTART_MARGIN_S = 20
 
@@ -143,6 +143,14 @@ def _provide(settings: Settings, out: Console) -> list[provision.Provided]:
 
 def _bring_up(settings: Settings, out: Console, *, with_setup: bool) -> None:
     """End what an earlier run left, start the appliance, and wait until it is ready."""
+    with bringing_up(settings.run_dir):
+        _start(settings, out, with_setup)
+    await_grid(settings, out)
+
+
+def _start(settings: Settings, out: Console, with_setup: bool) -> None:
+    if started_settings(settings):  # by another `up`, since the first look
+        return
     if stop(settings):
         out.print("Ended what an earlier run had left.")
     require_free_port(settings)  # before anything is installed
@@ -155,7 +163,6 @@ def _bring_up(settings: Settings, out: Console, *, with_setup: bool) -> None:
             "`applctl setup` installs one; or set REDIS_URL to a Redis that runs elsewhere.",
         )
     start(settings, Path(redis.path) if redis else None)
-    await_grid(settings, out)
 
 
 def _try_out(settings: Settings, out: Console) -> Demo:

@@ -2,7 +2,7 @@
 
 from appliance.supervision.client import ProcessInfo, Supervisor
 from appliance.supervision.environment import CONFIGURATION, export, recover
-from appliance.supervision.lifecycle import left_over, require_free_port, start, started_settings, stop
+from appliance.supervision.lifecycle import bringing_up, left_over, require_free_port, start, started_settings, stop
 from appliance.supervision.view import GridView, look, worker_slots
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "GridView",
     "ProcessInfo",
     "Supervisor",
+    "bringing_up",
     "export",
     "left_over",
     "look",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -95,6 +97,18 @@ def prepare_run_dir(run_dir: Path) -> None:
             f"RUN_DIR {run_dir} cannot be prepared: {error.strerror}",
             "Set RUN_DIR to a folder that this user may write, or use the account that owns it.",
         ) from error
+
+
+@contextmanager
+def bringing_up(run_dir: Path) -> Iterator[None]:
+    """Be the only one who starts an appliance in RUN_DIR; raises SupervisorError if another does already."""
+    prepare_run_dir(run_dir)
+    with (run_dir / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SupervisorError(f"the appliance in {run_dir} is just being started", "Wait for that.") from None
+        yield
 
 
 def require_free_port(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.supervision import CONFIGURATION, Supervisor, export, look, recover, require_free_port, worker_slots
 from appliance.supervision.client import ProcessInfo
-from appliance.supervision.lifecycle import prepare_run_dir
+from appliance.supervision.lifecycle import bringing_up, prepare_run_dir
 from tests.waiting import until
 from workers.launch_options import driver_environment
 
@@ -167,3 +167,11 @@ def test_a_proxy_whose_port_is_taken_says_so_and_does_not_spin(tmp_path: Path) -
         finally:
             proxy.kill()
     assert "Traceback" not in log.read_text()
+
+
+def test_only_one_may_start_an_appliance_at_a_time(tmp_path: Path) -> None:
+    first, second = (bringing_up(tmp_path / "run") for _ in range(2))
+    with first, pytest.raises(SupervisorError, match="just being started"), second:
+        pytest.fail("both started it")
+    with bringing_up(tmp_path / "run"):
+        pass

@@ -147,7 +147,8 @@ class Settings(BaseSettings):
     )
     firefox_channel: Literal["firefox", "moz-firefox"] = Field(
         "firefox",
-        description="Firefox to run: Playwright's own build, or a stock Firefox over WebDriver BiDi (moz-firefox).",
+        description="Firefox to run: Playwright's own build, or a stock Firefox over WebDriver BiDi (moz-firefox), "
+        "which drivers up to 1.62 speak to (PLAYWRIGHT_DRIVER).",
     )
     chromium_executable: Path | None = Field(
         None, description="Program of Chromium. Default: Playwright's download, else the system's."

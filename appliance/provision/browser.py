@@ -131,7 +131,11 @@ def _install(channel: str, settings: Settings, say: Say) -> str:
 def _advice(browser: Browser, channel: str) -> str:
     name = browser.upper()
     if channel in ("firefox", "webkit"):
-        stock = " For a stock Firefox, set FIREFOX_CHANNEL=moz-firefox." if channel == "firefox" else ""
+        stock = (
+            " For a stock Firefox, set FIREFOX_CHANNEL=moz-firefox and a PLAYWRIGHT_DRIVER up to 1.62."
+            if channel == "firefox"
+            else ""
+        )
         return f"Allow Playwright's download (cdn.playwright.dev), or set {name}_EXECUTABLE.{stock}"
     if browser is Browser.CHROMIUM and _is_ubuntu():
         return "Allow Playwright's download, or install Google Chrome and set CHROMIUM_CHANNEL=chrome."

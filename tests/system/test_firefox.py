@@ -1,0 +1,58 @@
+"""A real Firefox, served by the driver of another Playwright version than the appliance's own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Error, sync_playwright
+
+from tests.system.conftest import StartGrid
+from tests.system.grid import APPLCTL
+
+VERSION = "1.62.0"  # the last whose driver speaks to Debian's firefox-esr
+CLIENT = """
+import sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    browser = playwright.firefox.connect(sys.argv[1])
+    page = browser.new_page()
+    page.goto(sys.argv[2])
+    print(page.title())
+    browser.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def older_playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install another Playwright version, client and driver, in a virtual environment of its own."""
+    folder = tmp_path_factory.mktemp("playwright")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={VERSION}"], check=True)
+    return folder
+
+
+def test_firefox_serves_its_clients_and_tells_those_of_another_version(
+    start_grid: StartGrid, site: str, older_playwright: Path
+) -> None:
+    (driver,) = older_playwright.glob("lib/python*/site-packages/playwright/driver")
+    settings = {
+        "CHROMIUM_WORKERS": "0",
+        "FIREFOX_WORKERS": "1",
+        "DEFAULT_BROWSER_TYPE": "firefox",
+        "FIREFOX_CHANNEL": "moz-firefox",
+        "PLAYWRIGHT_DRIVER": str(driver),
+    }
+    setup = subprocess.run(
+        ["env", *(f"{name}={value}" for name, value in settings.items()), APPLCTL, "setup"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert setup.returncode == 0, setup.stderr
+    grid = start_grid(**settings)
+    python = older_playwright / "bin/python"
+    done = subprocess.run([python, "-c", CLIENT, grid.endpoint, site], capture_output=True, text=True, check=False)
+    assert done.stdout == "A real page\n", done.stderr
+    with sync_playwright() as playwright, pytest.raises(Error, match=r"served: 1\.62"):
+        playwright.firefox.connect(grid.endpoint)

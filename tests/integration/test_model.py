@@ -1,0 +1,676 @@
+"""The whole Lua library on a real Redis, in random order, against a model in Python.
+
+The model replays each call's events over what Redis held before it, one by one, and asks of each
+whether it was allowed: was this worker the one that the rule of selection names, and this session the
+longest-waiting one. What it arrives at must be what Redis holds afterwards, and that must be consistent.
+
+Time is the test's own: the library is loaded with its one look at the clock replaced.
+
+Run it longer, with new random examples each time: MODEL_EXAMPLES=2000 pytest tests/integration/test_model.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from appliance import store as store_module
+from appliance.models import Browser, Grant, SessionRequest, WorkerSpec, WorkerStatus
+from appliance.registry import Registry
+from appliance.store import Store
+
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
+TTL_MS = LEASE_MS = 15_000
+WAIT_MS = 30_000
+BEGINNING_MS = 1_800_000_000_000
+LOOK_AT_THE_CLOCK = "redis.call('TIME')"
+TARGET = {"here": 1, "there": 2}  # per appliance: how many of a team's workers serve
+
+# Gives all keys with their contents; the events are taken away, so that each look finds the newest.
+DUMP = """
+local read = {
+  hash = {'HGETALL'}, set = {'SMEMBERS'}, string = {'GET'}, stream = {'XRANGE', '-', '+'},
+  zset = {'ZRANGE', 0, -1, 'WITHSCORES'},
+}
+local state = {}
+for _, name in ipairs(redis.call('KEYS', '*')) do
+  local command = read[redis.call('TYPE', name).ok]
+  state[name] = redis.call(command[1], name, unpack(command, 2))
+end
+redis.call('DEL', KEYS[1])
+return cjson.encode(state)
+"""
+
+
+def pairs(flat: list[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+@dataclass
+class Worker:
+    """A worker, as Redis knows it."""
+
+    id: str
+    pool: tuple[str, str]
+    team: tuple[str, str, str]
+    status: str
+    lifetime: int
+    concurrency: int
+    quota: int
+    target: int
+    started: int
+    heartbeat: int
+    unclaimed: int = 0
+    settled: int = 0
+    suspect: bool = False
+    sessions: set[str] = field(default_factory=set)
+
+    @property
+    def remaining(self) -> float:
+        return self.quota - self.lifetime if self.quota else math.inf
+
+
+@dataclass
+class Ticket:
+    """A session, as Redis knows it, or one that is only just claimed."""
+
+    id: str
+    browser: str
+    minor: str
+    proxy: str
+    state: str
+    worker: str = ""
+    arrival: float = math.inf
+    deadline: int = 0
+    asks: bool = False  # it may be served in this call, whether its proxy is known to be alive or not
+
+    def suits(self, pool: tuple[str, str]) -> bool:
+        return self.browser == pool[0] and self.minor in ("", pool[1])
+
+
+class Grid:
+    """Everything that Redis holds at one moment."""
+
+    def __init__(self, dump: dict[str, Any], now: int) -> None:
+        self.now = now
+        self.workers: dict[str, Worker] = {}
+        self.sessions: dict[str, Ticket] = {}
+        self.zsets: dict[str, dict[tuple[str, ...], dict[str, int]]] = defaultdict(dict)
+        self.serving: dict[tuple[str, ...], set[str]] = {}
+        self.events: list[dict[str, str]] = []
+        held: dict[str, set[str]] = {}
+        for name, content in dump.items():
+            kind, *rest = name.removeprefix("{test}:").split(":")
+            if kind == "worker" and rest[1:] == ["sessions"]:
+                held[rest[0]] = set(content)
+            elif kind == "worker":
+                self.workers[rest[0]] = self._worker(pairs(content))
+            elif kind == "session":
+                self.sessions[rest[0]] = self._ticket(pairs(content))
+            elif kind == "serving":
+                self.serving[tuple(rest)] = set(content)
+            elif kind == "events":
+                self.events = [pairs(fields) for _, fields in content]
+            elif kind not in ("arrivals", "clock", "reaped", "grace"):
+                self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
+        for worker, sessions in held.items():
+            self.workers[worker].sessions = sessions  # fails if the worker is gone and its set is not
+
+    def _worker(self, f: dict[str, str]) -> Worker:
+        pool, team = (f["browser"], f["minor"]), (f["browser"], f["minor"], f["appliance"])
+        numbers = (int(f[name]) for name in ("lifetime", "concurrency", "quota", "target", "started", "heartbeat"))
+        unclaimed = (int(f.get(name, 0)) for name in ("unclaimed", "settled"))
+        return Worker(f["id"], pool, team, f["status"], *numbers, *unclaimed, suspect="suspect" in f)
+
+    def _ticket(self, f: dict[str, str]) -> Ticket:
+        text = (f[name] for name in ("id", "browser", "minor", "proxy", "state"))
+        return Ticket(*text, f.get("worker", ""), int(f["arrival"]), int(f["deadline"]))
+
+    def zset(self, kind: str, *name: str) -> dict[str, int]:
+        return self.zsets[kind].get(name, {})
+
+    def is_fresh(self, worker: Worker) -> bool:
+        return self.now - worker.heartbeat <= TTL_MS
+
+    def taken(self, worker: Worker) -> int:
+        """Count a worker's slots that sessions hold, or connections that a proxy has yet to assert."""
+        return len(worker.sessions) + (worker.unclaimed if worker.settled > self.now else 0)
+
+    def is_outdated(self, worker: Worker) -> bool:
+        """Tell whether time alone may have made room, which the next heartbeat will find."""
+        return worker.unclaimed > 0 and worker.settled <= self.now
+
+    def is_placed(self, worker: Worker) -> bool:
+        """Tell whether a worker belongs into its pool, as long as its heartbeats come."""
+        has_room = self.taken(worker) < worker.concurrency and worker.remaining >= 1
+        return worker.status == "available" and not worker.suspect and has_room
+
+    def rank(self, worker: Worker) -> tuple[float, int]:
+        return worker.remaining, self.taken(worker)
+
+    def claimable(self, pool: tuple[str, str]) -> list[Worker]:
+        return [w for w in self.workers.values() if w.pool == pool and self.is_placed(w) and self.is_fresh(w)]
+
+    def surely_claimable(self, pool: tuple[str, str]) -> list[Worker]:
+        return [worker for worker in self.claimable(pool) if not self.is_outdated(worker)]
+
+    def is_alive(self, ticket: Ticket) -> bool:
+        return self.zset("proxies").get(ticket.proxy, 0) >= self.now and ticket.deadline >= self.now
+
+    def waiting(self) -> list[Ticket]:
+        return [ticket for ticket in self.sessions.values() if ticket.state == "waiting"]
+
+    def queue_length(self, browser: str) -> int:
+        """Count the waiting; those for a version that nobody offers any more do not crowd out the others."""
+        offered = {minor for minor, until in self.zset("offers", browser).items() if until >= self.now}
+        return sum(t.browser == browser and t.minor in {"", *offered} for t in self.waiting())
+
+    def active(self) -> dict[str, str]:
+        return {ticket.id: ticket.worker for ticket in self.sessions.values() if ticket.state == "active"}
+
+    def members(self, pool: tuple[str, str]) -> dict[str, int]:
+        served = ("available", "draining")
+        return {w.id: w.quota for w in self.workers.values() if w.pool == pool and w.status in served}
+
+    def best(self, pool: tuple[str, str]) -> tuple[float, int]:
+        """Give remaining and active sessions of the workers that the rule of selection names."""
+        quotas = self.members(pool).values()
+        margin = max(1, max(quotas) // len(quotas))
+        ranks = [self.rank(worker) for worker in self.surely_claimable(pool)]
+        return min([rank for rank in ranks if rank[0] > margin] or ranks)
+
+    # ── What must hold at any moment ──────────────────────────────────────────────────────────────
+
+    def check(self) -> None:
+        self._check_sessions()
+        self._check_pools()
+        self._check_teams()
+
+    def _check_sessions(self) -> None:
+        for worker in self.workers.values():
+            assert len(worker.sessions) <= worker.concurrency
+            assert worker.status != "available" or worker.remaining >= 1
+        assert {i: w.id for w in self.workers.values() for i in w.sessions} == self.active()
+        assert self.zset("leases").keys() == self.active().keys()
+        queued = [(i, *name, n) for name, queue in self.zsets["queue"].items() for i, n in queue.items()]
+        assert sorted(queued) == sorted((t.id, t.browser, t.minor, t.arrival) for t in self.waiting())
+        assert self.zset("deadlines") == {ticket.id: ticket.deadline for ticket in self.waiting()}
+
+    def _check_pools(self) -> None:
+        """A worker whose heartbeat is overdue may be in its pool until somebody looks at it."""
+        assert self.zset("workers") == {worker.id: worker.heartbeat for worker in self.workers.values()}
+        pools = {worker.pool for worker in self.workers.values()} | self.zsets["pool"].keys()
+        for pool in pools:
+            placed = self.zset("pool", *pool)
+            assert {worker.id for worker in self.surely_claimable(pool)} <= placed.keys()
+            for name, score in placed.items():
+                assert self.is_placed(self.workers[name])
+                remaining, taken = self.rank(self.workers[name])
+                expected = min(remaining, 2**40) * 4096 + taken
+                assert score == expected or self.is_outdated(self.workers[name])
+            assert self.zset("members", *pool) == self.members(pool)
+            if self.surely_claimable(pool):
+                assert not [t for t in self.waiting() if t.suits(pool) and self.is_alive(t)]
+        for worker in self.workers.values():
+            if self.is_fresh(worker):
+                assert self.zset("offers", worker.pool[0])[worker.pool[1]] >= self.now
+
+    def _check_teams(self) -> None:
+        """A spare whose heartbeat is overdue is forgotten by its team until the next one comes."""
+        teams = {worker.team for worker in self.workers.values()}
+        assert self.serving.keys() | self.zsets["standby"].keys() <= teams
+        for team in teams:
+            mine = [worker for worker in self.workers.values() if worker.team == team]
+            serving = {worker.id for worker in mine if worker.status == "available"}
+            spare = {worker.id for worker in mine if worker.status == "standby"}
+            fresh = {worker.id for worker in mine if worker.id in spare and self.is_fresh(worker)}
+            assert self.serving.get(team, set()) == serving
+            assert fresh <= self.zset("standby", *team).keys() <= spare
+            assert len(serving) >= mine[0].target or not fresh
+
+
+class Replay:
+    """One call's events, applied to what Redis held before it; `grid` becomes what it should hold now."""
+
+    def __init__(self, grid: Grid, after: Grid) -> None:
+        self.grid = grid
+        self.after = after
+        self.leaving = [e["worker"] for e in after.events if e["event"] == "worker.ended"]
+
+    def run(self) -> None:
+        self._next_leaves()
+        for event in self._in_order():
+            name = "_" + event.pop("event").replace(".", "_")
+            getattr(self, name)(**event)
+        self._compare()
+
+    def _in_order(self) -> list[dict[str, str]]:
+        """Put the start of a worker's last session before the drain that it causes and that is told first."""
+        told, events = list(self.after.events), []
+        while told:
+            event = told.pop(0)
+            if event["event"] == "worker.draining" and event["reason"] == "quota reached":
+                starts = [e for e in told if e["event"] == "session.started" and e["worker"] == event["worker"]]
+                told.remove(starts[0])
+                events.append(starts[0])
+            events.append(event)
+        return events
+
+    def _next_leaves(self) -> None:
+        """Take the next worker out that ends: its slots and its place in the team are gone before its end."""
+        if self.leaving:
+            self.grid.workers[self.leaving[0]].status = "gone"
+
+    def _worker_started(self, worker: str, **_: str) -> None:
+        assert worker in self.grid.workers  # the step has put it there
+
+    def _worker_ended(self, worker: str, **_: str) -> None:
+        assert not self.grid.workers.pop(worker).sessions
+        self.leaving.remove(worker)
+        self._next_leaves()
+
+    def _worker_draining(self, worker: str, reason: str) -> None:
+        known = self.grid.workers[worker]
+        assert reason == "operator" or known.remaining <= 0
+        known.status = "draining"
+
+    def _worker_promoted(self, worker: str) -> None:
+        spare = self.grid.workers[worker]
+        team = [w for w in self.grid.workers.values() if w.team == spare.team]
+        assert spare.status == "standby"
+        assert self.grid.is_fresh(spare)
+        assert sum(w.status == "available" for w in team) < spare.target
+        others = [w.started for w in team if w.status == "standby" and self.grid.is_fresh(w)]
+        assert spare.started == min(others)
+        spare.status = "available"
+
+    def _session_ended(self, session: str, worker: str, reason: str, **_: str) -> None:
+        del self.grid.sessions[session]
+        lease = self.grid.zset("leases")[session]
+        assert reason == "released" or self.grid.workers[worker].status == "gone" or lease <= self.grid.now
+        self.grid.workers[worker].sessions.remove(session)
+
+    def _session_started(self, session: str, worker: str) -> None:
+        grid, ticket, chosen = self.grid, self.grid.sessions[session], self.grid.workers[worker]
+        assert ticket.state in ("claimed", "waiting")
+        assert ticket.suits(chosen.pool)
+        assert ticket.asks or grid.is_alive(ticket) or self.after.is_alive(ticket)
+        rivals = [t for t in grid.waiting() if t.suits(chosen.pool) and grid.is_alive(t)]
+        assert all(rival.arrival >= ticket.arrival for rival in rivals), "it overtook one that waits longer"
+        if ticket.state == "claimed":
+            newer = [w.pool for w in grid.workers.values() if ticket.suits(w.pool) and w.pool > chosen.pool]
+            assert not any(grid.surely_claimable(pool) for pool in newer), "a newer version was free"
+        assert chosen in grid.claimable(chosen.pool)
+        assert grid.is_outdated(chosen) or grid.rank(chosen) == grid.best(chosen.pool)
+        ticket.state, ticket.worker = "active", worker
+        chosen.sessions.add(session)
+        chosen.lifetime += 1
+
+    def _compare(self) -> None:
+        assert self.grid.workers == self.after.workers
+        assert self.grid.active() == self.after.active()
+        claimed = {ticket.id for ticket in self.grid.sessions.values() if ticket.state == "claimed"}
+        waiting = {ticket.id: ticket.arrival for ticket in self.grid.waiting()}
+        for ticket in self.after.waiting():
+            if ticket.id in claimed:
+                assert all(ticket.arrival > other for other in waiting.values())
+            else:
+                assert waiting.pop(ticket.id) == ticket.arrival
+        assert not [name for name in waiting if self.grid.is_alive(self.grid.sessions[name])]
+
+
+class Client(Ticket):
+    """A client in its proxy: what the proxy believes of its session."""
+
+    grant: Grant | None = None
+
+    @property
+    def request(self) -> SessionRequest:
+        return SessionRequest(Browser(self.browser), self.minor)
+
+
+QUOTAS = st.sampled_from([0, 1, 2, 3, 5, 9])
+FIREFOX_POOLS = [("firefox", "1.65.1"), ("firefox", "1.64.2")]
+ANY = st.integers(0, 999)  # which of those that there are
+NEVER_S = 1e9  # no jump of time counts as an outage, after which the reaper would pause
+STEPS_MS = (1, 1, 4_000, 4_000, 7_500, 15_000, 15_001)  # so that times are met exactly, and just missed
+
+
+class Appliances(RuleBasedStateMachine):
+    """Workers, proxies and clients that do what they may do, at any time."""
+
+    store: Store
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registry = Registry(self.store)
+        self.processes: list[WorkerSpec] = []
+        self.clients: list[Client] = []
+        self.proxies = ["p0", "p1", "p2"]
+        self.named = 0
+        self.counts_connections = True
+        self.now = BEGINNING_MS
+        self.lose_everything()
+
+    def name(self, letter: str) -> str:
+        self.named += 1
+        return f"{letter}{self.named}"
+
+    def set_clock(self, now: int) -> None:
+        self.now = self.grid.now = now
+        self.store.read(("SET", "clock", now))
+
+    def look(self) -> Grid:
+        return Grid(json.loads(self.store.read(("EVAL", DUMP, 1, self.store.key("events")))[0]), self.now)
+
+    def settle(self) -> None:
+        """Compare what the last call made of Redis with what it should have."""
+        after = self.look()
+        Replay(self.grid, after).run()
+        after.check()
+        self.grid = after
+
+    # ── Workers ───────────────────────────────────────────────────────────────────────────────────
+
+    def register(self, process: WorkerSpec) -> None:
+        place = self.processes.index(process)
+        known = self.grid.workers.get(process.id)
+        connected = [c for c in self.clients if c.grant and c.grant.worker_id == process.id]
+        connections = len(connected) if self.counts_connections else 0
+        process = self.processes[place] = replace(process, connections=connections, settle_ms=LEASE_MS)
+        if not known:
+            pool = (process.browser.value, process.minor)
+            numbers = (process.lifetime, process.concurrency, process.quota, process.target)
+            times = (self.now, self.now, process.connections, self.now + process.settle_ms)
+            known = Worker(process.id, pool, (*pool, process.appliance), process.status.value, *numbers, *times)
+            self.grid.workers[process.id] = known
+        known.heartbeat, known.suspect, known.lifetime = self.now, False, max(process.lifetime, known.lifetime)
+        status = self.registry.register_worker(process)
+        self.settle()
+        self.remember(process, status, process.lifetime)
+
+    def remember(self, process: WorkerSpec, status: WorkerStatus, lifetime: int) -> None:
+        known = self.grid.workers[process.id]
+        assert status == known.status
+        assert lifetime <= known.lifetime
+        place = self.processes.index(process)
+        self.processes[place] = replace(process, status=status, lifetime=max(lifetime, process.lifetime))
+
+    @initialize(sizes=st.lists(st.tuples(st.integers(1, 3), QUOTAS), min_size=3, max_size=3), clients=st.integers(0, 4))
+    def begin_with_a_busy_pool(self, sizes: list[tuple[int, int]], clients: int) -> None:
+        """Spare the search the way to where most happens: a team with its spare, clients and another pool."""
+        for version, size in zip(("1.65.0", "1.65.0", "1.64.2"), sizes, strict=True):
+            self.start_worker(("chromium", version), "here", *size)
+        self.claim(0, "chromium", "1.65", 100, clients)
+
+    @precondition(lambda self: len(self.processes) < 9)
+    @rule(
+        pool=st.sampled_from([*[("chromium", "1.65.0")] * 3, ("chromium", "1.64.2"), *FIREFOX_POOLS]),
+        appliance=st.sampled_from(sorted(TARGET)),
+        concurrency=st.integers(1, 3),
+        quota=QUOTAS,
+    )
+    def start_worker(self, pool: tuple[str, str], appliance: str, concurrency: int, quota: int) -> None:
+        name = self.name("w")
+        place = (name, Browser(pool[0]), pool[1], f"ws://{name}", appliance, name)
+        self.processes.append(WorkerSpec(*place, concurrency, quota, TTL_MS, 1, TARGET[appliance]))
+        self.register(self.processes[-1])
+
+    @precondition(lambda self: self.processes)
+    @rule(which=ANY)
+    def register_again(self, which: int) -> None:
+        self.register(self.processes[which % len(self.processes)])
+
+    def beat(self, process: WorkerSpec, healthy: bool) -> None:
+        known = self.grid.workers.get(process.id)
+        if known:
+            known.heartbeat, known.suspect = self.now, known.suspect and not healthy
+        answer = self.registry.heartbeat_worker(process.id, 0, healthy=healthy)
+        self.settle()
+        assert (answer is None) == (known is None)
+        if answer:
+            self.remember(process, WorkerStatus(answer["status"]), answer["lifetime"])
+        else:
+            self.register(process)
+
+    @precondition(lambda self: self.processes)
+    @rule(which=ANY, healthy=st.booleans())
+    def heartbeat(self, which: int, healthy: bool) -> None:
+        self.beat(self.processes[which % len(self.processes)], healthy)
+
+    @precondition(lambda self: self.processes)
+    @rule(which=ANY)
+    def drain(self, which: int) -> None:
+        process = self.processes[which % len(self.processes)]
+        known = self.grid.workers.get(process.id)
+        active = self.registry.drain_worker(process.id, "operator")
+        self.settle()
+        assert active == (len(known.sessions) if known else None)
+        if known:
+            self.remember(process, WorkerStatus.DRAINING, process.lifetime)
+
+    @precondition(lambda self: self.processes)
+    @rule(which=ANY, silently=st.booleans())
+    def crash(self, which: int, silently: bool) -> None:
+        process = self.processes.pop(which % len(self.processes))
+        if not silently:
+            self.registry.remove_worker(process.id, "crashed")
+            self.settle()
+            assert process.id not in self.grid.workers
+
+    # ── Sessions ──────────────────────────────────────────────────────────────────────────────────
+
+    @precondition(lambda self: len(self.clients) < 25)
+    @rule(
+        proxy=ANY,
+        browser=st.sampled_from(["chromium"] * 4 + ["firefox"]),
+        minor=st.sampled_from(["1.65"] * 3 + ["1.64", ""]),
+        queue_max=st.sampled_from([2, 100, 100]),
+        clients=st.integers(1, 4),
+    )
+    def claim(self, proxy: int, browser: str, minor: str, queue_max: int, clients: int) -> None:
+        for _ in range(clients):
+            self.clients.append(Client(self.name("s"), browser, minor, self.proxies[proxy % 3], "claimed"))
+            self.ask(self.clients[-1], queue_max)
+
+    @precondition(lambda self: self.clients)
+    @rule(which=ANY)
+    def claim_again(self, which: int) -> None:
+        """Poll, or repeat a claim whose answer was lost."""
+        client = self.clients[which % len(self.clients)]
+        if not client.grant:
+            self.ask(client, 100)
+
+    def ask(self, client: Client, queue_max: int) -> None:
+        if client.id not in self.grid.sessions:
+            ticket = Ticket(client.id, client.browser, client.minor, client.proxy, "claimed", asks=True)
+            self.grid.sessions[client.id] = ticket
+        is_new = self.grid.sessions[client.id].state == "claimed"
+        served = any(client.suits(w.pool) and self.grid.is_fresh(w) for w in self.grid.workers.values())
+        answer = self.registry.claim(
+            client.id, client.request, proxy=client.proxy, lease_ms=LEASE_MS, wait_ms=WAIT_MS, queue_max=queue_max
+        )
+        self.settle()
+        queued = self.grid.queue_length(client.browser)
+        if answer["state"] == "waiting":
+            assert not is_new or queued <= queue_max
+        elif answer["state"] == "full":
+            assert queued >= queue_max
+        else:
+            assert answer["state"] == "active" or not served
+        self.heed(client, answer)
+
+    def heed(self, client: Client, answer: dict[str, Any]) -> None:
+        """Do what a proxy does with the answer to a claim, which must be the truth."""
+        held = self.grid.sessions.get(client.id)
+        if answer["state"] in ("active", "waiting"):
+            assert held
+            assert held.state == answer["state"]
+            assert answer["state"] == "waiting" or held.worker == answer["worker"]
+        else:
+            assert not held
+            self.clients.remove(client)
+        client.grant = None
+        if answer["state"] == "active":
+            client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["endpoint"], 0)
+
+    @precondition(lambda self: self.clients)
+    @rule(which=ANY)
+    def leave(self, which: int) -> None:
+        """Hang up: while relayed, while waiting, or when the slot was granted and the proxy not yet told."""
+        client = self.clients.pop(which % len(self.clients))
+        self.release(client.id)
+        self.release(client.id)  # the answer was lost
+
+    def release(self, session: str) -> None:
+        known = self.grid.sessions.get(session)
+        if known and known.state == "waiting":
+            del self.grid.sessions[session]
+        assert self.registry.release(session, "released") == bool(known)
+        self.settle()
+        assert session not in self.grid.sessions
+
+    @precondition(lambda self: any(client.grant for client in self.clients))
+    @rule(which=ANY)
+    def dial_in_vain(self, which: int) -> None:
+        relayed = [client for client in self.clients if client.grant]
+        client = relayed[which % len(relayed)]
+        assert client.grant
+        worker = self.grid.workers.get(client.grant.worker_id)
+        if worker:
+            worker.suspect = True
+        ticket = self.grid.sessions.get(client.id)
+        if ticket and ticket.worker == client.grant.worker_id:
+            self.grid.workers[ticket.worker].sessions.remove(client.id)
+            ticket.state, ticket.worker, ticket.asks = "waiting", "", True
+        answer = self.registry.suspect(client.id, client.grant.worker_id)
+        self.settle()
+        if client.id not in self.grid.sessions:  # Redis lost it before, or the client's time was up
+            assert answer["state"] in ("lost", "waiting")
+            answer = {"state": "lost"}
+        self.heed(client, answer)
+
+    @rule(proxy=ANY)
+    def renew(self, proxy: int) -> None:
+        name = self.proxies[proxy % 3]
+        relayed = {client.id: client for client in self.clients if client.grant and client.proxy == name}
+        self.grid.zsets["proxies"].setdefault((), {})[name] = self.now + LEASE_MS
+        unknown = self.registry.renew(name, list(relayed), LEASE_MS)
+        assert unknown == [session for session in relayed if session not in self.grid.active()]
+        self.settle()
+        assert self.grid.zset("proxies")[name] == self.now + LEASE_MS
+        assert all(self.grid.zset("leases")[i] == self.now + LEASE_MS for i in relayed if i not in unknown)
+        for session in unknown:
+            self.take_up(relayed[session])
+
+    def take_up(self, client: Client) -> None:
+        """Assert a session that Redis has forgotten."""
+        assert client.grant
+        worker = self.grid.workers.get(client.grant.worker_id)
+        expected = "pending"
+        if worker:
+            expected = "active" if len(worker.sessions) < worker.concurrency else "lost"
+        if worker and expected == "active":
+            worker.sessions.add(client.id)
+            worker.unclaimed = max(0, worker.unclaimed - 1)
+            taken = Ticket(client.id, client.browser, client.minor, client.proxy, "active", worker.id)
+            self.grid.sessions[client.id] = taken
+        assert (
+            self.registry.assert_session(client.grant, client.request, proxy=client.proxy, lease_ms=LEASE_MS)
+            == expected
+        )
+        self.settle()
+        if expected == "lost":
+            self.clients.remove(client)
+            self.release(client.id)
+
+    @precondition(lambda self: any(client.id not in self.grid.sessions for client in self.clients))
+    @rule()
+    def end_the_forgotten(self) -> None:
+        """Deliver the messages about ended sessions."""
+        for client in list(self.clients):
+            if client.grant and client.id not in self.grid.sessions:
+                self.clients.remove(client)
+                self.release(client.id)
+
+    # ── The grid ──────────────────────────────────────────────────────────────────────────────────
+
+    @rule()
+    def reap(self) -> None:
+        self.registry.reap(interval_s=NEVER_S)
+        now = self.now
+        for ticket in self.grid.waiting():
+            if ticket.deadline == now:
+                ticket.deadline, ticket.asks = now - 1, True  # its last millisecond: served or over, both are right
+        self.settle()
+        assert all(self.grid.is_fresh(worker) for worker in self.grid.workers.values())
+        assert all(expiry > now for expiry in self.grid.zset("leases").values())
+        assert all(self.grid.is_alive(ticket) for ticket in self.grid.waiting())
+
+    @rule(ms=st.sampled_from(STEPS_MS), workers_beat=st.booleans())
+    def time_passes(self, ms: int, workers_beat: bool) -> None:
+        self.set_clock(self.now + ms)
+        self.grid.check()
+        for process in list(self.processes) if workers_beat else []:
+            self.beat(process, True)
+
+    @rule(what=st.sampled_from(["proxy", "library", "everything"]), proxy=ANY, counted=st.booleans())
+    def lose(self, what: str, proxy: int, counted: bool) -> None:
+        """Lose a proxy, the library, or all data.
+
+        Then newcomers are faster than the proxies, which assert what the workers may know of or not.
+        """
+        if what == "proxy":
+            dead, self.proxies[proxy % 3] = self.proxies[proxy % 3], self.name("p")
+            self.clients = [client for client in self.clients if client.proxy != dead]
+        elif what == "library":
+            self.store.read(("FUNCTION", "FLUSH"))
+        else:
+            self.lose_everything()
+            self.counts_connections = counted
+            for process in list(self.processes):
+                self.beat(process, True)
+            self.claim(proxy, "chromium", "1.65", 100, 2)
+            self.renew(0)
+
+    def lose_everything(self) -> None:
+        self.store.read(("FLUSHALL",))
+        self.grid = Grid({}, self.now)
+        self.set_clock(self.now)
+
+
+@pytest.fixture
+def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load the library with the test's clock, under a name of its own."""
+    digest, text = store_module.library()
+    assert text.count(LOOK_AT_THE_CLOCK) == 1
+    text = text.replace(LOOK_AT_THE_CLOCK, "{0, redis.call('GET', 'clock') * 1000}")
+    own = hashlib.sha256(text.encode()).hexdigest()[:12]
+    monkeypatch.setattr(store_module, "library", lambda: (own, text.replace(digest, own)))
+
+
+@pytest.mark.usefixtures("own_clock")
+def test_whatever_happens_the_grid_does_what_the_model_says(store: Store) -> None:
+    machine = type("Machine", (Appliances,), {"store": store})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES or 300,
+            stateful_step_count=60,
+            derandomize=not EXAMPLES,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        ),
+    )

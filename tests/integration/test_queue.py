@@ -1,0 +1,226 @@
+"""The queue on a real Redis, as two proxies with many clients see it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from appliance import config
+from appliance.config import Settings
+from appliance.errors import ClientGone, QueueFull
+from appliance.models import Browser, SessionRequest
+from appliance.registry import Mailbox, Registry, Session, Sessions
+from appliance.registry.sessions import POLL_INTERVAL_S
+from appliance.store import Store
+from tests.integration.test_selection import CONCURRENCY, spec
+from tests.waiting import until
+
+WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
+WORKERS = ("A", "B")
+SLOTS = len(WORKERS) * CONCURRENCY
+CLIENTS = 200
+AT_ONCE_S = 0.5  # much less than POLL_INTERVAL_S
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "none"))
+    return config.load(queue_timeout=60, queue_max_length=CLIENTS)
+
+
+@contextmanager
+def proxy(url: str, name: str, settings: Settings, *, listens: bool = True) -> Iterator[Sessions]:
+    """Run a proxy's sessions on connections of their own."""
+    store = Store(url, "test")
+    sessions = Sessions(Registry(store), settings, name)
+    mailbox = Mailbox(store, "proxy", name, sessions.handle)
+    listener = threading.Thread(target=mailbox.run)
+    if listens:
+        listener.start()
+        until(lambda: store.read(("PUBSUB", "NUMSUB", store.key("proxy", name)))[0][1], "the mailbox listens")
+    try:
+        yield sessions
+    finally:
+        mailbox.close()
+        if listens:
+            listener.join()
+        store.close()
+
+
+@pytest.fixture
+def grid(registry: Registry, redis_url: str, settings: Settings) -> Iterator[tuple[Sessions, Sessions]]:
+    """Register two workers, and give the sessions of two proxies."""
+    for name in WORKERS:
+        registry.register_worker(spec(name, quota=0))
+    with proxy(redis_url, "p1", settings) as first, proxy(redis_url, "p2", settings) as second:
+        yield first, second
+
+
+class Client(threading.Thread):
+    """A client that claims a slot, waits for it if need be, and holds it until it is told to leave."""
+
+    def __init__(self, sessions: Sessions, served: list[Client] | None = None) -> None:
+        super().__init__()
+        self.sessions = sessions
+        self.served = [] if served is None else served
+        self.session: Session | None = None
+        self.error: Exception | None = None
+        self.is_waiting = threading.Event()
+        self.is_served = threading.Event()
+        self.may_leave = threading.Event()
+        self.served_at = 0.0
+
+    def watch(self, session: Session) -> None:
+        self.session = session
+        self.is_waiting.set()
+
+    def run(self) -> None:
+        try:
+            with self.sessions.open(WANTED, self.watch) as self.session:
+                self.served_at = time.monotonic()
+                self.served.append(self)
+                self.is_served.set()
+                self.may_leave.wait(60)
+        except (ClientGone, QueueFull) as error:
+            self.error = error
+
+    def comes(self) -> Client:
+        """Start, and wait until its claim has been answered."""
+        self.start()
+        until(lambda: self.is_served.is_set() or self.is_waiting.is_set(), "the claim is answered", every_s=0.001)
+        return self
+
+    def leaves(self) -> None:
+        self.may_leave.set()
+        self.join()
+
+
+@contextmanager
+def leaving(clients: list[Client]) -> Iterator[None]:
+    """Let all clients leave at the end, whatever happens."""
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.may_leave.set()
+        for client in clients:
+            if client.ident:
+                client.join()
+
+
+def assert_nothing_is_left(registry: Registry) -> None:
+    store = registry.store
+    left = store.read(("KEYS", store.key("session", "*")), ("KEYS", store.key("queue", "*")))
+    left += store.read(("KEYS", store.key("worker", "*", "sessions")), ("EXISTS", store.key("leases")))
+    assert [*left, *store.read(("EXISTS", store.key("deadlines")))] == [[], [], [], 0, 0]
+    assert [worker.active for worker in registry.workers()] == [0] * len(WORKERS)
+    assert [pool.free for pool in registry.capacity()] == [SLOTS]
+
+
+def test_200_clients_of_two_proxies_are_served_in_the_order_in_which_they_came(
+    registry: Registry, grid: tuple[Sessions, Sessions]
+) -> None:
+    served: list[Client] = []
+    clients = [Client(grid[number % 2], served) for number in range(CLIENTS)]
+    with leaving(clients):
+        for client in clients:
+            client.comes()
+        assert served == clients[:SLOTS]
+        assert [len(sessions) for sessions in grid] == [CLIENTS / 2] * 2
+        assert sum(pool.waiting for pool in registry.capacity()) == CLIENTS - SLOTS
+        for number, leaver in enumerate(clients):
+            released_at = time.monotonic()
+            leaver.leaves()
+            assert [worker.active for worker in registry.workers()] == [CONCURRENCY] * 2 or number >= CLIENTS - SLOTS
+            if number < CLIENTS - SLOTS:
+                following = clients[number + SLOTS]
+                assert following.is_served.wait(POLL_INTERVAL_S * 2), "the next one in the queue was not served"
+                assert following.served_at - released_at < AT_ONCE_S
+    assert served == clients
+    assert_nothing_is_left(registry)
+
+
+def test_200_clients_at_once_are_all_served_and_never_hold_more_than_all_slots(
+    registry: Registry, grid: tuple[Sessions, Sessions]
+) -> None:
+    clients = [Client(grid[number % 2]) for number in range(CLIENTS)]
+    with leaving(clients):
+        for client in clients:
+            client.may_leave.set()  # it leaves as soon as it is served
+            client.start()
+        for client in clients:
+            client.join(30)
+        assert all(client.is_served.is_set() for client in clients)
+    events = [event for event in registry.events(5 * CLIENTS) if event["event"].startswith("session.")]
+    assert [event["event"] for event in events].count("session.started") == CLIENTS
+    active = peak = 0
+    for event in events:
+        active += 1 if event["event"] == "session.started" else -1
+        peak = max(peak, active)
+    assert peak <= SLOTS
+    assert_nothing_is_left(registry)
+
+
+def test_clients_that_hang_up_cost_nothing(registry: Registry, grid: tuple[Sessions, Sessions]) -> None:
+    clients = [Client(grid[number % 2]) for number in range(SLOTS * 5)]
+    holders, waiters = clients[:SLOTS], clients[SLOTS:]
+    with leaving(clients):
+        for client in clients:
+            client.comes()
+        gone, granted_and_gone, patient = waiters[:SLOTS], waiters[SLOTS : SLOTS * 2], waiters[SLOTS * 2 :]
+        for client in gone:  # while they wait
+            assert client.session
+            client.session.abandon()
+        for client in gone:
+            client.join()
+        assert sum(pool.waiting for pool in registry.capacity()) == len(waiters) - len(gone)
+        for holder, client in zip(holders, granted_and_gone, strict=True):  # in the moment of their grant
+            assert holder.session
+            assert client.session
+            registry.release(holder.session.id, "over")
+            client.session.abandon()
+        for client in granted_and_gone:
+            client.leaves()
+        until(lambda: all(client.is_served.is_set() for client in patient[:SLOTS]), "the patient are served")
+        assert not any(client.is_served.is_set() for client in patient[SLOTS:])
+        assert all(isinstance(client.error, ClientGone) for client in gone)
+    assert_nothing_is_left(registry)
+
+
+def test_the_queue_takes_exactly_as_many_as_it_may(registry: Registry, redis_url: str, settings: Settings) -> None:
+    for name in WORKERS:
+        registry.register_worker(spec(name, quota=0))
+    limited = settings.model_copy(update={"queue_max_length": 17})
+    with proxy(redis_url, "p1", limited) as first, proxy(redis_url, "p2", limited) as second:
+        clients = [Client((first, second)[number % 2]) for number in range(60)]
+        with leaving(clients):
+            for client in clients:
+                client.start()
+            until(lambda: all(c.is_served.is_set() or c.is_waiting.is_set() or c.error for c in clients), "all answers")
+            assert sum(client.is_served.is_set() for client in clients) == SLOTS
+            assert sum(client.is_waiting.is_set() for client in clients) == 17
+            assert sum(isinstance(client.error, QueueFull) for client in clients) == 60 - 17 - SLOTS
+            assert sum(pool.waiting for pool in registry.capacity()) == 17
+    assert_nothing_is_left(registry)
+
+
+def test_what_a_lost_message_would_have_told_is_found_by_a_poll(
+    registry: Registry, redis_url: str, settings: Settings
+) -> None:
+    for name in WORKERS:
+        registry.register_worker(spec(name, quota=0))
+    with proxy(redis_url, "deaf", settings, listens=False) as deaf:
+        clients = [Client(deaf) for _ in range(SLOTS + 1)]
+        with leaving(clients):
+            for client in clients:
+                client.comes()
+            assert not clients[-1].is_served.is_set()
+            clients[0].leaves()
+            assert [worker.active for worker in registry.workers()] == [CONCURRENCY] * 2  # it is granted at once
+            assert clients[-1].is_served.wait(POLL_INTERVAL_S + AT_ONCE_S)
+    assert_nothing_is_left(registry)

@@ -9,16 +9,10 @@ the call that frees a slot to the moment in which the waiting client's thread go
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
-import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
@@ -26,32 +20,13 @@ from appliance import config
 from appliance.models import Browser, SessionRequest, WorkerSpec, WorkerStatus
 from appliance.registry import Mailbox, Registry, Sessions
 from appliance.store import Store, library
+from tests.redis_server import redis_server
 from tests.waiting import until
 
 POOL = (Browser.CHROMIUM, "1.65")
 WANTED = SessionRequest(*POOL, client="127.0.0.1", user_agent="Playwright/1.65.1 (x64; debian 12) python/3.11")
 BATCH = 50
 LEASE_MS = 60_000
-
-
-@contextmanager
-def redis_store() -> Iterator[Store]:
-    """Start a Redis server of its own for the benchmark."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if not program:
-        raise click.ClickException("redis-server is missing: `applctl setup` installs it")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        path = Path(folder) / "redis.sock"
-        arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder]
-        server = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
-        try:
-            until(path.exists, "Redis listens")
-            store = Store(f"unix://{path}", "bench")
-            yield store
-            store.close()
-        finally:
-            server.terminate()
-            server.wait()
 
 
 def register(registry: Registry, workers: int) -> None:
@@ -136,7 +111,8 @@ def handovers_ms(registry: Registry, rounds: int) -> list[float]:
 def main(workers: tuple[int, ...], pairs: int, rounds: int) -> None:
     """Measure claims and releases by the number of workers, and the hand-over of a slot."""
     figures: dict[int, list[tuple[float, float, float, float]]] = {size: [] for size in workers}
-    with redis_store() as store:
+    with redis_server() as url:
+        store = Store(url, "bench")
         registry = Registry(store)
         for _ in range(rounds):
             for size in workers:

@@ -136,5 +136,6 @@ register('assert', function(a)
     worker.unclaimed = redis.call('HINCRBY', key('worker', a.worker), 'unclaimed', -1)
   end
   place(worker)
+  dispatch(worker.browser, worker.minor)
   return {state = 'active'}
 end)

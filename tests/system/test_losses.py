@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from urllib.error import HTTPError
 
 import psutil
 import pytest
@@ -142,6 +143,8 @@ def test_a_paused_workers_sessions_end_in_words(start_grid: StartGrid, site: str
     worker.suspend()
     try:
         until(lambda: not grid.registry.workers(), "the worker is reaped")
+        with pytest.raises(HTTPError, match="503"):
+            grid.get("/readyz")
         with pytest.raises(Error, match="worker chromium-00 stopped answering"):
             until(lambda: page.title() == "never", "the client is told")
     finally:
@@ -185,6 +188,8 @@ def test_at_shutdown_running_sessions_finish_and_waiting_clients_are_refused_at_
         until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
         process(grid, "proxy").terminate()
         assert waiter.result(5) == (503, "the appliance is shutting down")
+    with pytest.raises(HTTPError, match="503"):
+        grid.get("/readyz")
     page.goto(site)
     assert page.title() == "A real page"
     browser.close()

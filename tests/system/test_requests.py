@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Error, sync_playwright
@@ -36,6 +37,14 @@ def test_the_pages_say_how_the_grid_is(grid: Grid) -> None:
         grid.get("/")
     assert raised.value.code == 426
     assert grid.endpoint.rpartition(":")[2] in raised.value.read().decode()
+
+
+def test_prometheus_finds_the_pools_gauges(grid: Grid) -> None:
+    with urlopen(f"http://127.0.0.1:{grid.port}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    for gauge, value in {"slots": 5.0, "slots_free": 5.0, "sessions_active": 0.0, "sessions_waiting": 0.0}.items():
+        assert f'appliance_{gauge}{{browser="chromium",version="1.65"}} {value}' in lines
+    assert 'appliance_workers{browser="chromium",status="available",version="1.65"} 1.0' in lines
 
 
 def test_the_answer_tells_a_clients_log_its_session_and_how_long_it_waited(grid: Grid) -> None:

@@ -98,7 +98,7 @@ class Registration:
             return
         self._remember(status=status, lifetime=max(self.spec.lifetime, int(answer["lifetime"])))
         if status is WorkerStatus.DRAINING:
-            self._orders.drain("told by the registry")
+            self._orders.drain(answer["reason"] or "told by the registry")
             if answer["active"] == 0:
                 self._idle()
 

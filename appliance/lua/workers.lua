@@ -36,8 +36,9 @@ register('register_worker', function(a)
   return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime}
 end)
 
--- heartbeat_worker {id, memory, healthy} -> {known, status, lifetime, active, suspect}
+-- heartbeat_worker {id, memory, healthy} -> {known, status, reason, lifetime, active, suspect}
 -- `healthy` says that the browser was just seen to answer: a suspect worker is claimable again.
+-- `reason` says why it drains, for a worker that the message about it has not reached (yet).
 register('heartbeat_worker', function(a)
   local name = key('worker', a.id)
   local worker = read(name)
@@ -53,8 +54,8 @@ register('heartbeat_worker', function(a)
   join(worker)
   dispatch(worker.browser, worker.minor)
   return {
-    known = true, status = redis.call('HGET', name, 'status'), lifetime = tonumber(worker.lifetime),
-    active = active_of(a.id), suspect = worker.suspect ~= nil,
+    known = true, status = redis.call('HGET', name, 'status'), reason = worker.reason or '',
+    lifetime = tonumber(worker.lifetime), active = active_of(a.id), suspect = worker.suspect ~= nil,
   }
 end)
 

@@ -97,7 +97,8 @@ class Registry:
     def heartbeat_worker(self, worker_id: str, memory_bytes: int, healthy: bool = False) -> dict[str, Any] | None:
         """Say that a worker lives, and if `healthy`, that its browser was just seen to answer.
 
-        Gives its `status`, `lifetime`, `active` and whether it is `suspect`; None if it is unknown.
+        Gives its `status` with the `reason` of a drain, `lifetime`, `active` and whether it is `suspect`;
+        None if it is unknown.
         """
         answer = self.store.call("heartbeat_worker", id=worker_id, memory=memory_bytes, healthy=healthy)
         return answer if answer["known"] else None

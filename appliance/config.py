@@ -173,6 +173,11 @@ class Settings(BaseSettings):
         "Default: no limit.",
     )
     launch_timeout: Seconds = Field(60, description="Seconds that a browser may take to start.")
+    hang_timeout: Seconds = Field(
+        30,
+        description="Seconds in which a browser must answer a check, which is made as often and when it could not be "
+        "reached; else it counts as hung, and its worker starts anew.",
+    )
     startup_stagger: float = Field(
         0.5, ge=0, description="Seconds between two browser launches of this appliance, at least."
     )
@@ -240,6 +245,11 @@ class Settings(BaseSettings):
         """The program that a setting names for a browser, if one does."""
         value: Path | None = getattr(self, f"{browser}_executable")
         return value
+
+    @property
+    def longest_silence(self) -> float:
+        """The seconds that a silence of everyone counts for at most: a third of a TTL leaves time to speak."""
+        return min(self.reaper_run_interval, self.worker_ttl / 3, self.lease_ttl / 3)
 
     @property
     def effective_redis_url(self) -> str:

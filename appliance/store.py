@@ -17,7 +17,7 @@ from redis.sentinel import Sentinel
 from appliance.errors import SettingsError, StoreUnavailable
 
 LUA_FOLDER = Path(__file__).parent / "lua"
-LUA_FILES = ("keys", "pool", "queue", "sessions", "workers")
+LUA_FILES = ("keys", "pool", "teams", "recycling", "queue", "sessions", "workers")
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0

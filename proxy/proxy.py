@@ -121,6 +121,6 @@ class Proxy:
 
     def _reap(self) -> None:
         settings = self.settings
-        count = self.registry.reap(settings.reaper_run_interval, max(settings.lease_ttl, settings.worker_ttl))
+        count = self.registry.reap(settings.longest_silence)
         if any(count.values()):
             log.warning("reaped", **count)

@@ -6,40 +6,49 @@
 -- Rules
 --  1. Every function takes one key, the namespace in a hash tag ("{grid}:"), and one argument, a JSON
 --     object; it returns a JSON object. All keys derive from the namespace.
---  2. Time is the server's, in milliseconds. Appliances' clocks do not matter.
+--  2. Time is the grid's own, in milliseconds (`tell_time`). The appliances' clocks do not matter, nor
+--     does a step of the server's, nor time in which the server could not be reached.
 --  3. A slot is taken by membership in its worker's set of sessions, never by a counter. Each member
 --     has a lease, and a lease that nobody renews expires.
 --  4. Whatever frees or creates a slot calls `place` and then `dispatch`, so that a claimable worker
---     and a waiter that it suits never exist side by side once a function has returned.
+--     and a waiter that it suits never exist side by side once a function has returned. A claim
+--     relies on that: it takes a claimable worker without looking at the queue.
 --  5. Every function may be called again with the same argument: the second call changes nothing.
 --
 -- Keys, below the namespace
 --  worker:<id>                hash     one worker
 --  worker:<id>:sessions       set      the sessions that hold its slots
 --  workers                    zset     worker -> last heartbeat
---  members:<browser>:<minor>  zset     worker -> quota; the workers of a pool, without those on standby
---  pool:<browser>:<minor>     zset     worker -> score; the claimable ones
+--  pool:<browser>:<minor>     zset     worker -> score; the available ones, the claimable before the others
+--  policy:<browser>:<minor>   hash     what the pool's recycling goes by
+--  recycling:<browser>:<minor>  zset   "appliance/slot" -> until when its worker counts as away
 --  offers:<browser>           zset     Playwright minor -> until when somebody offers it
 --  serving:<browser>:<minor>:<appliance>  set   the available workers of a team
 --  standby:<browser>:<minor>:<appliance>  zset  worker -> when it started; the spare ones of a team
---  session:<id>               hash     one session, waiting or active
+--  session:<id>               hash     one session, waiting or active; `request` is its claim as it came
 --  leases                     zset     active session -> expiry
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
---  arrivals                   string   the last number of arrival
---  reaped                     string   when the reaper last ran
---  grace                      string   exists while nothing is reaped, after an outage
+--  arrivals:<browser>         string   the last number of arrival
+--  clock                      string   the server's time, the grid's time then, and the longest silence
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  events                     stream   starts and ends, the newest ones
 -- Channels: proxy:<id> and worker:<id> carry JSON messages, each only a hint to look.
 
 local NS, NOW
 
-local EVENTS_KEPT = 10000
+local EVENTS_KEPT = '10000'
 
-local function key(...)
-  return NS .. table.concat({...}, ':')
+local function key(kind, a, b, c)
+  if c then return NS .. kind .. ':' .. a .. ':' .. b .. ':' .. c end
+  if b then return NS .. kind .. ':' .. a .. ':' .. b end
+  return a and NS .. kind .. ':' .. a or NS .. kind
+end
+
+-- Writes a whole number as Redis is given it; left to Redis, that takes several times as long.
+local function whole(number)
+  return string.format('%d', number)
 end
 
 -- Reads a hash as a table, or nil if it does not exist.
@@ -70,6 +79,45 @@ local function write(name, fields)
   redis.call('HSET', name, unpack(flat))
 end
 
+local CLOCK_RESOLUTION = 100
+local LONGEST_SILENCE = 5000
+
+local clock = {}  -- as it was last read; looked up again when that is CLOCK_RESOLUTION old
+
+local function read_clock(wall)
+  local seen, grid, longest = (redis.call('GET', key('clock')) or ''):match('(%d+) (%d+) (%d+)')
+  return {
+    namespace = NS, seen = tonumber(seen) or wall, grid = tonumber(grid) or wall,
+    longest = tonumber(longest) or LONGEST_SILENCE,
+  }
+end
+
+local function write_clock()
+  redis.call('SET', key('clock'), string.format('%d %d %d', clock.seen, clock.grid, clock.longest))
+end
+
+-- Gives the grid's time, in milliseconds: the server's, but it never goes back, and a silence of all
+-- callers counts as `longest` at most. So a step of the server's clock, a pause of the server and a
+-- network that was away expire nothing: those who could not speak in time still can.
+local function tell_time()
+  local time = redis.call('TIME')
+  local wall = time[1] * 1000 + math.floor(time[2] / 1000)
+  local passed = clock.namespace == NS and wall - clock.seen
+  if passed and passed >= 0 and passed < CLOCK_RESOLUTION then return clock.grid + passed end
+  clock = read_clock(wall)
+  passed = math.max(0, math.min(wall - clock.seen, clock.longest))
+  clock.seen, clock.grid = wall, clock.grid + passed
+  write_clock()
+  return clock.grid
+end
+
+-- Sets how much of a silence of all callers counts.
+local function limit_silence(longest)
+  if clock.longest == longest then return end
+  clock.longest = longest
+  write_clock()
+end
+
 local function tell(kind, id, message)
   redis.call('PUBLISH', key(kind, id), cjson.encode(message))
 end
@@ -78,11 +126,12 @@ local function record(event, ...)
   redis.call('XADD', key('events'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', event, ...)
 end
 
--- Makes a function of the library out of a body that takes and gives a table.
+-- Makes a function of the library out of a body that takes and gives a table. The body is given the
+-- argument also as it came.
 local function register(name, body)
   redis.register_function(name .. '_@HASH@', function(keys, args)
-    local time = redis.call('TIME')
-    NS, NOW = keys[1], time[1] * 1000 + math.floor(time[2] / 1000)
-    return cjson.encode(body(cjson.decode(args[1])))
+    NS = keys[1]
+    NOW = tell_time()
+    return cjson.encode(body(cjson.decode(args[1]), args[1]))
   end)
 end

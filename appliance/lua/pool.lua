@@ -1,21 +1,31 @@
 -- Selection: which worker a session is given.
 --
--- Lifetime-first. remaining = quota - lifetime, margin = max(1, floor(quota / workers of the pool)).
+-- Lifetime-first. remaining = quota - lifetime, margin = max(1, floor(quota / available workers)).
 -- Among the claimable workers with remaining > margin, the one with the fewest remaining, then with
 -- the fewest active sessions; if there is none, the same among those with remaining >= 1. So workers
 -- reach their quota one after another. Both orders are one score, so a choice costs O(log N).
+--
+-- Where more sessions than the margin start while one worker is away (`demand`, see recycling.lua), the
+-- workers that wait at the margin would be used up in a row before it is back: then there is no margin,
+-- and one worker after another is used up whole. And while one of the pool is being recycled, no other
+-- is given its last session if there is another way.
 
 local SCORE_PER_SESSION = 4096   -- more than any worker's concurrency
-local UNLIMITED = 2 ^ 40         -- remaining sessions of a worker without quota; score < 2^53
+local UNLIMITED = 2 ^ 39         -- remaining sessions of a worker without quota
+local EARLY = 1 / 3              -- of the quota: with more than that left, no worker is recycled early
+local BLOCKED = 2 ^ 52           -- added to the score of a worker that cannot be claimed now; all are < 2^53
+local LAST_CLAIMABLE = '(4503599627370496'  -- BLOCKED, as Redis is given it
 
--- What selection needs to know of a worker; reading all of it costs twice as much.
+-- What is read of a worker to give it a session, and to place it: each field costs half a microsecond.
+local CHOSEN = {'slot', 'endpoint', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled'}
 local PLACED = {
-  'id', 'browser', 'minor', 'appliance', 'slot', 'endpoint', 'status', 'suspect', 'lifetime', 'concurrency',
-  'quota', 'target', 'heartbeat', 'ttl', 'unclaimed', 'settled',
+  'browser', 'minor', 'status', 'suspect', 'lifetime', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled',
 }
 
 local function read_worker(id)
-  return read_fields(key('worker', id), PLACED)
+  local worker = read_fields(key('worker', id), PLACED)
+  if worker then worker.id = id end
+  return worker
 end
 
 local function active_of(id)
@@ -25,95 +35,65 @@ end
 -- How many slots of a worker are taken: by sessions, and by connections whose sessions Redis has
 -- forgotten and their proxies are about to assert.
 local function taken_of(worker)
-  local unclaimed = tonumber(worker.settled or 0) > NOW and tonumber(worker.unclaimed) or 0
+  local unclaimed = worker.unclaimed and tonumber(worker.settled) > NOW and tonumber(worker.unclaimed) or 0
   return active_of(worker.id) + unclaimed
 end
 
 local function is_fresh(worker)
-  return NOW - tonumber(worker.heartbeat) <= tonumber(worker.ttl)
+  return tonumber(worker.fresh_until) >= NOW
 end
 
--- Puts a worker into its pool of claimable ones, or takes it out, as its state demands.
+local function remaining_of(worker)
+  local quota = tonumber(worker.quota)
+  return quota == 0 and UNLIMITED or math.max(0, quota - worker.lifetime)
+end
+
+-- Works out what `pick` goes by, whenever a pool's workers or those being recycled have changed.
+local function update_policy(browser, minor)
+  local policy, recycling = key('policy', browser, minor), key('recycling', browser, minor)
+  redis.call('ZREMRANGEBYSCORE', recycling, '-inf', '(' .. whole(NOW))
+  local workers = redis.call('ZCARD', key('pool', browser, minor))
+  local last = redis.call('ZRANGE', recycling, 0, 0, 'REV', 'WITHSCORES')
+  local quota, demand = unpack(redis.call('HMGET', policy, 'quota', 'demand'))
+  quota, demand = tonumber(quota or 0), tonumber(demand or 0)
+  local margin = math.max(1, math.floor(quota / math.max(1, workers)))
+  if demand > margin and demand <= quota then margin = 0 end
+  redis.call('HSET', policy, 'margin', margin, 'recycles_until', last[2] or 0)
+end
+
+-- Puts a worker into its pool, claimable or not, or takes it out, as its state demands.
 local function place(worker)
-  local pool = key('pool', worker.browser, worker.minor)
-  local active, quota = taken_of(worker), tonumber(worker.quota)
-  local remaining = quota == 0 and UNLIMITED or quota - tonumber(worker.lifetime)
-  if worker.status == 'available' and not worker.suspect and is_fresh(worker)
-      and active < tonumber(worker.concurrency) and remaining >= 1 then
-    redis.call('ZADD', pool, remaining * SCORE_PER_SESSION + active, worker.id)
-  else
-    redis.call('ZREM', pool, worker.id)
-  end
-end
-
--- Teams: the workers of one pool on one appliance. `target` of them serve, the others stand by with a
--- warm browser. When one of them leaves, for whatever reason, the spare that started first takes its
--- place in the same step, so that recycling costs no capacity.
-local function team(kind, worker)
-  return key(kind, worker.browser, worker.minor, worker.appliance)
-end
-
-local function serve(worker)
-  redis.call('SADD', team('serving', worker), worker.id)
-  redis.call('ZREM', team('standby', worker), worker.id)
-  redis.call('ZADD', key('members', worker.browser, worker.minor), worker.quota, worker.id)
-  place(worker)
-end
-
-local function promote(worker)
-  while redis.call('SCARD', team('serving', worker)) < tonumber(worker.target) do
-    local id = redis.call('ZPOPMIN', team('standby', worker))[1]
-    if not id then return end
-    local spare = read(key('worker', id))
-    if spare and spare.status == 'standby' and is_fresh(spare) then
-      spare.status = 'available'
-      redis.call('HSET', key('worker', id), 'status', 'available')
-      record('worker.promoted', 'worker', id)
-      serve(spare)
-    end
-  end
-end
-
--- Takes a worker into its team, by its status: to serve, or to stand by until it is needed. A draining
--- one, which Redis may have forgotten, only counts as a member of its pool.
-local function join(worker)
+  local pool, changed = key('pool', worker.browser, worker.minor), nil
   if worker.status == 'available' then
-    serve(worker)
-  elseif worker.status == 'standby' then
-    redis.call('ZADD', team('standby', worker), worker.started, worker.id)
-    promote(worker)
+    local taken, remaining = taken_of(worker), remaining_of(worker)
+    local claimable = taken < tonumber(worker.concurrency) and remaining >= 1 and not worker.suspect and is_fresh(worker)
+    local score = remaining * SCORE_PER_SESSION + taken
+    changed = redis.call('ZADD', pool, whole(claimable and score or score + BLOCKED), worker.id)
   else
-    redis.call('ZADD', key('members', worker.browser, worker.minor), worker.quota, worker.id)
+    changed = redis.call('ZREM', pool, worker.id)
   end
-end
-
--- Takes a worker out of its team, where a spare takes its place.
-local function leave(worker)
-  redis.call('SREM', team('serving', worker), worker.id)
-  redis.call('ZREM', team('standby', worker), worker.id)
-  place(worker)
-  promote(worker)
-end
-
-local function margin_of(browser, minor)
-  local members = key('members', browser, minor)
-  local top = redis.call('ZREVRANGE', members, 0, 0, 'WITHSCORES')
-  local quota = tonumber(top[2] or 0)
-  return math.max(1, math.floor(quota / math.max(1, redis.call('ZCARD', members))))
+  if changed == 1 then update_policy(worker.browser, worker.minor) end
 end
 
 -- Gives the claimable worker that is next by the rule above, or nil. One whose heartbeat is overdue
--- leaves the pool here; the reaper sees to the rest.
+-- is claimable no longer; the reaper sees to the rest.
 local function pick(browser, minor)
   local pool = key('pool', browser, minor)
-  local beyond_margin = (margin_of(browser, minor) + 1) * SCORE_PER_SESSION
+  local function first(least)
+    return redis.call('ZRANGE', pool, whole(least * SCORE_PER_SESSION), LAST_CLAIMABLE, 'BYSCORE', 'LIMIT', '0', '1')[1]
+  end
+  local margin, recycles_until = unpack(redis.call('HMGET', key('policy', browser, minor), 'margin', 'recycles_until'))
+  if not margin then return nil end
+  local is_recycling = tonumber(recycles_until) >= NOW
   while true do
-    local id = redis.call('ZRANGEBYSCORE', pool, beyond_margin, '+inf', 'LIMIT', 0, 1)[1]
-      or redis.call('ZRANGEBYSCORE', pool, SCORE_PER_SESSION, '+inf', 'LIMIT', 0, 1)[1]
+    local id = is_recycling and (first(math.max(margin + 1, 2)) or first(2)) or first(margin + 1) or first(1)
     if not id then return nil end
-    local worker = read_worker(id)
-    if worker and is_fresh(worker) then return worker end
-    redis.call('ZREM', pool, id)
+    local worker = read_fields(key('worker', id), CHOSEN)
+    if is_fresh(worker) then
+      worker.id, worker.browser, worker.minor, worker.status = id, browser, minor, 'available'
+      return worker
+    end
+    place(read_worker(id))
   end
 end
 

@@ -1,28 +1,41 @@
 -- Granting and waiting: how a session comes by its slot.
 
+-- Reads a session: its claim, and what became of it; nil if it is unknown.
+local function read_session(id)
+  local state = read(key('session', id))
+  if not state then return nil end
+  local session = cjson.decode(state.request)
+  for field, value in pairs(state) do session[field] = value end
+  return session
+end
+
+-- Writes what became of a session; `request` is its claim as it came.
+local function save(session, state, worker)
+  session.state, session.worker = state, worker
+  redis.call('HSET', key('session', session.id), 'request', session.request, 'proxy', session.proxy,
+    'state', state, 'worker', worker, 'started', session.started, 'granted', session.granted or '',
+    'arrival', session.arrival, 'deadline', session.deadline)
+end
+
 -- Gives a session the next slot of a worker; its last one turns the worker to draining.
 local function grant(session, worker)
   redis.call('SADD', key('worker', worker.id, 'sessions'), session.id)
-  redis.call('ZADD', key('leases'), NOW + session.lease_ms, session.id)
-  session.state, session.worker, session.granted = 'active', worker.id, NOW
-  write(key('session', session.id), session)
-  worker.lifetime = redis.call('HINCRBY', key('worker', worker.id), 'lifetime', 1)
-  local quota = tonumber(worker.quota)
-  if quota > 0 and worker.lifetime >= quota then
-    worker.status = 'draining'
-    redis.call('HSET', key('worker', worker.id), 'status', 'draining', 'reason', 'quota reached')
-    record('worker.draining', 'worker', worker.id, 'reason', 'quota reached')
-    tell('worker', worker.id, {drain = 'quota reached'})
-    leave(worker)
+  redis.call('ZADD', key('leases'), whole(NOW + session.lease_ms), session.id)
+  session.granted = whole(NOW)
+  save(session, 'active', worker.id)
+  record('session.started', 'session', session.id, 'worker', worker.id)
+  worker.lifetime = redis.call('HINCRBY', key('worker', worker.id), 'lifetime', '1')
+  local remaining = remaining_of(worker)
+  if remaining == 0 then
+    drain(worker.id, 'quota reached')
   else
     place(worker)
+    if remaining <= worker.quota * EARLY then keep_ends_apart(worker.browser, worker.minor) end
   end
-  record('session.started', 'session', session.id, 'worker', worker.id)
 end
 
 local function enqueue(session)
-  session.state, session.worker = 'waiting', ''
-  write(key('session', session.id), session)
+  save(session, 'waiting', '')
   redis.call('ZADD', key('proxies'), 'GT', NOW + session.lease_ms, session.proxy)
   redis.call('ZADD', key('queue', session.browser, session.minor), session.arrival, session.id)
   redis.call('ZADD', key('deadlines'), session.deadline, session.id)
@@ -40,7 +53,7 @@ local function first_waiting(browser, minor)
   while true do
     local id = redis.call('ZRANGE', queue, 0, 0)[1]
     if not id then return nil end
-    local session = read(key('session', id))
+    local session = read_session(id)
     if session then
       local alive_until = tonumber(redis.call('ZSCORE', key('proxies'), session.proxy) or 0)
       if alive_until >= NOW and tonumber(session.deadline) >= NOW then return session end
@@ -73,18 +86,16 @@ local function dispatch(browser, minor)
   end
 end
 
--- Serves a session at once if a slot is free and nobody waits before it, and gives its worker; else
--- lets it wait.
+-- Gives a session a free slot at once, and gives its worker, or nil: nobody else waits for a free slot
+-- (rule 4).
 local function admit(session, minors)
   for _, minor in ipairs(minors) do
-    local worker = not next_waiting(session.browser, minor) and pick(session.browser, minor)
+    local worker = pick(session.browser, minor)
     if worker then
       grant(session, worker)
       return worker
     end
   end
-  enqueue(session)
-  for _, minor in ipairs(minors) do dispatch(session.browser, minor) end
 end
 
 local function waiting_in(browser, minor)

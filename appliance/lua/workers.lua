@@ -6,7 +6,7 @@
 register('take_launch_turn', function(a)
   local name = key('launch', a.appliance)
   local wait = tonumber(redis.call('GET', name) or 0) + a.stagger_ms - NOW
-  if wait > 0 and wait <= a.stagger_ms then return {wait_ms = wait} end
+  if wait > 0 then return {wait_ms = wait} end
   redis.call('SET', name, NOW, 'PX', math.max(1, math.ceil(a.stagger_ms)))
   record('worker.launching', 'appliance', a.appliance, 'at', NOW)
   return {wait_ms = 0}
@@ -23,10 +23,13 @@ register('register_worker', function(a)
     a.lifetime = math.max(a.lifetime, tonumber(known.lifetime))
     a.status = known.status
   else
-    a.started, a.unclaimed, a.settled = NOW, a.connections, NOW + a.settle_ms
+    a.started = NOW
+    if a.connections > 0 then a.unclaimed, a.settled = a.connections, NOW + a.settle_ms end
+    redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota)
+    welcome_back(a)
     record('worker.started', 'worker', a.id, 'appliance', a.appliance, 'lifetime', a.lifetime)
   end
-  a.heartbeat = NOW
+  a.heartbeat, a.fresh_until = NOW, NOW + a.ttl
   redis.call('HDEL', name, 'suspect')
   write(name, a)
   redis.call('ZADD', key('workers'), NOW, a.id)
@@ -43,18 +46,19 @@ register('heartbeat_worker', function(a)
   local name = key('worker', a.id)
   local worker = read(name)
   if not worker then return {known = false} end
-  redis.call('HSET', name, 'heartbeat', NOW, 'memory', a.memory)
+  worker.heartbeat, worker.fresh_until = NOW, NOW + worker.ttl
+  redis.call('HSET', name, 'heartbeat', NOW, 'fresh_until', worker.fresh_until, 'memory', a.memory)
   if a.healthy then
     redis.call('HDEL', name, 'suspect')
     worker.suspect = nil
   end
   redis.call('ZADD', key('workers'), NOW, a.id)
   offer(worker.browser, worker.minor, tonumber(worker.ttl))
-  worker.heartbeat = NOW
   join(worker)
+  keep_ends_apart(worker.browser, worker.minor)
   dispatch(worker.browser, worker.minor)
   return {
-    known = true, status = redis.call('HGET', name, 'status'), reason = worker.reason or '',
+    known = true, status = redis.call('HGET', name, 'status'), reason = redis.call('HGET', name, 'reason') or '',
     lifetime = tonumber(worker.lifetime), active = active_of(a.id), suspect = worker.suspect ~= nil,
   }
 end)
@@ -62,16 +66,10 @@ end)
 -- drain_worker {id, reason} -> {known, active}
 -- No new sessions for this worker; it is told, and told again when its last session has ended.
 register('drain_worker', function(a)
-  local name = key('worker', a.id)
-  local worker = read(name)
+  local worker = read_worker(a.id)
   if not worker then return {known = false, active = 0} end
   if worker.status ~= 'draining' then
-    worker.status = 'draining'
-    redis.call('HSET', name, 'status', 'draining', 'reason', a.reason)
-    record('worker.draining', 'worker', a.id, 'reason', a.reason)
-    tell('worker', a.id, {drain = a.reason})
-    leave(worker)
-    join(worker)
+    drain(a.id, a.reason)
     dispatch(worker.browser, worker.minor)
   end
   return {known = true, active = active_of(a.id)}
@@ -99,7 +97,7 @@ local function remove(id, reason)
   local sessions = end_sessions(id, reason)
   redis.call('DEL', key('worker', id))
   redis.call('ZREM', key('workers'), id)
-  redis.call('ZREM', key('members', worker.browser, worker.minor), id)
+  bid_farewell(worker)
   worker.status = 'gone'
   leave(worker)
   dispatch(worker.browser, worker.minor)
@@ -127,15 +125,6 @@ end)
 
 local REAPED_AT_ONCE = 100
 
--- Says whether Redis, or everyone who speaks to it, was away since the last time the reaper ran. Then
--- heartbeats and renewals are overdue that could not be sent, and nothing is reaped for `grace_ms`.
-local function is_grace(interval_ms, grace_ms)
-  local last = tonumber(redis.call('GET', key('reaped')) or NOW)
-  redis.call('SET', key('reaped'), NOW)
-  if NOW - last > 3 * interval_ms then redis.call('SET', key('grace'), 1, 'PX', grace_ms) end
-  return redis.call('EXISTS', key('grace')) == 1
-end
-
 -- Forgets the proxies that are gone, and the tickets that waited in them: they would fill the queue.
 local function forget_proxies()
   local proxies, forgotten = key('proxies'), 0
@@ -150,12 +139,13 @@ local function forget_proxies()
   return forgotten
 end
 
--- reap {interval_ms, grace_ms} -> {workers, sessions, waiting}
+-- reap {silence_ms} -> {workers, sessions, waiting}
 -- Removes workers whose heartbeats have stopped, sessions whose leases have expired and tickets whose
--- proxies or deadlines are gone. Every proxy calls it; whoever comes first does the work.
+-- proxies or deadlines are gone. Every proxy calls it; whoever comes first does the work. From now on
+-- the grid's clock counts a silence of all callers as `silence_ms` at most.
 register('reap', function(a)
   local count = {workers = 0, sessions = 0, waiting = 0}
-  if is_grace(a.interval_ms, a.grace_ms) then return count end
+  limit_silence(a.silence_ms)
   for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, REAPED_AT_ONCE - 1)) do
     local worker = read(key('worker', id))
     if not worker then

@@ -5,6 +5,7 @@ Every method raises StoreUnavailable if Redis is away.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -121,20 +122,22 @@ class Registry:
         named = {browser.value: workers for browser, workers in pools.items()}
         self.store.call("announce", minor=minor_version(version), pools=named, ttl_ms=int(ttl_s * 1000))
 
-    def reap(self, interval_s: float = 5.0, grace_s: float = 15.0) -> dict[str, int]:
+    def reap(self, silence_s: float = 5.0) -> dict[str, int]:
         """Remove what is lost. Gives how many `workers`, `sessions` and `waiting` that were.
 
-        `interval_s` is how often the caller reaps. If nobody did for three times as long, Redis was away,
-        and `grace_s` are given to those who could not speak to it.
+        From now on, a time in which nobody called Redis, or could, counts as `silence_s` at most: so an
+        outage makes nobody late.
         """
-        return self.store.call("reap", interval_ms=int(interval_s * 1000), grace_ms=int(grace_s * 1000))
+        return self.store.call("reap", silence_ms=int(silence_s * 1000))
 
     # ── Views ─────────────────────────────────────────────────────────────────────────────────────
 
     def workers(self) -> list[WorkerState]:
         """Give all registered workers, in the order of appliance and slot."""
-        ids, (seconds, microseconds) = self.store.read(("ZRANGE", self.store.key("workers"), 0, -1), ("TIME",))
-        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        ids, time, clock = self.store.read(
+            ("ZRANGE", self.store.key("workers"), 0, -1), ("TIME",), ("GET", self.store.key("clock"))
+        )
+        now_ms = _grid_time_ms(time, clock)
         commands: list[tuple[Any, ...]] = [("HGETALL", self.store.key("worker", i)) for i in ids]
         commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
         answers = self.store.read(*commands) if commands else []
@@ -184,6 +187,13 @@ class Registry:
         return [{"id": entry_id, **fields} for entry_id, fields in reversed(entries)]
 
 
+def _grid_time_ms(time: tuple[int, int], clock: str | None) -> float:
+    """Give the grid's time as the Lua library does (`tell_time` in keys.lua)."""
+    wall = int(time[0]) * 1000 + int(time[1]) // 1000
+    seen, grid, longest = map(int, clock.split()) if clock else (wall, wall, 0)
+    return grid + max(0, min(wall - seen, longest))
+
+
 def _worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerState:
     return WorkerState(
         id=fields["id"],
@@ -207,15 +217,16 @@ def _worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerSta
 
 
 def _session_state(fields: dict[str, str]) -> SessionState:
+    request = json.loads(fields["request"])
     return SessionState(
-        id=fields["id"],
+        id=request["id"],
         state=fields["state"],
-        browser=fields["browser"],
-        minor=fields["minor"],
-        worker=fields.get("worker", ""),
+        browser=request["browser"],
+        minor=request["minor"],
+        worker=fields["worker"],
         proxy=fields["proxy"],
-        client=fields["client"],
-        user_agent=fields["user_agent"],
-        name=fields["name"],
-        started_ms=int(float(fields["started"])),
+        client=request["client"],
+        user_agent=request["user_agent"],
+        name=request["name"],
+        started_ms=int(fields["started"]),
     )

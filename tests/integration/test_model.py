@@ -35,6 +35,8 @@ WAIT_MS = 30_000
 BEGINNING_MS = 1_800_000_000_000
 LOOK_AT_THE_CLOCK = "redis.call('TIME')"
 TARGET = {"here": 1, "there": 2}  # per appliance: how many of a team's workers serve
+RETURN_MS = 30_000  # how long a worker that is gone counts as being recycled
+BLOCKED = 2**52  # what the score of a worker has more that cannot be claimed
 
 # Gives all keys with their contents; the events are taken away, so that each look finds the newest.
 DUMP = """
@@ -63,6 +65,7 @@ class Worker:
     id: str
     pool: tuple[str, str]
     team: tuple[str, str, str]
+    slot: str
     status: str
     lifetime: int
     concurrency: int
@@ -107,6 +110,7 @@ class Grid:
         self.sessions: dict[str, Ticket] = {}
         self.zsets: dict[str, dict[tuple[str, ...], dict[str, int]]] = defaultdict(dict)
         self.serving: dict[tuple[str, ...], set[str]] = {}
+        self.policies: dict[tuple[str, ...], dict[str, float]] = {}
         self.events: list[dict[str, str]] = []
         held: dict[str, set[str]] = {}
         for name, content in dump.items():
@@ -119,9 +123,11 @@ class Grid:
                 self.sessions[rest[0]] = self._ticket(pairs(content))
             elif kind == "serving":
                 self.serving[tuple(rest)] = set(content)
+            elif kind == "policy":
+                self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
             elif kind == "events":
                 self.events = [pairs(fields) for _, fields in content]
-            elif kind not in ("arrivals", "clock", "reaped", "grace"):
+            elif kind not in ("arrivals", "clock"):
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
         for worker, sessions in held.items():
             self.workers[worker].sessions = sessions  # fails if the worker is gone and its set is not
@@ -130,11 +136,13 @@ class Grid:
         pool, team = (f["browser"], f["minor"]), (f["browser"], f["minor"], f["appliance"])
         numbers = (int(f[name]) for name in ("lifetime", "concurrency", "quota", "target", "started", "heartbeat"))
         unclaimed = (int(f.get(name, 0)) for name in ("unclaimed", "settled"))
-        return Worker(f["id"], pool, team, f["status"], *numbers, *unclaimed, suspect="suspect" in f)
+        slot = f"{f['appliance']}/{f['slot']}"
+        return Worker(f["id"], pool, team, slot, f["status"], *numbers, *unclaimed, suspect="suspect" in f)
 
     def _ticket(self, f: dict[str, str]) -> Ticket:
-        text = (f[name] for name in ("id", "browser", "minor", "proxy", "state"))
-        return Ticket(*text, f.get("worker", ""), int(f["arrival"]), int(f["deadline"]))
+        request = json.loads(f["request"])
+        text = (request[name] for name in ("id", "browser", "minor", "proxy"))
+        return Ticket(*text, f["state"], f["worker"], int(f["arrival"]), int(f["deadline"]))
 
     def zset(self, kind: str, *name: str) -> dict[str, int]:
         return self.zsets[kind].get(name, {})
@@ -178,16 +186,32 @@ class Grid:
     def active(self) -> dict[str, str]:
         return {ticket.id: ticket.worker for ticket in self.sessions.values() if ticket.state == "active"}
 
-    def members(self, pool: tuple[str, str]) -> dict[str, int]:
-        served = ("available", "draining")
-        return {w.id: w.quota for w in self.workers.values() if w.pool == pool and w.status in served}
+    def recycling(self, pool: tuple[str, str]) -> dict[str, int]:
+        """Give until when each of a pool's slots counts as being recycled; what is over may still be noted."""
+        return self.zsets["recycling"].setdefault(pool, {})
+
+    def mark(self, worker: Worker, until: int | None) -> None:
+        """Note that a worker's slot is being recycled, or no longer; what is over is forgotten then."""
+        recycling = self.recycling(worker.pool)
+        for slot in [slot for slot, end in recycling.items() if end < self.now]:
+            del recycling[slot]
+        if until is None:
+            recycling.pop(worker.slot, None)
+        elif until >= self.now:
+            recycling[worker.slot] = until
+
+    def margin(self, pool: tuple[str, str]) -> int:
+        workers = sum(w.pool == pool and w.status == "available" for w in self.workers.values())
+        policy = self.policies[pool]
+        margin = max(1, int(policy["quota"]) // max(1, workers))
+        return 0 if margin < policy.get("demand", 0) <= policy["quota"] else margin
 
     def best(self, pool: tuple[str, str]) -> tuple[float, int]:
         """Give remaining and active sessions of the workers that the rule of selection names."""
-        quotas = self.members(pool).values()
-        margin = max(1, max(quotas) // len(quotas))
         ranks = [self.rank(worker) for worker in self.surely_claimable(pool)]
-        return min([rank for rank in ranks if rank[0] > margin] or ranks)
+        is_recycling = any(until >= self.now for until in self.recycling(pool).values())
+        spared = [rank for rank in ranks if rank[0] >= 2] if is_recycling else []
+        return min([rank for rank in spared or ranks if rank[0] > self.margin(pool)] or spared or ranks)
 
     # ── What must hold at any moment ──────────────────────────────────────────────────────────────
 
@@ -207,23 +231,33 @@ class Grid:
         assert self.zset("deadlines") == {ticket.id: ticket.deadline for ticket in self.waiting()}
 
     def _check_pools(self) -> None:
-        """A worker whose heartbeat is overdue may be in its pool until somebody looks at it."""
+        """A worker whose heartbeat is overdue may stay claimable until somebody looks at it."""
         assert self.zset("workers") == {worker.id: worker.heartbeat for worker in self.workers.values()}
         pools = {worker.pool for worker in self.workers.values()} | self.zsets["pool"].keys()
         for pool in pools:
-            placed = self.zset("pool", *pool)
-            assert {worker.id for worker in self.surely_claimable(pool)} <= placed.keys()
-            for name, score in placed.items():
-                assert self.is_placed(self.workers[name])
-                remaining, taken = self.rank(self.workers[name])
-                expected = min(remaining, 2**40) * 4096 + taken
-                assert score == expected or self.is_outdated(self.workers[name])
-            assert self.zset("members", *pool) == self.members(pool)
+            available = {w.id: w for w in self.workers.values() if w.pool == pool and w.status == "available"}
+            scores = self.zset("pool", *pool)
+            assert scores.keys() == available.keys()
+            for worker in available.values():
+                assert self.is_outdated(worker) or scores[worker.id] in self._scores(worker)
+            assert self.policies[pool]["margin"] == self.margin(pool)
+            assert self.policies[pool]["recycles_until"] == max(self.recycling(pool).values(), default=0)
+            draining = {w.slot for w in self.workers.values() if w.pool == pool and w.status == "draining"}
+            fresh = {w.slot for w in self.workers.values() if w.slot in draining and self.is_fresh(w)}
+            assert fresh <= self.recycling(pool).keys()
             if self.surely_claimable(pool):
                 assert not [t for t in self.waiting() if t.suits(pool) and self.is_alive(t)]
         for worker in self.workers.values():
             if self.is_fresh(worker):
                 assert self.zset("offers", worker.pool[0])[worker.pool[1]] >= self.now
+
+    def _scores(self, worker: Worker) -> set[int]:
+        """Give the scores that a worker may have: which of them, time alone may have changed."""
+        remaining, taken = self.rank(worker)
+        score = int(min(max(0, remaining), 2**39)) * 4096 + taken
+        if not self.is_placed(worker):
+            return {score + BLOCKED}
+        return {score} if self.is_fresh(worker) else {score, score + BLOCKED}
 
     def _check_teams(self) -> None:
         """A spare whose heartbeat is overdue is forgotten by its team until the next one comes."""
@@ -248,41 +282,42 @@ class Replay:
         self.leaving = [e["worker"] for e in after.events if e["event"] == "worker.ended"]
 
     def run(self) -> None:
+        self.grid.policies = self.after.policies  # the quota, which only a registration changes, and first of all
         self._next_leaves()
-        for event in self._in_order():
+        for event in self.after.events:
             name = "_" + event.pop("event").replace(".", "_")
             getattr(self, name)(**event)
         self._compare()
 
-    def _in_order(self) -> list[dict[str, str]]:
-        """Put the start of a worker's last session before the drain that it causes and that is told first."""
-        told, events = list(self.after.events), []
-        while told:
-            event = told.pop(0)
-            if event["event"] == "worker.draining" and event["reason"] == "quota reached":
-                starts = [e for e in told if e["event"] == "session.started" and e["worker"] == event["worker"]]
-                told.remove(starts[0])
-                events.append(starts[0])
-            events.append(event)
-        return events
-
     def _next_leaves(self) -> None:
         """Take the next worker out that ends: its slots and its place in the team are gone before its end."""
         if self.leaving:
-            self.grid.workers[self.leaving[0]].status = "gone"
+            worker = self.grid.workers[self.leaving[0]]
+            worker.status = "gone"
+            self.grid.mark(worker, self.grid.now + RETURN_MS)
 
     def _worker_started(self, worker: str, **_: str) -> None:
-        assert worker in self.grid.workers  # the step has put it there
+        known = self.grid.workers[worker]  # the step has put it there
+        self.grid.mark(known, self.grid.now + TTL_MS if known.status == "draining" else None)
 
     def _worker_ended(self, worker: str, **_: str) -> None:
-        assert not self.grid.workers.pop(worker).sessions
+        ended = self.grid.workers.pop(worker)
+        assert not ended.sessions
         self.leaving.remove(worker)
         self._next_leaves()
 
     def _worker_draining(self, worker: str, reason: str) -> None:
         known = self.grid.workers[worker]
-        assert reason == "operator" or known.remaining <= 0
+        assert reason in ("operator", "quota reached", "recycled early")
+        if reason == "quota reached":
+            assert known.remaining <= 0
+        if reason == "recycled early":
+            others = [w for w in self.grid.workers.values() if w.pool == known.pool and w.status == "available"]
+            assert known.remaining <= min(known.quota / 3, *(w.remaining for w in others))
+            assert len(others) > 1
+            assert not any(until >= self.grid.now for until in self.grid.recycling(known.pool).values())
         known.status = "draining"
+        self.grid.mark(known, self.grid.now + TTL_MS)
 
     def _worker_promoted(self, worker: str) -> None:
         spare = self.grid.workers[worker]
@@ -312,6 +347,9 @@ class Replay:
             assert not any(grid.surely_claimable(pool) for pool in newer), "a newer version was free"
         assert chosen in grid.claimable(chosen.pool)
         assert grid.is_outdated(chosen) or grid.rank(chosen) == grid.best(chosen.pool)
+        if any(w.pool == chosen.pool and w.status == "draining" for w in grid.workers.values()):
+            third = [w for w in grid.surely_claimable(chosen.pool) if w.remaining >= 2]
+            assert chosen.remaining != 1 or not third, "it is drained although another drains and a third was free"
         ticket.state, ticket.worker = "active", worker
         chosen.sessions.add(session)
         chosen.lifetime += 1
@@ -319,14 +357,18 @@ class Replay:
     def _compare(self) -> None:
         assert self.grid.workers == self.after.workers
         assert self.grid.active() == self.after.active()
+        for pool, noted in self.after.zsets["recycling"].items():
+            expected = self.grid.recycling((pool[0], pool[1]))
+            assert {slot: end for slot, end in expected.items() if end >= self.grid.now}.items() <= noted.items()
+            assert noted.items() <= expected.items()  # what is over may still be noted
         claimed = {ticket.id for ticket in self.grid.sessions.values() if ticket.state == "claimed"}
-        waiting = {ticket.id: ticket.arrival for ticket in self.grid.waiting()}
+        waiting = {ticket.id: ticket for ticket in self.grid.waiting()}
         for ticket in self.after.waiting():
             if ticket.id in claimed:
-                assert all(ticket.arrival > other for other in waiting.values())
+                assert all(ticket.arrival > w.arrival for w in waiting.values() if w.browser == ticket.browser)
             else:
-                assert waiting.pop(ticket.id) == ticket.arrival
-        assert not [name for name in waiting if self.grid.is_alive(self.grid.sessions[name])]
+                assert waiting.pop(ticket.id).arrival == ticket.arrival
+        assert not [name for name in waiting if self.grid.is_alive(waiting[name])]
 
 
 class Client(Ticket):
@@ -342,7 +384,7 @@ class Client(Ticket):
 QUOTAS = st.sampled_from([0, 1, 2, 3, 5, 9])
 FIREFOX_POOLS = [("firefox", "1.65.1"), ("firefox", "1.64.2")]
 ANY = st.integers(0, 999)  # which of those that there are
-NEVER_S = 1e9  # no jump of time counts as an outage, after which the reaper would pause
+ANY_SILENCE_S = 1e9  # each jump of time counts in full
 STEPS_MS = (1, 1, 4_000, 4_000, 7_500, 15_000, 15_001)  # so that times are met exactly, and just missed
 
 
@@ -391,13 +433,20 @@ class Appliances(RuleBasedStateMachine):
         if not known:
             pool = (process.browser.value, process.minor)
             numbers = (process.lifetime, process.concurrency, process.quota, process.target)
-            times = (self.now, self.now, process.connections, self.now + process.settle_ms)
-            known = Worker(process.id, pool, (*pool, process.appliance), process.status.value, *numbers, *times)
+            unclaimed = (process.connections, self.now + process.settle_ms) if process.connections else (0, 0)
+            times = (self.now, self.now, *unclaimed)
+            slot = f"{process.appliance}/{process.slot}"
+            known = Worker(process.id, pool, (*pool, process.appliance), slot, process.status.value, *numbers, *times)
             self.grid.workers[process.id] = known
         known.heartbeat, known.suspect, known.lifetime = self.now, False, max(process.lifetime, known.lifetime)
         status = self.registry.register_worker(process)
+        self.mark_draining(known)
         self.settle()
         self.remember(process, status, process.lifetime)
+
+    def mark_draining(self, worker: Worker) -> None:
+        if worker.status == "draining":
+            self.grid.mark(worker, self.now + TTL_MS)
 
     def remember(self, process: WorkerSpec, status: WorkerStatus, lifetime: int) -> None:
         known = self.grid.workers[process.id]
@@ -435,6 +484,7 @@ class Appliances(RuleBasedStateMachine):
         known = self.grid.workers.get(process.id)
         if known:
             known.heartbeat, known.suspect = self.now, known.suspect and not healthy
+            self.mark_draining(known)
         answer = self.registry.heartbeat_worker(process.id, 0, healthy=healthy)
         self.settle()
         assert (answer is None) == (known is None)
@@ -607,7 +657,7 @@ class Appliances(RuleBasedStateMachine):
 
     @rule()
     def reap(self) -> None:
-        self.registry.reap(interval_s=NEVER_S)
+        self.registry.reap(ANY_SILENCE_S)
         now = self.now
         for ticket in self.grid.waiting():
             if ticket.deadline == now:
@@ -647,6 +697,8 @@ class Appliances(RuleBasedStateMachine):
         self.store.read(("FLUSHALL",))
         self.grid = Grid({}, self.now)
         self.set_clock(self.now)
+        in_full = f"{self.now} {self.now} {int(ANY_SILENCE_S * 1000)}"
+        self.store.read(("SET", self.store.key("clock"), in_full))
 
 
 @pytest.fixture

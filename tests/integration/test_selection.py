@@ -127,3 +127,16 @@ def test_a_browser_that_nobody_offers_is_refused_and_one_that_is_announced_is_wa
 def test_a_client_without_a_version_is_served_by_any(registry: Registry) -> None:
     registry.register_worker(spec("A", version="1.64.0"))
     assert claim(registry, "s", minor="")["worker"] == "A"
+
+
+def test_while_a_worker_is_recycled_no_other_is_given_its_last_session_without_need(registry: Registry) -> None:
+    fill(registry, {"A": (0, 1), "B": (9, 0), "C": (8, CONCURRENCY - 2)}, quota=10)
+    registry.drain_worker("A", "drained by operator")
+    assert [claim(registry, f"n{number}")["worker"] for number in range(2)] == ["C", "B"]
+    registry.remove_worker("A", "drained")  # it is awaited still
+    registry.register_worker(spec("D", lifetime=9, quota=10))
+    registry.register_worker(spec("E", lifetime=8, quota=10))
+    assert claim(registry, "n2")["worker"] == "E"
+    for name, slot in {"F": "A", "G": "B"}.items():  # and is back, as is B
+        registry.register_worker(spec(name, slot=slot, lifetime=8, quota=10))
+    assert claim(registry, "n3")["worker"] == "D"

@@ -226,9 +226,26 @@ def test_connections_that_nobody_asserts_free_their_slots_when_the_worker_has_se
     until(beat, "a heartbeat after the settling places the worker")
 
 
-def test_after_an_outage_nothing_is_reaped_until_everyone_could_speak(store: Store, registry: Registry) -> None:
-    registry.register_worker(spec("A", ttl_ms=1))
-    store.read(("SET", store.key("reaped"), 1))  # the reaper ran last in 1970
+def shift_clock(registry: Registry, by_ms: int) -> None:
+    """Let the server's clock seem to have jumped, since the library last looked at it."""
+    key = registry.store.key("clock")
+    seen, grid, longest = until(lambda: registry.reap(0.1) and registry.store.read(("GET", key))[0], "it looks").split()
+    registry.store.read(("SET", key, f"{int(seen) - by_ms} {grid} {longest}"))
+
+
+def test_a_silence_of_everyone_makes_nobody_late(registry: Registry) -> None:
+    registry.register_worker(spec("A", ttl_ms=500))
     for _ in range(3):
-        assert registry.reap(grace_s=0.2) == {"workers": 0, "sessions": 0, "waiting": 0}
-    until(lambda: registry.reap()["workers"] == 1, "the worker is reaped after the grace", within_s=2)
+        shift_clock(registry, 3_600_000)
+        assert registry.reap(0.1) == {"workers": 0, "sessions": 0, "waiting": 0}
+    until(lambda: registry.reap(0.1)["workers"] == 1, "the worker is late after its TTL of calls", within_s=2)
+
+
+@pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+def test_a_step_of_the_servers_clock_is_none_of_the_grids(registry: Registry, step_ms: int) -> None:
+    registry.register_worker(spec("A"))
+    before = registry.workers()[0].heartbeat_ms
+    shift_clock(registry, step_ms)
+    until(lambda: registry.heartbeat_worker("A", 0) and registry.workers()[0].heartbeat_ms > before, "time goes on")
+    assert registry.workers()[0].heartbeat_ms - before < 60_000
+    assert not registry.workers()[0].stale

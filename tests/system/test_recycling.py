@@ -30,37 +30,41 @@ async def use(grid: Grid, site: str) -> None:
         await asyncio.gather(*(client() for _ in range(CLIENTS)))
 
 
-def choose(lifetimes: dict[str, int], active: dict[str, int], members: int) -> tuple[int, int]:
-    """Give the rank that the rule of selection demands: beyond the margin, remaining, active."""
-    margin = max(1, QUOTA // members)
+def choose(lifetimes: dict[str, int], active: dict[str, int], is_recycling: bool) -> tuple[int, int]:
+    """Give the rank that the rule of selection demands: spared, beyond the margin, remaining, active."""
+    margin = max(1, QUOTA // len(lifetimes))
     ranks = [
-        (QUOTA - lifetime <= margin, QUOTA - lifetime, active[worker])
+        (is_recycling and lifetime == QUOTA - 1, QUOTA - lifetime <= margin, QUOTA - lifetime, active[worker])
         for worker, lifetime in lifetimes.items()
-        if lifetime < QUOTA
     ]
-    return min(ranks)[1:]
+    return min(ranks)[2:]
 
 
 def replay(events: list[dict[str, str]]) -> int:
     """Follow the grid's events and check each choice against the rule. Gives the number of sessions."""
-    lifetimes: dict[str, int] = {}
+    lifetimes: dict[str, int] = {}  # of the available workers
     active: dict[str, int] = {}
+    recycling: set[str] = set()  # the slots whose workers drain, or are to come back
     started = 0
     for event in events:
         worker = event.get("worker", "")
+        slot = worker.rpartition(".")[0]
         match event["event"]:
             case "worker.started":
                 lifetimes[worker], active[worker] = 0, 0
+                recycling.discard(slot)
             case "session.started":
-                demanded = choose(lifetimes, active, len(lifetimes))
+                demanded = choose(lifetimes, active, bool(recycling))
                 assert (QUOTA - lifetimes[worker], active[worker]) == demanded, f"{event} with {lifetimes}, {active}"
                 lifetimes[worker] += 1
                 active[worker] += 1
                 started += 1
             case "session.ended":
                 active[worker] -= 1
-            case "worker.ended":
+            case "worker.draining":
                 assert lifetimes.pop(worker) == QUOTA
+                recycling.add(slot)
+            case "worker.ended":
                 assert active.pop(worker) == 0
     return started
 

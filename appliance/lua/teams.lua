@@ -1,0 +1,76 @@
+-- Teams: the workers of one pool on one appliance. `target` of them serve, the others stand by with a
+-- warm browser. When one of them leaves, for whatever reason, the spare that started first takes its
+-- place in the same step, so that recycling costs no capacity.
+
+local RETURN_MS = 30000  -- a worker that is not back by then is not coming
+
+local function team(kind, worker)
+  return key(kind, worker.browser, worker.minor, worker.appliance)
+end
+
+local function slot_of(worker)
+  return worker.appliance .. '/' .. worker.slot
+end
+
+-- Notes until when a worker's slot counts as being recycled, or with nil that its worker is back.
+local function mark_recycling(worker, until_ms)
+  local recycling = key('recycling', worker.browser, worker.minor)
+  if until_ms then
+    redis.call('ZADD', recycling, until_ms, slot_of(worker))
+  else
+    redis.call('ZREM', recycling, slot_of(worker))
+  end
+  update_policy(worker.browser, worker.minor)
+end
+
+local function serve(worker)
+  redis.call('SADD', team('serving', worker), worker.id)
+  redis.call('ZREM', team('standby', worker), worker.id)
+  place(worker)
+end
+
+local function promote(worker)
+  while redis.call('SCARD', team('serving', worker)) < tonumber(worker.target) do
+    local id = redis.call('ZPOPMIN', team('standby', worker))[1]
+    if not id then return end
+    local spare = read(key('worker', id))
+    if spare and spare.status == 'standby' and is_fresh(spare) then
+      spare.status = 'available'
+      redis.call('HSET', key('worker', id), 'status', 'available')
+      record('worker.promoted', 'worker', id)
+      serve(spare)
+    end
+  end
+end
+
+-- Takes a worker into its team, by its status: to serve, or to stand by until it is needed. A draining
+-- one is on its way out.
+local function join(worker)
+  if worker.status == 'available' then
+    serve(worker)
+  elseif worker.status == 'standby' then
+    redis.call('ZADD', team('standby', worker), worker.started, worker.id)
+    promote(worker)
+  else
+    mark_recycling(worker, NOW + worker.ttl)
+  end
+end
+
+-- Takes a worker out of its team, where a spare takes its place.
+local function leave(worker)
+  redis.call('SREM', team('serving', worker), worker.id)
+  redis.call('ZREM', team('standby', worker), worker.id)
+  place(worker)
+  promote(worker)
+end
+
+-- Gives a worker no new sessions; it is told, and told again when its last session has ended.
+local function drain(id, reason)
+  local worker = read(key('worker', id))
+  worker.status = 'draining'
+  redis.call('HSET', key('worker', id), 'status', 'draining', 'reason', reason, 'drained', NOW)
+  record('worker.draining', 'worker', id, 'reason', reason)
+  tell('worker', id, {drain = reason})
+  leave(worker)
+  join(worker)
+end

@@ -124,7 +124,9 @@ class Settings(BaseSettings):
     max_concurrent_sessions: int = Field(
         5, ge=1, le=1000, description="Sessions that one worker serves at the same time."
     )
-    max_lifetime_sessions: int = Field(50, ge=0, description="Sessions after which a worker is recycled; 0: never.")
+    max_lifetime_sessions: int = Field(
+        50, ge=0, le=10**9, description="Sessions after which a worker is recycled; 0: never."
+    )
     browser_type: Browser = Field(
         Browser.CHROMIUM, description="Browser of one worker process; supervisord.conf sets it."
     )

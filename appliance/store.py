@@ -19,6 +19,8 @@ from appliance.errors import SettingsError, StoreUnavailable
 LUA_FOLDER = Path(__file__).parent / "lua"
 LUA_FILES = ("keys", "pool", "teams", "recycling", "queue", "sessions", "workers")
 
+SCHEMA = 2  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
+
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 RETRIES = 3  # of a connection: with the back-off below, half a second
@@ -44,7 +46,7 @@ class Store:
     def __init__(self, url: str, namespace: str) -> None:
         """Take a URL as REDIS_URL has it; nothing is connected yet."""
         self.url = url
-        self.prefix = f"{{{namespace}}}:"
+        self.prefix = f"{{{namespace}}}:{SCHEMA}:"
         self._redis = connect(url)
         self._retry = Retry(
             ExponentialBackoff(cap=0.3, base=0.05),

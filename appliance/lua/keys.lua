@@ -1,7 +1,8 @@
 -- The grid's state and every change of it: one library of Redis Functions.
 --
 -- The files of this folder are joined in the order that appliance/store.py gives and loaded under a
--- name that holds their hash, so that proxies of two versions can run side by side.
+-- name that holds their hash, so that proxies of two versions can run side by side, if what the keys mean is
+-- the same in both; else appliance/store.py gives them another prefix, and they are two grids.
 --
 -- Rules
 --  1. Every function takes one key, the namespace in a hash tag ("{grid}:"), and one argument, a JSON
@@ -22,6 +23,7 @@
 --  pool:<browser>:<minor>     zset     worker -> score; the available ones, the claimable before the others
 --  policy:<browser>:<minor>   hash     what the pool's recycling goes by
 --  recycling:<browser>:<minor>  zset   "appliance/slot" -> until when its worker counts as away
+--  left:<browser>:<minor>     hash     "appliance/slot" -> when its worker began to be recycled
 --  offers:<browser>           zset     Playwright minor -> until when somebody offers it
 --  serving:<browser>:<minor>:<appliance>  set   the available workers of a team
 --  standby:<browser>:<minor>:<appliance>  zset  worker -> when it started; the spare ones of a team
@@ -82,40 +84,34 @@ end
 local CLOCK_RESOLUTION = 100
 local LONGEST_SILENCE = 5000
 
-local clock = {}  -- as it was last read; looked up again when that is CLOCK_RESOLUTION old
-
-local function read_clock(wall)
-  local seen, grid, longest = (redis.call('GET', key('clock')) or ''):match('(%d+) (%d+) (%d+)')
-  return {
-    namespace = NS, seen = tonumber(seen) or wall, grid = tonumber(grid) or wall,
-    longest = tonumber(longest) or LONGEST_SILENCE,
-  }
+local function read_clock()
+  return (redis.call('GET', key('clock')) or ''):match('(%d+) (%d+) (%d+)')
 end
 
-local function write_clock()
-  redis.call('SET', key('clock'), string.format('%d %d %d', clock.seen, clock.grid, clock.longest))
+local function write_clock(seen, grid, longest)
+  redis.call('SET', key('clock'), string.format('%d %d %d', seen, grid, longest))
 end
 
--- Gives the grid's time, in milliseconds: the server's, but it never goes back, and a silence of all
--- callers counts as `longest` at most. So a step of the server's clock, a pause of the server and a
+-- Gives the grid's time, in milliseconds: the server's, but a step back counts as nothing, and a silence
+-- of all callers as `longest` at most. So a step of the server's clock, a pause of the server and a
 -- network that was away expire nothing: those who could not speak in time still can.
 local function tell_time()
   local time = redis.call('TIME')
   local wall = time[1] * 1000 + math.floor(time[2] / 1000)
-  local passed = clock.namespace == NS and wall - clock.seen
-  if passed and passed >= 0 and passed < CLOCK_RESOLUTION then return clock.grid + passed end
-  clock = read_clock(wall)
-  passed = math.max(0, math.min(wall - clock.seen, clock.longest))
-  clock.seen, clock.grid = wall, clock.grid + passed
-  write_clock()
-  return clock.grid
+  local seen, grid, longest = read_clock()
+  local passed = wall - (seen or wall)
+  if seen and passed >= 0 and passed < CLOCK_RESOLUTION then return grid + passed end
+  longest = tonumber(longest or LONGEST_SILENCE)
+  grid = (grid or wall) + math.max(0, math.min(passed, longest))
+  write_clock(wall, grid, longest)
+  return grid
 end
 
 -- Sets how much of a silence of all callers counts.
-local function limit_silence(longest)
-  if clock.longest == longest then return end
-  clock.longest = longest
-  write_clock()
+local function limit_silence(ms)
+  local seen, grid, longest = read_clock()
+  ms = math.max(ms, CLOCK_RESOLUTION)
+  if tonumber(longest) ~= ms then write_clock(seen, grid, ms) end
 end
 
 local function tell(kind, id, message)

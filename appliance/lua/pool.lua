@@ -45,13 +45,16 @@ end
 
 local function remaining_of(worker)
   local quota = tonumber(worker.quota)
-  return quota == 0 and UNLIMITED or math.max(0, quota - worker.lifetime)
+  return quota == 0 and UNLIMITED or math.max(0, math.min(UNLIMITED, quota - worker.lifetime))
 end
 
 -- Works out what `pick` goes by, whenever a pool's workers or those being recycled have changed.
 local function update_policy(browser, minor)
   local policy, recycling = key('policy', browser, minor), key('recycling', browser, minor)
-  redis.call('ZREMRANGEBYSCORE', recycling, '-inf', '(' .. whole(NOW))
+  for _, slot in ipairs(redis.call('ZRANGE', recycling, '-inf', '(' .. whole(NOW), 'BYSCORE')) do
+    redis.call('ZREM', recycling, slot)
+    redis.call('HDEL', key('left', browser, minor), slot)
+  end
   local workers = redis.call('ZCARD', key('pool', browser, minor))
   local last = redis.call('ZRANGE', recycling, 0, 0, 'REV', 'WITHSCORES')
   local quota, demand = unpack(redis.call('HMGET', policy, 'quota', 'demand'))

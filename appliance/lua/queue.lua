@@ -27,7 +27,7 @@ local function grant(session, worker)
   worker.lifetime = redis.call('HINCRBY', key('worker', worker.id), 'lifetime', '1')
   local remaining = remaining_of(worker)
   if remaining == 0 then
-    drain(worker.id, 'quota reached')
+    recycle(worker.id, 'quota reached')
   else
     place(worker)
     if remaining <= worker.quota * EARLY then keep_ends_apart(worker.browser, worker.minor) end

@@ -34,14 +34,14 @@ register('claim', function(a, request)
   local minors = suitable(a)
   local worker = admit(session, minors)
   if worker then return answer(session, worker) end
-  if not (minors[1] and is_offered(a.browser, minors[1])) then
-    return {state = 'unserved', versions = minors_of(a.browser)}
+  local is_served = minors[1] and is_offered(a.browser, minors[1])
+  if is_served and queue_length(a.browser) < a.queue_max then
+    enqueue(session)
+    return {state = 'waiting'}
   end
-  enqueue(session)
-  if queue_length(a.browser) <= a.queue_max then return {state = 'waiting'} end
-  dequeue(session)
-  redis.call('DEL', key('session', a.id))
-  return {state = 'full'}
+  redis.call('DECR', key('arrivals', a.browser))
+  if is_served then return {state = 'full'} end
+  return {state = 'unserved', versions = minors_of(a.browser)}
 end)
 
 local function tell_if_drained(worker)

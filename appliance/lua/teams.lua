@@ -64,13 +64,14 @@ local function leave(worker)
   promote(worker)
 end
 
--- Gives a worker no new sessions; it is told, and told again when its last session has ended.
+-- Gives a worker no new sessions; it is told, and told again when its last session has ended. Returns it.
 local function drain(id, reason)
   local worker = read(key('worker', id))
   worker.status = 'draining'
-  redis.call('HSET', key('worker', id), 'status', 'draining', 'reason', reason, 'drained', NOW)
+  redis.call('HSET', key('worker', id), 'status', 'draining', 'reason', reason)
   record('worker.draining', 'worker', id, 'reason', reason)
   tell('worker', id, {drain = reason})
   leave(worker)
   join(worker)
+  return worker
 end

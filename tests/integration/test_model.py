@@ -114,7 +114,7 @@ class Grid:
         self.events: list[dict[str, str]] = []
         held: dict[str, set[str]] = {}
         for name, content in dump.items():
-            kind, *rest = name.removeprefix("{test}:").split(":")
+            kind, *rest = name.removeprefix(f"{{test}}:{store_module.SCHEMA}:").split(":")
             if kind == "worker" and rest[1:] == ["sessions"]:
                 held[rest[0]] = set(content)
             elif kind == "worker":
@@ -127,7 +127,7 @@ class Grid:
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
             elif kind == "events":
                 self.events = [pairs(fields) for _, fields in content]
-            elif kind not in ("arrivals", "clock"):
+            elif kind not in ("arrivals", "clock", "left"):
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
         for worker, sessions in held.items():
             self.workers[worker].sessions = sessions  # fails if the worker is gone and its set is not
@@ -293,8 +293,10 @@ class Replay:
         """Take the next worker out that ends: its slots and its place in the team are gone before its end."""
         if self.leaving:
             worker = self.grid.workers[self.leaving[0]]
+            is_awaited = self.grid.recycling(worker.pool).get(worker.slot, 0) >= self.grid.now
+            if worker.status != "draining" or is_awaited:  # else its slot has another worker already
+                self.grid.mark(worker, self.grid.now + RETURN_MS)
             worker.status = "gone"
-            self.grid.mark(worker, self.grid.now + RETURN_MS)
 
     def _worker_started(self, worker: str, **_: str) -> None:
         known = self.grid.workers[worker]  # the step has put it there

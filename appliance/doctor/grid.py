@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from appliance import config
+from appliance.audit import audit
 from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
+from appliance.errors import StoreUnavailable
 from appliance.redis_url import mask
+from appliance.registry import Registry
+from appliance.store import Store
 from appliance.supervision import GridView, worker_slots
 
 
@@ -65,8 +69,29 @@ def check_proxy(view: GridView) -> Iterator[Check]:
         yield failed("proxy", view.not_ready_because, "See what it says: applctl logs proxy.")
 
 
+def check_audit(view: GridView) -> Iterator[Check]:
+    """Redis' view is what this machine shows: sockets, processes, folders."""
+    if not view.running or view.redis_error:
+        return
+    store = Store(view.settings.effective_redis_url, view.settings.grid_namespace)
+    try:
+        done = audit(view.settings, Registry(store))
+    except StoreUnavailable as error:
+        yield failed("audit", str(error), "Mend that, and run `applctl doctor` again.")
+        return
+    finally:
+        store.close()
+    for difference in done.differences:
+        yield failed("audit", difference.text, difference.remedy)
+    if not done.differences:
+        counted = f"{done.sessions} sessions, {done.workers} workers"
+        yield ok("audit", f"Redis, sockets, processes and folders agree: {counted}")
+
+
 def check_workspaces(view: GridView) -> Iterator[Check]:
-    """No worker left its temporary files behind."""
+    """No worker left its temporary files behind; of an appliance that runs, the audit says it."""
+    if view.running and not view.redis_error:
+        return
     left = [str(folder) for folder in _workspaces(view.settings.run_dir) if _is_abandoned(folder)]
     if left:
         remedy = f"The next worker that starts removes them; or: rm -r {shlex.join(left)}"
@@ -123,5 +148,6 @@ CHECKS: tuple[Callable[[GridView], Iterator[Check]], ...] = (
     check_processes,
     check_workers,
     check_proxy,
+    check_audit,
     check_workspaces,
 )

@@ -8,16 +8,20 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import psutil
 
+from appliance.audit import audit
+from appliance.config import Settings
+from appliance.errors import StoreUnavailable, SupervisorError
 from appliance.models import WorkerState, WorkerStatus
 from appliance.registry import Registry
 from appliance.store import Store
-from appliance.supervision import left_over
+from appliance.supervision import Supervisor, left_over, started_settings
 from tests.waiting import until
 
 APPLCTL = Path(sys.executable).with_name("applctl")
@@ -44,7 +48,7 @@ class Grid:
         own = {"RUN_DIR": folder, "PORT": self.port, "APPLIANCE_NAME": f"test-{self.port}", "APPLIANCE_ENV": os.devnull}
         values = {"CHROMIUM_WORKERS": 1, "SPARE_WORKERS": 0, **TIMINGS, **own, **settings}
         self.env = os.environ | {name: str(value) for name, value in values.items()}
-        self.registry = Registry(Store(f"unix://{folder}/redis.sock", "grid"))
+        self.registry = Registry(Store(self.env.get("REDIS_URL") or f"unix://{folder}/redis.sock", "grid"))
         try:
             self.up()
         except BaseException:
@@ -65,10 +69,31 @@ class Grid:
             raise AssertionError(f"applctl {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
+    def audit(self) -> list[str]:
+        """Name the differences between Redis and the truth (appliance.audit): none, if all agrees."""
+        settings = started_settings(Settings(run_dir=self.run_dir))
+        if settings is None:
+            return ["supervisord does not run"]
+        try:
+            return [difference.text for difference in audit(settings, self.registry).differences]
+        except StoreUnavailable as error:
+            return [str(error)]
+
+    def lasting_differences(self, within_s: float = 10.0) -> list[str]:
+        """Wait until Redis and the truth agree, and name the differences that are left after that."""
+        deadline = time.monotonic() + within_s
+        while (differences := self.audit()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return differences
+
     def stop(self) -> None:
-        """Stop the appliance, and remove its folder; nothing of it may be left."""
-        self.applctl("down")
-        self.registry.store.close()
+        """Stop the appliance, and remove its folder; nothing of it may be left, and nothing have leaked before."""
+        try:
+            differences = self.lasting_differences() if self._is_whole() else []
+        finally:
+            self.applctl("down")
+            self.registry.store.close()
+        assert not differences, "\n".join(differences)
         assert not self.processes(), "processes are left behind"
         assert not left_over(self.run_dir), "Redis is left behind"
         assert not self.workspaces(), "temporary folders are left behind"
@@ -100,6 +125,14 @@ class Grid:
     def workspaces(self) -> set[str]:
         """Name the workers' temporary folders."""
         return {path.name for path in (self.run_dir / "workers").iterdir() if path.is_dir()}
+
+    def _is_whole(self) -> bool:
+        """Whether supervisord, the proxy and Redis run: some tests end with less."""
+        try:
+            processes = Supervisor(self.run_dir).processes()
+        except SupervisorError:
+            return False
+        return all(process.started for process in processes if process.name in ("redis", "proxy"))
 
     def _owns(self, process: psutil.Process) -> bool:
         try:

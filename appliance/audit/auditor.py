@@ -1,0 +1,60 @@
+"""The audit: look, compare, and look again until what differs has either vanished or stayed too long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from appliance.audit import processes, relays, state
+from appliance.audit.difference import Difference
+from appliance.audit.ledger import read
+from appliance.audit.machine import survey
+from appliance.audit.relays import Look
+from appliance.config import Settings
+from appliance.registry import Registry
+
+LOOK_INTERVAL_S = 0.3
+PATIENCE_S = 15.0  # however long the appliance's own intervals are
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found, and how many sessions and workers Redis named to it."""
+
+    differences: list[Difference]
+    sessions: int
+    workers: int
+
+
+def audit(settings: Settings, registry: Registry) -> Audit:
+    """Compare Redis with this machine. Raises StoreUnavailable.
+
+    `settings` are those that the appliance was started with. One look, a fraction of a second, if all
+    agrees. What differs is looked at again until it vanishes or has been there for its `settle_s`.
+    """
+    looks = [_look(settings, registry)]
+    while left := compare(looks, settings):
+        if looks[-1].at_s - looks[0].at_s >= min(PATIENCE_S, max(difference.settle_s for difference in left)):
+            break
+        time.sleep(LOOK_INTERVAL_S)
+        looks.append(_look(settings, registry))
+    return Audit(left, len(looks[-1].ledger.sessions), len(looks[-1].ledger.workers))
+
+
+def compare(looks: Sequence[Look], settings: Settings) -> list[Difference]:
+    """Name the differences that were there in all looks; the latest look's words are given."""
+    found = [{d.key: d for d in _differences(look, settings)} for look in looks]
+    steady = set(found[0]).intersection(*found)
+    return [*(d for key, d in found[-1].items() if key in steady), *relays.differences(looks, settings)]
+
+
+def _differences(look: Look, settings: Settings) -> Iterator[Difference]:
+    """Name the differences that one look can tell."""
+    yield from state.differences(look.ledger, settings)
+    yield from processes.differences(look.ledger, look.machine, settings)
+
+
+def _look(settings: Settings, registry: Registry) -> Look:
+    """Look at the machine, then at Redis: tally.py counts on this order."""
+    return Look(time.monotonic(), survey(settings), read(registry))

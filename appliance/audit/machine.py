@@ -1,0 +1,136 @@
+"""The truth: the appliance's processes, sockets and temporary folders, as the kernel shows them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from appliance.config import Settings
+
+MARKER = "APPLIANCE_WORKSPACE"  # in the environment of drivers and browsers: workers/leftovers.py
+
+Role = Literal["supervisord", "proxy", "worker"]
+_ROLES: dict[str, Role] = {"supervisor.supervisord": "supervisord", "proxy": "proxy", "workers": "worker"}
+_PAUSED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A process of the appliance's own: supervisord, or one that it keeps alive.
+
+    `slot` is that of a worker, and `workspaces` the folders whose locks it has open.
+    """
+
+    pid: int
+    parent: int
+    role: Role
+    paused: bool = False
+    slot: str = ""
+    workspaces: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A driver, or a process of a browser: whatever was started with a workspace's name as its marker."""
+
+    pid: int
+    parent: int
+    name: str
+    workspace: str
+    age_s: float = 0.0
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A TCP socket that a process of the appliance holds; addresses are "host:port", `remote` "" if it listens."""
+
+    pid: int
+    local: str
+    remote: str
+    status: str = psutil.CONN_ESTABLISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What was there in one look; `folders` are the workers' temporary folders, by name."""
+
+    programs: tuple[Program, ...] = ()
+    parts: tuple[Part, ...] = ()
+    folders: frozenset[str] = frozenset()
+    wires: tuple[Wire, ...] = ()
+
+    def of(self, role: Role) -> list[Program]:
+        """Give the processes of one role."""
+        return [program for program in self.programs if program.role == role]
+
+    def drivers(self, worker_pid: int) -> list[Part]:
+        """Give the driver that a worker's process has started, if it lives."""
+        return [part for part in self.parts if part.parent == worker_pid]
+
+
+def survey(settings: Settings) -> Machine:
+    """Look at this machine, with the eyes of this account: it must be that of the appliance, or root."""
+    workers = (settings.run_dir / "workers").resolve()
+    programs: list[Program] = []
+    parts: list[Part] = []
+    for process in psutil.process_iter():
+        found = _describe(process, settings.run_dir, workers)
+        if isinstance(found, Program):
+            programs.append(found)
+        elif found:
+            parts.append(found)
+    folders = {path.name for path in workers.iterdir() if path.is_dir()} if workers.is_dir() else set()
+    wires = _wires({program.pid for program in programs} | {part.pid for part in parts})
+    return Machine(tuple(programs), tuple(parts), frozenset(folders), wires)
+
+
+def _describe(process: psutil.Process, run_dir: Path, workers: Path) -> Program | Part | None:
+    """Say what a process is to the appliance; None if it is nothing, has just ended, or is another account's."""
+    try:
+        environment = process.environ()
+        if environment.get("RUN_DIR") == str(run_dir) and "REDIS_PROCESSES" in environment:
+            return _program(process, environment, workers)
+        workspace = environment.get(MARKER, "")
+        if workspace and Path(workspace).parent in (workers, run_dir / "workers"):
+            return _part(process, Path(workspace).name)
+    except psutil.Error:
+        return None
+    return None
+
+
+def _program(process: psutil.Process, environment: dict[str, str], workers: Path) -> Program | None:
+    """Tell a process by the module that it runs: `python -m workers`."""
+    line = process.cmdline()
+    module = line[line.index("-m") + 1] if "-m" in line[:-1] else ""
+    role = _ROLES.get(module)
+    if role is None:
+        return None
+    paused = process.status() in _PAUSED
+    if role != "worker":
+        return Program(process.pid, process.ppid(), role, paused)
+    files = (Path(file.path) for file in process.open_files())
+    locked = frozenset(path.parent.name for path in files if path.name == "lock" and path.parent.parent == workers)
+    return Program(process.pid, process.ppid(), role, paused, environment.get("WORKER_SLOT", ""), locked)
+
+
+def _part(process: psutil.Process, workspace: str) -> Part:
+    age_s = time.time() - process.create_time()
+    return Part(process.pid, process.ppid(), process.name(), workspace, age_s, process.status() in _PAUSED)
+
+
+def _wires(holders: set[int]) -> tuple[Wire, ...]:
+    """Give the TCP sockets that processes hold. One that is closed, and only lingers in the kernel, is nobody's."""
+    return tuple(
+        Wire(socket.pid, _address(socket.laddr), _address(socket.raddr), socket.status)
+        for socket in psutil.net_connections("tcp")
+        if socket.pid in holders
+    )
+
+
+def _address(address: Any) -> str:
+    return f"{address.ip}:{address.port}" if address else ""

@@ -1,0 +1,97 @@
+"""Do the registered workers live, and does everything that lives belong to one? Pure: values in, differences out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psutil
+
+from appliance.audit.difference import STOPPING_S, Difference
+from appliance.audit.ledger import Ledger
+from appliance.audit.machine import Machine, Part, Program
+from appliance.audit.relays import address
+from appliance.config import Settings
+from appliance.models import WorkerState
+
+_PROBE_S = 10.0  # for a worker to see that its browser answers, and to register
+_REPLACED_S = 5.0  # for supervisord to start a worker's successor, which removes what its predecessor left
+
+
+def differences(ledger: Ledger, machine: Machine, settings: Settings) -> Iterator[Difference]:
+    """Compare this appliance's workers in Redis with its processes and folders."""
+    own = [worker for worker in ledger.workers if worker.appliance == settings.appliance_name]
+    for worker in own:
+        yield from _registered(worker, machine)
+    yield from _unregistered(own, machine, settings)
+    yield from _paused(machine)
+    yield from _strangers(machine)
+    yield from _abandoned(machine, settings)
+
+
+def _registered(worker: WorkerState, machine: Machine) -> Iterator[Difference]:
+    """A registered worker has a process, a driver that listens, and a browser."""
+    remedy = f"Its successor or, after WORKER_TTL, a proxy removes it; if it stays, see: applctl logs {worker.slot}"
+    if (worker.pid, worker.slot) not in {(program.pid, program.slot) for program in machine.of("worker")}:
+        text = f"worker {worker.id} is registered, but its process {worker.pid} is gone"
+        yield Difference(("worker", worker.id), text, remedy, _REPLACED_S)
+        return
+    drivers = {part.pid for part in machine.drivers(worker.pid)}
+    listening = {w.local for w in machine.wires if w.pid in drivers and w.status == psutil.CONN_LISTEN}
+    if address(worker) not in listening:
+        text = f"worker {worker.id} is registered, but no driver of its listens at {address(worker)}"
+    elif not any(part.parent in drivers for part in machine.parts):
+        text = f"worker {worker.id} is registered, but has no browser"
+    else:
+        return
+    yield Difference(("worker", worker.id), text, f"Run: applctl restart {worker.slot}", STOPPING_S)
+
+
+def _unregistered(own: list[WorkerState], machine: Machine, settings: Settings) -> Iterator[Difference]:
+    """A worker whose driver has been up for longer than any launch takes is registered."""
+    registered = {worker.pid for worker in own}
+    for program in machine.of("worker"):
+        ages_s = [part.age_s for part in machine.drivers(program.pid)]
+        if program.pid not in registered and ages_s and max(ages_s) > settings.launch_timeout + _PROBE_S:
+            text = f"{_named(program)} has had a driver for {max(ages_s):.0f} s, but is not registered"
+            remedy = f"See what it says: applctl logs {program.slot}"
+            yield Difference(("unregistered", str(program.pid)), text, remedy, STOPPING_S)
+
+
+def _paused(machine: Machine) -> Iterator[Difference]:
+    """No process is paused: it would be alive for supervisord, and dead for everyone else."""
+    processes: list[Program | Part] = [*machine.programs, *machine.parts]
+    for process in processes:
+        if process.paused:
+            text = f"{_named(process)} is paused"
+            yield Difference(("paused", str(process.pid)), text, f"Continue it: kill -CONT {process.pid}")
+
+
+def _strangers(machine: Machine) -> Iterator[Difference]:
+    """The proxy and the workers are children of the supervisord that runs."""
+    supervisors = {program.pid for program in machine.of("supervisord")}
+    for program in machine.programs:
+        if program.role != "supervisord" and program.parent not in supervisors:
+            text = f"{_named(program)} is no child of this appliance's supervisord: it is left of an earlier run"
+            remedy = f"It ends when its sessions have, within SHUTDOWN_GRACE; or: kill {program.pid}"
+            yield Difference(("stranger", str(program.pid)), text, remedy, STOPPING_S)
+
+
+def _abandoned(machine: Machine, settings: Settings) -> Iterator[Difference]:
+    """Each driver, browser and temporary folder has an owner: a worker that has its lock open."""
+    owned = {name for program in machine.of("worker") for name in program.workspaces}
+    for part in machine.parts:
+        if part.workspace not in owned:
+            text = f"{_named(part)} belongs to no worker: nobody owns its folder {part.workspace}"
+            remedy = f"The next worker that starts ends it; or: kill -KILL {part.pid}"
+            yield Difference(("part", str(part.pid)), text, remedy, _REPLACED_S)
+    for name in sorted(machine.folders - owned):
+        folder = settings.run_dir / "workers" / name
+        remedy = f"The next worker that starts removes it; or: rm -r {folder}"
+        text = f"temporary folder {folder} belongs to no worker"
+        yield Difference(("folder", name), text, remedy, _REPLACED_S)
+
+
+def _named(process: Program | Part) -> str:
+    if isinstance(process, Part):
+        return f"process {process.pid} ({process.name})"
+    return f"process {process.pid} ({f'worker {process.slot}' if process.slot else process.role})"

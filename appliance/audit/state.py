@@ -1,0 +1,195 @@
+"""Does Redis agree with itself? Pure: one look at it in, differences out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from appliance.audit.difference import AT_ONCE_S, Difference
+from appliance.audit.ledger import Ledger, Pool
+from appliance.config import Settings
+from appliance.models import SessionState, WorkerState, WorkerStatus, minor_version
+
+_REAPED = "A proxy removes it soon. If it stays, see whether one does: applctl logs proxy"
+_REPORT = "Restart Redis to set it right: applctl restart redis (running sessions go on). And please report it."
+
+
+def differences(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
+    """Compare the parts of the grid's state with each other, and with the time."""
+    yield from _slots(ledger)
+    yield from _leases(ledger)
+    yield from _claimable(ledger, settings)
+    yield from _queues(ledger)
+    yield from _waiters(ledger)
+    yield from _standby(ledger, settings)
+    yield from _overdue(ledger, settings)
+    yield from _orphaned(ledger, settings)
+    yield from _stored(ledger)
+
+
+def _slots(ledger: Ledger) -> Iterator[Difference]:
+    """Each slot is held by an active session with a lease, and no worker gives more than it has."""
+    sessions = {session.id: session for session in ledger.sessions}
+    for worker in ledger.workers:
+        for held_by in sorted(ledger.slots.get(worker.id, ())):
+            session = sessions.get(held_by)
+            if held_by not in ledger.leases:
+                wrong = "it has no lease"
+            elif session is None:
+                wrong = "Redis knows nothing else of it"
+            elif (session.state, session.worker) != ("active", worker.id):
+                wrong = f"it is {session.state}{f' on {session.worker}' if session.worker else ''}"
+            else:
+                continue
+            text = f"session {held_by} holds a slot of worker {worker.id}, but {wrong}"
+            remedy = (
+                f"Nothing frees it by itself. Restart the worker, on {worker.appliance}: applctl restart {worker.slot}"
+            )
+            yield Difference(("slot", worker.id, held_by), text, remedy)
+        active = len(ledger.slots.get(worker.id, ()))
+        if active > worker.concurrency:
+            text = f"worker {worker.id} has {active} sessions, but only {worker.concurrency} slots"
+            yield Difference(("too many", worker.id), text, _REPORT)
+
+
+def _leases(ledger: Ledger) -> Iterator[Difference]:
+    """Each lease is that of an active session, which holds a slot of a worker that is registered."""
+    sessions = {session.id for session in ledger.sessions}
+    holders = {session for slots in ledger.slots.values() for session in slots}
+    for lease in sorted(ledger.leases.keys() - sessions - holders):
+        yield Difference(("lease", lease), f"there is a lease of {lease}, but no such session", _REAPED)
+    for session in ledger.sessions:
+        if session.state != "active" or session.id in ledger.slots.get(session.worker, ()):
+            continue
+        unknown = "is not registered" if session.worker not in ledger.slots else "knows nothing of it"
+        text = f"session {session.id} is active on worker {session.worker}, which {unknown}"
+        yield Difference(("active", session.id), text, _REPORT)
+
+
+def _claimable(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
+    """The claimable workers are those that are available and have room, by their next heartbeat at the latest."""
+    workers = {worker.id: worker for worker in ledger.workers}
+    for pool, claimable in ledger.pools.items():
+        for name in sorted(claimable):
+            why = _not_claimable(ledger, workers[name]) if name in workers else "is not registered"
+            if why and not (name in workers and workers[name].stale):  # that one is passed over
+                text = f"worker {name} counts as claimable, but {why}"
+                yield Difference(("claimable", *pool, name), text, _REPORT)
+    for worker in ledger.workers:
+        if worker.id not in ledger.pools.get(_pool_of(worker), ()) and not _not_claimable(ledger, worker):
+            text = f"worker {worker.id} is available and has room, but is not claimable"
+            yield Difference(("not claimable", worker.id), text, _REPORT, settings.heartbeat_interval + AT_ONCE_S)
+
+
+def _not_claimable(ledger: Ledger, worker: WorkerState) -> str:
+    """Say why a worker may not be given a session; "" if it may."""
+    if worker.status != WorkerStatus.AVAILABLE:
+        return f"is {worker.status}"
+    if worker.suspect:
+        return "is suspect"
+    if worker.stale:
+        return "has missed its heartbeats"
+    if worker.quota and worker.lifetime >= worker.quota:
+        return "has reached its quota"
+    return f"all its {worker.concurrency} slots are taken" if ledger.taken(worker) >= worker.concurrency else ""
+
+
+def _queues(ledger: Ledger) -> Iterator[Difference]:
+    """Each place in a queue is that of a waiting session, which has a deadline, and the other way round."""
+    waiting = {session.id for session in ledger.sessions if session.state == "waiting"}
+    queued = {ticket for queue in ledger.queues.values() for ticket in queue}
+    for ticket in sorted(queued | ledger.deadlines.keys()):
+        if ticket not in waiting:
+            text = f"{ticket} has a place in the queue, but is no waiting session"
+        elif ticket not in ledger.deadlines:
+            text = f"session {ticket} waits without a deadline"
+        elif ticket not in queued:
+            text = f"session {ticket} waits, but has no place in the queue"
+        else:
+            continue
+        yield Difference(("queue", ticket), text, _REPORT)
+
+
+def _waiters(ledger: Ledger) -> Iterator[Difference]:
+    """No session waits beside a slot that it could have."""
+    fresh = {worker.id for worker in ledger.workers if not worker.stale}
+    for (browser, minor), claimable in ledger.pools.items():
+        for queue in {(browser, minor), (browser, "")}:
+            session = _first_waiting(ledger, queue)
+            if session and claimable & fresh:
+                text = f"session {session.id} waits, although worker {min(claimable & fresh)} is claimable"
+                yield Difference(("waiter", session.id), text, _REPORT)
+
+
+def _first_waiting(ledger: Ledger, queue: Pool) -> SessionState | None:
+    """Give the first of a queue whose proxy lives and whose deadline has not passed: the others are passed over."""
+    sessions = {session.id: session for session in ledger.sessions}
+    for ticket in ledger.queues.get(queue, ()):
+        session = sessions.get(ticket)
+        if session and _proxy_lives(ledger, session) and ledger.deadlines.get(ticket, 0) >= ledger.now_ms:
+            return session
+    return None
+
+
+def _proxy_lives(ledger: Ledger, session: SessionState) -> bool:
+    return ledger.proxies.get(session.proxy, 0) >= ledger.now_ms
+
+
+def _standby(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
+    """No worker of this appliance stands by while one is missing in its place."""
+    own = [worker for worker in ledger.workers if worker.appliance == settings.appliance_name]
+    for pool in sorted({_pool_of(worker) for worker in own}):
+        team = [worker for worker in own if _pool_of(worker) == pool]
+        serving = sum(worker.status == WorkerStatus.AVAILABLE for worker in team)
+        target = int(getattr(settings, f"{pool[0]}_workers"))
+        spare = [worker.id for worker in team if worker.status == WorkerStatus.STANDBY and not worker.stale]
+        if spare and serving < target:
+            text = f"worker {spare[0]} stands by, although only {serving} of {target} {pool[0]} workers serve"
+            yield Difference(("standby", *pool), text, _REPORT)
+
+
+def _overdue(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
+    """What is lost is reaped: after an outage of Redis, when everyone has had the time to speak."""
+    limit_ms = 1000 * (max(settings.lease_ttl, settings.worker_ttl) + 3 * settings.reaper_run_interval)
+    for worker in ledger.workers:
+        if ledger.now_ms - worker.heartbeat_ms > settings.worker_ttl * 1000 + limit_ms:
+            last = _ago(ledger, worker.heartbeat_ms)
+            text = f"worker {worker.id} is still registered, although its last heartbeat was {last}"
+            yield Difference(("silent", worker.id), text, _REAPED)
+    for session, expiry_ms in ledger.leases.items():
+        if ledger.now_ms - expiry_ms > limit_ms:
+            text = f"session {session} keeps its slot, although its lease expired {_ago(ledger, expiry_ms)}"
+            yield Difference(("expired", session), text, _REAPED)
+    for session, deadline_ms in ledger.deadlines.items():
+        if ledger.now_ms - deadline_ms > limit_ms:
+            text = f"session {session} waits, although its deadline passed {_ago(ledger, deadline_ms)}"
+            yield Difference(("late", session), text, _REAPED)
+
+
+def _orphaned(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
+    """Each session that waits does so in a proxy that lives."""
+    for session in ledger.sessions:
+        if session.state == "waiting" and not _proxy_lives(ledger, session):
+            text = f"session {session.id} waits in proxy {session.proxy}, which is gone"
+            yield Difference(("gone", session.id), text, _REAPED, 2 * settings.reaper_run_interval)
+
+
+def _ago(ledger: Ledger, then_ms: float) -> str:
+    return f"{(ledger.now_ms - then_ms) / 1000:.0f} s ago"
+
+
+def _stored(ledger: Ledger) -> Iterator[Difference]:
+    """Nothing is kept of sessions and workers that are over."""
+    if ledger.stored_sessions is None or ledger.stored_slots is None:
+        return
+    queued = {ticket for queue in ledger.queues.values() for ticket in queue}
+    holders = {session for slots in ledger.slots.values() for session in slots}
+    for left in sorted(ledger.stored_sessions - queued - holders - ledger.leases.keys() - ledger.deadlines.keys()):
+        text = f"Redis keeps session {left}, which neither waits nor holds a slot"
+        yield Difference(("stored session", left), text, _REPORT)
+    for left in sorted(ledger.stored_slots - ledger.slots.keys()):
+        text = f"Redis keeps slots of worker {left}, which is not registered"
+        yield Difference(("stored slots", left), text, _REPORT)
+
+
+def _pool_of(worker: WorkerState) -> Pool:
+    return worker.browser, minor_version(worker.version)

@@ -1,0 +1,262 @@
+"""The auditor names what really differs on a running appliance, and nothing while it is only busy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from playwright.async_api import async_playwright
+from playwright.sync_api import Playwright, sync_playwright
+
+from appliance.audit.machine import MARKER
+from appliance.models import Browser, SessionRequest, WorkerSpec
+from tests.system.conftest import StartGrid
+from tests.system.grid import Grid, tree
+from tests.waiting import until
+
+# What is broken stays so: neither is it taken up again, nor reaped.
+LASTING = {"LEASE_RENEW_INTERVAL": 1000, "LEASE_TTL": 3000, "WORKER_TTL": 60, "REAPER_RUN_INTERVAL": 1000}
+
+
+@pytest.fixture(scope="module")
+def appliance() -> Iterator[Grid]:
+    grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), MAX_CONCURRENT_SESSIONS=2, MAX_LIFETIME_SESSIONS=0, **LASTING)
+    yield grid
+    grid.stop()
+
+
+@pytest.fixture
+def grid(appliance: Grid) -> Iterator[Grid]:
+    """Give an appliance on which each test sets right again what it broke."""
+    yield appliance
+    assert appliance.lasting_differences() == []
+
+
+@pytest.fixture
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+def doctor(grid: Grid) -> tuple[int, list[dict[str, Any]]]:
+    """Run `applctl doctor`; give its exit code and what its audit says."""
+    done = grid.applctl("doctor", "--json", check=False)
+    return done.returncode, [check for check in json.loads(done.stdout) if check["name"] == "audit"]
+
+
+def proxy(grid: Grid) -> psutil.Process:
+    return next(process for process in grid.processes() if process.cmdline()[-2:] == ["-m", "proxy"])
+
+
+@contextmanager
+def leaked_slot(grid: Grid, lease: bool) -> Iterator[str]:
+    """Let a session that does not exist hold a slot of the first worker; gives the worker's id."""
+    store, worker = grid.registry.store, grid.registry.workers()[0].id
+    slots, leases = store.key("worker", worker, "sessions"), store.key("leases")
+    store.read(("SADD", slots, "ghost"), *([("ZADD", leases, 1e15, "ghost")] if lease else []))
+    try:
+        yield worker
+    finally:
+        store.read(("SREM", slots, "ghost"), ("ZREM", leases, "ghost"))
+
+
+def test_doctor_says_that_all_agrees_where_it_does(grid: Grid, playwright: Playwright) -> None:
+    assert grid.audit() == []
+    browsers = [playwright.chromium.connect(grid.endpoint) for _ in range(2)]
+    assert grid.audit() == []
+    _, (check,) = doctor(grid)
+    assert check["status"] == "ok"
+    assert check["finding"] == "Redis, sockets, processes and folders agree: 2 sessions, 1 workers"
+    for browser in browsers:
+        browser.close()
+
+
+@pytest.mark.parametrize(("lease", "wrong"), [(False, "it has no lease"), (True, "Redis knows nothing else of it")])
+def test_a_slot_that_leaked_is_named_with_a_remedy(lease: bool, wrong: str, grid: Grid) -> None:
+    with leaked_slot(grid, lease) as worker:
+        said = f"session ghost holds a slot of worker {worker}, but {wrong}"
+        assert said in grid.audit()
+        code, checks = doctor(grid)
+        assert (code, checks[0]["status"], checks[0]["finding"]) == (1, "failed", said)
+        assert "applctl restart chromium-00" in checks[0]["remedy"]
+
+
+def test_the_remedy_for_a_leaked_slot_frees_it(grid: Grid) -> None:
+    with leaked_slot(grid, lease=True) as worker:
+        grid.applctl("restart", "chromium-00")
+        until(lambda: [w.id for w in grid.available(1)] != [worker], "the worker has a successor")
+        assert grid.registry.store.read(("EXISTS", grid.registry.store.key("worker", worker, "sessions"))) == [0]
+
+
+def test_a_session_that_redis_was_made_to_forget_is_named(grid: Grid, playwright: Playwright) -> None:
+    browser = playwright.chromium.connect(grid.endpoint)
+    (session,) = grid.registry.sessions()
+    grid.registry.release(session.id, "behind its proxy's back")
+    (text,) = grid.audit()
+    assert text.startswith("no session is known for connection 127.0.0.1:")
+    assert text.endswith(f" of the proxy here to worker {session.worker}")
+    browser.close()
+
+
+def test_a_session_that_its_proxy_takes_up_again_is_not_named(start_grid: StartGrid, playwright: Playwright) -> None:
+    grid = start_grid()
+    browser = playwright.chromium.connect(grid.endpoint)
+    (session,) = grid.registry.sessions()
+    grid.registry.release(session.id, "behind its proxy's back")
+    assert grid.audit() == []
+    assert [session.id for session in grid.registry.sessions()] == [session.id]
+    browser.close()
+
+
+def test_the_sessions_of_a_proxy_that_was_killed_are_named(grid: Grid, playwright: Playwright) -> None:
+    for _ in range(2):
+        playwright.chromium.connect(grid.endpoint)
+    first, second = sorted(session.id for session in grid.registry.sessions())
+    (worker,) = grid.registry.workers()
+    proxy(grid).kill()
+    assert grid.audit() == [f"no proxy here relays 2 of the 2 sessions {first}, {second}, active on worker {worker.id}"]
+    for session in (first, second):
+        grid.registry.release(session, "by hand")
+
+
+def test_a_ticket_that_nobody_waits_for_is_named(grid: Grid, playwright: Playwright) -> None:
+    until(lambda: grid.get("/readyz"), "the proxy is back")
+    browsers = [playwright.chromium.connect(grid.endpoint) for _ in range(2)]
+    session = grid.registry.sessions()[0]
+    request = SessionRequest(Browser.CHROMIUM)
+    grid.registry.claim("ghost", request, proxy=session.proxy, lease_ms=60_000, wait_ms=60_000, queue_max=1)
+    (text,) = grid.audit()
+    assert text.startswith("no client is connected for 1 of the 3 sessions 127.0.0.1:")
+    assert ", ghost, " in text
+    grid.registry.release("ghost", "by hand")
+    for browser in browsers:
+        browser.close()
+
+
+def test_a_process_and_a_folder_that_belong_to_no_worker_are_named(grid: Grid) -> None:
+    folder = grid.run_dir / "workers" / "chromium-00.000000"
+    folder.mkdir()
+    orphan = subprocess.Popen(["sleep", "60"], env=os.environ | {MARKER: str(folder)})
+    try:
+        assert grid.audit() == [
+            f"process {orphan.pid} (sleep) belongs to no worker: nobody owns its folder chromium-00.000000",
+            f"temporary folder {folder} belongs to no worker",
+        ]
+    finally:
+        orphan.kill()
+        orphan.wait()
+        folder.rmdir()
+
+
+def test_a_worker_that_is_paused_is_named(grid: Grid) -> None:
+    (worker,) = grid.registry.workers()
+    process = psutil.Process(worker.pid)
+    process.suspend()
+    try:
+        assert grid.audit() == [f"process {worker.pid} (worker chromium-00) is paused"]
+    finally:
+        process.resume()
+
+
+def test_a_worker_without_a_process_is_named(grid: Grid) -> None:
+    (worker,) = grid.registry.workers()
+    gone = f"{worker.appliance}.chromium-07.000000"
+    spec = WorkerSpec(
+        id=gone, browser=Browser.CHROMIUM, version=worker.version, endpoint="ws://127.0.0.1:9/", slot="chromium-07",
+        appliance=worker.appliance, concurrency=1, quota=0, ttl_ms=60_000, pid=1,
+    )  # fmt: skip
+    grid.registry.register_worker(spec)
+    assert grid.audit() == [f"worker {gone} is registered, but its process 1 is gone"]
+    grid.registry.remove_worker(gone, "by hand")
+
+
+def test_a_client_that_goes_around_the_proxy_is_named(grid: Grid, playwright: Playwright) -> None:
+    (worker,) = grid.registry.workers()
+    browser = playwright.chromium.connect(worker.endpoint)
+    (text,) = grid.audit()
+    assert text.startswith("no session is known for connection 127.0.0.1:")
+    assert text.endswith(f" from elsewhere to worker {worker.id}")
+    browser.close()
+
+
+@pytest.mark.parametrize("victim", ["worker", "driver", "browser"])
+def test_after_a_kill_all_agrees_again_soon(victim: str, grid: Grid, playwright: Playwright) -> None:
+    playwright.chromium.connect(grid.endpoint)
+    (worker,) = grid.registry.workers()
+    tree(worker.pid)[victim].kill()
+    until(lambda: worker.id not in {w.id for w in grid.registry.workers()}, "its death is noticed")
+    assert grid.lasting_differences() == []
+
+
+async def keep_busy(grid: Grid, site: str, until_s: float) -> int:
+    """Let clients come and go, more of them than there are slots; gives how many sessions they had."""
+    sessions = 0
+    async with async_playwright() as playwright:
+
+        async def client(number: int) -> None:
+            nonlocal sessions
+            while time.monotonic() < until_s:
+                browser = await playwright.chromium.connect(grid.endpoint)
+                if number % 2:
+                    await (await browser.new_page()).goto(site)
+                await browser.close()
+                sessions += 1
+
+        await asyncio.gather(*(client(number) for number in range(4)))
+    return sessions
+
+
+def test_a_busy_grid_that_recycles_its_workers_is_never_accused_and_its_leak_is_found(
+    start_grid: StartGrid, site: str
+) -> None:
+    grid = start_grid(
+        CHROMIUM_WORKERS=2,
+        SPARE_WORKERS=1,
+        MAX_CONCURRENT_SESSIONS=1,
+        MAX_LIFETIME_SESSIONS=10,
+        STARTUP_STAGGER=0.1,
+        QUEUE_TIMEOUT=60,
+    )
+
+    async def audit_meanwhile() -> list[list[str]]:
+        ends = time.monotonic() + 20
+        load = asyncio.create_task(keep_busy(grid, site, ends))
+        found = []
+        while time.monotonic() < ends - 2:
+            found.append(await asyncio.to_thread(grid.audit))
+        grid.registry.store.read(("ZADD", grid.registry.store.key("leases"), 1e15, "ghost"))
+        found.append(await asyncio.to_thread(grid.audit))
+        assert await load > 20
+        return found
+
+    *before, after = asyncio.run(audit_meanwhile())
+    grid.registry.store.read(("ZREM", grid.registry.store.key("leases"), "ghost"))
+    assert [differences for differences in before if differences] == []
+    assert after == ["there is a lease of ghost, but no such session"]
+
+
+def test_of_two_appliances_that_share_a_redis_each_audits_its_own_part(
+    redis_url: str, start_grid: StartGrid, playwright: Playwright
+) -> None:
+    one, other = (start_grid(REDIS_URL=redis_url, MAX_CONCURRENT_SESSIONS=1, **LASTING) for _ in range(2))
+    for _ in range(2):
+        playwright.chromium.connect(one.endpoint)
+    sessions = one.registry.sessions()
+    (away,) = (s for s in sessions if s.worker.startswith(f"{other.env['APPLIANCE_NAME']}."))
+    assert (one.audit(), other.audit()) == ([], [])
+    proxy(one).kill()
+    said = f"session {away.id}, active on worker {away.worker}"
+    assert f"no proxy here relays {said}" in one.audit()
+    assert other.audit() == [f"no proxy elsewhere is connected for {said}"]
+    for session in sessions:
+        one.registry.release(session.id, "by hand")

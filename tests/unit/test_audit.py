@@ -1,0 +1,181 @@
+"""The auditor's comparison of Redis with the machine: each difference is named, and what begins or ends is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from appliance.audit.auditor import compare
+from appliance.audit.ledger import Ledger
+from appliance.audit.machine import MARKER, Machine, Wire
+from appliance.audit.relays import Look
+from tests.unit.audited import (
+    CLIENT_OF_TICKET,
+    LATER_MS,
+    LEDGER,
+    MACHINE,
+    POOL,
+    SESSION,
+    SETTINGS,
+    WORKER,
+    S,
+    W,
+    texts,
+    waiting,
+)
+from workers import leftovers
+
+
+def test_nothing_differs_where_all_is_well() -> None:
+    assert texts() == []
+    assert texts(waiting(), CLIENT_OF_TICKET) == []
+    assert texts(Ledger(), Machine()) == []
+
+
+def without(pid: int) -> Machine:
+    """Give the machine without a process and its sockets."""
+    return Machine(
+        programs=tuple(program for program in MACHINE.programs if program.pid != pid),
+        parts=tuple(part for part in MACHINE.parts if part.pid != pid),
+        folders=MACHINE.folders,
+        wires=tuple(wire for wire in MACHINE.wires if wire.pid != pid),
+    )
+
+
+def with_program(pid: int, **changes: object) -> Machine:
+    """Give the machine with one of its own processes changed."""
+    return replace(MACHINE, programs=tuple(replace(p, **changes) if p.pid == pid else p for p in MACHINE.programs))
+
+
+ON_THE_MACHINE: list[tuple[Machine, list[str]]] = [
+    (
+        without(30),
+        [
+            f"worker {W} is registered, but its process 30 is gone",
+            "process 40 (node) belongs to no worker: nobody owns its folder chromium-00.abc",
+            "process 50 (chromium) belongs to no worker: nobody owns its folder chromium-00.abc",
+            "temporary folder /run/grid/workers/chromium-00.abc belongs to no worker",
+        ],
+    ),
+    (without(40), [f"worker {W} is registered, but no driver of its listens at 127.0.0.1:4000"]),
+    (without(50), [f"worker {W} is registered, but has no browser"]),
+    (with_program(30, paused=True), ["process 30 (worker chromium-00) is paused"]),
+    (with_program(20, paused=True), ["process 20 (proxy) is paused"]),
+    (
+        with_program(20, parent=1),
+        ["process 20 (proxy) is no child of this appliance's supervisord: it is left of an earlier run"],
+    ),
+    (
+        replace(MACHINE, folders=frozenset({"chromium-00.abc", "chromium-00.old"})),
+        ["temporary folder /run/grid/workers/chromium-00.old belongs to no worker"],
+    ),
+    (
+        replace(without(20), wires=(Wire(40, "127.0.0.1:4000", "", psutil.CONN_LISTEN),)),
+        [f"no proxy here relays session {S}, active on worker {W}"],
+    ),
+    (
+        replace(MACHINE, wires=(*MACHINE.wires, Wire(40, "127.0.0.1:4000", "127.0.0.1:7000"))),
+        [f"no session is known for connection 127.0.0.1:7000 from elsewhere to worker {W}"],
+    ),
+    (
+        replace(MACHINE, wires=tuple(wire for wire in MACHINE.wires if not wire.remote.endswith(":9001"))),
+        ["no client is connected for session 127.0.0.1:5001, waiting in the proxy here or relayed by it"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("machine", "expected"), ON_THE_MACHINE, ids=lambda value: str(value)[:40])
+def test_each_difference_between_redis_and_the_machine_is_named(machine: Machine, expected: list[str]) -> None:
+    assert texts(machine=machine) == expected
+
+
+def test_a_connection_of_the_proxy_without_a_session_is_named() -> None:
+    forgotten = replace(LEDGER, sessions=(), leases={}, slots={W: frozenset()}, stored_sessions=frozenset())
+    assert texts(forgotten) == [f"no session is known for connection 127.0.0.1:5001 of the proxy here to worker {W}"]
+
+
+def test_a_connection_to_a_worker_that_is_registered_no_more_is_named() -> None:
+    machine = replace(MACHINE, parts=tuple(replace(part, age_s=100.0) for part in MACHINE.parts))
+    assert texts(Ledger(), machine) == [
+        "process 30 (worker chromium-00) has had a driver for 100 s, but is not registered",
+        "the proxy is connected, from 127.0.0.1:5001, to process 40 at 127.0.0.1:4000, which is no registered worker's",
+    ]
+
+
+def test_a_worker_that_is_just_being_launched_is_none_of_its_business() -> None:
+    relays_nothing = tuple(wire for wire in MACHINE.wires if wire.status == psutil.CONN_LISTEN)
+    assert texts(Ledger(), replace(MACHINE, wires=relays_nothing)) == []
+
+
+def test_a_ticket_whose_client_is_gone_is_named() -> None:
+    without_client = "no client is connected for 1 of the 2 sessions 127.0.0.1:5001, ticket"
+    assert texts(waiting()) == [f"{without_client}, waiting in the proxy here or relayed by it"]
+
+
+def test_of_many_sessions_that_may_be_the_leaked_one_all_are_named() -> None:
+    sessions = tuple(replace(SESSION, id=name) for name in (S, "other"))
+    ledger = replace(
+        LEDGER, sessions=sessions, leases={S: LATER_MS, "other": LATER_MS}, slots={W: frozenset({S, "other"})},
+        pools={POOL: frozenset()}, stored_sessions=frozenset({S, "other"}),
+    )  # fmt: skip
+    assert texts(ledger) == [
+        f"no proxy here relays 1 of the 2 sessions other, {S}, active on worker {W}",
+    ]
+
+
+def test_sessions_between_this_appliance_and_others_are_compared_as_far_as_they_can_be_seen() -> None:
+    ours_there = replace(SESSION, id="out", worker="there.x")
+    theirs_here = replace(SESSION, id="in", proxy="there.654321")
+    theirs_there = replace(SESSION, id="far", worker="there.x", proxy="there.654321")
+    there = replace(WORKER, id="there.x", appliance="there", pid=99, endpoint="ws://10.0.0.2:4000/p")
+    ledger = replace(
+        LEDGER,
+        workers=(WORKER, there),
+        sessions=(ours_there, theirs_here, theirs_there),
+        leases=dict.fromkeys(("in", "out", "far"), LATER_MS),
+        slots={W: frozenset({"in"}), "there.x": frozenset({"out", "far"})},
+        pools={POOL: frozenset({W})},
+        stored_sessions=frozenset({"in", "out", "far"}),
+        stored_slots=frozenset({W, "there.x"}),
+    )
+    listening = [wire for wire in MACHINE.wires if wire.status == psutil.CONN_LISTEN]
+    outgoing = [Wire(20, "127.0.0.1:8080", "127.0.0.1:9001"), Wire(20, "10.0.0.1:5001", "10.0.0.2:4000")]
+    incoming = [Wire(40, "127.0.0.1:4000", "127.0.0.1:6001"), Wire(30, "127.0.0.1:6002", "127.0.0.1:4000")]
+    probe = [Wire(40, "127.0.0.1:4000", "127.0.0.1:6002")]
+    assert texts(ledger, replace(MACHINE, wires=(*listening, *outgoing, *incoming, *probe))) == []
+    assert texts(ledger, replace(MACHINE, wires=(*listening, *outgoing))) == [
+        f"no proxy elsewhere is connected for session in, active on worker {W}"
+    ]
+    assert texts(ledger, replace(MACHINE, wires=(*listening, *incoming, *probe))) == [
+        "no proxy here relays session out, active on worker there.x"
+    ]
+
+
+def transient(make: Callable[[int], Ledger]) -> list[str]:
+    """Give the differences that stay through three looks at a grid that changes."""
+    looks = [Look(float(number), MACHINE, make(number)) for number in range(3)]
+    return [difference.text for difference in compare(looks, SETTINGS)]
+
+
+def test_what_is_seen_in_one_look_but_not_in_the_next_is_no_difference() -> None:
+    ghost = replace(LEDGER, leases={S: LATER_MS, "ghost": LATER_MS})
+    assert transient(lambda look: ghost) != []
+    assert transient(lambda look: ghost if look < 2 else LEDGER) == []
+    assert transient(lambda look: LEDGER if look < 2 else ghost) == []
+
+
+def test_the_same_kind_of_difference_of_other_sessions_in_each_look_is_none() -> None:
+    assert transient(lambda look: replace(LEDGER, leases={S: LATER_MS, f"ghost-{look}": LATER_MS})) == []
+
+
+def test_a_grid_that_holds_too_much_to_be_searched_is_still_compared() -> None:
+    unsearched = replace(LEDGER, stored_sessions=None, stored_slots=None)
+    assert texts(unsearched) == []
+    assert len(texts(replace(unsearched, leases={S: LATER_MS, "ghost": LATER_MS}))) == 1
+
+
+def test_the_marker_is_that_of_the_workers() -> None:
+    assert MARKER == leftovers.MARKER

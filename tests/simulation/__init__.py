@@ -1,0 +1,1 @@
+"""A pool's life, simulated: the real Lua library on a real Redis, with a clock that is moved by hand."""

@@ -1,0 +1,115 @@
+"""The worker processes of an appliance, one after another in each slot: launch turn, launch, work, drain, respawn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from appliance.models import Browser, WorkerSpec
+from appliance.registry import Registry
+from tests.simulation.agenda import Agenda
+from tests.simulation.case import Case
+from tests.simulation.store import SimulatedStore
+
+VERSION = "1.65.2"
+
+
+class Appliance:
+    """One appliance: whoever of its workers wants to launch stands in line, and the first asks for its turn."""
+
+    def __init__(
+        self,
+        name: str,
+        target: int,
+        case: Case,
+        agenda: Agenda,
+        store: SimulatedStore,
+        check: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        """Take its name, how many of its workers are to serve, and what sees each heartbeat's answer."""
+        self.name = name
+        self.target = target
+        self.case = case
+        self.agenda = agenda
+        self.check = check
+        self.registry = Registry(store)
+        self._store = store
+        self._line: deque[Slot] = deque()
+
+    def start(self) -> list[Slot]:
+        """Start all workers; gives their slots."""
+        slots = [Slot(self, number) for number in range(self.target + self.case.spares)]
+        for slot in slots:
+            slot.start()
+        return slots
+
+    def line_up(self, slot: Slot) -> None:
+        """Let a slot's worker launch when it is its turn."""
+        self._line.append(slot)
+        if len(self._line) == 1:
+            self._ask()
+
+    def _ask(self) -> None:
+        wait_s = self.registry.take_launch_turn(self.name, self.case.stagger_s)
+        self._store.persist("launch", self.name)
+        if wait_s:
+            self.agenda.after(wait_s, self._ask)
+            return
+        self.agenda.after(self.case.launch_s, self._line.popleft().register)
+        if self._line:
+            self._ask()
+
+
+class Slot:
+    """A slot of supervisord's, and the worker that runs in it. `worker` is its id while it is registered."""
+
+    def __init__(self, appliance: Appliance, number: int) -> None:
+        """Take the appliance and the slot's number."""
+        self.name = f"{Browser.CHROMIUM}-{number:02}"
+        self.place = f"{appliance.name}.{self.name}"  # what the ids of its workers begin with
+        self.worker = ""
+        self.away_s: list[float] = []  # from each worker's drain to the registration of its successor
+        self._appliance = appliance
+        self._workers = 0
+        self.drained_s: float | None = None  # when its worker was drained, if that is not yet replaced
+
+    def start(self) -> None:
+        """Start a worker, which wants to launch."""
+        self._appliance.line_up(self)
+
+    def register(self) -> None:
+        """Say that the worker has launched."""
+        appliance, case = self._appliance, self._appliance.case
+        self._workers += 1
+        self.worker = f"{self.place}.{self._workers:06x}"
+        if self.drained_s is not None:
+            self.away_s.append(appliance.agenda.now_s - self.drained_s)
+            self.drained_s = None
+        numbers = (case.concurrency, case.quota, int(case.beat_s * 3000), 1, appliance.target)
+        place = (f"ws://{self.worker}", appliance.name, self.name)
+        appliance.registry.register_worker(WorkerSpec(self.worker, Browser.CHROMIUM, VERSION, *place, *numbers))
+        self._beat(self.worker)
+
+    def _beat(self, worker: str) -> None:
+        """Send heartbeats, the first at once, until the worker has ended."""
+        appliance = self._appliance
+        if worker == self.worker:
+            answer = appliance.registry.heartbeat_worker(worker, 0, healthy=True)
+            assert answer, "a worker was forgotten"
+            appliance.check(worker, answer)
+            appliance.agenda.after(appliance.case.beat_s, partial(self._beat, worker))
+
+    def drain(self, worker: str, reason: str) -> None:
+        """Do what a worker does that was told to drain: ask for it, and end if it has no sessions."""
+        self.drained_s = self._appliance.agenda.now_s
+        if self._appliance.registry.drain_worker(worker, reason) == 0:
+            self.end(worker)
+
+    def end(self, worker: str) -> None:
+        """Do what a worker does whose last session has ended."""
+        if worker == self.worker:
+            self.worker = ""
+            self._appliance.registry.remove_worker(worker, "recycled")
+            self._appliance.agenda.after(self._appliance.case.respawn_s, self.start)

@@ -1,0 +1,38 @@
+"""`make chaos`: kill and pause everything at random, under load, and see that nothing is lost for good.
+
+The plan of the faults depends on the seed alone; what each hits is told behind it.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import click
+
+from tests.chaos.plan import plan
+from tests.chaos.run import run
+
+
+@click.command()
+@click.option("--minutes", default=10.0, show_default=True, help="Of faults; by whole rounds, at least one.")
+@click.option("--seed", type=int, help="Seed of the plan. Default: a fresh one, which is printed.")
+@click.option("--clients", default=5, show_default=True, help="Clients that have one session after another.")
+@click.option("--workers", default=2, show_default=True, help="Workers; there is a spare one beside them.")
+@click.option("--plan", "only_plan", is_flag=True, help="Only print the plan of the faults.")
+def main(minutes: float, seed: int | None, clients: int, workers: int, only_plan: bool) -> None:
+    """Kill and pause an appliance's processes at random, under load; exit with 1 if anything is unexplained."""
+    seed = random.randrange(2**32) if seed is None else seed
+    click.echo(f"seed {seed}")
+    rounds = plan(seed, minutes * 60)
+    if only_plan:
+        for fault in (fault for faults in rounds for fault in faults):
+            click.echo(fault.line())
+        return
+    report = run(rounds, workers, clients, click.echo)
+    click.echo("\n".join(report.summary()))
+    sys.exit(bool(report.problems))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The targets of faults: the processes of an appliance as they are at this moment, found without its Redis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from appliance.supervision import Supervisor
+from tests.system.grid import Grid, tree
+
+
+class Missing(Exception):
+    """There is no such process now: what supervisord will start again, for example."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersTree:
+    """A worker with its driver and browser; `ready` says that it watches them."""
+
+    id: str
+    slot: str
+    ready: bool
+    processes: dict[str, psutil.Process]
+
+    def part(self, name: str) -> list[psutil.Process]:
+        """Give the processes of a part: the whole tree, the browser's process group, all of a type, or one."""
+        if name == "tree":
+            return list(self.processes.values())
+        if name == "browsers-group":
+            group = self.processes["browser"].pid
+            return [process for process in self.processes.values() if _group(process) == group]
+        if name in self.processes:
+            return [self.processes[name]]
+        if name == "zygote" and not self.ready:  # nobody would notice it, see workers/watch.py
+            return []
+        return self._of_type(name)
+
+    def _of_type(self, name: str) -> list[psutil.Process]:
+        """Give the browser's processes of a type, as Chromium names them in their arguments."""
+        return [p for key, p in self.processes.items() if key.isdigit() and f"--type={name}" in _arguments(p)]
+
+
+def process(grid: Grid, name: str) -> psutil.Process:
+    """Give the process that supervisord knows by a name; raises Missing."""
+    pids = {info.name: info.pid for info in Supervisor(grid.run_dir).processes()}
+    try:
+        return psutil.Process(pids.get(name) or -1)
+    except (psutil.NoSuchProcess, ValueError):
+        raise Missing(f"no process {name}") from None
+
+
+def workers(grid: Grid, number: int) -> Iterator[WorkersTree]:
+    """Give the workers that have a browser, from a slot on by its number; raises SupervisorError."""
+    slots = sorted(info.name for info in Supervisor(grid.run_dir).processes() if info.name.startswith("chromium-"))
+    first = number % len(slots)
+    for slot in (*slots[first:], *slots[:first]):
+        with suppress(Missing, psutil.Error, StopIteration, IndexError):
+            processes = tree(process(grid, slot).pid)
+            found = worker_id(grid, processes["driver"])
+            yield WorkersTree(found, slot, _is_ready(grid, slot, found), processes)
+
+
+def worker_id(grid: Grid, driver: psutil.Process) -> str:
+    """Give the id of the worker that started a driver: its configuration lies in the worker's folder."""
+    arguments = driver.cmdline()
+    folder = Path(arguments[arguments.index("--config") + 1]).parent.name
+    return f"{grid.env['APPLIANCE_NAME']}.{folder}"
+
+
+def _is_ready(grid: Grid, slot: str, worker: str) -> bool:
+    return any(worker in line and "worker.ready" in line for line in grid.log(slot).splitlines())
+
+
+def _group(process: psutil.Process) -> int | None:
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return None
+
+
+def _arguments(found: psutil.Process) -> Iterator[str]:
+    with suppress(psutil.Error):
+        yield from found.cmdline()

@@ -177,8 +177,9 @@ def _hint(browser: Browser, channel: str) -> str:
 
 @cache
 def _may_make_namespaces() -> bool:
-    """Try it in a process of its own: namespaces cannot be left again."""
-    trial = subprocess.run([sys.executable, "-I", "-c", _SANDBOX_TRIAL], timeout=_SANDBOX_TRIAL_TIMEOUT_S, check=False)
+    """Try it in a process of its own, which needs none of the installed packages: namespaces cannot be left again."""
+    command = [sys.executable, "-I", "-S", "-c", _SANDBOX_TRIAL]
+    trial = subprocess.run(command, timeout=_SANDBOX_TRIAL_TIMEOUT_S, check=False)
     return trial.returncode == 0
 
 

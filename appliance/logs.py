@@ -10,7 +10,13 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-import structlog
+# structlog imports rich, if there is one, for the tracebacks that it draws on a terminal. No process writes to one
+# through this module, and in a worker rich would be a tenth of what it imports.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+import structlog  # noqa: E402
+
+if sys.modules["rich"] is None:
+    del sys.modules["rich"]
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger

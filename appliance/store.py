@@ -23,6 +23,7 @@ SCHEMA = 2  # what the keys mean; raised when that changes, so that two versions
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
+LOADS = 3  # of the library, for one call
 RETRIES = 3  # of a connection: with the back-off below, half a second
 
 _AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
@@ -64,17 +65,22 @@ class Store:
         digest, text = library()
         command = ("FCALL", f"{function}_{digest}", 1, self.prefix, json.dumps(argument))
         try:
-            try:
-                answer = self._ask(*command)
-            except redis.ResponseError as error:
-                if "function not found" not in str(error).lower():
-                    raise
-                self._ask("FUNCTION", "LOAD", "REPLACE", text)
-                answer = self._ask(*command)
+            answer = self._ask_library(text, *command)
         except redis.RedisError as error:
             raise _unavailable(error) from error
         result: dict[str, Any] = json.loads(answer)
         return result
+
+    def _ask_library(self, text: str, *command: Any) -> Any:
+        """Call a function; load the library if Redis has lost it, and again if it is lost meanwhile."""
+        for _ in range(LOADS):
+            try:
+                return self._ask(*command)
+            except redis.ResponseError as error:
+                if "function not found" not in str(error).lower():
+                    raise
+            self._ask("FUNCTION", "LOAD", "REPLACE", text)
+        return self._ask(*command)
 
     def _ask(self, *command: Any) -> Any:
         """Send one command, on a connection that is kept for the next, and again if Redis was away.

@@ -24,6 +24,7 @@ log = logs.get_logger()
 BACKLOG = 1024
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs messages, which a poll makes up for
 LAST_WORDS_S = 3.0  # for the sessions' ends to reach the clients
+RETRY_S = 1.0  # after a step that Redis did not hear: leases go on running out when Redis is back
 
 
 class Server(WSGIServer):
@@ -110,7 +111,7 @@ class Proxy:
                 away = True
             except Exception:  # a fault in one step must not end all further ones
                 log.exception("proxy.step_failed", step=step.__name__)
-            gevent.sleep(interval_s)
+            gevent.sleep(min(interval_s, RETRY_S) if away else interval_s)
 
     def _renew(self) -> None:
         self.sessions.renew()
@@ -120,7 +121,7 @@ class Proxy:
         self.registry.announce(self._version, self.settings.pools, 3 * self.settings.lease_ttl)
 
     def _reap(self) -> None:
-        settings = self.settings
-        count = self.registry.reap(settings.longest_silence)
+        self.sessions.renew()  # or a proxy that was paused past its leases would reap its own sessions
+        count = self.registry.reap(self.settings.longest_silence)
         if any(count.values()):
             log.warning("reaped", **count)

@@ -28,7 +28,7 @@ from appliance.browsers import Program
 from appliance.config import Settings
 from appliance.errors import LaunchError
 from appliance.models import Browser
-from workers.launch_options import driver_environment, launch_options
+from workers.launch_options import NODE_FLAGS, driver_environment, launch_options
 from workers.workspace import Workspace
 
 log = logs.get_logger()
@@ -51,7 +51,7 @@ class Driver:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=workspace.path,
-            env=driver_environment(os.environ, workspace.path, workspace.temporary),
+            env=driver_environment(os.environ, workspace.path, workspace.temporary, _compile_cache(workspace)),
             text=True,
             errors="replace",
             preexec_fn=kernel.bound_to_parent(signal.SIGKILL),
@@ -81,7 +81,7 @@ class Driver:
 
     def complaint(self) -> str:
         """Give the line of the driver's output that says best why it failed."""
-        errors = [line for line in self.lines if "rror" in line]
+        errors = [line for line in list(self.lines) if "rror" in line]
         return (errors or list(self.lines) or ["it printed nothing"])[0].strip()
 
     def stop(self) -> None:
@@ -134,8 +134,13 @@ def launch_command(settings: Settings, program: Program, workspace: Workspace) -
     file.write_text(json.dumps(options))  # the folder is closed to others, and so is the path in here
     folder = browsers.driver_folder(settings)
     cli: Path = folder / "package" / "cli.js"
-    command = [str(folder / "node"), str(cli), "launch-server"]
+    command = [str(folder / "node"), *NODE_FLAGS, str(cli), "launch-server"]
     return [*command, "--browser", settings.browser_type.value, "--config", str(file)]
+
+
+def _compile_cache(workspace: Workspace) -> Path:
+    """Give the folder that all drivers share: beside the one of the workspaces, in which everything is swept."""
+    return workspace.path.parents[1] / "compile-cache"
 
 
 def _address(hostname: str) -> str:

@@ -9,6 +9,8 @@ import psutil
 from workers.orders import Orders
 from workers.registration import Registration
 
+RETRY_S = 1.0  # after a beat that Redis did not hear: its time to live goes on when Redis is back
+
 
 class Heart:
     """Beats in a greenlet of its own until it is stopped."""
@@ -35,11 +37,11 @@ class Heart:
     def _run(self) -> None:
         while not self._stopped.is_set():
             memory_bytes = tree_memory_bytes()
-            self._registration.beat(memory_bytes, healthy=self._orders.vouched.is_set())
+            was_heard = self._registration.beat(memory_bytes, healthy=self._orders.vouched.is_set())
             self._orders.vouched.clear()
             if self._max_memory_bytes and memory_bytes > self._max_memory_bytes:
                 self._orders.drain(f"grew to {memory_bytes >> 20} MiB, past WORKER_MAX_MEMORY")
-            self._orders.vouched.wait(self._interval_s)
+            self._orders.vouched.wait(self._interval_s if was_heard else min(self._interval_s, RETRY_S))
 
 
 def tree_memory_bytes() -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
-
-import gevent
+from collections.abc import Callable
+from queue import SimpleQueue
 
 from appliance import config, kernel, logs
 from appliance.config import Settings
@@ -40,10 +41,24 @@ def _run(worker_id: str, settings: Settings) -> int:
     kernel.die_with_parent(signal.SIGTERM)
     kernel.adopt_orphans()
     worker = Worker(worker_id, settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # A plain handler could run inside gevent's hub, which must not wait for a lock.
-        gevent.signal_handler(number, worker.orders.terminate)
+    _at_each_signal_to_end(worker.orders.terminate)
     return worker.run()
+
+
+def _at_each_signal_to_end(call: Callable[[], None]) -> None:
+    """Call it at each SIGTERM and SIGINT, in a thread of its own.
+
+    A handler runs between any two steps of the main thread, which may hold the very lock that the call takes.
+    """
+    told: SimpleQueue[int] = SimpleQueue()  # whose `put` may be called from a handler
+
+    def pass_on() -> None:
+        while told.get():
+            call()
+
+    threading.Thread(target=pass_on, daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: told.put(received))
 
 
 def _false_start() -> int:

@@ -57,11 +57,12 @@ class Registration:
         if "suspect" in message:
             self._orders.doubted.set()
 
-    def beat(self, memory_bytes: int, healthy: bool) -> None:
-        """Send a heartbeat; register again if the registry knows nothing of the worker."""
+    def beat(self, memory_bytes: int, healthy: bool) -> bool:
+        """Send a heartbeat; register again if the registry knows nothing of the worker. False if Redis is away."""
         with self._lock:
             if not self._removed:
                 self._try(lambda: self._beat(memory_bytes, healthy))
+            return not self._away
 
     def drain(self, reason: str) -> None:
         """Ask for no new sessions, now or, if Redis is away, when it is back."""

@@ -114,7 +114,7 @@ class Worker:
             self._await_endpoint(driver)
             browser_pid = driver.browser_pid()
             own.remember(leftovers.session_of(browser_pid))
-            Watch(driver, browser_pid, self._slot, self.orders).start()
+            Watch(driver, browser_pid, self._slot, self.orders, self._settings.hang_timeout).start()
             probe.check(driver.endpoint, max(1.0, deadline - time.monotonic()))
             yield driver
         finally:

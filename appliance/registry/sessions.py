@@ -49,6 +49,7 @@ class Session:
         self._refusal: RequestError | None = None
         self._on_end: Callable[[str], None] | None = None
         self._told_to_end: str | None = None
+        self.unknown_since: float | None = None  # monotonic: when the registry first knew neither it nor its worker
 
     def wake(self) -> None:
         """Say that the claim may have been granted."""
@@ -97,6 +98,7 @@ class Sessions:
         self._announce = announce
         self._proxy = proxy_id
         self._lease_ms = int(settings.lease_ttl * 1000)
+        self._worker_ttl_s = settings.worker_ttl
         self._queue_timeout_s = settings.queue_timeout
         self._queue_max = settings.queue_max_length
         self._live: dict[str, Session] = {}
@@ -142,9 +144,11 @@ class Sessions:
     def renew(self) -> None:
         """Renew the leases of all sessions, and take up again those that Redis has forgotten."""
         relayed = {session.id: session for session in self._live.values() if session.grant}
-        for session_id in self._registry.renew(self._proxy, list(relayed), self._lease_ms):
-            session = relayed[session_id]
-            if session_id in self._live and session.grant:
+        unknown = set(self._registry.renew(self._proxy, list(relayed), self._lease_ms))
+        for session_id, session in relayed.items():
+            if session_id not in unknown:
+                session.unknown_since = None
+            elif session_id in self._live and session.grant:
                 self._assert(session, session.grant)
 
     def refuse_waiting(self, error: RequestError) -> None:
@@ -163,6 +167,10 @@ class Sessions:
         log.warning("session.asserted", session=session.id, worker=grant.worker_id, state=state)
         if state == "lost":
             session.end("the session's slot was given away while the appliance was cut off from Redis")
+        if state == "pending":  # its worker registers again with its next heartbeat, if it lives
+            session.unknown_since = session.unknown_since or time.monotonic()
+            if time.monotonic() - session.unknown_since > self._worker_ttl_s:
+                session.end(f"worker {grant.slot} stopped answering")
 
     def _claim(self, session: Session) -> dict[str, Any]:
         left_s = max(0.0, session.deadline - time.monotonic())

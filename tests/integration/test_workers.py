@@ -203,6 +203,19 @@ def test_a_hung_browser_is_told_from_a_slow_one_by_a_deadline(start: Start) -> N
     assert worker.leftovers() == []
 
 
+def test_what_a_driver_compiled_of_its_program_is_there_for_the_next_one(start: Start) -> None:
+    written = []
+    for _ in range(2):
+        worker = start()
+        worker.ready()
+        worker.process.terminate()
+        assert worker.exit_code() == 0
+        files = [path for path in (worker.run_dir / "compile-cache").rglob("*") if path.is_file()]
+        written.append({path: path.stat().st_mtime_ns for path in files})
+    assert sum(path.stat().st_size for path in written[0]) > 500_000
+    assert written[0] == written[1]  # the second found it all
+
+
 # ── It ends in order ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
+import psutil
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
+from appliance.errors import StoreUnavailable
+from appliance.models import WorkerState, WorkerStatus
 from tests.system.conftest import StartGrid
+from tests.system.grid import TIMINGS, Grid
+from tests.system.test_losses import process
 from tests.waiting import until
+
+FILL_600_MIB = "window.kept = new Uint8Array(600 * 2 ** 20).fill(1); 0"
+
+
+def entry(grid: Grid, worker: WorkerState) -> WorkerState | None:
+    """Give what Redis knows of a worker now; None if that is nothing, or Redis is away."""
+    try:
+        return next((found for found in grid.registry.workers() if found.id == worker.id), None)
+    except StoreUnavailable:
+        return None
 
 
 def test_a_drained_worker_finishes_its_session_while_a_spare_takes_the_new_ones(
@@ -37,3 +54,93 @@ def test_a_client_is_told_in_words_when_the_appliance_shuts_down(start_grid: Sta
         grid.applctl("down")
         with pytest.raises(Error, match="appliance is shutting down"):
             page.title()
+
+
+def test_a_draining_worker_stays_so_when_redis_forgets_it_and_misses_its_heartbeat_and_its_session_goes_on(
+    start_grid: StartGrid, site: str
+) -> None:
+    grid = start_grid(CHROMIUM_WORKERS=2, STARTUP_STAGGER=0.1)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.connect(grid.endpoint)
+        page = browser.new_page()
+        (session,) = grid.registry.sessions()
+        drained, other = sorted(grid.available(2), key=lambda worker: worker.id != session.worker)
+        grid.applctl("workers", "drain", drained.slot)
+        process(grid, "redis").kill()
+        for worker in (drained, other):
+            until(lambda: "event=worker.registers_again" in grid.log(worker.slot), "it is known again")  # noqa: B023
+        as_before = (WorkerStatus.DRAINING, 1, 1)
+
+        def is_as_before() -> bool:
+            known = entry(grid, drained)
+            return bool(known and (known.status, known.lifetime, known.active) == as_before)
+
+        until(is_as_before, "it drains again, and its session counts again")
+        pause_beyond(TIMINGS["HEARTBEAT_INTERVAL"], grid, drained, other)
+        until(is_as_before, "it drains still")
+        playwright.chromium.connect(grid.endpoint).close()
+        assert entry(grid, other).lifetime == 1, "the new session went to the worker that drains"
+        page.goto(site)
+        assert page.title() == "A real page"
+        browser.close()
+    until(lambda: not entry(grid, drained), "the drained worker is gone")
+    assert other.id in {worker.id for worker in grid.available(2)}
+
+
+def pause_beyond(seconds: float, grid: Grid, paused: WorkerState, other: WorkerState) -> None:
+    """Pause a worker until it is so much longer unheard than another, and let it go on until it is heard again."""
+    heard = lambda worker: entry(grid, worker).heartbeat_ms  # noqa: E731
+    worker = psutil.Process(paused.pid)
+    worker.suspend()
+    last = heard(paused)
+    try:
+        until(lambda: heard(other) - last > seconds * 1000, "it misses its heartbeat")
+    finally:
+        worker.resume()
+    until(lambda: heard(paused) > last, "it is heard again")
+
+
+def test_a_draining_worker_that_was_reaped_comes_back_only_to_end(start_grid: StartGrid) -> None:
+    grid = start_grid(CHROMIUM_WORKERS=2, STARTUP_STAGGER=0.1)
+    with sync_playwright() as playwright:
+        page = playwright.chromium.connect(grid.endpoint).new_page()
+        (session,) = grid.registry.sessions()
+        drained = next(worker for worker in grid.available(2) if worker.id == session.worker)
+        grid.applctl("workers", "drain", drained.slot)
+        worker = psutil.Process(drained.pid)
+        worker.suspend()
+        try:
+            until(lambda: not entry(grid, drained), "it is reaped")
+            with pytest.raises(Error, match=f"worker {drained.slot} stopped answering"):
+                until(lambda: page.title() == "never", "the client is told")
+        finally:
+            worker.resume()
+    until(lambda: entry(grid, drained), "it registers again")
+
+    def has_ended() -> bool:
+        known = entry(grid, drained)
+        assert not known or known.status == WorkerStatus.DRAINING
+        return not known
+
+    until(has_ended, "it ends")
+    assert drained.id not in {worker.id for worker in grid.available(2)}
+
+
+def test_a_worker_that_grows_past_its_limit_finishes_its_session_and_starts_anew(start_grid: StartGrid) -> None:
+    grid = start_grid(CHROMIUM_WORKERS=2, STARTUP_STAGGER=0.1, WORKER_MAX_MEMORY="500MiB")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.connect(grid.endpoint)
+        page = browser.new_page()
+        (session,) = grid.registry.sessions()
+        grown = next(worker for worker in grid.available(2) if worker.id == session.worker)
+        page.evaluate(FILL_600_MIB)
+        until(lambda: entry(grid, grown).status == WorkerStatus.DRAINING, "it drains")
+        (drain,) = [event for event in grid.registry.events() if event["event"] == "worker.draining"]
+        assert drain["worker"] == grown.id
+        assert re.fullmatch(r"grew to \d{3,4} MiB, past WORKER_MAX_MEMORY", drain["reason"])
+        playwright.chromium.connect(grid.endpoint).close()
+        assert entry(grid, grown).lifetime == 1, "the new session went to the worker that drains"
+        assert page.evaluate("window.kept.length") == 600 * 2**20
+        browser.close()
+    until(lambda: not entry(grid, grown), "the grown worker is gone")
+    assert grown.slot in {worker.slot for worker in grid.available(2)}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
-import json
+import re
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from urllib.error import HTTPError
 
 import psutil
 import pytest
 from playwright.sync_api import Error, Playwright, sync_playwright
 
+from appliance.supervision import Supervisor
+from tests.system.bare_client import BareClient
 from tests.system.conftest import StartGrid
 from tests.system.grid import Grid
+from tests.system.load import Load
 from tests.waiting import until
 
 
@@ -26,10 +27,8 @@ def playwright() -> Playwright:
 
 def process(grid: Grid, name: str) -> psutil.Process:
     """Give the appliance's redis or proxy."""
-    if name == "redis":
-        socket = str(grid.run_dir / "redis.sock")
-        return next(p for p in psutil.process_iter() if p.name() == "redis-server" and socket in " ".join(p.cmdline()))
-    return next(p for p in grid.processes() if p.cmdline()[-2:] == ["-m", name])
+    pids = {process.name: process.pid for process in Supervisor(grid.run_dir).processes()}
+    return psutil.Process(pids[name])
 
 
 def active(grid: Grid) -> Callable[[], list[int]]:
@@ -120,38 +119,6 @@ def test_a_proxy_that_was_paused_past_its_leases_keeps_its_sessions(
     until(lambda: active(grid)() == [0], "the slot is free")
 
 
-def test_a_hung_driver_is_avoided_and_its_worker_reaped_only_with_its_heartbeat(
-    start_grid: StartGrid, playwright: Playwright
-) -> None:
-    grid = start_grid(CHROMIUM_WORKERS=2, MAX_CONCURRENT_SESSIONS=1, STARTUP_STAGGER=0.1)
-    first = grid.registry.workers()[0]
-    driver = next(c for c in psutil.Process(first.pid).children() if "launch-server" in c.cmdline())
-    driver.suspend()
-    try:
-        browser = playwright.chromium.connect(grid.endpoint)
-        (session,) = grid.registry.sessions()
-        assert session.worker != first.id
-        browser.close()
-    finally:
-        driver.resume()
-
-
-def test_a_paused_workers_sessions_end_in_words(start_grid: StartGrid, site: str, playwright: Playwright) -> None:
-    grid = start_grid(CHROMIUM_WORKERS=1)
-    page = playwright.chromium.connect(grid.endpoint).new_page()
-    worker = psutil.Process(grid.registry.workers()[0].pid)
-    worker.suspend()
-    try:
-        until(lambda: not grid.registry.workers(), "the worker is reaped")
-        with pytest.raises(HTTPError, match="503"):
-            grid.get("/readyz")
-        with pytest.raises(Error, match="worker chromium-00 stopped answering"):
-            until(lambda: page.title() == "never", "the client is told")
-    finally:
-        worker.resume()
-    grid.available(1)
-
-
 def test_a_redis_that_refuses_for_a_while_does_no_lasting_harm(
     start_grid: StartGrid, site: str, playwright: Playwright
 ) -> None:
@@ -183,11 +150,11 @@ def test_at_shutdown_running_sessions_finish_and_waiting_clients_are_refused_at_
     grid = start_grid(MAX_CONCURRENT_SESSIONS=1, SHUTDOWN_GRACE=20)
     browser = playwright.chromium.connect(grid.endpoint)
     page = browser.new_page()
-    with ThreadPoolExecutor(1) as pool:
-        waiter = pool.submit(raw_connect, grid)
-        until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
-        process(grid, "proxy").terminate()
-        assert waiter.result(5) == (503, "the appliance is shutting down")
+    waiter = BareClient(grid)
+    until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
+    process(grid, "proxy").terminate()
+    until(lambda: waiter.is_answered, "it is answered", within_s=5)
+    assert waiter.answer() == (503, "the appliance is shutting down")
     with pytest.raises(HTTPError, match="503"):
         grid.get("/readyz")
     page.goto(site)
@@ -195,10 +162,31 @@ def test_at_shutdown_running_sessions_finish_and_waiting_clients_are_refused_at_
     browser.close()
 
 
-def raw_connect(grid: Grid) -> tuple[int, str]:
-    """Ask for a session and give the status and message of the refusal."""
-    connection = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=30)
-    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-    connection.request("GET", "/", headers=upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
-    answer = connection.getresponse()
-    return answer.status, json.load(answer)["error"]["message"]
+# What a client is told when its proxy is killed, by the proxy's end or by Playwright, or before there is a new one.
+CUT_OFF = "ECONNREFUSED|ECONNRESET|socket hang up|Target page, context or browser has been closed|Browser closed"
+
+
+def test_a_proxy_killed_under_load_costs_only_what_it_had_at_hand(start_grid: StartGrid) -> None:
+    grid = start_grid(MAX_CONCURRENT_SESSIONS=3)
+    with Load(grid, clients=8) as load:
+        until(lambda: load.served > 8 and len(grid.registry.sessions()) > 3, "some use the grid, and others wait")
+        process(grid, "proxy").kill()
+        until(lambda: load.errors, "clients are told")
+        served = load.served
+        until(lambda: load.served > served + 8, "new sessions are served", within_s=20)
+    assert [error for error in load.errors if not re.search(CUT_OFF, error)] == []
+    until(lambda: not grid.registry.sessions() and active(grid)() == [0], "all slots are free, nobody waits")
+
+
+def test_that_redis_forgets_the_library_time_and_again_is_not_noticed(start_grid: StartGrid) -> None:
+    grid = start_grid(MAX_CONCURRENT_SESSIONS=3)
+    with Load(grid, clients=6) as load:
+        until(lambda: load.served > 6, "clients use the grid")
+        served, flushes = load.served, 0
+        while load.served < served + 40 and not load.errors:
+            if grid.registry.store.read(("FUNCTION", "LIST"))[0]:  # somebody has just loaded it again
+                grid.registry.store.read(("FUNCTION", "FLUSH"))
+                flushes += 1
+    assert not load.errors
+    assert flushes > 40
+    until(lambda: not grid.registry.sessions() and active(grid)() == [0], "all slots are free, nobody waits")

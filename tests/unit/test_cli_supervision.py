@@ -142,7 +142,7 @@ def test_the_browser_is_given_nothing_of_the_appliances_environment(tmp_path: Pa
     exported = export(config.load(run_dir=tmp_path), REDIS)
     supervisords = {"SUPERVISOR_ENABLED": "1", "SUPERVISOR_SERVER_URL": "unix:///run/supervisor.sock"}
     own = (exported.keys() - os.environ.keys()) | supervisords.keys()
-    assert not driver_environment(exported | supervisords, tmp_path, tmp_path).keys() & own
+    assert not driver_environment(exported | supervisords, tmp_path, tmp_path, tmp_path).keys() & own
 
 
 def test_a_process_counts_as_started_while_it_starts() -> None:

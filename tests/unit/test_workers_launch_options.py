@@ -55,5 +55,6 @@ def test_only_a_stock_firefox_is_named_as_a_channel(browser: Browser, channel: s
 
 def test_the_browser_does_not_learn_the_appliances_settings() -> None:
     given = {"PATH": "/bin", "REDIS_URL": "redis://:secret@db", "HOST": "0.0.0.0", "LANG": "C"}
-    environment = driver_environment(given, Path("/run/w"), Path("/run/w/tmp"))
-    assert environment == {"PATH": "/bin", "LANG": "C", "TMPDIR": "/run/w/tmp", MARKER: "/run/w"}
+    environment = driver_environment(given, Path("/run/w"), Path("/run/w/tmp"), Path("/run/cache"))
+    added = {"TMPDIR": "/run/w/tmp", MARKER: "/run/w", "NODE_COMPILE_CACHE": "/run/cache"}
+    assert environment == {"PATH": "/bin", "LANG": "C", **added}

@@ -1,0 +1,83 @@
+"""What hangs instead of ending is found: a browser, its driver, a worker."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from urllib.error import HTTPError
+
+import psutil
+import pytest
+from playwright.sync_api import Error, Playwright, sync_playwright
+
+from tests.system.conftest import StartGrid
+from tests.system.grid import tree
+from tests.system.load import Load
+from tests.waiting import until
+
+HANG_TIMEOUT_S = 4
+
+
+@pytest.fixture
+def playwright() -> Playwright:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.mark.parametrize("victim", ["browser", "driver"])
+def test_what_hangs_under_load_is_found_and_costs_only_its_own_sessions(victim: str, start_grid: StartGrid) -> None:
+    grid = start_grid(
+        CHROMIUM_WORKERS=2,
+        MAX_CONCURRENT_SESSIONS=2,
+        MAX_LIFETIME_SESSIONS=0,
+        HANG_TIMEOUT=HANG_TIMEOUT_S,
+        STARTUP_STAGGER=0.1,
+    )
+    hung, spared = grid.available(2)
+    with Load(grid, clients=4) as load:
+        until(lambda: load.served > 8, "both workers are used")
+        family = tree(hung.pid)
+        hangs = [family["driver"]] if victim == "driver" else [*family.values()][2:]
+        for process in hangs:
+            with suppress(psutil.NoSuchProcess):  # pages come and go
+                process.suspend()
+        until(lambda: load.errors, "its clients are told", within_s=2 * HANG_TIMEOUT_S + 10)
+        (remaining, new) = sorted(grid.available(2, within_s=40), key=lambda worker: worker.id != spared.id)
+        assert (remaining.id, new.slot) == (spared.id, hung.slot)
+        served = load.served
+        until(lambda: load.served > served + 8, "both workers are used")
+    told = f"browser of worker {hung.slot} stopped answering"
+    assert [error for error in load.errors if told not in error] == []
+    assert len(load.errors) <= hung.concurrency
+    until(lambda: not any(process.is_running() for process in family.values()), "no process is left")
+
+
+def test_a_hung_driver_is_avoided_and_its_worker_reaped_only_with_its_heartbeat(
+    start_grid: StartGrid, playwright: Playwright
+) -> None:
+    grid = start_grid(CHROMIUM_WORKERS=2, MAX_CONCURRENT_SESSIONS=1, STARTUP_STAGGER=0.1)
+    first = grid.registry.workers()[0]
+    driver = next(c for c in psutil.Process(first.pid).children() if "launch-server" in c.cmdline())
+    driver.suspend()
+    try:
+        browser = playwright.chromium.connect(grid.endpoint)
+        (session,) = grid.registry.sessions()
+        assert session.worker != first.id
+        browser.close()
+    finally:
+        driver.resume()
+
+
+def test_a_paused_workers_sessions_end_in_words(start_grid: StartGrid, site: str, playwright: Playwright) -> None:
+    grid = start_grid(CHROMIUM_WORKERS=1)
+    page = playwright.chromium.connect(grid.endpoint).new_page()
+    worker = psutil.Process(grid.registry.workers()[0].pid)
+    worker.suspend()
+    try:
+        until(lambda: not grid.registry.workers(), "the worker is reaped")
+        with pytest.raises(HTTPError, match="503"):
+            grid.get("/readyz")
+        with pytest.raises(Error, match="worker chromium-00 stopped answering"):
+            until(lambda: page.title() == "never", "the client is told")
+    finally:
+        worker.resume()
+    grid.available(1)

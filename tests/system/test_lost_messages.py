@@ -1,0 +1,164 @@
+"""What Redis said is lost on the way, a message or an answer: what was to happen still does, and once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Error, sync_playwright
+
+from appliance.registry import Registry
+from appliance.registry.sessions import POLL_INTERVAL_S
+from appliance.store import Store
+from tests.redis_relay import RedisRelay, redis_relay
+from tests.redis_server import redis_server
+from tests.system.bare_client import BareClient
+from tests.system.grid import TIMINGS, Grid
+from tests.waiting import until
+
+MARGIN_S = 3.0
+HEARTBEAT_S, RENEWAL_S = TIMINGS["HEARTBEAT_INTERVAL"], TIMINGS["LEASE_RENEW_INTERVAL"]
+WORKER_LOST_S = TIMINGS["WORKER_TTL"] + TIMINGS["REAPER_RUN_INTERVAL"]
+LEASE_LOST_S = TIMINGS["LEASE_TTL"] + TIMINGS["REAPER_RUN_INTERVAL"]
+
+
+@pytest.fixture(scope="module")
+def relayed() -> Iterator[tuple[Grid, RedisRelay]]:
+    """Run an appliance with one slot, whose Redis is reached through a relay."""
+    with redis_server() as url, redis_relay(url) as relay:
+        grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), REDIS_URL=relay.url, MAX_CONCURRENT_SESSIONS=1)
+        grid.registry = Registry(Store(url, "grid"))  # the test itself loses nothing
+        yield grid, relay
+        grid.stop()
+
+
+@pytest.fixture
+def relay(relayed: tuple[Grid, RedisRelay]) -> Iterator[RedisRelay]:
+    """Give the relay, which passes everything on, and does so again in the end."""
+    relay = relayed[1]
+    relay.lost = 0
+    yield relay
+    relay.loses_messages = relay.is_away = False
+
+
+@pytest.fixture
+def grid(relayed: tuple[Grid, RedisRelay], relay: RedisRelay) -> Iterator[Grid]:
+    """Give the appliance, whose slot is free, and is so again in the end."""
+    grid = relayed[0]
+    grid.available(1)
+    yield grid
+    relay.loses_messages = relay.is_away = False
+    until(lambda: not grid.registry.sessions(), "all slots are free")
+    assert [worker.active for worker in grid.available(1)] == [0]
+
+
+def served(grid: Grid) -> BareClient:
+    """Give a client that has a session."""
+    client = BareClient(grid)
+    assert client.answer() == (101, "")
+    return client
+
+
+def waiting(grid: Grid) -> BareClient:
+    """Give a client that waits for a session, after the one that has it."""
+    client = BareClient(grid)
+    until(lambda: len(grid.registry.sessions()) == 2, "the client waits")
+    return client
+
+
+def test_a_waiting_client_whose_grant_was_not_told_is_served_by_the_next_poll(grid: Grid, relay: RedisRelay) -> None:
+    holder, waiter = served(grid), waiting(grid)
+    relay.loses_messages = True
+    holder.close()
+    until(lambda: [session.state for session in grid.registry.sessions()] == ["active"], "the slot is handed over")
+    until(lambda: waiter.is_answered, "the proxy looks", within_s=POLL_INTERVAL_S + MARGIN_S)
+    assert waiter.answer() == (101, "")
+    assert relay.lost
+    waiter.close()
+
+
+def test_a_proxy_whose_listening_was_cut_is_told_of_grants_again(grid: Grid) -> None:
+    holder, waiter = served(grid), waiting(grid)
+    store = grid.registry.store
+    proxy = grid.registry.sessions()[0].proxy
+    store.read(("CLIENT", "KILL", "TYPE", "pubsub"))
+    until(lambda: store.read(("PUBSUB", "NUMSUB", store.key("proxy", proxy)))[0][1], "it listens again")
+    holder.close()
+    until(lambda: waiter.is_answered, "the proxy is told", within_s=POLL_INTERVAL_S / 2)
+    assert waiter.answer() == (101, "")
+    waiter.close()
+
+
+def test_a_worker_that_was_not_told_drains_by_its_next_heartbeat_and_ends_by_another(
+    grid: Grid, relay: RedisRelay
+) -> None:
+    (worker,) = grid.available(1)
+    holder = served(grid)
+    relay.loses_messages = True
+    grid.applctl("workers", "drain", worker.slot)
+    drains = f"event=worker.draining worker={worker.id}"
+    until(lambda: drains in grid.log(worker.slot), "it drains", within_s=HEARTBEAT_S + MARGIN_S)
+    assert [session.worker for session in grid.registry.sessions()] == [worker.id]
+    holder.close()
+    gone = lambda: worker.id not in {worker.id for worker in grid.registry.workers()}  # noqa: E731
+    until(gone, "it ends", within_s=HEARTBEAT_S + MARGIN_S)
+    assert relay.lost >= 2
+
+
+def test_a_session_whose_end_was_not_told_ends_once_its_worker_has_been_unknown_for_its_ttl(
+    grid: Grid, relay: RedisRelay
+) -> None:
+    worker = psutil.Process(grid.available(1)[0].pid)
+    with sync_playwright() as playwright:
+        page = playwright.chromium.connect(grid.endpoint).new_page()
+        relay.loses_messages = True
+        worker.suspend()
+        try:
+            until(lambda: not grid.registry.workers(), "the worker is reaped", within_s=WORKER_LOST_S + MARGIN_S)
+            with pytest.raises(Error, match="worker chromium-00 stopped answering"):
+                until(
+                    lambda: page.title() == "never",
+                    "the client is told",
+                    within_s=TIMINGS["WORKER_TTL"] + RENEWAL_S + MARGIN_S,
+                )
+        finally:
+            worker.resume()
+    assert relay.lost
+
+
+def test_a_claim_whose_answer_was_lost_takes_one_slot(grid: Grid, relay: RedisRelay) -> None:
+    lifetime = grid.available(1)[0].lifetime
+    relay.lose_answer("claim")
+    client = served(grid)
+    assert relay.lost == 1
+    assert [(worker.active, worker.lifetime) for worker in grid.registry.workers()] == [(1, lifetime + 1)]
+    assert [session.state for session in grid.registry.sessions()] == ["active"]
+    client.close()
+
+
+def test_a_claim_whose_answer_never_comes_is_refused_and_its_slot_comes_free(grid: Grid, relay: RedisRelay) -> None:
+    relay.lose_answer("claim", and_go_away=True)
+    status, message = BareClient(grid).answer()
+    assert (status, message.partition(":")[0]) == (503, "Redis does not answer")
+    assert [session.state for session in grid.registry.sessions()] == ["active"]
+    until(lambda: "event=session.release_delayed" in grid.log("proxy"), "the proxy cannot release it")
+    relay.is_away = False
+    until(lambda: not grid.registry.sessions(), "its lease expires", within_s=LEASE_LOST_S + MARGIN_S)
+    served(grid).close()
+
+
+@pytest.mark.parametrize("and_go_away", [False, True])
+def test_a_release_whose_answer_was_lost_frees_its_slot_once(and_go_away: bool, grid: Grid, relay: RedisRelay) -> None:
+    client = served(grid)
+    (session,) = grid.registry.sessions()
+    relay.lose_answer("release", and_go_away=and_go_away)
+    client.close()
+    until(lambda: relay.lost, "the release is made, and its answer lost")
+    assert not grid.registry.sessions()
+    relay.is_away = False
+    served(grid).close()
+    ended = [event for event in grid.registry.events() if event["event"] == "session.ended"]
+    assert [event["reason"] for event in ended if event["session"] == session.id] == ["client disconnected"]

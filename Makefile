@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -qy
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test bench bench-claims bench-recycling lint clean
+.PHONY: help up down test bench bench-claims bench-recycling bench-packing simulate chaos lint clean
 
 help: ## explain these commands
 	@echo "The Playwright Appliance: a Playwright grid on this machine."; echo
@@ -32,6 +32,15 @@ bench-claims: $(VENV)/installed-test ## measure claims in Redis by the number of
 
 bench-recycling: $(VENV)/installed-test ## measure what recycling costs in throughput
 	$(BIN)/python -m tests.bench.recycling
+
+bench-packing: $(VENV)/installed-test ## measure what it costs to share a browser with others
+	$(BIN)/python -m tests.bench.packing
+
+simulate: $(VENV)/installed-test ## simulate pools, and the capacity that recycling leaves them
+	$(BIN)/python -m tests.simulation
+
+chaos: $(VENV)/installed-test ## kill and pause everything at random, for 10 minutes; CHAOS="--seed 7 --minutes 30"
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 lint: $(VENV)/installed-test ## check style and types
 	$(BIN)/ruff check

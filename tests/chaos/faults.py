@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -114,7 +114,7 @@ class Injector:
         hit.over = time.time()
         if not fault.lasts_s:
             _wait_until(lambda: _has_ended(proxy))
-        _wait_until(self._proxy_listens)
+        _wait_until(self._proxy_answers)
 
     def _strike_redis(self, fault: Fault, hit: Hit) -> None:
         match fault.kind.name:
@@ -131,12 +131,11 @@ class Injector:
                     _wait_until(lambda: _has_ended(server))
                 _wait_until(self._redis_answers)
 
-    def _proxy_listens(self) -> bool:
+    def _proxy_answers(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self._grid.port), 1).close()
-        except OSError:
+            return self._grid.get("/healthz")["status"] == "ok"
+        except (OSError, http.client.HTTPException):
             return False
-        return True
 
     def _redis_answers(self) -> bool:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -12,6 +12,8 @@ from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
 from tests.chaos.load import Outcome
 from tests.chaos.verdict import excuse
+
+ALIKE_SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -22,8 +24,18 @@ class Report:
     calms: list[Calm] = field(default_factory=list)
     passed: int = 0
     excused: Counter[tuple[str, str]] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
+    unexplained: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    other_problems: list[str] = field(default_factory=list)
     longest_loss_s: float = 0.0
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that nothing explains; of failures that are alike, the first few."""
+        lines = list(self.other_problems)
+        for alike in self.unexplained.values():
+            lines += alike[:ALIKE_SHOWN]
+            lines += [f"and {len(alike) - ALIKE_SHOWN} more like that"] * (len(alike) > ALIKE_SHOWN)
+        return lines
 
     def add_sessions(self, outcomes: Iterable[Outcome], stories: dict[str, Story], began: float) -> None:
         """Judge the sessions of a round that began then: passed, excused by a fault, or a problem."""
@@ -34,28 +46,30 @@ class Report:
             elif hit := excuse(outcome, story, self.hits):
                 self.excused[hit.fault.kind.name, _gist(outcome.error)] += 1
             else:
-                self.problems.append(_all_that_is_known(outcome, story, began))
+                self.unexplained[_gist(outcome.error)].append(_all_that_is_known(outcome, story, began))
 
     def add_calm(self, number: int, calm: Calm) -> None:
         """Note when all was whole again after a round, and what was not in time."""
         self.calms.append(calm)
-        self.problems += [f"round {number}, late after the last fault: {what}" for what in calm.late]
+        self.other_problems += [f"round {number}, late after the last fault: {what}" for what in calm.late]
 
     def summary(self) -> list[str]:
         """Give the lines that end the log."""
         struck = Counter(hit.fault.kind.name for hit in self.hits)
         missed = Counter(hit.fault.kind.name for hit in self.hits if hit.missed)
-        lines = ["", f"{'fault':24}{'times':>8}{'missed':>8}"]
-        lines += [f"{name:24}{count:8}{missed[name]:8}" for name, count in sorted(struck.items())]
-        lines += ["", f"{'sessions that failed':24}{'times':>8}  the client was told"]
-        lines += [f"{name:24}{count:8}  {text}" for (name, text), count in self.excused.most_common()]
-        failed = sum(self.excused.values())
-        slowest = "never" if None in (whole := [c.whole_after_s for c in self.calms]) else f"{max(whole):.1f} s"
-        lines += ["", f"{self.passed} sessions passed, {failed} failed by a fault of their own."]
-        lines += [f"A round's end to everything whole again: {slowest} at most."]
-        lines += [f"Without its whole capacity, under fault after fault: {self.longest_loss_s:.1f} s at most."]
-        lines += [f"Problems: {len(self.problems) or 'none'}", *(f"  {problem}" for problem in self.problems)]
-        return lines
+        whole_s = [calm.whole_after_s for calm in self.calms]
+        slowest = "never" if None in whole_s else f"within {max(whole_s):.1f} s"
+        failed, unexplained = self.excused.total(), sum(map(len, self.unexplained.values()))
+        return [
+            f"{'fault':24}{'times':>8}{'missed':>8}",
+            *(f"{name:24}{count:8}{missed[name]:8}" for name, count in sorted(struck.items())),
+            f"{'fault':24}{'sessions that failed of it, and what their clients were told':>8}",
+            *(f"{name:24}{count:8}  {text}" for (name, text), count in self.excused.most_common()),
+            f"Sessions: {self.passed} passed, {failed} failed of their own faults, {unexplained} without one.",
+            f"After the last fault of a round everything was whole again {slowest}.",
+            f"Under fault after fault the capacity was not whole for {self.longest_loss_s:.1f} s at most.",
+            *(("Problems:", *(f"  {problem}" for problem in self.problems)) if self.problems else ("No problems.",)),
+        ]
 
 
 def _gist(error: str) -> str:

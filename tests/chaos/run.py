@@ -72,9 +72,9 @@ def _appliance(workers: int, report: Report) -> Iterator[Grid]:
         try:
             grid.stop()
         except AssertionError as error:
-            report.problems.append(str(error))
+            report.other_problems.append(str(error))
             shutil.rmtree(grid.run_dir, ignore_errors=True)
         if report.problems:
-            report.problems.append(f"the appliance's logs are kept in {kept}")
+            report.other_problems.append(f"the appliance's logs are kept in {kept}")
         else:
             shutil.rmtree(kept)

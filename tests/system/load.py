@@ -11,6 +11,7 @@ from playwright.async_api import Error, Playwright, async_playwright
 from tests.system.grid import Grid
 
 PAUSE_S = 0.2  # after an error, so that a proxy that is away is not stormed
+SESSION_MAX_S = 60.0  # by far: one that takes longer hangs
 
 
 class Load:
@@ -41,11 +42,15 @@ class Load:
     async def _client(self, playwright: Playwright) -> None:
         while not self._over.is_set():
             try:
-                browser = await playwright.chromium.connect(self._grid.endpoint)
-                page = await browser.new_page()
-                assert await page.evaluate("6 * 7") == 42
-                await browser.close()
+                async with asyncio.timeout(SESSION_MAX_S):
+                    await self._session(playwright)
                 self.served += 1
-            except Error as error:
-                self.errors.append(error.message)
+            except (Error, TimeoutError) as error:
+                self.errors.append(str(error) or f"it hung for {SESSION_MAX_S:g} s")
                 await asyncio.sleep(PAUSE_S)
+
+    async def _session(self, playwright: Playwright) -> None:
+        browser = await playwright.chromium.connect(self._grid.endpoint)
+        page = await browser.new_page()
+        assert await page.evaluate("6 * 7") == 42
+        await browser.close()

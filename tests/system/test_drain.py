@@ -76,6 +76,8 @@ def test_a_draining_worker_stays_so_when_redis_forgets_it_and_misses_its_heartbe
             return bool(known and (known.status, known.lifetime, known.active) == as_before)
 
         until(is_as_before, "it drains again, and its session counts again")
+        served = [event["worker"] for event in grid.registry.events() if event["event"] == "worker.promoted"]
+        assert drained.id not in served, "it was available for a moment"
         pause_beyond(TIMINGS["HEARTBEAT_INTERVAL"], grid, drained, other)
         until(is_as_before, "it drains still")
         playwright.chromium.connect(grid.endpoint).close()

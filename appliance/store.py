@@ -23,7 +23,6 @@ SCHEMA = 2  # what the keys mean; raised when that changes, so that two versions
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
-LOADS = 3  # of the library, for one call
 RETRIES = 3  # of a connection: with the back-off below, half a second
 
 _AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
@@ -72,15 +71,20 @@ class Store:
         return result
 
     def _ask_library(self, text: str, *command: Any) -> Any:
-        """Call a function; load the library if Redis has lost it, and again if it is lost meanwhile."""
-        for _ in range(LOADS):
-            try:
-                return self._ask(*command)
-            except redis.ResponseError as error:
-                if "function not found" not in str(error).lower():
-                    raise
-            self._ask("FUNCTION", "LOAD", "REPLACE", text)
-        return self._ask(*command)
+        """Call a function, loading the library if Redis has lost it."""
+        try:
+            return self._ask(*command)
+        except redis.ResponseError as error:
+            if "function not found" not in str(error).lower():
+                raise
+        return self._retry.call_with_retry(lambda: self._load_and_ask(text, *command), lambda _: None)
+
+    def _load_and_ask(self, text: str, *command: Any) -> Any:
+        """Load the library and call a function in one transaction: it is not lost in between."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.execute_command("FUNCTION", "LOAD", "REPLACE", text)  # type: ignore[no-untyped-call]
+        pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+        return pipeline.execute()[1]
 
     def _ask(self, *command: Any) -> Any:
         """Send one command, on a connection that is kept for the next, and again if Redis was away.

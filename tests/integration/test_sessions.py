@@ -249,3 +249,11 @@ def test_a_step_of_the_servers_clock_is_none_of_the_grids(registry: Registry, st
     until(lambda: registry.heartbeat_worker("A", 0) and registry.workers()[0].heartbeat_ms > before, "time goes on")
     assert registry.workers()[0].heartbeat_ms - before < 60_000
     assert not registry.workers()[0].stale
+
+
+def test_a_heartbeats_answer_says_why_its_worker_drains(registry: Registry) -> None:
+    registry.register_worker(spec("A"))
+    registry.drain_worker("A", "drained by operator")
+    answer = registry.heartbeat_worker("A", 0)
+    assert answer
+    assert (answer["status"], answer["reason"]) == ("draining", "drained by operator")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
 
 from appliance import config, kernel, logs
 from appliance.config import Settings
@@ -48,17 +48,22 @@ def _run(worker_id: str, settings: Settings) -> int:
 def _at_each_signal_to_end(call: Callable[[], None]) -> None:
     """Call it at each SIGTERM and SIGINT, in a thread of its own.
 
-    A handler runs between any two steps of the main thread, which may hold the very lock that the call takes.
+    A handler would run between any two steps of the main thread, which may hold the very lock that the call
+    takes; and one that comes just before the main thread waits would run only after the waiting.
     """
-    told: SimpleQueue[int] = SimpleQueue()  # whose `put` may be called from a handler
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno())  # it is told by the signal itself, whatever the main thread does
+    writer.detach()
 
     def pass_on() -> None:
-        while told.get():
-            call()
+        while numbers := reader.recv(64):
+            for _ in numbers:
+                call()
 
     threading.Thread(target=pass_on, daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: told.put(received))
+        signal.signal(number, lambda *_: None)
 
 
 def _false_start() -> int:

@@ -13,6 +13,7 @@ FORBIDDEN = {
     "proxy": ("workers", "appliance.cli"),
     "workers": ("proxy", "appliance.cli"),
     "appliance/cli": ("proxy", "workers"),
+    "appliance/audit": ("proxy", "workers", "appliance.cli"),
     "appliance/registry": ("proxy", "workers", "appliance.cli"),
     "appliance/store.py": ("proxy", "workers", "appliance.cli", "appliance.registry"),
     "appliance/config.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),

@@ -18,6 +18,7 @@ from appliance.registry import Mailbox, Registry, Sessions
 from appliance.store import Store
 from proxy.handler import SessionHandler
 from proxy.operations import Operations
+from proxy.vigil import Vigil
 
 log = logs.get_logger()
 
@@ -54,6 +55,7 @@ class Proxy:
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
         self.sessions = Sessions(self.registry, settings, self.id, self._announce)
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self.sessions.handle)
+        self.vigil = Vigil(settings)
         self._version = browsers.driver_version(settings)
         self._stop = Event()
         self._server = Server(self)
@@ -70,6 +72,7 @@ class Proxy:
         settings = self.settings
         loops: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(self._mailbox.run),
+            gevent.spawn(self._repeat, 0, self.vigil.make_round),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
             gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
         ]

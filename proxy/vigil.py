@@ -36,6 +36,7 @@ class Vigil:
     @contextmanager
     def over(self, relay: Relay) -> Iterator[None]:
         """Look after a session for as long as the block runs."""
+        self._tell_time()
         watch = _Watch(relay, self._settings, self._now)
         self._watches.add(watch)
         try:

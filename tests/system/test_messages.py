@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import os
+import json
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-import pytest
-from playwright.sync_api import sync_playwright
+import playwright
 
 from tests.frames import CLOSE, TEXT, frame, read_frame
 from tests.system.bare_client import UPGRADE
@@ -24,45 +23,15 @@ TOO_LARGE = 101 * 1024 * 1024
 MESSAGE_TOO_BIG = 1009  # RFC 6455, section 7.4.1
 
 
-class Echo(BaseHTTPRequestHandler):
-    """Answers with what it was sent."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        """Echo the body."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+LARGE_CLIENT = Path(__file__).parent / "clients" / "large.mjs"
+DRIVER = Path(playwright.__file__).parent / "driver"
 
 
-@pytest.fixture(scope="module")
-def echo() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_messages_of_16_and_90_mb_pass_both_ways(grid: Grid, echo: str) -> None:
-    with sync_playwright() as playwright:
-        page = playwright.chromium.connect(grid.endpoint).new_page()
-        text = base64.b64encode(os.urandom(12_000_000)).decode()
-        assert page.evaluate("x => x", text) == text
-        before = grid.registry.sessions()
-        data = os.urandom(67_500_000)  # 90 MB in base64, as the driver and the client exchange it
-        answer = page.request.post(echo, data=data, timeout=60_000)
-        assert answer.body() == data
-        assert grid.registry.sessions() == before
-        page.context.browser.close()
+def test_messages_of_16_and_90_mb_pass_both_ways(grid: Grid) -> None:
+    command = [DRIVER / "node", LARGE_CLIENT, DRIVER / "package", grid.endpoint]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [True, True]
 
 
 @contextmanager

@@ -82,13 +82,17 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """What a client asks for. `minor` is "" if its User-Agent names no Playwright version."""
+    """What a client asks for. `minor` is "" if its User-Agent names no Playwright version.
+
+    `token` is the name of the token that let it in, "" if it came without.
+    """
 
     browser: Browser
     minor: str = ""
     name: str = ""
     client: str = ""
     user_agent: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class SessionState:
     client: str
     user_agent: str
     name: str
+    token: str
     started_ms: int
 
 

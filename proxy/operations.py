@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 JSON = "application/json"
+# What is served without a token: it tells nothing of the grid but whether it is there. To /json a client brings
+# no headers, not even those that it was given for the session (urlToWSEndpoint in localUtilsDispatcher.ts).
+OPEN = frozenset({"/", "/json", "/json/", "/healthz", "/readyz"})
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -51,6 +54,8 @@ class Operations:
             raise NotFound(f"there is no {environ['PATH_INFO'][:100]}", f"Pages: {', '.join(self._pages)}.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise _MethodNotAllowed("only GET and HEAD are answered here")
+        if environ["PATH_INFO"] not in OPEN:
+            self._proxy.guard.admit(environ.get("HTTP_AUTHORIZATION", ""), environ["QUERY_STRING"])
         return page()
 
     def _root(self) -> tuple[str, bytes]:

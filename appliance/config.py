@@ -29,8 +29,7 @@ from appliance.token_file import TokenFile
 Seconds = Annotated[float, Field(gt=0)]
 
 _MAX_WORKERS = 100
-
-# the password of a URL: what stands between the first colon of its authority and the last @
+_TOKEN_MIN = 16  # characters
 
 
 def installation_root() -> Path:
@@ -99,7 +98,6 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=1, le=65535, description="Port that the proxy listens on.")
     appliance_token: SecretStr | None = Field(
         None,
-        min_length=16,
         description="First token of the grid, called appliance; the same on all its appliances. A changed one "
         "replaces it. Others are made by `applctl token create`.",
     )
@@ -230,6 +228,14 @@ class Settings(BaseSettings):
     def _usable_url(cls, value: str | None) -> str | None:
         if value:
             redis_urls.check(value)
+        return value
+
+    @field_validator("appliance_token")
+    @classmethod
+    def _usable_token(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else ""
+        if value and (len(text) < _TOKEN_MIN or not re.fullmatch(r"[!-~]+", text)):
+            raise ValueError(f"must be at least {_TOKEN_MIN} characters, of ASCII and without spaces")
         return value
 
     @field_validator("run_dir", mode="after")

@@ -119,8 +119,8 @@ class SessionState:
     client: str
     user_agent: str
     name: str
-    token: str
     started_ms: int
+    token: str = ""
 
 
 @dataclass(slots=True)

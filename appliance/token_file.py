@@ -24,7 +24,7 @@ FILE = "tokens.json"
 
 
 class TokenFile:
-    """The file of one RUN_DIR. Every call raises SettingsError if the file cannot be understood."""
+    """The file of one RUN_DIR. Every call raises SettingsError if the file cannot be read or understood."""
 
     def __init__(self, run_dir: Path, redis_url: str, namespace: str) -> None:
         """Take RUN_DIR, and what tells the grid from others; the file need not exist."""
@@ -42,6 +42,10 @@ class TokenFile:
             raise SettingsError(
                 f"{self.path} cannot be understood: {error}",
                 "Remove it; tokens that Redis does not know must then be created anew.",
+            ) from error
+        except OSError as error:
+            raise SettingsError(
+                f"{self.path} cannot be read: {error.strerror}", "Use the account that owns it."
             ) from error
 
     def join(self, table: Table) -> dict[str, Token]:

@@ -263,6 +263,6 @@ def _session_state(fields: dict[str, str]) -> SessionState:
         client=request["client"],
         user_agent=request["user_agent"],
         name=request["name"],
-        token=request.get("token", ""),  # a proxy of an earlier version may have written it
         started_ms=int(fields["started"]),
+        token=request.get("token", ""),  # a proxy of an earlier version may have written it
     )

@@ -49,13 +49,13 @@ class Operations:
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
+        if environ["PATH_INFO"] not in OPEN:
+            self._proxy.guard.admit(environ.get("HTTP_AUTHORIZATION", ""), environ["QUERY_STRING"])
         page = self._pages.get(environ["PATH_INFO"])
         if page is None:
             raise NotFound(f"there is no {environ['PATH_INFO'][:100]}", f"Pages: {', '.join(self._pages)}.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise _MethodNotAllowed("only GET and HEAD are answered here")
-        if environ["PATH_INFO"] not in OPEN:
-            self._proxy.guard.admit(environ.get("HTTP_AUTHORIZATION", ""), environ["QUERY_STRING"])
         return page()
 
     def _root(self) -> tuple[str, bytes]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,8 @@ from appliance.token_file import TokenFile
 from appliance.tokens import Token, digest_of, valid
 from proxy.guard import Guard
 from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SECRET, OTHER = "pwa_secret", "pwa_other"
 
@@ -154,6 +159,25 @@ def test_anonymous_clients_are_let_in_if_that_is_allowed_but_not_with_a_wrong_to
     assert guard.admit(f"Bearer {SECRET}", "") == "ci"
     with pytest.raises(Unauthorized):
         guard.admit(f"Bearer {OTHER}", "")
+
+
+def test_a_proxy_beyond_loopback_whose_grid_has_no_token_refuses_to_listen(registry: Registry, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    own = {
+        "RUN_DIR": str(tmp_path),
+        "REDIS_URL": registry.store.url,
+        "APPLIANCE_ENV": os.devnull,
+        "HOST": "192.0.2.1",  # no machine has it (RFC 5737), so that nothing is opened if this fails
+    }
+    with log.open("w") as output:
+        proxy = subprocess.Popen([sys.executable, "-m", "proxy"], env=os.environ | own, cwd=ROOT, stderr=output)
+    try:
+        until(lambda: "applctl token create" in log.read_text(), "the proxy says why, and what to do")
+    finally:
+        proxy.kill()
+        proxy.wait()
+    assert "HOST is not loopback, and the grid has no token" in log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 def test_the_file_is_for_its_grid_alone(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Tokens:
         if any(tokens.is_news(there, digest, token) for digest, token in self._known.items()):
             self.load()  # a revocation may be there of which Redis' message was lost
             there = self._registry.restore_tokens(self._known)
-            log.warning("tokens.restored", tokens=len(valid(there)))
+            log.info("tokens.restored", tokens=len(valid(there)))
         if there != self._known or not self._is_synchronous:
             self._known = there
             self._save()

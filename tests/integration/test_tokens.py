@@ -172,7 +172,7 @@ def test_a_proxy_beyond_loopback_whose_grid_has_no_token_refuses_to_listen(regis
     with log.open("w") as output:
         proxy = subprocess.Popen([sys.executable, "-m", "proxy"], env=os.environ | own, cwd=ROOT, stderr=output)
     try:
-        until(lambda: "applctl token create" in log.read_text(), "the proxy says why, and what to do")
+        until(lambda: "applctl token create" in log.read_text(), "the proxy says why, and what to do", within_s=30)
     finally:
         proxy.kill()
         proxy.wait()

@@ -17,19 +17,19 @@ from typing import Annotated, Any, Literal
 
 import psutil
 from dotenv import dotenv_values
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from appliance import redis_url as redis_urls
 from appliance.errors import SettingsError
 from appliance.models import Browser
 from appliance.relations import contradictions
+from appliance.token_file import TokenFile
 
 Seconds = Annotated[float, Field(gt=0)]
 
 _MAX_WORKERS = 100
-
-# the password of a URL: what stands between the first colon of its authority and the last @
+_TOKEN_MIN = 16  # characters
 
 
 def installation_root() -> Path:
@@ -96,9 +96,15 @@ class Settings(BaseSettings):
     # ── The endpoint ──────────────────────────────────────────────────────────────────────────────
     host: str = Field("127.0.0.1", description="Address that the proxy listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port that the proxy listens on.")
+    appliance_token: SecretStr | None = Field(
+        None,
+        description="First token of the grid, called appliance; the same on all its appliances. A changed one "
+        "replaces it. Others are made by `applctl token create`.",
+    )
     allow_anonymous: bool = Field(
         False,
-        description="Listen on other addresses than loopback although anyone there may then open sessions.",
+        description="Let in clients that bring no token, even if the grid has some, and on other addresses than "
+        "loopback.",
     )
     default_browser_type: Browser = Field(
         Browser.CHROMIUM,
@@ -224,6 +230,14 @@ class Settings(BaseSettings):
             redis_urls.check(value)
         return value
 
+    @field_validator("appliance_token")
+    @classmethod
+    def _usable_token(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else ""
+        if value and (len(text) < _TOKEN_MIN or not re.fullmatch(r"[!-~]+", text)):
+            raise ValueError(f"must be at least {_TOKEN_MIN} characters, of ASCII and without spaces")
+        return value
+
     @field_validator("run_dir", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -257,6 +271,11 @@ class Settings(BaseSettings):
     def effective_redis_url(self) -> str:
         """REDIS_URL, or the unix socket of the appliance's own Redis."""
         return self.redis_url or f"unix://{self.run_dir / 'redis.sock'}"
+
+    @property
+    def token_file(self) -> TokenFile:
+        """The appliance's copy of the grid's tokens."""
+        return TokenFile(self.run_dir, self.effective_redis_url, self.grid_namespace)
 
     @property
     def endpoint(self) -> str:

@@ -6,6 +6,7 @@ ApplianceError
 ├─ SupervisorError          supervisord is away, or refused
 └─ RequestError             carries the HTTP answer that a client gets
    ├─ BadRequest            400
+   ├─ Unauthorized          401
    ├─ ForeignOrigin         403
    ├─ NotFound              404
    ├─ UpgradeRequired       426
@@ -63,6 +64,16 @@ class BadRequest(RequestError):
     """The request is not one that this endpoint understands."""
 
     status = 400
+
+
+class Unauthorized(RequestError):
+    """The request has no token, or one that the grid does not know."""
+
+    status = 401
+    hint = (
+        'Connect with a token: connect(url, headers={"Authorization": "Bearer TOKEN"}), or append ?token=TOKEN to '
+        "the URL. `applctl token create NAME` on the appliance makes one."
+    )
 
 
 class ForeignOrigin(RequestError):

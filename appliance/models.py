@@ -83,13 +83,17 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """What a client asks for. `minor` is "" if its User-Agent names no Playwright version."""
+    """What a client asks for. `minor` is "" if its User-Agent names no Playwright version.
+
+    `token` is the name of the token that let it in, "" if it came without.
+    """
 
     browser: Browser
     minor: str = ""
     name: str = ""
     client: str = ""
     user_agent: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class SessionState:
     user_agent: str
     name: str
     started_ms: int
+    token: str = ""
 
 
 @dataclass(slots=True)

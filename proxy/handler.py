@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -59,11 +60,15 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         if self.proxy.stopping:
             raise ShuttingDown("the appliance is shutting down")
         if self.environ["PATH_INFO"] != "/":
-            raise NotFound(f"there are no sessions at {self.path[:100]}", "Connect to / of this host and port.")
+            raise NotFound(
+                f"there are no sessions at {self.environ['PATH_INFO'][:100]}", "Connect to / of this host and port."
+            )
         wanted = handshake.parse(self.headers.items(), self.path, self.client, self.proxy.settings.default_browser_type)
+        token = self.proxy.guard.admit(self.environ.get("HTTP_AUTHORIZATION", ""), self.environ["QUERY_STRING"])
+        request = replace(wanted.request, token=token)
         watch = HangupWatch(self.socket)
         with ExitStack() as to_be_closed:
-            with closing(watch), self.proxy.sessions.open(wanted.request, watch.start) as session:
+            with closing(watch), self.proxy.sessions.open(request, watch.start) as session:
                 connection = self._reach_worker(wanted, session, watch)
                 to_be_closed.enter_context(closing(connection.socket))
                 watch.close()
@@ -108,7 +113,8 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
 
     def _log_start(self, session: Session, grant: Grant) -> None:
-        self._log("session.started", session, grant, name=session.request.name, waited_ms=grant.waited_ms)
+        request = session.request
+        self._log("session.started", session, grant, name=request.name, token=request.token, waited_ms=grant.waited_ms)
 
     def _log(self, event: str, session: Session, grant: Grant, **fields: object) -> None:
         log.info(event, session=session.id, worker=grant.worker_id, client=self.client, **fields)
@@ -172,6 +178,8 @@ def error_answer(error: RequestError) -> tuple[str, list[tuple[str, str]], bytes
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     if error.retry_after_s is not None:
         headers.append(("Retry-After", str(error.retry_after_s)))
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers.append(("WWW-Authenticate", "Bearer"))
     if error.status == HTTPStatus.BAD_REQUEST:
         headers.append(("Sec-WebSocket-Version", "13"))
     if error.status == HTTPStatus.UPGRADE_REQUIRED:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 JSON = "application/json"
+# What is served without a token: it tells nothing of the grid but whether it is there. To /json a client brings
+# no headers, not even those that it was given for the session (urlToWSEndpoint in localUtilsDispatcher.ts).
+OPEN = frozenset({"/", "/json", "/json/", "/healthz", "/readyz"})
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -46,6 +49,8 @@ class Operations:
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
+        if environ["PATH_INFO"] not in OPEN:
+            self._proxy.guard.admit(environ.get("HTTP_AUTHORIZATION", ""), environ["QUERY_STRING"])
         page = self._pages.get(environ["PATH_INFO"])
         if page is None:
             raise NotFound(f"there is no {environ['PATH_INFO'][:100]}", f"Pages: {', '.join(self._pages)}.")

@@ -6,6 +6,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -13,9 +14,11 @@ from gevent.pywsgi import WSGIServer
 
 from appliance import browsers, logs
 from appliance.config import Settings
-from appliance.errors import ShuttingDown, StoreUnavailable
-from appliance.registry import Mailbox, Registry, Sessions
+from appliance.errors import SettingsError, ShuttingDown, StoreUnavailable
+from appliance.registry import Mailbox, Registry, Sessions, Tokens
+from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
+from proxy.guard import Guard
 from proxy.handler import SessionHandler
 from proxy.operations import Operations
 
@@ -53,7 +56,9 @@ class Proxy:
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
         self.sessions = Sessions(self.registry, settings, self.id, self._announce)
-        self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self.sessions.handle)
+        self._tokens = Tokens(self.registry, settings.token_file)
+        self.guard = Guard(self._tokens, settings.allow_anonymous)
+        self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self._version = browsers.driver_version(settings)
         self._stop = Event()
         self._server = Server(self)
@@ -64,22 +69,41 @@ class Proxy:
         return self._stop.is_set()
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then stop in order."""
+        """Serve until SIGTERM or SIGINT, then stop in order.
+
+        Raises SettingsError if the listener would be open to anybody.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop.set)
         settings = self.settings
+        self._require_tokens()
         loops: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(self._mailbox.run),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
             gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
+            gevent.spawn(self._repeat, settings.lease_renew_interval, self._tokens.sync),
         ]
         self._mailbox.wait_until_listening(MAILBOX_S)
-        self._server.start()
-        log.info("proxy.started", endpoint=settings.endpoint, version=self._version)
+        if not self.stopping:
+            self._server.start()
+            log.info("proxy.started", endpoint=settings.endpoint, version=self._version)
         self._stop.wait()
         self._drain()
         gevent.killall(loops)
         log.info("proxy.stopped")
+
+    def _require_tokens(self) -> None:
+        """See to it that a listener beyond loopback is guarded; waits for Redis, if only that may have tokens."""
+        settings = self.settings
+        self._tokens.load()
+        may_be_open = settings.allow_anonymous or is_loopback(settings.host)
+        while not (may_be_open or self.stopping):
+            try:
+                if not self._tokens.are_required():
+                    raise SettingsError(NOT_GUARDED, WAYS_TO_GUARD)
+                return
+            except StoreUnavailable:  # it could not be asked yet
+                self._stop.wait(RETRY_S)
 
     def _drain(self) -> None:
         """Let the sessions finish within SHUTDOWN_GRACE, then end them, and say why."""
@@ -112,6 +136,13 @@ class Proxy:
             except Exception:  # a fault in one step must not end all further ones
                 log.exception("proxy.step_failed", step=step.__name__)
             gevent.sleep(min(interval_s, RETRY_S) if away else interval_s)
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        """Act on a message to this proxy."""
+        if message.get("tokens"):
+            self._tokens.sync()
+        else:
+            self.sessions.handle(message)
 
     def _renew(self) -> None:
         self.sessions.renew()

@@ -17,6 +17,7 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, sync_playwright
 
 from appliance import config
+from appliance.cli.ledger import temporary_token
 from appliance.cli.output import console, json_option, print_json
 from appliance.config import Settings
 from appliance.errors import ApplianceError, SupervisorError
@@ -97,10 +98,11 @@ def run_demo(settings: Settings, output: Path) -> Demo:
     """Run one session of the default browser; raises DemoFailed."""
     timeout_ms = (settings.queue_timeout + settings.launch_timeout) * 1000
     try:
-        with _served_page(settings) as url, sync_playwright() as playwright:
+        with _served_page(settings) as url, temporary_token(settings) as token, sync_playwright() as playwright:
             started = time.perf_counter()
             kind = getattr(playwright, settings.default_browser_type)
-            with kind.connect(settings.endpoint, timeout=timeout_ms) as browser:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            with kind.connect(settings.endpoint, timeout=timeout_ms, headers=headers) as browser:
                 page: Page = browser.new_page()
                 page.goto(url)
                 elapsed_ms = round((time.perf_counter() - started) * 1000)

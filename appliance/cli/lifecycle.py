@@ -185,4 +185,6 @@ def _present(settings: Settings, tried: Demo | None, out: Console, as_json: bool
             }
         )
     else:
-        out.print(welcome.text(settings.endpoint, settings.default_browser_type, version), markup=False)
+        wants_token = not settings.allow_anonymous and bool(settings.token_file.read())
+        text = welcome.text(settings.endpoint, settings.default_browser_type, version, wants_token=wants_token)
+        out.print(text, markup=False)

@@ -35,6 +35,8 @@
 --  arrivals:<browser>         string   the last number of arrival
 --  clock                      string   the server's time, the grid's time then, and the longest silence
 --  launch:<appliance>         string   time of the appliance's last launch turn
+--  tokens                     hash     digest -> token, the revoked ones too
+--  tokens:used                hash     digest -> when the token was last used
 --  events                     stream   starts and ends, the newest ones
 -- Channels: proxy:<id> and worker:<id> carry JSON messages, each only a hint to look.
 

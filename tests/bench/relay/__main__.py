@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 import psutil
 
+from appliance.config import Settings
 from tests.bench.relay import ends, peers
 from tests.bench.relay.peers import Peer
 
@@ -145,7 +146,7 @@ def main(rounds: int, duration: int, only: str, sessions: int, tls: bool) -> Non
         nginx = stack.enter_context(peers.nginx(folder, port))
         grid = stack.enter_context(peers.grid(folder, port, sessions + 100))
         ways = {False: [direct, haproxy, nginx, grid]}
-        if tls:
+        if tls and "tls_cert" in Settings.model_fields:
             secure = stack.enter_context(peers.nginx(folder, port, tls=True))
             ways[True] = [direct, secure, stack.enter_context(peers.grid(folder, port, 100, tls=True))]
         with ends.awake_cores():

@@ -27,6 +27,7 @@ from proxy.relay import Relay
 log = logs.get_logger()
 
 REQUEST_TIMEOUT_S = 15.0
+REQUEST_BUFFER_BYTES = 1024  # a handshake is smaller, and each session keeps the buffer: io's own default is 8 KiB
 
 
 class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocket has no types
@@ -36,7 +37,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         """Take what pywsgi gives; the connection must send its request within REQUEST_TIMEOUT_S."""
         tcp.tune(sock)
         self._stream = RequestStream(sock)
-        super().__init__(sock, address, server, io.BufferedReader(self._stream))
+        super().__init__(sock, address, server, io.BufferedReader(self._stream, REQUEST_BUFFER_BYTES))
         self.proxy = server.proxy
 
     def run_application(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, metrics
-from appliance.errors import NotFound, RequestError, ShuttingDown, UpgradeRequired
+from appliance.errors import MethodNotAllowed, NotFound, RequestError, ShuttingDown, UpgradeRequired
 from proxy.handler import error_answer
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Operations:
             status, headers = "200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))]
         except RequestError as error:
             status, headers, body = error_answer(error)
-        start_response(status, headers)
+        start_response(status, [*headers, ("Connection", "close")])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
@@ -50,7 +50,7 @@ class Operations:
         if page is None:
             raise NotFound(f"there is no {environ['PATH_INFO'][:100]}", f"Pages: {', '.join(self._pages)}.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            raise _MethodNotAllowed("only GET and HEAD are answered here")
+            raise MethodNotAllowed("only GET and HEAD are answered here")
         return page()
 
     def _root(self) -> tuple[str, bytes]:
@@ -81,12 +81,6 @@ class Operations:
     def _capacity(self) -> tuple[str, bytes]:
         pools = [pool.as_dict() for pool in self._proxy.registry.capacity()]
         return JSON, json.dumps({"pools": pools}).encode()
-
-
-class _MethodNotAllowed(RequestError):
-    """The pages only read."""
-
-    status = 405
 
 
 class _NotReady(RequestError):

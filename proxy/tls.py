@@ -59,7 +59,7 @@ class Transport:
         self._read, self._write = sock._sslobj.read, sock._sslobj.write
         self._socket = sock._sock  # without gevent, whose sockets wait
 
-    def recv_into(self, buffer: bytearray) -> int:
+    def recv_into(self, buffer: bytearray | memoryview) -> int:
         """Read whole records into a buffer with room for one at least; 0 is the end."""
         view, size, last = memoryview(buffer), 0, len(buffer) - RECORD_BYTES
         while size <= last:

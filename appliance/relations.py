@@ -48,6 +48,10 @@ def _check_host(host: str, allow_anonymous: bool, token: object, redis_url: str 
     return f"{NOT_GUARDED}. {WAYS_TO_GUARD}"
 
 
+def _check_tls(certificate: Path | None, key: Path | None) -> str:
+    return "" if bool(certificate) == bool(key) else "TLS_CERT and TLS_KEY must be set both or not at all"
+
+
 def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
     """With a shared Redis, other appliances may have the default browser's workers."""
     if redis_url or dict(zip(Browser, workers, strict=True))[default] or not any(workers):
@@ -64,6 +68,7 @@ _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("lease_ttl", "lease_renew_interval"): _check_lease_ttl,
     ("run_dir",): _check_run_dir,
     ("host", "allow_anonymous", "appliance_token", "redis_url", "token_file"): _check_host,
+    ("tls_cert", "tls_key"): _check_tls,
     ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)): _check_default_browser,
 }
 

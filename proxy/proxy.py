@@ -20,11 +20,15 @@ from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
 from proxy.guard import Guard
 from proxy.handler import SessionHandler
+from proxy.limits import Connections, Unheard
 from proxy.operations import Operations
+from proxy.tls import Tls
 
 log = logs.get_logger()
 
 BACKLOG = 1024
+UNHEARD_MAX = 1024  # connections whose request is awaited
+CERTIFICATE_LOOK_S = 2.0
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs messages, which a poll makes up for
 LAST_WORDS_S = 3.0  # for the sessions' ends to reach the clients
 RETRY_S = 1.0  # after a step that Redis did not hear: leases go on running out when Redis is back
@@ -51,7 +55,7 @@ class Proxy:
     """One proxy: a stateless hub between clients and workers. All state is in Redis."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the settings; nothing is started or connected yet."""
+        """Take the settings; nothing is started or connected yet. Raises SettingsError for an unusable certificate."""
         self.settings = settings
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
@@ -60,6 +64,9 @@ class Proxy:
         self.guard = Guard(self._tokens, settings.allow_anonymous)
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self._version = browsers.driver_version(settings)
+        self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+        self.connections = Connections(settings.max_connections_per_client)
+        self.unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
         self._server = Server(self)
 
@@ -83,6 +90,8 @@ class Proxy:
             gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._tokens.sync),
         ]
+        if self.tls:
+            loops.append(gevent.spawn(self._repeat, CERTIFICATE_LOOK_S, self.tls.reload))
         self._mailbox.wait_until_listening(MAILBOX_S)
         if not self.stopping:
             self._server.start()

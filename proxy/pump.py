@@ -22,6 +22,8 @@ from typing import Any
 
 import gevent
 
+from proxy.tls import TlsSocket, Transport
+
 READ, WRITE = 1, 2  # libev's EV_READ and EV_WRITE
 # libev calls all watchers of a higher priority first: all pumps, then the burst, then the greenlets' own.
 READ_PRIORITY, SEND_PRIORITY = 2, 1
@@ -142,7 +144,9 @@ class Pump:
             self._reader.start(self._move)
 
 
-def _raw(sock: socket.socket) -> socket.socket:
-    """Give the plain non-blocking socket below one of gevent's."""
+def _raw(sock: socket.socket) -> socket.socket | Transport:
+    """Give what moves bytes without blocking: the plain socket below one of gevent's, or a transport over TLS."""
+    if isinstance(sock, TlsSocket):
+        return sock.without_blocking()
     raw: socket.socket = getattr(sock, "_sock", sock)
     return raw

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from appliance import browsers, config, provision
+from appliance import browsers, certificate, config, provision
 from appliance.cli import welcome
 from appliance.cli.demo import PICTURE, Demo, describe, run_demo
 from appliance.cli.output import console, json_option, print_json
@@ -154,6 +154,7 @@ def _start(settings: Settings, out: Console, with_setup: bool) -> None:
     if stop(settings):
         out.print("Ended what an earlier run had left.")
     require_free_port(settings)  # before anything is installed
+    certificate.require_usable(settings.tls_cert, settings.tls_key)
     if with_setup:
         _provide(settings, out)
     redis = None if settings.redis_url else provision.find_redis()

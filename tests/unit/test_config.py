@@ -57,6 +57,8 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
         ("APPLIANCE_TOKEN", "fifteen-letters", "at least 16 characters"),
         ("RUN_DIR", "/tmp/" + "x" * 90, "RUN_DIR"),
         ("DEFAULT_BROWSER_TYPE", "firefox", "FIREFOX_WORKERS"),
+        ("TLS_CERT", "cert.pem", "TLS_CERT and TLS_KEY must be set both"),
+        ("TLS_KEY", "key.pem", "TLS_CERT and TLS_KEY must be set both"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -74,6 +76,26 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.effective_redis_url == "unix:///tmp/r/redis.sock"
     assert settings.browser_args == ["--lang=de", "--x=a b"]
     assert settings.pools[Browser.FIREFOX] == 0
+
+
+def test_networks_are_read_whichever_way_they_are_separated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.1, 192.168.1.7/24 fd00::/8")
+    assert [str(one) for one in config.load().trusted_proxies] == ["10.0.0.1/32", "192.168.1.0/24", "fd00::/8"]
+
+
+@pytest.mark.parametrize("value", ["10.0.0", "10.0.0.0/33", "lb.example.org"])
+def test_what_is_no_network_is_refused_by_its_name(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", f"10.0.0.1,{value}")
+    with pytest.raises(SettingsError, match=f"TRUSTED_PROXIES: '{value}' is no address"):
+        config.load()
+
+
+def test_with_a_certificate_the_endpoint_is_secure(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TLS_CERT", "TLS_KEY"):
+        monkeypatch.setenv(name, "some.pem")
+    settings = config.load()
+    assert settings.endpoint == "wss://localhost:8080"
+    assert settings.tls_cert == Path("some.pem").absolute()
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1"])

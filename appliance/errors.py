@@ -20,6 +20,7 @@ ApplianceError
    ├─ RequestTooLarge       431
    ├─ WorkerUnreachable     502
    ├─ NoSlot                503
+   ├─ SessionKilled         503
    ├─ ShuttingDown          503
    └─ StoreUnavailable      503
 ClientGone                  the client hung up: nobody is left to answer
@@ -164,6 +165,13 @@ class NoSlot(RequestError):
     status = 503
     retry_after_s = 5
     hint = "Retry later, add workers, or raise QUEUE_TIMEOUT."
+
+
+class SessionKilled(RequestError):
+    """An operator ended the session while it waited for its slot."""
+
+    status = 503
+    hint = "Ask the grid's operator before you retry."
 
 
 class ShuttingDown(RequestError):

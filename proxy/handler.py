@@ -175,7 +175,8 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         gevent.spawn(self._log_start, session, grant)  # written while the first bytes are awaited
         session.on_end(relay.end)
         try:
-            relay.run(grant.slot)
+            with self.proxy.vigil.over(relay):
+                relay.run(grant.slot)
         finally:
             session.end_reason, session.bytes_relayed = relay.end_reason, relay.bytes_relayed
             self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)

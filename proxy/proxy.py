@@ -23,6 +23,7 @@ from proxy.handler import SessionHandler
 from proxy.limits import Connections, Unheard
 from proxy.operations import Operations
 from proxy.tls import Tls
+from proxy.vigil import Vigil
 
 log = logs.get_logger()
 
@@ -63,6 +64,7 @@ class Proxy:
         self._tokens = Tokens(self.registry, settings.token_file)
         self.guard = Guard(self._tokens, settings.allow_anonymous)
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
+        self.vigil = Vigil(settings)
         self._version = browsers.driver_version(settings)
         self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
         self.connections = Connections(settings.max_connections_per_client)
@@ -86,6 +88,7 @@ class Proxy:
         self._require_tokens()
         loops: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(self._mailbox.run),
+            gevent.spawn(self._repeat, 0, self.vigil.make_round),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
             gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._tokens.sync),

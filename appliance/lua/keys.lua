@@ -32,6 +32,7 @@
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
+--  kills:<proxy>              hash     session that the proxy is to end -> the reason
 --  arrivals:<browser>         string   the last number of arrival
 --  clock                      string   the server's time, the grid's time then, and the longest silence
 --  launch:<appliance>         string   time of the appliance's last launch turn

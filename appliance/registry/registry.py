@@ -66,9 +66,17 @@ class Registry:
         """End a session, active or waiting. False if nothing was known of it."""
         return bool(self.store.call("release", id=session_id, reason=reason, bytes=bytes_relayed)["released"])
 
-    def renew(self, proxy: str, session_ids: list[str], lease_ms: int) -> list[str]:
-        """Renew the leases of a proxy's sessions. Gives those that are unknown."""
-        return list(self.store.call("renew", proxy=proxy, sessions=session_ids, lease_ms=lease_ms)["unknown"])
+    def kill_session(self, session_id: str, reason: str) -> bool:
+        """Ask for the end of a session, active or waiting; its client is told the reason. False if it is unknown."""
+        return bool(self.store.call("kill_session", id=session_id, reason=reason)["known"])
+
+    def renew(self, proxy: str, session_ids: list[str], lease_ms: int) -> tuple[list[str], dict[str, str]]:
+        """Renew the leases of a proxy's sessions.
+
+        Gives those that are unknown, and those that it is to end with the reasons.
+        """
+        answer = self.store.call("renew", proxy=proxy, sessions=session_ids, lease_ms=lease_ms)
+        return list(answer["unknown"]), dict(answer["kills"])
 
     def assert_session(self, grant: Grant, request: SessionRequest, *, proxy: str, lease_ms: int) -> str:
         """Say that a session is still relayed although Redis forgot it: "active", "pending" or "lost"."""

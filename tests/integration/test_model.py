@@ -129,7 +129,7 @@ class Grid:
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
             elif kind == "events":
                 self.events = [pairs(fields) for _, fields in content]
-            elif kind not in ("arrivals", "clock", "left"):
+            elif kind not in ("arrivals", "clock", "left", "kills"):
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
         for worker, sessions in held.items():
             self.workers[worker].sessions = sessions  # fails if the worker is gone and its set is not
@@ -416,6 +416,7 @@ class Appliances(RuleBasedStateMachine):
         self.processes: list[WorkerSpec] = []
         self.clients: list[Client] = []
         self.proxies = ["p0", "p1", "p2"]
+        self.killed: dict[str, str] = {}  # by session, the proxy that has been told
         self.named = 0
         self.counts_connections = True
         self.now = BEGINNING_MS
@@ -627,12 +628,25 @@ class Appliances(RuleBasedStateMachine):
             answer = {"state": "lost"}
         self.heed(client, answer)
 
+    @precondition(lambda self: self.clients)
+    @rule(which=ANY)
+    def kill(self, which: int) -> None:
+        client = self.clients[which % len(self.clients)]
+        is_known = client.id in self.grid.sessions
+        assert self.registry.kill_session(client.id, "killed") == is_known
+        self.settle()
+        if is_known:
+            self.killed[client.id] = client.proxy
+
     @rule(proxy=ANY)
     def renew(self, proxy: int) -> None:
         name = self.proxies[proxy % 3]
         relayed = {client.id: client for client in self.clients if client.grant and client.proxy == name}
         self.grid.zsets["proxies"].setdefault((), {})[name] = self.now + LEASE_MS
-        unknown = self.registry.renew(name, list(relayed), LEASE_MS)
+        unknown, kills = self.registry.renew(name, list(relayed), LEASE_MS)
+        for session in [i for i, p in self.killed.items() if p == name and i not in {*relayed, *self.grid.sessions}]:
+            del self.killed[session]
+        assert kills == {session: "killed" for session, proxy in self.killed.items() if proxy == name}
         assert unknown == [session for session in relayed if session not in self.grid.active()]
         self.settle()
         assert self.grid.zset("proxies")[name] == self.now + LEASE_MS
@@ -712,6 +726,7 @@ class Appliances(RuleBasedStateMachine):
 
     def lose_everything(self) -> None:
         self.store.read(("FLUSHALL",))
+        self.killed.clear()
         self.grid = Grid({}, self.now)
         self.set_clock(self.now)
         in_full = f"{self.now} {self.now} {int(ANY_SILENCE_S * 1000)}"

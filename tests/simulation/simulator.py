@@ -119,7 +119,7 @@ class Simulation:
         beat_s = self.case.beat_s
         self._agenda.after(beat_s, self._tend)
         self._registry.announce(VERSION, {Browser.CHROMIUM: self.case.workers}, 3 * beat_s)
-        assert not self._registry.renew(PROXY, sorted(self._active), int(beat_s * 3000))
+        assert self._registry.renew(PROXY, sorted(self._active), int(beat_s * 3000)) == ([], {})
         assert not any(self._registry.reap(ANY_SILENCE_S).values())
         if self._pending and self._agenda.now_s - self._last_start_s > 3600 + 100 * self.case.length_s:
             raise Stuck(f"{len(self._pending)} sessions wait, and none has started since {self._last_start_s:.0f} s")

@@ -8,8 +8,15 @@ Bytes in, facts out; no I/O.
 
 from __future__ import annotations
 
+import os
+
+CONTROL = 0x8  # the bit of an opcode that makes a control frame of it (section 5.5)
 OPCODE_CLOSE = 0x8
 REASON_MAX_BYTES = 123  # a control frame holds 125 bytes, of which the code takes 2 (section 5.5.1)
+
+# A Ping may also stand between the fragments of a message (section 5.4), and compression leaves it alone
+# (RFC 7692, section 5.1). Its Pong need not be told from others: who gets one unasked ignores it (section 5.5.3).
+PING_FRAME = b"\x89\x00"
 
 
 def _header(second: int) -> tuple[int, int, int]:
@@ -23,15 +30,19 @@ _HEADERS = tuple(_header(second) for second in range(256))  # looked up once or 
 
 
 class FrameFollower:
-    """Follows one direction of a connection, from the first byte after the handshake."""
+    """Follows one direction of a connection, from the first byte after the handshake.
 
-    __slots__ = ("_header", "_payload_left", "close_seen")
+    `control_bytes` is the size of the control frames that have begun; all other bytes are those of messages.
+    """
+
+    __slots__ = ("_header", "_payload_left", "close_seen", "control_bytes")
 
     def __init__(self) -> None:
         """Start at a boundary."""
         self._payload_left = 0
         self._header = b""  # the first bytes of a header whose rest has not come yet
         self.close_seen = False
+        self.control_bytes = 0
 
     @property
     def at_boundary(self) -> bool:
@@ -56,8 +67,10 @@ class FrameFollower:
                 payload = data[position + 2] << 8 | data[position + 3]
             elif extended:
                 payload = int.from_bytes(data[position + 2 : position + 10], "big")
-            if data[position] & 0x0F == OPCODE_CLOSE:
-                self.close_seen = True
+            if data[position] & CONTROL:
+                self.control_bytes += length + payload
+                if data[position] & 0x0F == OPCODE_CLOSE:
+                    self.close_seen = True
             position += length + payload
         if position >= size:
             self._payload_left = position - size
@@ -67,7 +80,15 @@ class FrameFollower:
             self._header = bytes(data[position:])
 
 
-def close_frame(code: int, reason: str) -> bytes:
-    """Build a server's Close frame; a reason of more than 123 bytes of UTF-8 is cut."""
+def close_frame(code: int, reason: str, *, masked: bool = False) -> bytes:
+    """Build a Close frame, `masked` as a client must; a reason of more than 123 bytes of UTF-8 is cut."""
     text = reason.encode()[:REASON_MAX_BYTES].decode(errors="ignore").encode()
-    return bytes([0x80 | OPCODE_CLOSE, 2 + len(text)]) + code.to_bytes(2, "big") + text
+    payload = code.to_bytes(2, "big") + text
+    head = bytes([0x80 | OPCODE_CLOSE, masked << 7 | len(payload)])
+    return head + (_mask(payload) if masked else payload)
+
+
+def _mask(payload: bytes) -> bytes:
+    """Give a key that cannot be foreseen and the payload masked with it (section 5.3)."""
+    key = os.urandom(4)
+    return key + bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))

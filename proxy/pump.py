@@ -22,6 +22,8 @@ from typing import Any
 
 import gevent
 
+from proxy.tls import TlsSocket, Transport
+
 READ, WRITE = 1, 2  # libev's EV_READ and EV_WRITE
 # libev calls all watchers of a higher priority first: all pumps, then the burst, then the greenlets' own.
 READ_PRIORITY, SEND_PRIORITY = 2, 1
@@ -87,6 +89,24 @@ class Pump:
         """Begin to move."""
         self._reader.start(self._move)
 
+    def say(self, frame: bytes) -> bool:
+        """Send a frame of our own after what has passed, if the sink takes it now; gives whether it does.
+
+        Only whoever follows the frames knows whether one may stand here.
+        """
+        self._burst.send()
+        if self.rest:
+            return False
+        try:
+            sent = self._send(frame)
+        except OSError:
+            return False
+        if sent < len(frame):
+            self.rest = frame[sent:]
+            self._reader.stop()
+            self._writer.start(self._flush)
+        return True
+
     def close(self) -> None:
         """Stop for good; `rest` is what was read and not yet taken."""
         self.rest += self._burst.take_back(self)
@@ -142,7 +162,9 @@ class Pump:
             self._reader.start(self._move)
 
 
-def _raw(sock: socket.socket) -> socket.socket:
-    """Give the plain non-blocking socket below one of gevent's."""
+def _raw(sock: socket.socket) -> socket.socket | Transport:
+    """Give what moves bytes without blocking: the plain socket below one of gevent's, or a transport over TLS."""
+    if isinstance(sock, TlsSocket):
+        return sock.without_blocking()
     raw: socket.socket = getattr(sock, "_sock", sock)
     return raw

@@ -12,7 +12,8 @@ import gevent
 from gevent.event import Event
 
 from appliance import logs
-from proxy.frames import FrameFollower, close_frame
+from proxy import tcp
+from proxy.frames import PING_FRAME, FrameFollower, close_frame
 from proxy.pump import Pump
 
 log = logs.get_logger()
@@ -50,6 +51,29 @@ class Relay:
         """Bytes moved so far, both ways together."""
         return self._to_worker.bytes_moved + self._to_client.bytes_moved
 
+    @property
+    def bytes_to_client(self) -> int:
+        """Bytes that the worker has sent so far."""
+        return self._to_client.bytes_moved
+
+    @property
+    def bytes_from_client(self) -> int:
+        """Bytes that the client has sent so far."""
+        return self._to_worker.bytes_moved
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes moved so far, both ways, without those of pings, pongs and Close frames.
+
+        The frame of a message may still be under way; of a control frame, all counts once it has begun.
+        """
+        return self.bytes_relayed - self._said_by_client.control_bytes - self._said_by_worker.control_bytes
+
+    @property
+    def client_is_unreachable(self) -> bool:
+        """Whether the client's system, not only the client, has stopped answering."""
+        return not self._over.is_set() and tcp.is_unreachable(self._client)
+
     def run(self, slot: str) -> None:
         """Relay until the session is over; `slot` names the worker in a crash's reason."""
         try:
@@ -62,16 +86,27 @@ class Relay:
         finally:
             if not self._is_goodbye:
                 self.close()
-        if self._worker_gone and not self._said_by_worker.close_seen and not self._is_goodbye:
+        if self._worker_gone and not (self._closing or self._said_by_worker.close_seen or self._is_goodbye):
             self.end_reason = f"worker {slot} crashed"
             self._closing = INTERNAL_ERROR, self.end_reason
 
     def end(self, reason: str) -> None:
-        """End the session for a reason of ours, which the client is told if no frame is left unfinished."""
+        """End the session for a reason of ours, which both sides are told that are not in the midst of a frame."""
         if not self._over.is_set():
             self.end_reason = reason
             self._closing = GOING_AWAY, reason
             self._over.set()
+
+    def ping(self) -> bool:
+        """Ask the client for a sign of life, unless the worker is in the midst of a frame; gives whether it is asked.
+
+        It counts as asked also if it takes no more bytes: a client that lives may come to read them.
+        """
+        if self._over.is_set() or not (self._said_by_worker.at_boundary or self._to_client.rest):
+            return False
+        if self._said_by_worker.at_boundary:
+            self._to_client.say(PING_FRAME)
+        return True
 
     def finish(self) -> None:
         """Give the client what is left for it, the Close frame last, and wait a moment for its own end.
@@ -100,9 +135,14 @@ class Relay:
         return self._said_by_client.close_seen
 
     def close(self) -> None:
-        """Move no more bytes, and let the worker go; the client's socket is the handler's."""
+        """Move no more bytes, and let the worker go, with our reason if there is one.
+
+        The client's socket is the handler's.
+        """
         if not self._closed:
             self._closed = True
+            if self._closing and self._said_by_client.at_boundary and not self._is_goodbye:
+                self._to_worker.say(close_frame(*self._closing, masked=True))
             self._to_worker.close()
             self._to_client.close()
             self._worker.close()

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import socket
+import struct
+from contextlib import suppress
 
 KEEPALIVE_IDLE_S = 30
 KEEPALIVE_INTERVAL_S = 10
 KEEPALIVE_PROBES = 3
-UNACKNOWLEDGED_MS = 60_000
+UNREACHABLE_S = 60
+
+# linux/tcp.h, struct tcp_info: tcpi_retransmits and tcpi_probes are its bytes 2 and 3, tcpi_last_ack_recv (in
+# milliseconds) is its twelfth word.
+_TCP_INFO = struct.Struct("=2xBB52xI")
+
+
+def cut(connection: socket.socket) -> None:
+    """End a connection both ways at once, from whatever greenlet and over TLS too: its reader finds the end."""
+    with suppress(OSError):  # it has ended already
+        getattr(connection, "_sock", connection).shutdown(socket.SHUT_RDWR)
 
 
 def tune(connection: socket.socket) -> None:
-    """Set a connection's options: tcp(7). A peer without a sign of life for about a minute is gone."""
+    """Set a connection's options: tcp(7). An idle peer without a sign of life for about a minute is gone.
+
+    TCP_USER_TIMEOUT would say so of a peer that is not idle, but also of one that is there and only does
+    not read, such as a client that is stopped at a breakpoint: for those, see `is_unreachable`.
+    """
     tcp = socket.IPPROTO_TCP
     connection.setsockopt(tcp, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(tcp, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
     connection.setsockopt(tcp, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
     connection.setsockopt(tcp, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-    connection.setsockopt(tcp, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+
+
+def is_unreachable(connection: socket.socket) -> bool:
+    """Say whether the peer's system has acknowledged nothing for UNREACHABLE_S, although it was asked repeatedly."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    retransmits, probes, silent_ms = _TCP_INFO.unpack(info)
+    return bool(max(retransmits, probes) > 1 and silent_ms >= UNREACHABLE_S * 1000)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from appliance import __version__
-from appliance.cli import configuration, demo, diagnosis, journal, lifecycle, state, workers
+from appliance.cli import configuration, demo, diagnosis, journal, lifecycle, sessions, state, tokens, workers
 from appliance.errors import ApplianceError
 
 EXIT_FAILED = 1
@@ -68,6 +68,8 @@ for _command in (
     diagnosis.doctor,
     demo.demo,
     workers.workers,
+    sessions.sessions,
+    tokens.token,
     lifecycle.setup,
 ):
     main.add_command(_command)

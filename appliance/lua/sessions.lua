@@ -1,4 +1,4 @@
--- The sessions' functions: claim, retry, release, renew, assert.
+-- The sessions' functions: claim, retry, release, kill, renew, assert.
 
 -- What a proxy needs to know of its session; `worker` saves reading it where it is known.
 local function answer(session, worker)
@@ -22,7 +22,7 @@ local function queue_length(browser)
   return length
 end
 
--- claim {id, browser, minor, name, client, user_agent, proxy, lease_ms, wait_ms, queue_max}
+-- claim {id, browser, minor, name, client, user_agent, token, proxy, lease_ms, wait_ms, queue_max}
 -- -> {state = 'active', worker, slot, endpoint, waited_ms} | {state = 'waiting'} | {state = 'lost'}
 --  | {state = 'unserved', versions} | {state = 'full'}
 -- Called again, it tells where the claim stands.
@@ -96,8 +96,38 @@ register('suspect', function(a)
   return answer(session, other)
 end)
 
--- renew {proxy, sessions, lease_ms} -> {unknown}
--- Says that a proxy lives and still relays these sessions; gives those of which nothing is known.
+local KILLS_KEPT_S = '3600'
+
+-- kill_session {id, reason} -> {known}
+-- Asks for the end of a session, active or waiting; it is over when its proxy has released it. The order
+-- stands until then, in case its message is lost.
+register('kill_session', function(a)
+  local proxy = redis.call('HGET', key('session', a.id), 'proxy')
+  if not proxy then return {known = false} end
+  local kills = key('kills', proxy)
+  redis.call('HSET', kills, a.id, a.reason)
+  redis.call('EXPIRE', kills, KILLS_KEPT_S)
+  tell('proxy', proxy, {kill = a.id, reason = a.reason})
+  return {known = true}
+end)
+
+-- Gives the sessions that a proxy is to end, with the reasons. Those that have ended are forgotten, but not
+-- the `unknown` ones, which the proxy relays although nothing is known of them.
+local function kills_of(proxy, unknown)
+  local kills, relayed = read(key('kills', proxy)) or {}, {}
+  for _, id in ipairs(unknown) do relayed[id] = true end
+  for id in pairs(kills) do
+    if not relayed[id] and redis.call('EXISTS', key('session', id)) == 0 then
+      redis.call('HDEL', key('kills', proxy), id)
+      kills[id] = nil
+    end
+  end
+  return kills
+end
+
+-- renew {proxy, sessions, lease_ms} -> {unknown, kills}
+-- Says that a proxy lives and still relays these sessions; gives those of which nothing is known, and those
+-- that it is to end, each with the reason.
 register('renew', function(a)
   redis.call('ZADD', key('proxies'), NOW + a.lease_ms, a.proxy)
   local unknown = {}
@@ -108,10 +138,10 @@ register('renew', function(a)
       redis.call('ZADD', key('leases'), NOW + a.lease_ms, id)
     end
   end
-  return {unknown = unknown}
+  return {unknown = unknown, kills = kills_of(a.proxy, unknown)}
 end)
 
--- assert {id, worker, browser, minor, name, client, user_agent, proxy, lease_ms}
+-- assert {id, worker, browser, minor, name, client, user_agent, token, proxy, lease_ms}
 -- -> {state = 'active' | 'pending' | 'lost'}
 -- A proxy relays a session that Redis has forgotten. It is taken up again if its worker has room; if
 -- the worker is not (yet) registered it stays pending; if the slot has been given away it is lost.

@@ -22,6 +22,7 @@ from appliance.errors import (
     NoSlot,
     QueueFull,
     RequestError,
+    SessionKilled,
     StoreUnavailable,
     VersionNotServed,
 )
@@ -73,6 +74,13 @@ class Session:
             raise ClientGone
         if self._refusal:
             raise self._refusal
+
+    def kill(self, reason: str) -> None:
+        """End the session by an operator's order, wherever it is."""
+        if self.grant:
+            self.end(reason)
+        else:
+            self.refuse(SessionKilled(reason))
 
     def on_end(self, end: Callable[[str], None]) -> None:
         """Set what ends the session when the grid says so; called at once if it has already."""
@@ -135,16 +143,24 @@ class Sessions:
             self._settle(session, self._registry.suspect(session.id, grant.worker_id), watch)
 
     def handle(self, message: dict[str, Any]) -> None:
-        """Act on a message to this proxy: a claim was granted, or a session must end."""
+        """Act on a message to this proxy: a claim was granted, or a session must end or was killed."""
         if session := self._live.get(message.get("granted", "")):
             session.wake()
         if session := self._live.get(message.get("end", "")):
             session.end(message["reason"])
+        if session := self._live.get(message.get("kill", "")):
+            session.kill(message["reason"])
 
     def renew(self) -> None:
-        """Renew the leases of all sessions, and take up again those that Redis has forgotten."""
+        """Renew the leases of all sessions, and take up again those that Redis has forgotten.
+
+        Also kills those of whose end no message told.
+        """
         relayed = {session.id: session for session in self._live.values() if session.grant}
-        unknown = set(self._registry.renew(self._proxy, list(relayed), self._lease_ms))
+        unknown, kills = self._registry.renew(self._proxy, list(relayed), self._lease_ms)
+        for session_id, reason in kills.items():
+            if session := self._live.get(session_id):
+                session.kill(reason)
         for session_id, session in relayed.items():
             if session_id not in unknown:
                 session.unknown_since = None

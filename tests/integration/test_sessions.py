@@ -129,7 +129,7 @@ def test_a_dead_proxys_slots_come_free_when_their_leases_expire(registry: Regist
 def test_a_renewed_lease_does_not_expire(registry: Registry) -> None:
     registry.register_worker(spec("A"))
     registry.claim("s", WANTED, proxy="p", lease_ms=200, wait_ms=100, queue_max=9)
-    assert registry.renew("p", ["s", "unheard-of"], 60_000) == ["unheard-of"]
+    assert registry.renew("p", ["s", "unheard-of"], 60_000) == (["unheard-of"], {})
     registry.claim("control", WANTED, proxy="dead", lease_ms=200, wait_ms=100, queue_max=9)
     until(lambda: registry.reap()["sessions"], "the lease of the control expires")
     assert [session.id for session in registry.sessions()] == ["s"]

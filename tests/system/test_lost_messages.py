@@ -162,3 +162,15 @@ def test_a_release_whose_answer_was_lost_frees_its_slot_once(and_go_away: bool, 
     served(grid).close()
     ended = [event for event in grid.registry.events() if event["event"] == "session.ended"]
     assert [event["reason"] for event in ended if event["session"] == session.id] == ["client disconnected"]
+
+
+def test_sessions_whose_kill_was_not_told_end_by_the_next_renewal(grid: Grid, relay: RedisRelay) -> None:
+    holder, waiter = served(grid), waiting(grid)
+    relay.loses_messages = True
+    grid.applctl("sessions", "kill", "--all")
+    until(lambda: waiter.is_answered, "the proxy looks", within_s=RENEWAL_S + MARGIN_S)
+    assert waiter.answer() == (503, "session closed by operator")
+    until(lambda: not grid.registry.sessions(), "both are over", within_s=MARGIN_S)
+    assert relay.lost == 2
+    holder.close()
+    waiter.close()

@@ -5,20 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.frames import FrameFollower, close_frame
-
-
-def frame(opcode: int, payload: bytes, *, final: bool = True, mask: bytes = b"") -> bytes:
-    """Build a frame by RFC 6455, section 5.2."""
-    size, masked = len(payload), 0x80 if mask else 0
-    if size < 126:
-        length = bytes([masked | size])
-    elif size < 65536:
-        length = bytes([masked | 126]) + size.to_bytes(2, "big")
-    else:
-        length = bytes([masked | 127]) + size.to_bytes(8, "big")
-    return bytes([final << 7 | opcode]) + length + mask + payload
-
+from proxy.frames import CONTROL, FrameFollower, close_frame
+from tests.frames import frame
 
 frames = st.builds(
     frame,
@@ -41,6 +29,7 @@ def test_any_cut_of_any_frames_gives_the_same_boundaries(sent: list[bytes], data
         position = cut
         assert follower.at_boundary == (position in boundaries)
     assert not follower.close_seen
+    assert follower.control_bytes == sum(len(each) for each in sent if each[0] & CONTROL)
 
 
 @given(st.lists(frames, max_size=4), st.integers(1, 7))
@@ -51,6 +40,14 @@ def test_a_close_frame_is_seen_however_it_is_cut(before: list[bytes], size: int)
         follower.feed(stream[position : position + size])
     assert follower.close_seen
     assert follower.at_boundary
+
+
+def test_a_clients_close_frame_is_masked_with_a_key_of_its_own() -> None:
+    one, other = (close_frame(1001, "bye", masked=True) for _ in range(2))
+    assert one[:2] == bytes([0x88, 0x80 | 5])
+    key, payload = one[2:6], one[6:]
+    assert bytes(byte ^ key[i % 4] for i, byte in enumerate(payload)) == b"\x03\xe9bye"
+    assert one[2:6] != other[2:6]
 
 
 def test_a_reason_is_cut_to_123_bytes_between_two_characters() -> None:

@@ -1,0 +1,118 @@
+"""`applctl sessions`: who uses the grid, and an end to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import click
+from rich.table import Table
+
+from appliance import config
+from appliance.cli.output import console, duration, json_option, print_json
+from appliance.errors import ApplianceError
+from appliance.models import SessionState
+from appliance.registry import Registry
+from appliance.store import Store
+from appliance.supervision import started_settings
+
+REASON = "session closed by operator"
+
+
+@click.group(
+    short_help="List the grid's sessions, or end some.",
+    epilog="""
+\b
+Examples:
+  applctl sessions list
+  applctl sessions kill 3f9a
+""",
+)
+def sessions() -> None:
+    """List the grid's sessions, those of all appliances, or end some."""
+
+
+@sessions.command(
+    "list",
+    short_help="List the sessions, the active and the waiting.",
+    epilog="""
+\b
+Examples:
+  applctl sessions list
+  applctl sessions list --json | jq -r '.[] | select(.name == "nightly").id'
+""",
+)
+@json_option
+def list_sessions(as_json: bool) -> None:
+    """List the sessions, the active and the waiting, the oldest first."""
+    with _registry() as registry:
+        found = registry.sessions()
+    if as_json:
+        print_json([asdict(session) for session in found])
+    elif found:
+        console().print(_table(found), soft_wrap=False)
+    else:
+        console().print("There are no sessions.")
+
+
+@sessions.command(
+    short_help="End sessions; their clients are told.",
+    epilog="""
+\b
+Examples:
+  applctl sessions kill 3f9a
+  applctl sessions kill --all
+""",
+)
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everyone", is_flag=True, help="End all sessions of the grid.")
+@json_option
+def kill(ids: tuple[str, ...], everyone: bool, as_json: bool) -> None:
+    """End sessions, also those that still wait for their slot.
+
+    ID is a session's id, as `applctl sessions list` prints it, or its beginning. The client's pending calls fail
+    with the reason "session closed by operator".
+    """
+    if everyone == bool(ids):
+        raise click.UsageError("Name sessions by their ids, or say --all.")
+    with _registry() as registry:
+        known = {session.id: session for session in registry.sessions()}
+        chosen = list(known) if everyone else [_choose(beginning, known) for beginning in ids]
+        killed = [session for session in dict.fromkeys(chosen) if registry.kill_session(session, REASON)]
+    if as_json:
+        print_json([{"session": session} for session in killed])
+    for session in killed:
+        console(as_json).print(f"{session} is told to end", markup=False)
+    if not killed:
+        console(as_json).print("There are no sessions.")
+
+
+@contextmanager
+def _registry() -> Iterator[Registry]:
+    settings = config.load()
+    settings = started_settings(settings) or settings
+    store = Store(settings.effective_redis_url, settings.grid_namespace)
+    try:
+        yield Registry(store)
+    finally:
+        store.close()
+
+
+def _choose(beginning: str, known: dict[str, SessionState]) -> str:
+    """Find the one session whose id begins so; raises ApplianceError, before any is ended, if there is no such one."""
+    found = [session for session in known if beginning and session.startswith(beginning)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ApplianceError(f"{len(found)} sessions begin with {beginning}", "Give more of the id.")
+    raise ApplianceError(f"there is no session {beginning}", "`applctl sessions list` names those that there are.")
+
+
+def _table(found: list[SessionState]) -> Table:
+    table = Table("Id", "Name", "Browser", "Worker", "Client", "Age", box=None, pad_edge=False, header_style="bold")
+    for session in found:
+        age = duration(max(0.0, time.time() - session.started_ms / 1000))
+        table.add_row(session.id, session.name, session.browser, session.worker or "(waits)", session.client, age)
+    return table

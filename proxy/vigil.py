@@ -1,0 +1,115 @@
+"""The vigil over a proxy's sessions: pings, and the limits of how long a session may last, idle or silent.
+
+One greenlet looks at all sessions, in rounds. Between two looks a session only counts its bytes, as it
+does anyway: no clock is read and no timer is set for a message, and an idle session costs a look a round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gevent
+
+from appliance.config import Settings
+from proxy import tcp
+from proxy.relay import Relay
+
+LONGEST_ROUND_S = 5.0
+LOOKS_PER_LIMIT = 4  # so that what happens is seen late by a quarter of the limit at most
+LOOKS_AT_ONCE = 100  # after so many the relays have their turn
+
+
+class Vigil:
+    """Looks after all sessions that a proxy relays."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings with the limits."""
+        self._settings = settings
+        limits = settings.ping_interval, settings.ping_timeout, settings.session_timeout, settings.session_idle_timeout
+        self._round_s = min([LONGEST_ROUND_S, *(limit / LOOKS_PER_LIMIT for limit in limits if limit)])
+        self._watches: set[_Watch] = set()
+        self._now = 0.0  # seconds; see _tell_time
+        self._told_at = time.monotonic()
+
+    @contextmanager
+    def over(self, relay: Relay) -> Iterator[None]:
+        """Look after a session for as long as the block runs."""
+        self._tell_time()
+        watch = _Watch(relay, self._settings, self._now)
+        self._watches.add(watch)
+        try:
+            yield
+        finally:
+            self._watches.discard(watch)
+
+    def make_round(self) -> None:
+        """Look at every session once, spread over the time of a round."""
+        watches = list(self._watches)
+        pause_s = self._round_s / (1 + len(watches) // LOOKS_AT_ONCE)
+        for first in range(0, len(watches) + 1, LOOKS_AT_ONCE):
+            gevent.sleep(pause_s)
+            self._tell_time()
+            for watch in watches[first : first + LOOKS_AT_ONCE]:
+                watch.look(self._now)
+
+    def _tell_time(self) -> None:
+        """Go on with the vigil's own clock, on which a standstill of the proxy is a round at most.
+
+        For what clients have said meanwhile is not read yet, and nobody must end for a silence that was ours.
+        """
+        told_at, self._told_at = self._told_at, time.monotonic()
+        self._now += min(self._told_at - told_at, self._round_s)
+
+
+class _Watch:
+    """What was seen of one session, and when: seconds of the vigil's clock."""
+
+    __slots__ = (
+        "_asked_at", "_busy_at", "_heard", "_heard_at", "_message_bytes", "_relay", "_sent", "_sent_at", "_settings",
+        "_started",
+    )  # fmt: skip
+
+    def __init__(self, relay: Relay, settings: Settings, now: float) -> None:
+        self._relay, self._settings = relay, settings
+        self._started = self._sent_at = self._heard_at = self._busy_at = now
+        self._asked_at: float | None = None  # since when the client owes a sign of life
+        self._sent = self._heard = 0
+        self._message_bytes = relay.message_bytes
+
+    def look(self, now: float) -> None:
+        """See what has moved since the last look, and do what is due."""
+        self._see(now)
+        if reason := self._reason_to_end(now):
+            self._relay.end(reason)
+        elif 0 < self._settings.ping_interval <= now - self._sent_at and self._relay.ping():
+            self._sent_at = now
+            if self._asked_at is None:
+                self._asked_at = now
+
+    def _see(self, now: float) -> None:
+        relay = self._relay
+        if self._sent != (sent := relay.bytes_to_client):
+            self._sent, self._sent_at = sent, now
+        if self._heard != (heard := relay.bytes_from_client):
+            self._heard, self._heard_at, self._asked_at = heard, now, None
+        # Less than before, while a control frame has begun that has not come whole: then nothing is new.
+        if self._message_bytes < (message_bytes := relay.message_bytes):
+            self._message_bytes, self._busy_at = message_bytes, now
+
+    def _reason_to_end(self, now: float) -> str:
+        """Give the reason for which the session must end now, or ""."""
+        limits = self._settings
+        if 0 < limits.session_timeout <= now - self._started:
+            return f"session limit of {limits.session_timeout:g} s reached"
+        if 0 < limits.session_idle_timeout <= now - self._busy_at:
+            return f"session was idle for {limits.session_idle_timeout:g} s"
+        return "client stopped answering" if self._is_gone(now) else ""
+
+    def _is_gone(self, now: float) -> bool:
+        """Whether the client owes a sign of life for too long, or its system does."""
+        owes_s = 0.0 if self._asked_at is None else now - self._asked_at
+        if 0 < self._settings.ping_timeout <= owes_s:
+            return True
+        return now - self._heard_at >= tcp.UNREACHABLE_S and self._relay.client_is_unreachable

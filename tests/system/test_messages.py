@@ -1,0 +1,63 @@
+"""Messages of every size pass through a real session; one that is too large is refused in the driver's own words."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import playwright
+
+from tests.frames import CLOSE, TEXT, frame, read_frame
+from tests.system.bare_client import UPGRADE
+from tests.system.grid import Grid
+from tests.waiting import until
+
+# The driver's WebSocket server is made without a limit of its own, so that of the ws package holds: 100 MiB
+# (packages/utils/wsServer.ts of Playwright; maxPayload in ws/lib/websocket-server.js).
+TOO_LARGE = 101 * 1024 * 1024
+MESSAGE_TOO_BIG = 1009  # RFC 6455, section 7.4.1
+
+
+LARGE_CLIENT = Path(__file__).parent / "clients" / "large.mjs"
+DRIVER = Path(playwright.__file__).parent / "driver"
+
+
+def test_messages_of_16_and_90_mb_pass_both_ways(grid: Grid) -> None:
+    command = [DRIVER / "node", LARGE_CLIENT, DRIVER / "package", grid.endpoint]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [True, True]
+
+
+@contextmanager
+def raw_session(grid: Grid) -> Iterator[socket.socket]:
+    """Open a session without compression; gives the socket, from the first frame on."""
+    with socket.create_connection(("127.0.0.1", grid.port), timeout=30) as client:
+        lines = ["GET / HTTP/1.1", f"Host: 127.0.0.1:{grid.port}", *(f"{k}: {v}" for k, v in UPGRADE.items())]
+        client.sendall("\r\n".join([*lines, "", ""]).encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        yield client
+
+
+def test_the_client_sees_the_code_with_which_the_driver_refuses_a_message_of_101_mib(grid: Grid) -> None:
+    (worker,) = grid.available(1)
+    with raw_session(grid) as client:
+        message = frame(TEXT, bytes(TOO_LARGE), mask=bytes(4))
+        sender = threading.Thread(target=client.sendall, args=(message,))
+        sender.start()
+        refusal = read_frame(client)
+        assert refusal is not None
+        assert (refusal.opcode, refusal.code) == (CLOSE, MESSAGE_TOO_BIG)
+        sender.join()
+        client.sendall(frame(CLOSE, refusal.payload, mask=bytes(4)))
+        assert read_frame(client) is None
+    until(lambda: not grid.registry.sessions(), "the slot is free")
+    assert grid.available(1)[0].id == worker.id

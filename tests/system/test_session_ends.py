@@ -1,0 +1,89 @@
+"""A session that ends for a reason of the grid's: its client reads the reason, and its slot is free."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from playwright.sync_api import Error, Page, Playwright, sync_playwright
+
+from appliance.supervision import Supervisor
+from tests.system.bare_client import BareClient
+from tests.system.conftest import StartGrid
+from tests.system.grid import Grid
+from tests.waiting import until
+
+
+@pytest.fixture
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+def open_page(playwright: Playwright, grid: Grid, query: str = "") -> Page:
+    return playwright.chromium.connect(grid.endpoint + query).new_page()
+
+
+def said_to(page: Page, within_s: float = 10) -> str:
+    """Use a page until that fails; gives the client's exception."""
+    with pytest.raises(Error) as raised:
+        until(lambda: page.evaluate("1") != 1, "the session ends", within_s)
+    return str(raised.value).removeprefix("Page.evaluate: ")
+
+
+def test_an_operator_lists_the_sessions_and_ends_one_of_them(grid: Grid, playwright: Playwright) -> None:
+    pages = {name: open_page(playwright, grid, f"?name={name}") for name in ("doomed", "spared")}
+    listed = {each["name"]: each for each in json.loads(grid.applctl("sessions", "list", "--json").stdout)}
+    assert listed.keys() == pages.keys()
+    told = grid.applctl("sessions", "kill", listed["doomed"]["id"][:8], "--json")
+    assert json.loads(told.stdout) == [{"session": listed["doomed"]["id"]}]
+    assert said_to(pages["doomed"]) == "session closed by operator"
+    assert pages["spared"].evaluate("1") == 1
+    until(lambda: [each.name for each in grid.registry.sessions()] == ["spared"], "the slot is free")
+    assert "no session" in grid.applctl("sessions", "kill", listed["doomed"]["id"], check=False).stderr
+    assert grid.applctl("sessions", "list").stdout.split()[6:8] == [listed["spared"]["id"], "spared"]
+    (worker,) = grid.available(1)
+    assert grid.log(worker.slot).count("event=worker.ready") == 1  # its driver took no harm
+
+
+def test_waiting_sessions_are_killed_with_the_others(start_grid: StartGrid) -> None:
+    grid = start_grid(MAX_CONCURRENT_SESSIONS=1)
+    active, waiting = BareClient(grid), None
+    assert active.answer()[0] == 101
+    waiting = BareClient(grid)
+    until(lambda: len(grid.registry.sessions()) == 2, "the second waits")
+    grid.applctl("sessions", "kill", "--all")
+    assert waiting.answer() == (503, "session closed by operator")
+    until(lambda: not grid.registry.sessions(), "both are over")
+    for client in (active, waiting):
+        client.close()
+
+
+def test_sessions_end_at_their_limits_and_pings_are_no_use_of_them(
+    start_grid: StartGrid, playwright: Playwright
+) -> None:
+    grid = start_grid(SESSION_TIMEOUT=8, SESSION_IDLE_TIMEOUT=3, PING_INTERVAL=0.5)
+    started = time.monotonic()
+    busy, idle = (open_page(playwright, grid, f"?name={name}") for name in ("busy", "idle"))
+    assert said_to(busy) == "session limit of 8 s reached"
+    assert 8 <= time.monotonic() - started < 12
+    assert said_to(idle) == "session was idle for 3 s"
+    until(lambda: not grid.registry.sessions(), "both slots are free")
+
+
+def test_a_proxy_that_is_told_to_stop_lets_sessions_finish_and_then_says_why(
+    start_grid: StartGrid, playwright: Playwright
+) -> None:
+    grid = start_grid(SHUTDOWN_GRACE=3)
+    quick, slow = open_page(playwright, grid), open_page(playwright, grid)
+    pids = {process.name: process.pid for process in Supervisor(grid.run_dir).processes()}
+    psutil.Process(pids["proxy"]).send_signal(signal.SIGTERM)
+    until(lambda: "event=proxy.stopping" in grid.log("proxy"), "the proxy stops")
+    quick.context.browser.close()
+    assert said_to(slow) == "appliance is shutting down"
+    ends = [line for line in grid.log("proxy").splitlines() if "event=session.ended" in line]
+    assert [line.count("appliance is shutting down") for line in ends] == [0, 1]

@@ -1,0 +1,42 @@
+"""A client that vanishes without a word: nobody tells the proxy, which finds out by its pings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import StartGrid
+from tests.system.network import Network, load_balancer
+from tests.waiting import until
+
+CLIENT = Path(__file__).parent / "clients" / "waiting_client.py"
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a network whose cable can be pulled")
+    network = Network()
+    yield network
+    network.remove()
+
+
+def test_a_client_whose_cable_is_pulled_behind_a_load_balancer_gives_its_slot_back(
+    start_grid: StartGrid, network: Network
+) -> None:
+    grid = start_grid(PING_INTERVAL=0.5, PING_TIMEOUT=2)
+    with load_balancer(network.address, grid.port) as port:
+        command = network.inside(sys.executable, str(CLIENT), f"ws://{network.address}:{port}")
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+            assert client.stdout
+            assert client.stdout.readline() == "connected\n"
+            network.pull()
+            until(lambda: not grid.registry.sessions(), "the slot is free", within_s=10)
+            client.kill()
+    (ended,) = [event for event in grid.registry.events() if event["event"] == "session.ended"]
+    assert ended["reason"] == "client stopped answering"

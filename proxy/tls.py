@@ -26,6 +26,7 @@ from appliance.errors import SettingsError
 log = logs.get_logger()
 
 RECORD_BYTES = 2**14
+SMALL_BYTES = 4096  # a record below is a message of its own: to look for another costs more than to be called again
 HANDSHAKE = b"\x16"  # the first byte that a TLS client sends: a record's type (RFC 8446, section 5.1)
 
 _Print = tuple[tuple[int, int, int], ...]
@@ -78,6 +79,8 @@ class Transport:
                     self._wake_reader()
                 return size
             size += got
+            if got < SMALL_BYTES:  # most likely nothing follows; if it does, the watcher calls again
+                break
         return size
 
     def send(self, data: bytes | memoryview) -> int:

@@ -68,7 +68,7 @@ def measure(folder: Path, peer: Peer, load: Load, server: int, duration_ms: int)
     before, own = ends.cpu_s(server), ends.cpu_s(peer.pid) if peer.pid else 0.0
     started = time.perf_counter()
     said = ends.run_client(folder, "echo", peer.port, "/", load.connections, load.message_bytes, duration_ms,
-                           "tls" if load.tls else "plain")  # fmt: skip
+                           "tls" if peer.tls else "plain")  # fmt: skip
     seconds = time.perf_counter() - started
     proxy = (ends.cpu_s(peer.pid) - own if peer.pid else 0.0) / seconds
     work = proxy / (said["messages"] / said["seconds"])

@@ -13,6 +13,7 @@ RUNTIME = [
     "click==8.5.1",
     "gevent==26.9.0",
     "gevent-websocket==0.10.1",
+    "h11==0.16.0",
     "playwright==1.65.2",
     "prometheus-client==0.26.0",
     "psutil==7.2.2",
@@ -30,6 +31,7 @@ TEST = [
     "pytest==9.2.0",
     "pytest-timeout==2.4.0",
     "ruff==0.17.6",
+    "trustme==1.2.1",
     "types-gevent==26.9.0.20261006",
     "types-psutil==7.2.2.20261111",
 ]

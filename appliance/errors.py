@@ -6,12 +6,18 @@ ApplianceError
 ├─ SupervisorError          supervisord is away, or refused
 └─ RequestError             carries the HTTP answer that a client gets
    ├─ BadRequest            400
+   ├─ Unauthorized          401
    ├─ ForeignOrigin         403
+   ├─ ForeignHost           403
    ├─ NotFound              404
+   ├─ MethodNotAllowed      405
+   ├─ RequestTimedOut       408
    ├─ UpgradeRequired       426
    ├─ BrowserNotServed      400
    ├─ VersionNotServed      428
    ├─ QueueFull             429
+   ├─ TooManyConnections    429
+   ├─ RequestTooLarge       431
    ├─ WorkerUnreachable     502
    ├─ NoSlot                503
    ├─ SessionKilled         503
@@ -66,17 +72,45 @@ class BadRequest(RequestError):
     status = 400
 
 
+class Unauthorized(RequestError):
+    """The request has no token, or one that the grid does not know."""
+
+    status = 401
+    hint = (
+        'Connect with a token: connect(url, headers={"Authorization": "Bearer TOKEN"}), or append ?token=TOKEN to '
+        "the URL. `applctl token create NAME` on the appliance makes one."
+    )
+
+
 class ForeignOrigin(RequestError):
-    """A web page tried to open a session: pages must not drive a grid on their visitor's network."""
+    """A web page sent the request: pages must not drive a grid on their visitor's network."""
 
     status = 403
     hint = "Connect from a Playwright client, not from a web page."
+
+
+class ForeignHost(RequestError):
+    """A page was asked for under a name that may be a stranger's domain."""
+
+    status = 403
 
 
 class NotFound(RequestError):
     """Nothing is served under that path."""
 
     status = 404
+
+
+class MethodNotAllowed(RequestError):
+    """The operations' pages only read."""
+
+    status = 405
+
+
+class RequestTimedOut(RequestError):
+    """The request was not complete within REQUEST_TIMEOUT."""
+
+    status = 408
 
 
 class UpgradeRequired(RequestError):
@@ -103,6 +137,20 @@ class QueueFull(RequestError):
     status = 429
     retry_after_s = 5
     hint = "Retry later, add workers, or raise QUEUE_MAX_LENGTH."
+
+
+class TooManyConnections(RequestError):
+    """The client has MAX_CONNECTIONS_PER_CLIENT sessions already, waiting or running."""
+
+    status = 429
+    retry_after_s = 5
+    hint = "Close sessions that are not needed, or raise MAX_CONNECTIONS_PER_CLIENT."
+
+
+class RequestTooLarge(RequestError):
+    """The request's line and headers are longer, or more, than anybody needs."""
+
+    status = 431
 
 
 class WorkerUnreachable(RequestError):

@@ -1,9 +1,10 @@
-"""What the appliance's processes ask of the Linux kernel so that none is left over: prctl(2), pidfd_open(2)."""
+"""What the appliance's processes ask of the Linux kernel: prctl(2), pidfd_open(2), setrlimit(2)."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import select
 from collections.abc import Callable
 
@@ -21,6 +22,12 @@ def die_with_parent(number: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, so that none gets out of sight."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def allow_open_files() -> None:
+    """Raise this process's limit of open files as far as it may: the soft one is often 1024."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def bound_to_parent(number: int) -> Callable[[], None]:

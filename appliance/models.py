@@ -29,7 +29,7 @@ class WorkerSpec:
 
     `version` is the Playwright version of its driver, of which major.minor (`minor`) decides which
     clients it serves. `quota` is the number of sessions after which it is recycled, 0 for never.
-    `target` is how many workers of its pool and appliance are to take sessions; the others stand by.
+    `target` is how many workers of its pool and appliance are to take sessions; the others, `spares`, stand by.
     `lifetime` and `status` are what it remembers of an earlier registration; a new one stands by.
     `connections` are those that its driver holds when it registers again: if Redis has forgotten their
     sessions, they count as active for `settle_ms`, in which the proxies assert them.
@@ -46,6 +46,7 @@ class WorkerSpec:
     ttl_ms: int
     pid: int
     target: int = 1
+    spares: int = 0
     lifetime: int = 0
     status: WorkerStatus = WorkerStatus.STANDBY
     connections: int = 0
@@ -82,13 +83,17 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """What a client asks for. `minor` is "" if its User-Agent names no Playwright version."""
+    """What a client asks for. `minor` is "" if its User-Agent names no Playwright version.
+
+    `token` is the name of the token that let it in, "" if it came without.
+    """
 
     browser: Browser
     minor: str = ""
     name: str = ""
     client: str = ""
     user_agent: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ class SessionState:
     user_agent: str
     name: str
     started_ms: int
+    token: str = ""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from appliance.models import Browser
+from appliance.token_file import TokenFile
+
+NOT_GUARDED = "HOST is not loopback, and the grid has no token: anyone could open sessions there"
+WAYS_TO_GUARD = (
+    "Run `applctl token create NAME` first, or set APPLIANCE_TOKEN; or ALLOW_ANONYMOUS=true, if that is intended."
+)
 
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes (unix(7)); leave room for the file's name
 
@@ -35,10 +41,15 @@ def _check_run_dir(run_dir: Path) -> str:
     )
 
 
-def _check_host(host: str, allow_anonymous: bool) -> str:
-    if allow_anonymous or _is_loopback(host):
+def _check_host(host: str, allow_anonymous: bool, token: object, redis_url: str | None, file: TokenFile) -> str:
+    """A shared Redis may have tokens that are not known here: the proxy asks it before it listens."""
+    if allow_anonymous or is_loopback(host) or token or redis_url or file.read():
         return ""
-    return "HOST is not loopback, where anyone could open sessions: set ALLOW_ANONYMOUS=true if that is intended"
+    return f"{NOT_GUARDED}. {WAYS_TO_GUARD}"
+
+
+def _check_tls(certificate: Path | None, key: Path | None) -> str:
+    return "" if bool(certificate) == bool(key) else "TLS_CERT and TLS_KEY must be set both or not at all"
 
 
 def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
@@ -56,13 +67,17 @@ _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("worker_ttl", "heartbeat_interval"): _check_worker_ttl,
     ("lease_ttl", "lease_renew_interval"): _check_lease_ttl,
     ("run_dir",): _check_run_dir,
-    ("host", "allow_anonymous"): _check_host,
+    ("host", "allow_anonymous", "appliance_token", "redis_url", "token_file"): _check_host,
+    ("tls_cert", "tls_key"): _check_tls,
     ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)): _check_default_browser,
 }
 
 
-def _is_loopback(host: str) -> bool:
-    """A name other than localhost may lead anywhere, even one that begins like a loopback address."""
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches a listener there.
+
+    A name other than localhost may lead anywhere, even one that begins like a loopback address.
+    """
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from redis.sentinel import Sentinel
 from appliance.errors import SettingsError, StoreUnavailable
 
 LUA_FOLDER = Path(__file__).parent / "lua"
-LUA_FILES = ("keys", "pool", "teams", "recycling", "queue", "sessions", "workers")
+LUA_FILES = ("keys", "pool", "teams", "recycling", "queue", "sessions", "workers", "tokens")
 
-SCHEMA = 2  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
+SCHEMA = 3  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
+CONNECTIONS_MAX = 16  # at a time; more would not be quicker, for Redis works through commands one by one
 RETRIES = 3  # of a connection: with the back-off below, half a second
 
 _AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
@@ -54,6 +56,7 @@ class Store:
             supported_errors=(redis.ConnectionError, redis.ReadOnlyError),  # to wait for an answer twice is too long
         )
         self._idle: list[redis.Connection] = []
+        self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
 
     def key(self, *parts: str) -> str:
         """Give the name of a key: `key("worker", id)`."""
@@ -96,6 +99,15 @@ class Store:
         return self._retry.call_with_retry(lambda: self._ask_once(*command), lambda _: None)
 
     def _ask_once(self, *command: Any) -> Any:
+        """Wait for one of the places, of which thousands may want one when their sessions end together."""
+        if not self._places.acquire(timeout=ANSWER_TIMEOUT_S):
+            raise redis.TimeoutError(f"all {CONNECTIONS_MAX} connections wait for an answer")
+        try:
+            return self._ask_on_a_connection(*command)
+        finally:
+            self._places.release()
+
+    def _ask_on_a_connection(self, *command: Any) -> Any:
         pool = self._redis.connection_pool
         connection = self._idle.pop() if self._idle else pool.get_connection()
         reusable = False

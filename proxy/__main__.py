@@ -22,6 +22,7 @@ PAUSE_AFTER_A_FALSE_START_S = 5
 
 def main() -> int:
     """Run the proxy; gives the exit code."""
+    kernel.allow_open_files()
     kernel.die_with_parent(signal.SIGTERM)  # without supervisord nobody would restart or stop it
     try:
         settings = config.load()

@@ -19,6 +19,16 @@ REASON_MAX_BYTES = 123  # a control frame holds 125 bytes, of which the code tak
 PING_FRAME = b"\x89\x00"
 
 
+def _header(second: int) -> tuple[int, int, int]:
+    """Give what a header's second byte tells: its length, the bytes of an extended payload length, the payload."""
+    payload = second & 0x7F
+    extended = (payload == 126) * 2 or (payload == 127) * 8
+    return 2 + extended + (second & 0x80) // 0x20, extended, payload  # 4 bytes of mask, if its bit is set
+
+
+_HEADERS = tuple(_header(second) for second in range(256))  # looked up once or more for each message
+
+
 class FrameFollower:
     """Follows one direction of a connection, from the first byte after the handshake.
 
@@ -42,29 +52,32 @@ class FrameFollower:
     def feed(self, data: bytes | memoryview) -> None:
         """Take the next bytes, in chunks of any size."""
         size = len(data)
-        if size <= self._payload_left:
-            self._payload_left -= size
-            return
         position = self._payload_left
+        if size <= position:
+            self._payload_left = position - size
+            return
         if self._header:
             data = self._header + bytes(data)
             size = len(data)
         while size - position >= 2:
-            length, second = 2, data[position + 1]
-            payload = second & 0x7F
-            extended = (payload == 126) * 2 or (payload == 127) * 8
-            length += extended + (second & 0x80) // 0x20  # 4 bytes of mask, if its bit is set
+            length, extended, payload = _HEADERS[data[position + 1]]
             if size - position < length:
                 break
-            if extended:
-                payload = int.from_bytes(data[position + 2 : position + 2 + extended], "big")
+            if extended == 2:
+                payload = data[position + 2] << 8 | data[position + 3]
+            elif extended:
+                payload = int.from_bytes(data[position + 2 : position + 10], "big")
             if data[position] & CONTROL:
                 self.control_bytes += length + payload
                 if data[position] & 0x0F == OPCODE_CLOSE:
                     self.close_seen = True
             position += length + payload
-        self._payload_left = max(0, position - size)
-        self._header = bytes(data[position:size])
+        if position >= size:
+            self._payload_left = position - size
+            self._header = b""
+        else:
+            self._payload_left = 0
+            self._header = bytes(data[position:])
 
 
 def close_frame(code: int, reason: str, *, masked: bool = False) -> bytes:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import socket
-import time
 from contextlib import ExitStack, closing
 from http import HTTPStatus
 from typing import Any
@@ -14,54 +12,128 @@ import gevent
 from geventwebsocket.handler import WebSocketHandler
 
 from appliance import logs
-from appliance.errors import ClientGone, NotFound, RequestError, ShuttingDown, WorkerUnreachable
+from appliance.errors import (
+    BadRequest,
+    ClientGone,
+    NotFound,
+    RequestError,
+    RequestTimedOut,
+    ShuttingDown,
+    WorkerUnreachable,
+)
 from appliance.models import Grant
 from appliance.registry import Session
-from proxy import handshake, tcp
+from proxy import handshake, tcp, tls, visitor
+from proxy.answers import OPEN, error_answer
 from proxy.dial import Connection, dial
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
 from proxy.relay import Relay
+from proxy.request import Request, RequestParser
 
 log = logs.get_logger()
 
-REQUEST_TIMEOUT_S = 15.0
-REQUEST_BUFFER_BYTES = 2048  # a session keeps it: what a Playwright client sends fits, and io's own takes 8 KiB
+ANSWER_TIMEOUT_S = 15.0  # for a client to take a page
+FAREWELL_TIMEOUT_S = 2.0
 
 
 class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocket has no types
-    """pywsgi parses the request; a session then takes the socket over, anything else is WSGI's."""
+    """Serves the one request of a connection: a session takes the socket over, any other is pywsgi's."""
+
+    ignored_socket_errors = (*WebSocketHandler.ignored_socket_errors, "timed out")  # of a client that takes no page
 
     def __init__(self, sock: socket.socket, address: Any, server: Any) -> None:
-        """Take what pywsgi gives; the connection must send its request within REQUEST_TIMEOUT_S."""
+        """Take what pywsgi gives."""
         tcp.tune(sock)
-        self._stream = RequestStream(sock)
-        super().__init__(sock, address, server, io.BufferedReader(self._stream, REQUEST_BUFFER_BYTES))
+        super().__init__(sock, address, server, io.BytesIO())
+        self.socket: socket.socket = sock
         self.proxy = server.proxy
+        self.client = str(address[0])
 
-    def run_application(self) -> None:
-        """Serve a session if the request asks for a WebSocket, else the operations' pages."""
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        if not handshake.is_upgrade(headers):
-            super(WebSocketHandler, self).run_application()
-            self._stream.restart()
-            return
-        self.close_connection = True
+    def handle(self) -> None:
+        """Serve the connection, from accept to close.
+
+        There is one request in it: so none can hide behind another that two parties understand differently.
+        """
+        request = None
         try:
-            self.serve_session()
-        except ClientGone:
-            log.info("client.gone", client=self.client)
+            with self.proxy.unheard.hold(self):
+                request = self._receive()
+            self._answer(request)
+        except ClientGone as gone:
+            say = log.info if request else log.debug  # load balancers connect only to see whether they can
+            say("client.gone", client=self.client, error=str(gone))
         except RequestError as error:
             log.info("request.refused", client=self.client, status=error.status, error=str(error))
             self._refuse(error)
+        finally:
+            self.socket.close()
 
-    def serve_session(self) -> None:
+    def cut(self) -> None:
+        """End the connection from outside; its greenlet finds the end."""
+        tcp.cut(self.socket)
+
+    def _receive(self) -> Request:
+        """Read the request, which must be complete within REQUEST_TIMEOUT, however it is cut into pieces."""
+        limit_s = self.proxy.settings.request_timeout
+        parser = RequestParser()
+        with gevent.Timeout(limit_s, RequestTimedOut(f"the request was not complete within {limit_s:g} s")):
+            self._secure()
+            try:
+                while data := self.socket.recv(tls.RECORD_BYTES):  # rule 1 there; what is too much, the parser says
+                    if request := parser.feed(data):
+                        return request
+            except OSError as error:
+                raise ClientGone(str(error)) from error
+        raise ClientGone("it sent no complete request")
+
+    def _secure(self) -> None:
+        """Do the TLS handshake, if there is a certificate."""
+        if self.proxy.tls is None:
+            return
+        try:
+            if self.socket.recv(1, socket.MSG_PEEK) not in (tls.HANDSHAKE, b""):
+                endpoint = self.proxy.settings.endpoint
+                raise BadRequest("this endpoint speaks TLS", f"Connect with wss:// or https://, as to {endpoint}.")
+            self.socket = secured = self.proxy.tls.secure(self.socket)
+            secured.do_handshake()
+        except (OSError, RequestTimedOut) as error:  # before the handshake is done, nothing can be said
+            raise ClientGone(f"no TLS handshake: {error}") from error
+
+    def _answer(self, request: Request) -> None:
+        headers, settings = request.headers, self.proxy.settings
+        self.client = visitor.client_address(self.client, headers.get("x-forwarded-for", ""), settings.trusted_proxies)
+        visitor.refuse_foreign_origin(headers)
+        if not handshake.is_upgrade(headers):
+            self._serve_page(request)
+            return
+        if (request.method, request.version) != ("GET", "1.1"):
+            raise BadRequest("a WebSocket begins with a GET of HTTP/1.1")
+        with self.proxy.connections.of(self.client):
+            self.serve_session(request)
+
+    def _serve_page(self, request: Request) -> None:
+        """Let pywsgi read the request, which has been checked, and answer it with the operations' pages."""
+        if request.path not in OPEN:
+            visitor.refuse_foreign_host(request.headers, self.proxy.settings.host_names)
+        self.socket.settimeout(ANSWER_TIMEOUT_S)
+        self.rfile = io.BytesIO(request.head)
+        self.handle_one_request()
+        self._say_goodbye()
+
+    def run_application(self) -> None:
+        """Skip gevent-websocket's own handshake."""
+        super(WebSocketHandler, self).run_application()
+
+    def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
         if self.proxy.stopping:
             raise ShuttingDown("the appliance is shutting down")
-        if self.environ["PATH_INFO"] != "/":
-            raise NotFound(f"there are no sessions at {self.path[:100]}", "Connect to / of this host and port.")
-        wanted = handshake.parse(self.headers.items(), self.path, self.client, self.proxy.settings.default_browser_type)
+        if request.path != "/":
+            raise NotFound(f"there are no sessions at {request.path[:100]}", "Connect to / of this host and port.")
+        token = self.proxy.guard.admit(request.headers.get("authorization", ""), request.query)
+        default = self.proxy.settings.default_browser_type
+        wanted = handshake.parse(request.items, request.target, self.client, default, token)
         watch = HangupWatch(self.socket)
         with ExitStack() as to_be_closed:
             with closing(watch), self.proxy.sessions.open(wanted.request, watch.start) as session:
@@ -71,9 +143,9 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
                 self.socket.sendall(self._greeting(session, connection))
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
+                    to_be_closed.callback(self._say_goodbye)  # when the slot is free
                     return
-                early = self._stream.detach_rest(self.rfile)
-                relay = Relay(self.socket, connection.socket, early, connection.answer.rest)
+                relay = Relay(self.socket, connection.socket, request.rest, connection.answer.rest)
                 to_be_closed.callback(relay.close)
                 self._relay(relay, session)
             relay.finish()
@@ -110,72 +182,39 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
 
     def _log_start(self, session: Session, grant: Grant) -> None:
-        self._log("session.started", session, grant, name=session.request.name, waited_ms=grant.waited_ms)
+        request = session.request
+        self._log("session.started", session, grant, name=request.name, token=request.token, waited_ms=grant.waited_ms)
 
     def _log(self, event: str, session: Session, grant: Grant, **fields: object) -> None:
         log.info(event, session=session.id, worker=grant.worker_id, client=self.client, **fields)
 
-    @property
-    def client(self) -> str:
-        """The client's address."""
-        return str(self.client_address[0])
-
     def _refuse(self, error: RequestError) -> None:
-        """Answer a request for a session with an error; Playwright's clients print the body."""
+        """Answer a request with an error; Playwright's clients print the body."""
         status, headers, body = error_answer(error)
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "Connection: close"]
         try:
+            self.socket.settimeout(FAREWELL_TIMEOUT_S)
             self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
         except OSError as gone:
             log.info("client.gone", client=self.client, error=str(gone))
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """End our side, and give the client a moment to end its own.
+
+        To close with bytes unread is to reset the connection, and a reset may overtake the answer.
+        """
+        try:
+            with gevent.Timeout(FAREWELL_TIMEOUT_S, _TooSlow):
+                self.socket.shutdown(socket.SHUT_WR)
+                while self.socket.recv(4096):
+                    pass
+        except (OSError, _TooSlow) as gone:
+            log.debug("client.gone", client=self.client, error=str(gone))
 
     def log_request(self) -> None:
         """Leave pywsgi's access log out: sessions are logged as events."""
 
 
-class RequestStream(io.RawIOBase):
-    """What pywsgi reads a request from; once detached it has ended, so that no byte is lost in a buffer."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        """Take the connection's socket; a request must be there within REQUEST_TIMEOUT_S."""
-        self._socket = sock
-        self._detached = False
-        self.restart()
-
-    def restart(self) -> None:
-        """Give the connection REQUEST_TIMEOUT_S for its next request, however it is cut into pieces."""
-        self._deadline = time.monotonic() + REQUEST_TIMEOUT_S
-
-    def readable(self) -> bool:
-        """Say yes, as io asks."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read from the socket, or end; raises TimeoutError when the request is late."""
-        if self._detached:
-            return 0
-        self._socket.settimeout(max(0.001, self._deadline - time.monotonic()))
-        try:
-            return self._socket.recv_into(buffer)
-        finally:
-            self._socket.settimeout(None)
-
-    def detach_rest(self, reader: io.BufferedReader) -> bytes:
-        """Read no more, and give what the reader above has read beyond the request."""
-        self._detached = True
-        return reader.read()
-
-
-def error_answer(error: RequestError) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Give the status line, headers and body of an error: `{"error": {"code", "message", "hint"}}`."""
-    status = HTTPStatus(error.status)
-    content = {"error": {"code": error.status, "message": str(error), "hint": error.hint}}
-    body = json.dumps(content, ensure_ascii=False).encode() + b"\n"
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    if error.retry_after_s is not None:
-        headers.append(("Retry-After", str(error.retry_after_s)))
-    if error.status == HTTPStatus.BAD_REQUEST:
-        headers.append(("Sec-WebSocket-Version", "13"))
-    if error.status == HTTPStatus.UPGRADE_REQUIRED:
-        headers.append(("Upgrade", "websocket"))
-    return f"{status.value} {status.phrase}", headers, body
+class _TooSlow(Exception):
+    """The client does not end its side."""

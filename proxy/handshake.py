@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from appliance.errors import BadRequest, ForeignOrigin
+from appliance.errors import BadRequest
 from appliance.models import Browser, SessionRequest
 
 # What of the client's request reaches the worker, unchanged: what the driver answers to, its version
@@ -50,20 +50,21 @@ class Answer:
 
 
 def is_upgrade(headers: Mapping[str, str]) -> bool:
-    """Say whether a request wants to become a WebSocket (RFC 6455, section 4.2.1)."""
-    return headers.get("upgrade", "").lower() == "websocket" and "upgrade" in headers.get("connection", "").lower()
+    """Say whether a request wants to become a WebSocket (RFC 6455, section 4.2.1); both headers are lists."""
+    return "websocket" in _tokens(headers, "upgrade") and "upgrade" in _tokens(headers, "connection")
 
 
-def parse(items: Iterable[tuple[str, str]], target: str, client: str, default_browser: Browser) -> Handshake:
+def parse(
+    items: Iterable[tuple[str, str]], target: str, client: str, default_browser: Browser, token: str = ""
+) -> Handshake:
     """Understand a client's upgrade request.
 
-    `items` are its headers in order, `target` its path with the query string, `client` its address.
-    Raises BadRequest or ForeignOrigin.
+    `items` are its headers in order, `target` its path with the query string, `client` its address,
+    `token` the name of the token that it brought.
+    Raises BadRequest.
     """
     items = list(items)
     headers = {name.lower(): value for name, value in items}
-    if headers.get("origin"):
-        raise ForeignOrigin("a web page may not open a session")
     _check_websocket(headers)
     query = {name: values[-1] for name, values in parse_qs(urlsplit(target).query).items()}
     user_agent = headers.get("user-agent", "")
@@ -75,6 +76,7 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, default_br
             name=query.get("name", "")[:200],
             client=client,
             user_agent=user_agent[:500],
+            token=token,
         ),
         tuple((name, value) for name, value in items if _is_forwarded(name.lower())),
     )
@@ -115,6 +117,10 @@ def with_log(head: bytes, lines: Iterable[str]) -> bytes:
     """
     added = "".join(f"x-playwright-debug-log: {line}\r\n" for line in lines)
     return head[:-2] + added.encode("latin-1") + b"\r\n"
+
+
+def _tokens(headers: Mapping[str, str], name: str) -> list[str]:
+    return [token.strip().lower() for token in headers.get(name, "").split(",")]
 
 
 def _check_websocket(headers: Mapping[str, str]) -> None:

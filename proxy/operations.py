@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, metrics
-from appliance.errors import NotFound, RequestError, ShuttingDown, UpgradeRequired
-from proxy.handler import error_answer
+from appliance.errors import MethodNotAllowed, NotFound, RequestError, ShuttingDown, UpgradeRequired
+from proxy.answers import OPEN, error_answer
 
 if TYPE_CHECKING:
     from proxy.proxy import Proxy
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 JSON = "application/json"
+# What is served without a token: it tells nothing of the grid but whether it is there. To /json a client brings
+# no headers, not even those that it was given for the session (urlToWSEndpoint in localUtilsDispatcher.ts).
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -42,15 +44,17 @@ class Operations:
             status, headers = "200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))]
         except RequestError as error:
             status, headers, body = error_answer(error)
-        start_response(status, headers)
+        start_response(status, [*headers, ("Connection", "close")])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
+        if environ["PATH_INFO"] not in OPEN:
+            self._proxy.guard.admit(environ.get("HTTP_AUTHORIZATION", ""), environ["QUERY_STRING"])
         page = self._pages.get(environ["PATH_INFO"])
         if page is None:
             raise NotFound(f"there is no {environ['PATH_INFO'][:100]}", f"Pages: {', '.join(self._pages)}.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            raise _MethodNotAllowed("only GET and HEAD are answered here")
+            raise MethodNotAllowed("only GET and HEAD are answered here")
         return page()
 
     def _root(self) -> tuple[str, bytes]:
@@ -81,12 +85,6 @@ class Operations:
     def _capacity(self) -> tuple[str, bytes]:
         pools = [pool.as_dict() for pool in self._proxy.registry.capacity()]
         return JSON, json.dumps({"pools": pools}).encode()
-
-
-class _MethodNotAllowed(RequestError):
-    """The pages only read."""
-
-    status = 405
 
 
 class _NotReady(RequestError):

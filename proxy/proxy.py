@@ -6,6 +6,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -13,16 +14,22 @@ from gevent.pywsgi import WSGIServer
 
 from appliance import browsers, logs
 from appliance.config import Settings
-from appliance.errors import ShuttingDown, StoreUnavailable
-from appliance.registry import Mailbox, Registry, Sessions
+from appliance.errors import SettingsError, ShuttingDown, StoreUnavailable
+from appliance.registry import Mailbox, Registry, Sessions, Tokens
+from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
+from proxy.guard import Guard
 from proxy.handler import SessionHandler
+from proxy.limits import Connections, Unheard
 from proxy.operations import Operations
+from proxy.tls import Tls
 from proxy.vigil import Vigil
 
 log = logs.get_logger()
 
 BACKLOG = 1024
+UNHEARD_MAX = 1024  # connections whose request is awaited
+CERTIFICATE_LOOK_S = 2.0
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs messages, which a poll makes up for
 LAST_WORDS_S = 3.0  # for the sessions' ends to reach the clients
 RETRY_S = 1.0  # after a step that Redis did not hear: leases go on running out when Redis is back
@@ -49,14 +56,19 @@ class Proxy:
     """One proxy: a stateless hub between clients and workers. All state is in Redis."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the settings; nothing is started or connected yet."""
+        """Take the settings; nothing is started or connected yet. Raises SettingsError for an unusable certificate."""
         self.settings = settings
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
         self.sessions = Sessions(self.registry, settings, self.id, self._announce)
-        self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self.sessions.handle)
+        self._tokens = Tokens(self.registry, settings.token_file)
+        self.guard = Guard(self._tokens, settings.allow_anonymous)
+        self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self.vigil = Vigil(settings)
         self._version = browsers.driver_version(settings)
+        self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+        self.connections = Connections(settings.max_connections_per_client)
+        self.unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
         self._server = Server(self)
 
@@ -66,23 +78,44 @@ class Proxy:
         return self._stop.is_set()
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then stop in order."""
+        """Serve until SIGTERM or SIGINT, then stop in order.
+
+        Raises SettingsError if the listener would be open to anybody.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop.set)
         settings = self.settings
+        self._require_tokens()
         loops: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(self._mailbox.run),
             gevent.spawn(self._repeat, 0, self.vigil.make_round),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
             gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
+            gevent.spawn(self._repeat, settings.lease_renew_interval, self._tokens.sync),
         ]
+        if self.tls:
+            loops.append(gevent.spawn(self._repeat, CERTIFICATE_LOOK_S, self.tls.reload))
         self._mailbox.wait_until_listening(MAILBOX_S)
-        self._server.start()
-        log.info("proxy.started", endpoint=settings.endpoint, version=self._version)
+        if not self.stopping:
+            self._server.start()
+            log.info("proxy.started", endpoint=settings.endpoint, version=self._version)
         self._stop.wait()
         self._drain()
         gevent.killall(loops)
         log.info("proxy.stopped")
+
+    def _require_tokens(self) -> None:
+        """See to it that a listener beyond loopback is guarded; waits for Redis, if only that may have tokens."""
+        settings = self.settings
+        self._tokens.load()
+        may_be_open = settings.allow_anonymous or is_loopback(settings.host)
+        while not (may_be_open or self.stopping):
+            try:
+                if not self._tokens.are_required():
+                    raise SettingsError(NOT_GUARDED, WAYS_TO_GUARD)
+                return
+            except StoreUnavailable:  # it could not be asked yet
+                self._stop.wait(RETRY_S)
 
     def _drain(self) -> None:
         """Let the sessions finish within SHUTDOWN_GRACE, then end them, and say why."""
@@ -115,6 +148,13 @@ class Proxy:
             except Exception:  # a fault in one step must not end all further ones
                 log.exception("proxy.step_failed", step=step.__name__)
             gevent.sleep(min(interval_s, RETRY_S) if away else interval_s)
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        """Act on a message to this proxy."""
+        if message.get("tokens"):
+            self._tokens.sync()
+        else:
+            self.sessions.handle(message)
 
     def _renew(self) -> None:
         self.sessions.renew()

@@ -1,33 +1,72 @@
 """A pump: moves bytes from one socket to another until the first ends.
 
 Rules
- 1. No payload is looked at, no frame is rebuilt, nothing is held back.
- 2. A pump is a callback on gevent's loop, not a greenlet: a message costs one wake-up, one read and
-    one write, and an idle session holds no buffer.
- 3. All pumps read into one scratch buffer. That is safe because a callback runs to its end before
-    the next begins; only what the other side does not take at once is copied.
- 4. Backpressure is the kernel's: while a rest waits for its reader, its writer is not read.
- 5. Only reading finds an end. A pump whose sink is gone stops; the other pump reads from that sink
-    what it still had to say, a Close frame perhaps, and then its end.
+1. No payload is looked at, no frame is rebuilt, nothing is held back.
+2. A pump is a callback on gevent's loop, not a greenlet: an idle session holds no buffer, and a message
+   costs no switch.
+3. What is ready in one iteration of the loop is read first and sent then, in one burst (`Burst`). Most
+   of a message's cost is the kernel waking its reader; a reader that is sent to in a row wakes up once.
+4. All pumps read into one scratch buffer, each behind the other's bytes until the burst is sent. The
+   burst is sent before anything else may run; only what a sink does not take at once is copied.
+5. Backpressure is the kernel's: while a rest waits for its reader, its writer is not read.
+6. Only reading finds an end. A pump whose sink is gone stops; the other pump reads from that sink
+   what it still had to say, a Close frame perhaps, and then its end.
 """
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 
-READ, WRITE = 1, 2  # libev's EV_READ and EV_WRITE
+from proxy.tls import TlsSocket, Transport
 
-_SCRATCH = bytearray(256 * 1024)
-_SCRATCH_VIEW = memoryview(_SCRATCH)
+READ, WRITE = 1, 2  # libev's EV_READ and EV_WRITE
+# libev calls all watchers of a higher priority first: all pumps, then the burst, then the greenlets' own.
+READ_PRIORITY, SEND_PRIORITY = 2, 1
+
+BURST_MESSAGES = 32  # more would let the first of them wait
+LARGE_BYTES = 32 * 1024  # so much is worth a wake-up of its own
+SCRATCH_BYTES, ROOM_BYTES = 512 * 1024, 256 * 1024  # the buffer, and what of it a read should find free
+
+
+class Burst:
+    """What was read in this iteration of the loop and is to be sent at its end."""
+
+    __slots__ = ("_check", "unsent", "used", "view")
+
+    def __init__(self, loop: Any) -> None:
+        """Take gevent's loop, which calls `send` when all pumps have read."""
+        self.view = memoryview(bytearray(SCRATCH_BYTES))
+        self.used = 0
+        self.unsent: list[tuple[Pump, memoryview]] = []
+        self._check = loop.check(ref=False, priority=SEND_PRIORITY)
+        self._check.start(self.send)
+
+    def send(self) -> None:
+        """Send everything, in the order in which it was read."""
+        if self.unsent:
+            unsent, self.unsent, self.used = self.unsent, [], 0
+            for pump, data in unsent:
+                pump.give(data)
+
+    def take_back(self, pump: Pump) -> bytes:
+        """Give what was read by a pump and will not be sent, because it is closed."""
+        taken = b"".join(data for other, data in self.unsent if other is pump)
+        self.unsent = [(other, data) for other, data in self.unsent if other is not pump]
+        return taken
+
+
+_burst_of: Callable[[Any], Burst] = functools.cache(Burst)  # one for each loop
 
 
 class Pump:
     """Moves bytes in one direction, from a non-blocking socket to another."""
 
-    __slots__ = ("_ended", "_feed", "_reader", "_recv_into", "_send", "_writer", "bytes_moved", "rest")
+    __slots__ = ("_burst", "_ended", "_feed", "_reader", "_recv_into", "_send", "_writer", "bytes_moved", "rest")
 
     def __init__(
         self,
@@ -38,8 +77,10 @@ class Pump:
     ) -> None:
         """Take the sockets, what to call when the source has ended, and who else sees what passes."""
         loop = gevent.get_hub().loop
+        self._burst = _burst_of(loop)
         self._recv_into, self._send = _raw(source).recv_into, _raw(sink).send
-        self._reader, self._writer = loop.io(source.fileno(), READ), loop.io(sink.fileno(), WRITE)
+        self._reader = loop.io(source.fileno(), READ, priority=READ_PRIORITY)
+        self._writer = loop.io(sink.fileno(), WRITE)
         self._ended, self._feed = ended, feed
         self.rest = b""
         self.bytes_moved = 0
@@ -48,32 +89,27 @@ class Pump:
         """Begin to move."""
         self._reader.start(self._move)
 
-    def say(self, frame: bytes) -> bool:
-        """Send a frame of our own after what has passed, if the sink takes it now; gives whether it does.
+    def say(self, frame: bytes) -> None:
+        """Send a frame of our own after what has passed, unless something still waits for the sink.
 
         Only whoever follows the frames knows whether one may stand here.
         """
-        if self.rest:
-            return False
-        try:
-            sent = self._send(frame)
-        except OSError:
-            return False
-        if sent < len(frame):
-            self.rest = frame[sent:]
-            self._reader.stop()
-            self._writer.start(self._flush)
-        return True
+        self._burst.send()
+        if not self.rest:
+            self.give(memoryview(frame))
 
     def close(self) -> None:
         """Stop for good; `rest` is what was read and not yet taken."""
+        self.rest += self._burst.take_back(self)
         for watcher in (self._reader, self._writer):
             watcher.stop()
             watcher.close()
 
     def _move(self) -> None:
+        burst = self._burst
+        used = burst.used
         try:
-            size = self._recv_into(_SCRATCH)
+            size = self._recv_into(burst.view[used:])
         except BlockingIOError:
             return
         except OSError:
@@ -82,9 +118,16 @@ class Pump:
             self._ended()
             return
         self.bytes_moved += size
-        data = _SCRATCH_VIEW[:size]
+        burst.used = used + size
+        data = burst.view[used : used + size]
         if self._feed:
             self._feed(data)
+        burst.unsent.append((self, data))
+        if size >= LARGE_BYTES or burst.used > SCRATCH_BYTES - ROOM_BYTES or len(burst.unsent) >= BURST_MESSAGES:
+            burst.send()
+
+    def give(self, data: memoryview) -> None:
+        """Send what was read; a rest waits until the sink takes it, and nothing more is read until then."""
         try:
             sent = self._send(data)
         except BlockingIOError:
@@ -92,7 +135,7 @@ class Pump:
         except OSError:
             self._reader.stop()
             return
-        if sent < size:
+        if sent < len(data):
             self.rest = bytes(data[sent:])
             self._reader.stop()
             self._writer.start(self._flush)
@@ -110,7 +153,9 @@ class Pump:
             self._reader.start(self._move)
 
 
-def _raw(sock: socket.socket) -> socket.socket:
-    """Give the plain non-blocking socket below one of gevent's."""
+def _raw(sock: socket.socket) -> socket.socket | Transport:
+    """Give what moves bytes without blocking: the plain socket below one of gevent's, or a transport over TLS."""
+    if isinstance(sock, TlsSocket):
+        return sock.without_blocking()
     raw: socket.socket = getattr(sock, "_sock", sock)
     return raw

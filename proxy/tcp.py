@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 
 KEEPALIVE_IDLE_S = 30
 KEEPALIVE_INTERVAL_S = 10
@@ -13,6 +14,12 @@ UNREACHABLE_S = 60
 # linux/tcp.h, struct tcp_info: tcpi_retransmits and tcpi_probes are its bytes 2 and 3, tcpi_last_ack_recv (in
 # milliseconds) is its twelfth word.
 _TCP_INFO = struct.Struct("=2xBB52xI")
+
+
+def cut(connection: socket.socket) -> None:
+    """End a connection both ways at once, from whatever greenlet and over TLS too: its reader finds the end."""
+    with suppress(OSError):  # it has ended already
+        getattr(connection, "_sock", connection).shutdown(socket.SHUT_RDWR)
 
 
 def tune(connection: socket.socket) -> None:

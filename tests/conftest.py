@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from appliance.registry import Registry
 from appliance.store import Store
 from tests.redis_server import redis_server
+
+# How long an example takes says nothing on a busy machine; how long a test takes, pytest's time-out says.
+settings.register_profile("appliance", deadline=None)
+settings.load_profile("appliance")
 
 
 @pytest.fixture(scope="session")

@@ -165,6 +165,7 @@ class Worker:
             concurrency=settings.max_concurrent_sessions,
             quota=settings.max_lifetime_sessions,
             target=settings.workers_of(settings.browser_type),
+            spares=settings.spare_workers,
             ttl_ms=int(settings.worker_ttl * 1000),
             pid=os.getpid(),
         )

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from appliance import __version__
-from appliance.cli import configuration, demo, diagnosis, journal, lifecycle, sessions, state, workers
+from appliance.cli import configuration, demo, diagnosis, journal, lifecycle, sessions, state, tokens, workers
 from appliance.errors import ApplianceError
 
 EXIT_FAILED = 1
@@ -69,6 +69,7 @@ for _command in (
     demo.demo,
     workers.workers,
     sessions.sessions,
+    tokens.token,
     lifecycle.setup,
 ):
     main.add_command(_command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import ipaddress
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, sync_playwright
 
 from appliance import config
+from appliance.cli.ledger import temporary_token
 from appliance.cli.output import console, json_option, print_json
 from appliance.config import Settings
 from appliance.errors import ApplianceError, SupervisorError
@@ -97,10 +99,16 @@ def run_demo(settings: Settings, output: Path) -> Demo:
     """Run one session of the default browser; raises DemoFailed."""
     timeout_ms = (settings.queue_timeout + settings.launch_timeout) * 1000
     try:
-        with _served_page(settings) as url, sync_playwright() as playwright:
+        with (
+            _served_page(settings) as url,
+            _own_certificate_accepted(settings),
+            temporary_token(settings) as token,
+            sync_playwright() as playwright,
+        ):
             started = time.perf_counter()
             kind = getattr(playwright, settings.default_browser_type)
-            with kind.connect(settings.endpoint, timeout=timeout_ms) as browser:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            with kind.connect(settings.endpoint, timeout=timeout_ms, headers=headers) as browser:
                 page: Page = browser.new_page()
                 page.goto(url)
                 elapsed_ms = round((time.perf_counter() - started) * 1000)
@@ -113,6 +121,20 @@ def run_demo(settings: Settings, output: Path) -> Demo:
         raise DemoFailed(f"the demo could not run: {error}") from error
     path = str(output.absolute())
     return Demo(settings.endpoint, settings.default_browser_type, version, title, elapsed_ms, path)
+
+
+@contextmanager
+def _own_certificate_accepted(settings: Settings) -> Iterator[None]:
+    """Let the client's driver, a Node.js process, not verify the certificate (see supervision/view.py)."""
+    accepting = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "NODE_NO_WARNINGS": "1"} if settings.tls_cert else {}
+    before = dict(os.environ)
+    os.environ.update(accepting)
+    try:
+        yield
+    finally:
+        for name in accepting:
+            os.environ.pop(name)
+        os.environ.update({name: before[name] for name in accepting if name in before})
 
 
 def _short(error: PlaywrightError) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from appliance import browsers, config, provision
+from appliance import browsers, certificate, config, provision
 from appliance.cli import welcome
 from appliance.cli.demo import PICTURE, Demo, describe, run_demo
 from appliance.cli.output import console, json_option, print_json
@@ -154,6 +154,7 @@ def _start(settings: Settings, out: Console, with_setup: bool) -> None:
     if stop(settings):
         out.print("Ended what an earlier run had left.")
     require_free_port(settings)  # before anything is installed
+    certificate.require_usable(settings.tls_cert, settings.tls_key)
     if with_setup:
         _provide(settings, out)
     redis = None if settings.redis_url else provision.find_redis()
@@ -185,4 +186,6 @@ def _present(settings: Settings, tried: Demo | None, out: Console, as_json: bool
             }
         )
     else:
-        out.print(welcome.text(settings.endpoint, settings.default_browser_type, version), markup=False)
+        wants_token = not settings.allow_anonymous and bool(settings.token_file.read())
+        text = welcome.text(settings.endpoint, settings.default_browser_type, version, wants_token=wants_token)
+        out.print(text, markup=False)

@@ -11,7 +11,7 @@ from appliance.models import minor_version
 
 _TEXT = """
 The grid is ready:  {endpoint}
-
+{access}
 Python                              pip install 'playwright=={minor}.*'
 
     from playwright.sync_api import sync_playwright
@@ -39,11 +39,22 @@ What it says  {applctl} logs -f
 Stop it       {applctl} down{or_make}"""
 
 
-def text(endpoint: str, browser: str, version: str) -> str:
+_GUARDED = """
+Clients need a token in place of TOKEN: {applctl} token create NAME
+"""
+
+
+def text(endpoint: str, browser: str, version: str, *, wants_token: bool) -> str:
     """Give the text for an endpoint, a browser, and the Playwright version that clients must have."""
     or_make = ", or make down" if Path("Makefile").is_file() else ""
+    program = _program()
     return _TEXT.format(
-        endpoint=endpoint, browser=browser, minor=minor_version(version), applctl=_program(), or_make=or_make
+        endpoint=f"{endpoint}/?token=TOKEN" if wants_token else endpoint,
+        access=_GUARDED.format(applctl=program) if wants_token else "",
+        browser=browser,
+        minor=minor_version(version),
+        applctl=program,
+        or_make=or_make,
     )
 
 

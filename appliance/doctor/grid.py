@@ -102,7 +102,7 @@ def check_workspaces(view: GridView) -> Iterator[Check]:
 
 def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
     """The settings are those that the appliance was started with."""
-    now, then = settings.model_dump(), started.model_dump()
+    now, then = (one.model_dump(exclude={"appliance_token"}) for one in (settings, started))  # it is not kept
     changed = [name for name in now if now[name] != then[name]]
     if changed:
         differences = [f"{name.upper()}={_shown(then[name])} (here {_shown(now[name])})" for name in changed]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
+from appliance import certificate
 from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import SettingsError
@@ -20,7 +21,7 @@ _MIN_SHM_BYTES = 512 * 2**20
 _MIN_DISK_BYTES = 2**30
 _WORKER_BYTES = 2**29  # what a browser takes with a few pages open, at least
 _FILES_PER_SESSION = 2  # the client's connection and the worker's
-_OTHER_FILES = 200
+_OTHER_FILES = 1300  # connections whose request is awaited, Redis, logs
 
 
 def check_run_dir(settings: Settings) -> Iterator[Check]:
@@ -70,12 +71,25 @@ def check_open_files(settings: Settings) -> Iterator[Check]:
     """The proxy may open enough connections."""
     sessions = sum(settings.pools.values()) * settings.max_concurrent_sessions + settings.queue_max_length
     needed = sessions * _FILES_PER_SESSION + _OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    found = f"{soft} open files allowed, up to {hard} on demand; {needed} needed"
-    if resource.RLIM_INFINITY != soft < needed:
-        yield warning("open files", found, f"Raise it before `applctl up`: ulimit -n {needed}")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # as far as the proxy raises its own
+    found = f"{'any number' if hard == resource.RLIM_INFINITY else hard} allowed; {needed} needed"
+    if resource.RLIM_INFINITY != hard < needed:
+        remedy = f"Raise it before `applctl up`, as root: ulimit -Hn {needed}; for a service: LimitNOFILE={needed}"
+        yield warning("open files", found, remedy)
     else:
         yield ok("open files", found)
+
+
+def check_certificate(settings: Settings) -> Iterator[Check]:
+    """The certificate and its key can be used."""
+    if not settings.tls_cert:
+        return
+    try:
+        certificate.require_usable(settings.tls_cert, settings.tls_key)
+    except SettingsError as error:
+        yield failed("certificate", str(error), error.hint or "Mend the file; a running proxy keeps the last good one.")
+    else:
+        yield ok("certificate", f"{settings.tls_cert} and its key can be used")
 
 
 def check_port(settings: Settings) -> Iterator[Check]:
@@ -95,5 +109,6 @@ CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     check_memory,
     check_shared_memory,
     check_open_files,
+    check_certificate,
     check_port,
 )

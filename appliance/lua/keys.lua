@@ -20,8 +20,8 @@
 --  worker:<id>                hash     one worker
 --  worker:<id>:sessions       set      the sessions that hold its slots
 --  workers                    zset     worker -> last heartbeat
---  pool:<browser>:<minor>     zset     worker -> score; the available ones, the claimable before the others
---  policy:<browser>:<minor>   hash     what the pool's recycling goes by
+--  pool:<browser>:<minor>     zset     worker -> score; the available ones, in three classes (pool.lua)
+--  policy:<browser>:<minor>   hash     what the pool's recycling goes by, and the teams: target:<appliance>, spares:<appliance>
 --  recycling:<browser>:<minor>  zset   "appliance/slot" -> until when its worker counts as away
 --  left:<browser>:<minor>     hash     "appliance/slot" -> when its worker began to be recycled
 --  offers:<browser>           zset     Playwright minor -> until when somebody offers it
@@ -36,6 +36,8 @@
 --  arrivals:<browser>         string   the last number of arrival
 --  clock                      string   the server's time, the grid's time then, and the longest silence
 --  launch:<appliance>         string   time of the appliance's last launch turn
+--  tokens                     hash     digest -> token, the revoked ones too
+--  tokens:used                hash     digest -> when the token was last used
 --  events                     stream   starts and ends, the newest ones
 -- Channels: proxy:<id> and worker:<id> carry JSON messages, each only a hint to look.
 

@@ -1,21 +1,22 @@
 -- Recycling: the ends of a pool's workers are kept apart, so that one at a time is away.
 --
--- Selection keeps them apart where it has a choice. It has none when all slots are busy: workers that
--- started together then end together. So a worker near its quota is recycled some sessions early if
+-- Selection keeps them apart where it has a choice (pool.lua). It has none when all slots are busy: workers
+-- that started together then end together. So a worker near its quota is recycled some sessions early if
 -- the next ones would else reach theirs while it is away.
 --
 --   demand   how many sessions the pool starts while one worker is away: starts per millisecond, times
---            the time from a worker's drain to its successor, both measured
+--            the time from a worker's drain to its successor and its deviation, all measured
 --   share    how many of them another worker may be given: the mean, and three times its deviation
 --            (starts come near enough to Poisson's), but at most SPREAD x quota / workers
+--   places   how many workers may be away at once: one, and one for each spare
 --
--- The k-th nearest to its quota outlasts those before it if it has k - 1 shares left. If one has less,
--- the nearest is recycled now, which costs up to EARLY of its sessions. If the demand is greater than
--- the quota, more than one must be away at once whatever is done, and nothing is.
+-- With one place, the k-th nearest to its quota outlasts those before it if it has k - 1 shares left. If one
+-- has less, the nearest is recycled now, which costs up to EARLY of its sessions; but not if a worker is
+-- missing already and no spare would take its place. If the demand is greater than the quota for each
+-- place, more must be away at once whatever is done, and nothing is.
 
-local NEAREST = 64           -- how many are looked at
 local LOOK_EVERY_MS = 500
-local RATE_OVER_MS = 5000    -- over which the starts are smoothed
+local RATE_OVER_MS = 5000    -- over which the starts are smoothed, at least
 local USUAL_RETURN_MS = 3000 -- before one is measured
 local LONGEST_AWAY_MS = 300000  -- what is longer is a long session's, not the rule
 local WEIGHT = 0.2           -- of a new measurement
@@ -33,13 +34,22 @@ local function bid_farewell(worker)
   if worker.status ~= 'draining' or tonumber(awaited or 0) >= NOW then mark_recycling(worker, NOW + RETURN_MS) end
 end
 
+-- Notes how long a slot was without a worker that takes sessions: the mean, and the mean deviation from it.
+local function measure_away(policy, away_ms)
+  local mean, deviation = unpack(redis.call('HMGET', policy, 'away_ms', 'away_deviation_ms'))
+  if mean then
+    deviation = (1 - WEIGHT) * deviation + WEIGHT * math.abs(away_ms - mean)
+    mean = (1 - WEIGHT) * mean + WEIGHT * away_ms
+  end
+  redis.call('HSET', policy, 'away_ms', mean or away_ms, 'away_deviation_ms', deviation or away_ms / 2)
+end
+
 -- Notes that a worker has come to a slot, and how long the slot was without one since it was recycled.
 local function welcome_back(worker)
-  local left, policy = key('left', worker.browser, worker.minor), key('policy', worker.browser, worker.minor)
-  local since, known = redis.call('HGET', left, slot_of(worker)), redis.call('HGET', policy, 'away_ms')
+  local left = key('left', worker.browser, worker.minor)
+  local since = redis.call('HGET', left, slot_of(worker))
   if since then
-    local away = math.min(NOW - since, LONGEST_AWAY_MS)
-    redis.call('HSET', policy, 'away_ms', known and (1 - WEIGHT) * known + WEIGHT * away or away)
+    measure_away(key('policy', worker.browser, worker.minor), math.min(NOW - since, LONGEST_AWAY_MS))
     redis.call('HDEL', left, slot_of(worker))
   end
   mark_recycling(worker, nil)
@@ -51,7 +61,8 @@ local function measure_rate(policy, name, browser)
   if passed < LOOK_EVERY_MS then return nil end
   local arrivals, rate = tonumber(redis.call('GET', key('arrivals', browser)) or 0), 0
   if policy.sampled then
-    local measured, weight = (arrivals - policy.arrivals) / passed, 1 - math.exp(-passed / RATE_OVER_MS)
+    local over = math.max(RATE_OVER_MS, policy.away_ms or 0)
+    local measured, weight = (arrivals - policy.arrivals) / passed, 1 - math.exp(-passed / over)
     rate = policy.rate and (1 - weight) * policy.rate + weight * measured or measured
     redis.call('HSET', name, 'rate', rate)
   end
@@ -68,26 +79,29 @@ local function demand_of(policy, rate, nearest)
   return rate * USUAL_RETURN_MS + 2 * active
 end
 
--- Gives the available workers nearest to their quota.
-local function nearest_in(pool)
-  local found = {}
-  for _, class in ipairs({{0, '(' .. whole(BLOCKED), 0}, {whole(BLOCKED), '+inf', BLOCKED}}) do
-    local flat = redis.call('ZRANGE', pool, class[1], class[2], 'BYSCORE', 'LIMIT', 0, NEAREST, 'WITHSCORES')
-    for i = 1, #flat, 2 do
-      local score = flat[i + 1] - class[3]
-      local taken = score % SCORE_PER_SESSION
-      found[#found + 1] = {id = flat[i], remaining = (score - taken) / SCORE_PER_SESSION, taken = taken}
-    end
+-- Tells how many workers are away, how many are missing because no spare took their place, and how many
+-- may be away at once.
+local function count_away(policy, browser, minor)
+  local by_appliance, away, missing, places = {}, 0, 0, 1
+  for _, slot in ipairs(redis.call('ZRANGE', key('recycling', browser, minor), whole(NOW), '+inf', 'BYSCORE')) do
+    local appliance = slot:match('^(.*)/')
+    by_appliance[appliance] = (by_appliance[appliance] or 0) + 1
+    away = away + 1
   end
-  table.sort(found, function(a, b) return a.remaining < b.remaining or a.remaining == b.remaining and a.id < b.id end)
-  return found
+  for appliance, count in pairs(by_appliance) do
+    local serving = redis.call('SCARD', key('serving', browser, minor, appliance))
+    missing = missing + math.max(0, math.min(count, (policy['target:' .. appliance] or 0) - serving))
+  end
+  for field, spares in pairs(policy) do
+    if field:find('^spares:') then places = places + spares end
+  end
+  return away, missing, places
 end
 
 -- Tells whether some of the nearest would reach their quota while those before them are away.
-local function is_crowded(nearest, mean, even)
-  local share = math.min(mean + 3 * math.sqrt(mean) + 1, SPREAD * even)
+local function is_crowded(nearest, share, away, places)
   for k = 2, math.min(#nearest, NEAREST) do
-    if nearest[k].remaining < (k - 1) * share then return true end
+    if nearest[k].remaining < (k - 1 + away) / places * share then return true end
   end
   return false
 end
@@ -102,10 +116,14 @@ local function keep_ends_apart(browser, minor)
   local demand = demand_of(policy, rate, nearest)
   redis.call('HSET', name, 'demand', demand)
   update_policy(browser, minor)
-  if workers < 2 or demand > quota or tonumber(policy.recycles_until) >= NOW then return end
-  local first = nearest[1]
-  local is_near = first.remaining <= redis.call('HGET', key('worker', first.id), 'quota') * EARLY
-  if is_near and is_crowded(nearest, demand / (workers - 1), quota / workers) then
-    recycle(first.id, 'recycled early')
-  end
+  if workers < 2 then return end
+  mark_apart(browser, minor, nearest)
+  local away, missing, places = count_away(policy, browser, minor)
+  local first = read(key('worker', nearest[1].id))
+  local is_near = nearest[1].remaining <= first.quota * EARLY
+  local is_bearable = missing == 0 or redis.call('ZCARD', team('standby', first)) > 0
+  if not (is_near and is_bearable and demand <= quota * places) then return end
+  local mean = (demand + rate * (policy.away_deviation_ms or 0)) / (workers - 1)
+  local share = math.min(mean + 3 * math.sqrt(mean) + 1, SPREAD * quota / workers * places)
+  if is_crowded(nearest, share, away, places) then recycle(first.id, 'recycled early') end
 end

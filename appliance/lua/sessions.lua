@@ -22,7 +22,7 @@ local function queue_length(browser)
   return length
 end
 
--- claim {id, browser, minor, name, client, user_agent, proxy, lease_ms, wait_ms, queue_max}
+-- claim {id, browser, minor, name, client, user_agent, token, proxy, lease_ms, wait_ms, queue_max}
 -- -> {state = 'active', worker, slot, endpoint, waited_ms} | {state = 'waiting'} | {state = 'lost'}
 --  | {state = 'unserved', versions} | {state = 'full'}
 -- Called again, it tells where the claim stands.
@@ -141,7 +141,7 @@ register('renew', function(a)
   return {unknown = unknown, kills = kills_of(a.proxy, unknown)}
 end)
 
--- assert {id, worker, browser, minor, name, client, user_agent, proxy, lease_ms}
+-- assert {id, worker, browser, minor, name, client, user_agent, token, proxy, lease_ms}
 -- -> {state = 'active' | 'pending' | 'lost'}
 -- A proxy relays a session that Redis has forgotten. It is taken up again if its worker has room; if
 -- the worker is not (yet) registered it stays pending; if the slot has been given away it is lost.

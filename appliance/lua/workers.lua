@@ -13,7 +13,7 @@ register('take_launch_turn', function(a)
 end)
 
 -- register_worker {id, browser, version, minor, endpoint, appliance, slot, status, lifetime,
---                  concurrency, quota, target, ttl, pid, connections, settle_ms} -> {status, lifetime}
+--                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms} -> {status, lifetime}
 -- Registers a worker, or registers it again: then its status stays and its lifetime never falls. One
 -- that comes as standby serves at once if its team has fewer than `target` that do.
 register('register_worker', function(a)
@@ -25,7 +25,8 @@ register('register_worker', function(a)
   else
     a.started = NOW
     if a.connections > 0 then a.unclaimed, a.settled = a.connections, NOW + a.settle_ms end
-    redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota)
+    redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota,
+      'target:' .. a.appliance, a.target, 'spares:' .. a.appliance, a.spares)
     welcome_back(a)
     record('worker.started', 'worker', a.id, 'appliance', a.appliance, 'lifetime', a.lifetime)
   end

@@ -3,5 +3,6 @@
 from appliance.registry.mailbox import Mailbox
 from appliance.registry.registry import Registry
 from appliance.registry.sessions import Session, Sessions
+from appliance.registry.tokens import Tokens
 
-__all__ = ["Mailbox", "Registry", "Session", "Sessions"]
+__all__ = ["Mailbox", "Registry", "Session", "Sessions", "Tokens"]

@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from appliance import tokens
 from appliance.models import (
     Browser,
     Grant,
@@ -21,6 +22,7 @@ from appliance.models import (
     minor_version,
 )
 from appliance.store import Store
+from appliance.tokens import Table, Token
 
 
 class Registry:
@@ -138,6 +140,25 @@ class Registry:
         """
         return self.store.call("reap", silence_ms=int(silence_s * 1000))
 
+    # ── Tokens ────────────────────────────────────────────────────────────────────────────────────
+
+    def create_token(self, digest: str, name: str, ttl_s: float = 0) -> bool:
+        """Let a token in, for `ttl_s` or for ever. False if a valid one is called so already."""
+        return bool(self.store.call("create_token", digest=digest, name=name, ttl_ms=int(ttl_s * 1000))["created"])
+
+    def revoke_token(self, name: str) -> int:
+        """Revoke the valid tokens of a name. Gives how many there were."""
+        return int(self.store.call("revoke_token", name=name)["revoked"])
+
+    def check_token(self, digest: str) -> str | None:
+        """Give the name of a valid token, and note that it was used; None if Redis knows no such token."""
+        answer = self.store.call("check_token", digest=digest)
+        return str(answer["name"]) if answer["valid"] else None
+
+    def restore_tokens(self, table: Table) -> dict[str, Token]:
+        """Join a copy of the tokens to those in Redis, where they may be forgotten. Gives all."""
+        return tokens.parse(self.store.call("restore_tokens", tokens=tokens.as_data(table))["tokens"])
+
     # ── Views ─────────────────────────────────────────────────────────────────────────────────────
 
     def now_ms(self) -> int:
@@ -193,6 +214,16 @@ class Registry:
             for worker in self.workers()
         )
 
+    def tokens(self) -> dict[str, Token]:
+        """Give the tokens that Redis knows, by their digests, the revoked ones too."""
+        (found,) = self.store.read(("HGETALL", self.store.key("tokens")))
+        return tokens.parse({digest: json.loads(text) for digest, text in found.items()})
+
+    def tokens_used_ms(self) -> dict[str, int]:
+        """Give when tokens were last used, by their digests; one that was not since Redis started is not there."""
+        (found,) = self.store.read(("HGETALL", self.store.key("tokens", "used")))
+        return {digest: int(used_ms) for digest, used_ms in found.items()}
+
     def events(self, count: int = 100) -> list[dict[str, str]]:
         """Give the newest events, the oldest of them first; `id` begins with the server's milliseconds."""
         entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", count))[0]
@@ -241,4 +272,5 @@ def _session_state(fields: dict[str, str]) -> SessionState:
         user_agent=request["user_agent"],
         name=request["name"],
         started_ms=int(fields["started"]),
+        token=request.get("token", ""),  # a proxy of an earlier version may have written it
     )

@@ -2,7 +2,15 @@
 
 from appliance.supervision.client import ProcessInfo, Supervisor
 from appliance.supervision.environment import CONFIGURATION, export, recover
-from appliance.supervision.lifecycle import bringing_up, left_over, require_free_port, start, started_settings, stop
+from appliance.supervision.lifecycle import (
+    bringing_up,
+    left_over,
+    prepare_run_dir,
+    require_free_port,
+    start,
+    started_settings,
+    stop,
+)
 from appliance.supervision.view import GridView, look, worker_slots
 
 __all__ = [
@@ -14,6 +22,7 @@ __all__ = [
     "export",
     "left_over",
     "look",
+    "prepare_run_dir",
     "recover",
     "require_free_port",
     "start",

@@ -41,6 +41,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
     return {
         **os.environ,
         **values,
+        "APPLIANCE_TOKEN": "",  # the proxies know its digest (lifecycle.start), and nobody needs more
         # What the settings file says is in the values already: a respawned process shall not read it anew.
         "APPLIANCE_ENV": os.devnull,
         "APPLIANCE_PYTHON": sys.executable,
@@ -71,4 +72,4 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return shlex.join(value) if isinstance(value, list) else str(value)
+    return shlex.join(map(str, value)) if isinstance(value, list) else str(value)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from appliance import config
+from appliance import config, tokens
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.supervision.client import AccessDenied, Supervisor
@@ -34,6 +34,7 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     """
     environment = export(settings, redis_server)
     prepare_run_dir(settings.run_dir)
+    _keep_boot_token(settings)
     require_free_port(settings)
     started = _run_supervisord(environment)
     deadline = time.monotonic() + _START_TIMEOUT_S
@@ -43,6 +44,13 @@ def start(settings: Settings, redis_server: Path | None) -> None:
         time.sleep(_POLL_INTERVAL_S)
     said = started.stdout.strip() or f"it does not answer within {_START_TIMEOUT_S:g} s"
     raise SupervisorError(f"supervisord did not start: {said}", f"See {settings.run_dir}/log/supervisord.log.")
+
+
+def _keep_boot_token(settings: Settings) -> None:
+    """Let the digest of APPLIANCE_TOKEN be among the tokens; the proxy takes it from there to Redis."""
+    if token := settings.appliance_token:
+        secret, now_ms = token.get_secret_value(), int(time.time() * 1000)
+        settings.token_file.change(lambda table: tokens.with_boot_token(table, secret, now_ms))
 
 
 def _run_supervisord(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,7 +123,7 @@ def _get(settings: Settings, path: str) -> tuple[int, dict[str, Any]]:
     Raises OSError if it does not answer.
     """
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # any address
-    connection = http.client.HTTPConnection(host, settings.port, timeout=_ANSWER_TIMEOUT_S)
+    connection = _connection(settings, host)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -134,3 +135,17 @@ def _get(settings: Settings, path: str) -> tuple[int, dict[str, Any]]:
         raise ConnectionError(f"{host} port {settings.port} does not speak HTTP") from error
     finally:
         connection.close()
+
+
+def _connection(settings: Settings, host: str) -> http.client.HTTPConnection:
+    """Prepare a connection to this appliance's proxy.
+
+    Its certificate is not verified: it names the host that clients use, and its issuer is perhaps known to
+    them alone. It is this machine's own port, which is asked for its state and told nothing.
+    """
+    if not settings.tls_cert:
+        return http.client.HTTPConnection(host, settings.port, timeout=_ANSWER_TIMEOUT_S)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, settings.port, timeout=_ANSWER_TIMEOUT_S, context=context)

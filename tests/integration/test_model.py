@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,8 +35,9 @@ WAIT_MS = 30_000
 BEGINNING_MS = 1_800_000_000_000
 LOOK_AT_THE_CLOCK = "redis.call('TIME')"
 TARGET = {"here": 1, "there": 2}  # per appliance: how many of a team's workers serve
+SPARES = 1
 RETURN_MS = 30_000  # how long a worker that is gone counts as being recycled
-BLOCKED = 2**52  # what the score of a worker has more that cannot be claimed
+CROWDED, BLOCKED = 2**50, 2**52  # of scores, as in pool.lua
 
 # Gives all keys with their contents; the events are taken away, so that each look finds the newest.
 DUMP = """
@@ -77,6 +78,7 @@ class Worker:
     settled: int = 0
     suspect: bool = False
     sessions: set[str] = field(default_factory=set)
+    apart: bool = field(default=False, compare=False)  # which only a look at the whole pool decides
 
     @property
     def remaining(self) -> float:
@@ -137,7 +139,8 @@ class Grid:
         numbers = (int(f[name]) for name in ("lifetime", "concurrency", "quota", "target", "started", "heartbeat"))
         unclaimed = (int(f.get(name, 0)) for name in ("unclaimed", "settled"))
         slot = f"{f['appliance']}/{f['slot']}"
-        return Worker(f["id"], pool, team, slot, f["status"], *numbers, *unclaimed, suspect="suspect" in f)
+        flags = {name: name in f for name in ("suspect", "apart")}
+        return Worker(f["id"], pool, team, slot, f["status"], *numbers, *unclaimed, **flags)
 
     def _ticket(self, f: dict[str, str]) -> Ticket:
         request = json.loads(f["request"])
@@ -206,9 +209,18 @@ class Grid:
         margin = max(1, int(policy["quota"]) // max(1, workers))
         return 0 if margin < policy.get("demand", 0) <= policy["quota"] else margin
 
-    def best(self, pool: tuple[str, str]) -> tuple[float, int]:
+    def missing(self, pool: tuple[str, str]) -> int:
+        """Count the workers that are being recycled and whose place no spare has taken."""
+        away = Counter(slot.partition("/")[0] for slot, until in self.recycling(pool).items() if until >= self.now)
+        serving = Counter(w.team[2] for w in self.workers.values() if w.pool == pool and w.status == "available")
+        return sum(max(0, min(away[name], TARGET[name] - serving[name])) for name in away)
+
+    def best(self, pool: tuple[str, str], apart: set[str]) -> tuple[float, int]:
         """Give remaining and active sessions of the workers that the rule of selection names."""
         ranks = [self.rank(worker) for worker in self.surely_claimable(pool)]
+        spread = [rank for rank, w in zip(ranks, self.surely_claimable(pool), strict=True) if w.id in apart]
+        if spread := [rank for rank in spread if rank[0] >= 2]:
+            return min(spread, key=lambda rank: (rank[1], rank[0]))
         is_recycling = any(until >= self.now for until in self.recycling(pool).values())
         spared = [rank for rank in ranks if rank[0] >= 2] if is_recycling else []
         return min([rank for rank in spared or ranks if rank[0] > self.margin(pool)] or spared or ranks)
@@ -253,11 +265,12 @@ class Grid:
 
     def _scores(self, worker: Worker) -> set[int]:
         """Give the scores that a worker may have: which of them, time alone may have changed."""
-        remaining, taken = self.rank(worker)
-        score = int(min(max(0, remaining), 2**39)) * 4096 + taken
+        remaining, taken = int(min(max(0, self.rank(worker)[0]), 2**36)), self.taken(worker)
+        score = remaining * 4096 + taken
         if not self.is_placed(worker):
             return {score + BLOCKED}
-        return {score} if self.is_fresh(worker) else {score, score + BLOCKED}
+        claimable = taken * 2**37 + remaining if worker.apart and remaining >= 2 else score + CROWDED
+        return {claimable} if self.is_fresh(worker) else {claimable, score + BLOCKED}
 
     def _check_teams(self) -> None:
         """A spare whose heartbeat is overdue is forgotten by its team until the next one comes."""
@@ -317,7 +330,8 @@ class Replay:
             others = [w for w in self.grid.workers.values() if w.pool == known.pool and w.status == "available"]
             assert known.remaining <= min(known.quota / 3, *(w.remaining for w in others))
             assert len(others) > 1
-            assert not any(until >= self.grid.now for until in self.grid.recycling(known.pool).values())
+            has_spare = any(w.team == known.team and w.status == "standby" for w in self.grid.workers.values())
+            assert has_spare or not self.grid.missing(known.pool)
         known.status = "draining"
         self.grid.mark(known, self.grid.now + TTL_MS)
 
@@ -348,7 +362,8 @@ class Replay:
             newer = [w.pool for w in grid.workers.values() if ticket.suits(w.pool) and w.pool > chosen.pool]
             assert not any(grid.surely_claimable(pool) for pool in newer), "a newer version was free"
         assert chosen in grid.claimable(chosen.pool)
-        assert grid.is_outdated(chosen) or grid.rank(chosen) == grid.best(chosen.pool)
+        looks = [{w.id for w in each.workers.values() if w.apart} for each in (grid, self.after)]  # at most one a call
+        assert grid.is_outdated(chosen) or grid.rank(chosen) in [grid.best(chosen.pool, apart) for apart in looks]
         if any(w.pool == chosen.pool and w.status == "draining" for w in grid.workers.values()):
             third = [w for w in grid.surely_claimable(chosen.pool) if w.remaining >= 2]
             assert chosen.remaining != 1 or not third, "it is drained although another drains and a third was free"
@@ -475,7 +490,7 @@ class Appliances(RuleBasedStateMachine):
     def start_worker(self, pool: tuple[str, str], appliance: str, concurrency: int, quota: int) -> None:
         name = self.name("w")
         place = (name, Browser(pool[0]), pool[1], f"ws://{name}", appliance, name)
-        self.processes.append(WorkerSpec(*place, concurrency, quota, TTL_MS, 1, TARGET[appliance]))
+        self.processes.append(WorkerSpec(*place, concurrency, quota, TTL_MS, 1, TARGET[appliance], SPARES))
         self.register(self.processes[-1])
 
     @precondition(lambda self: self.processes)

@@ -36,7 +36,7 @@ def claim(registry: Registry, session: str, browser: Browser = Browser.CHROMIUM,
 def fill(registry: Registry, workers: dict[str, tuple[int, int]], quota: int) -> None:
     """Register workers by lifetime and active sessions; `assert` puts a session where it is said to be."""
     for name, (lifetime, active) in workers.items():
-        registry.register_worker(spec(name, lifetime=lifetime, quota=quota))
+        registry.register_worker(spec(name, lifetime=lifetime, quota=quota, target=len(workers)))
         for number in range(active):
             grant = Grant(f"{name}-{number}", name, name, "ws://x", 0)
             registry.assert_session(grant, SessionRequest(Browser.CHROMIUM), proxy="p", lease_ms=60_000)

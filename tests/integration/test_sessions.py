@@ -257,3 +257,11 @@ def test_a_heartbeats_answer_says_why_its_worker_drains(registry: Registry) -> N
     answer = registry.heartbeat_worker("A", 0)
     assert answer
     assert (answer["status"], answer["reason"]) == ("draining", "drained by operator")
+
+
+def test_300_sessions_that_end_at_once_are_all_released(registry: Registry) -> None:
+    """More than the client's own limit of connections, and Redis answers none before all have asked."""
+    registry.store.read(("CLIENT", "PAUSE", 500, "ALL"))
+    with ThreadPoolExecutor(300) as executor:
+        released = list(executor.map(lambda number: registry.release(f"s{number}", "closed"), range(300)))
+    assert released == [False] * 300  # none was known, but each was asked for

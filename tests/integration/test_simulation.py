@@ -24,6 +24,9 @@ BEARABLE = [
     Case(workers=20, concurrency=1, quota=50, length_s=10, load=0.9, spares=1),
     Case(workers=10, concurrency=1, quota=50, length_s=300, load=0.9, spares=1),
     Case(workers=50, concurrency=1, quota=20, length_s=10, load=0.1, spares=1),
+    # held only because a second may be recycled early while a spare stands in for the first
+    Case(workers=20, concurrency=2, quota=20, length_s=10, load=0.5, spares=1, sessions=1500),
+    Case(workers=5, concurrency=2, quota=50, length_s=1, load=1.0, spares=1, sessions=1500),
 ]
 
 
@@ -43,6 +46,12 @@ def test_recycling_never_costs_a_pool_more_than_one_of_its_workers(redis_url: st
     assert result.can, "the case asks too much"
     assert result.recycled > case.workers, "it was too short"
     assert result.worst >= (case.workers - 1) / case.workers
+
+
+def test_sessions_are_spread_once_the_ends_are_apart(redis_url: str) -> None:
+    """Ten at a time on twenty workers: packed, a new one would find more than two on its worker."""
+    result = run(redis_url, Case(workers=20, concurrency=5, quota=20, length_s=10, load=0.1, sessions=1500))
+    assert result.shared < 0.3
 
 
 def test_a_simulation_shows_the_same_each_time(redis_url: str) -> None:

@@ -45,14 +45,14 @@ class Pool:
         self.workers: dict[str, Seen] = {}
         self.measures = Measures(case.workers)
         self.statuses: Counter[WorkerStatus] = Counter()
-        self._began_s = 0.0
+        self.began_s = 0.0
         self._measures = False
         self._observed_s = 0.0
         self._available = 0
 
     def begin(self, now_s: float) -> None:
         """Measure from now on."""
-        self._began_s, self._observed_s, self._measures = now_s, 0.0, True
+        self.began_s, self._observed_s, self._measures = now_s, 0.0, True
         self._available = self.statuses[WorkerStatus.AVAILABLE]
 
     def end(self, now_s: float) -> None:
@@ -73,7 +73,8 @@ class Pool:
         elif kind == "worker.promoted":
             self._turn(self.workers[name], WorkerStatus.AVAILABLE)
         elif kind == "worker.draining":
-            self.measures.violations += self._measures and self._violates(name)
+            by_quota = event["reason"] == "quota reached"
+            self.measures.violations += self._measures and by_quota and self._violates(name)
             self._turn(self.workers[name], WorkerStatus.DRAINING)
         elif kind == "worker.ended":
             worker = self.workers.pop(name)
@@ -87,7 +88,7 @@ class Pool:
 
     def _start(self, session: str, worker: Seen, now_s: float) -> None:
         if self._measures:
-            self.measures.starts_s.append(now_s - self._began_s)
+            self.measures.starts_s.append(now_s - self.began_s)
             self.measures.shared += len(worker.active)
         worker.active.add(session)
         worker.lifetime += 1
@@ -108,7 +109,7 @@ class Pool:
         """Add the time since the last look, in which nothing changed, and look at what is there now."""
         if not self._measures:
             return
-        measures, case, now_s = self.measures, self.case, now_s - self._began_s
+        measures, case, now_s = self.measures, self.case, now_s - self.began_s
         passed_s, self._observed_s = now_s - self._observed_s, now_s
         measures.available_s += self._available * passed_s
         measures.below_s += passed_s if self._available < case.workers - 1 else 0.0

@@ -3,7 +3,7 @@
 Each time a quota's worth of sessions has started, a worker has to be recycled. At most `bearable` of them
 may be away at once, so recycling queues; and until a worker's turn has come, the others take the sessions
 that were its own. They can as long as they have some left: at most quota - 1 each, and half of that if their
-ages are apart.
+ages are apart. The same goes for the sessions that start during any single absence.
 """
 
 from __future__ import annotations
@@ -18,17 +18,28 @@ from tests.simulation.case import Case
 FULL = 0.7  # of the recycling that can be borne: more leaves no room for chance
 
 
-def can_be_held(case: Case, starts_s: Sequence[float], away_s: Sequence[float]) -> bool:
-    """Tell it from the starts of all sessions and the absences of the recycled workers.
+def can_be_held(case: Case, starts_s: Sequence[float], absences: Sequence[tuple[float, float]]) -> bool:
+    """Tell it from the starts of all sessions, and from when until when each recycled worker was away.
 
     If they were away longer than with sessions spread, that is the policy's doing, and no excuse.
     """
+    away_s = [end_s - start_s for start_s, end_s in absences]
     mean_s = fmean(away_s) if away_s else case.least_away_s
     excess = max(1.0, mean_s / case.least_away_s)
     lengths_s = [length_s / excess for length_s in away_s] or [case.least_away_s]
     reserve = (case.quota - 1) * (case.workers - 1) / 2
-    is_bearable = case.demand(mean_s / excess) <= FULL * case.bearable
-    return is_bearable and overdraft(case, starts_s, lengths_s) <= reserve
+    return (
+        case.demand(mean_s / excess) <= FULL * case.bearable
+        and overdraft(case, starts_s, lengths_s) <= reserve
+        and most_meanwhile(starts_s, absences) <= reserve * case.bearable
+    )
+
+
+def most_meanwhile(starts_s: Sequence[float], absences: Sequence[tuple[float, float]]) -> int:
+    """Give the most sessions that started during one absence."""
+    return max(
+        (bisect_right(starts_s, end_s) - bisect_right(starts_s, start_s) for start_s, end_s in absences), default=0
+    )
 
 
 def overdraft(case: Case, starts_s: Sequence[float], lengths_s: Sequence[float]) -> int:

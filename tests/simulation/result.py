@@ -66,10 +66,11 @@ def run(url: str, case: Case) -> Result:
 
 
 def _result(simulation: Simulation, is_stuck: bool, took_s: float) -> Result:
-    case, seen, away_s = simulation.case, simulation.pool.measures, simulation.away_s
+    case, seen, absences = simulation.case, simulation.pool.measures, simulation.absences
+    away_s = [end_s - start_s for start_s, end_s in absences]
     mean_away_s = statistics.fmean(away_s) if away_s else case.least_away_s
     demand = case.demand(mean_away_s)
-    can = can_be_held(case, seen.starts_s, away_s)
+    can = can_be_held(case, seen.starts_s, absences)
     held = seen.worst >= case.workers - 1
     return Result(
         case=case,

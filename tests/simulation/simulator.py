@@ -29,7 +29,7 @@ class Stuck(Exception):
 
 
 class Simulation:
-    """One case: `run` it, then look at `pool`, `waits_s` and `away_s`."""
+    """One case: `run` it, then look at `pool`, `waits_s` and `absences`."""
 
     def __init__(self, url: str, case: Case) -> None:
         """Take the URL of a Redis of its own, and the case."""
@@ -48,9 +48,12 @@ class Simulation:
         self._last_start_s = 0.0
 
     @property
-    def away_s(self) -> list[float]:
-        """For how long each recycled worker was away."""
-        return [away_s for slot in self._slots.values() for away_s in slot.away_s]
+    def absences(self) -> list[tuple[float, float]]:
+        """From when until when each recycled worker was away, from the start of the load."""
+        began_s = self.pool.began_s
+        return [
+            (start_s - began_s, end_s - began_s) for slot in self._slots.values() for start_s, end_s in slot.absences
+        ]
 
     def run(self) -> Simulation:
         """Simulate until the last session has arrived, and what was begun has ended. Raises Stuck."""

@@ -70,7 +70,7 @@ class Slot:
         self.name = f"{Browser.CHROMIUM}-{number:02}"
         self.place = f"{appliance.name}.{self.name}"  # what the ids of its workers begin with
         self.worker = ""
-        self.away_s: list[float] = []  # from each worker's drain to the registration of its successor
+        self.absences: list[tuple[float, float]] = []  # from each worker's drain to the registration of its successor
         self._appliance = appliance
         self._workers = 0
         self.drained_s: float | None = None  # when its worker was drained, if that is not yet replaced
@@ -85,11 +85,13 @@ class Slot:
         self._workers += 1
         self.worker = f"{self.place}.{self._workers:06x}"
         if self.drained_s is not None:
-            self.away_s.append(appliance.agenda.now_s - self.drained_s)
+            self.absences.append((self.drained_s, appliance.agenda.now_s))
             self.drained_s = None
         numbers = (case.concurrency, case.quota, int(case.beat_s * 3000), 1, appliance.target)
         place = (f"ws://{self.worker}", appliance.name, self.name)
-        appliance.registry.register_worker(WorkerSpec(self.worker, Browser.CHROMIUM, VERSION, *place, *numbers))
+        appliance.registry.register_worker(
+            WorkerSpec(self.worker, Browser.CHROMIUM, VERSION, *place, *numbers, case.spares)
+        )
         self._beat(self.worker)
 
     def _beat(self, worker: str) -> None:

@@ -15,7 +15,9 @@ from tests.system.grid import Grid
 StartGrid = Callable[..., Grid]
 
 
-def _starter(to_be_stopped: ExitStack) -> StartGrid:
+def starter(to_be_stopped: ExitStack) -> StartGrid:
+    """Give what starts appliances that are stopped with the stack."""
+
     def start(**settings: object) -> Grid:
         folder = Path(tempfile.mkdtemp(prefix="grid-"))  # short: unix sockets are made in it
         grid = Grid(folder, **settings)
@@ -29,14 +31,14 @@ def _starter(to_be_stopped: ExitStack) -> StartGrid:
 def start_grid() -> Iterator[StartGrid]:
     """Start appliances that one test may damage."""
     with ExitStack() as to_be_stopped:
-        yield _starter(to_be_stopped)
+        yield starter(to_be_stopped)
 
 
 @pytest.fixture(scope="module")
 def grid() -> Iterator[Grid]:
     """Give an appliance with one Chromium worker to the tests of a module that only use it."""
     with ExitStack() as to_be_stopped:
-        yield _starter(to_be_stopped)(MAX_LIFETIME_SESSIONS=0)
+        yield starter(to_be_stopped)(MAX_LIFETIME_SESSIONS=0)
 
 
 @pytest.fixture(scope="session")

@@ -136,6 +136,50 @@ def test_passwords_are_not_shown(value: object, shown: object) -> None:
     assert mask(value) == shown
 
 
+@pytest.mark.parametrize("port", ["8080", "none"])
+def test_config_does_not_show_the_token(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPLIANCE_TOKEN", "secret-0123456789")
+    monkeypatch.setenv("PORT", port)  # of settings that are wrong, the text is shown as it was set
+    for result in (applctl("config"), applctl("config", "--json"), applctl("doctor")):
+        assert "secret-" not in result.output
+    assert '"value": "***"' in applctl("config", "--json").stdout
+
+
+def test_a_token_made_before_the_first_start_lets_the_grid_listen_beyond_loopback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    assert "applctl token create" in applctl("status").stderr
+    made = applctl("token", "create", "ci")
+    (token,) = made.stdout.split()
+    assert f"ws://localhost:8080/?token={token}" in made.stderr
+    assert applctl("status").exit_code == 3  # not running, and nothing is wrong
+    file = tmp_path / "run" / "tokens.json"
+    assert token not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_tokens_of_a_grid_that_does_not_run_are_made_listed_and_revoked() -> None:
+    for name in ("ci", "laptop"):
+        assert applctl("token", "create", name).exit_code == 0
+    taken = applctl("token", "create", "ci")
+    assert (taken.exit_code, taken.stdout) == (1, "")
+    assert "there is a token ci already" in taken.stderr
+    unknown = applctl("token", "revoke", "laptop", "cd")
+    assert unknown.exit_code == 1
+    assert "no token cd" in unknown.stderr
+    assert "There are: ci, laptop." in unknown.stderr
+    assert "nobody gets in" not in applctl("token", "revoke", "ci").output
+    assert [one["name"] for one in json.loads(applctl("token", "list", "--json").stdout)] == ["laptop"]
+    assert "nobody gets in" in applctl("token", "revoke", "laptop").output
+    assert applctl("token", "create", "ci").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 65, "a/b", "ci\n"])
+def test_a_name_that_no_token_can_have_is_a_wrong_command_line(name: str) -> None:
+    assert applctl("token", "create", name).exit_code == 2
+
+
 def test_doctor_goes_on_after_a_failure_and_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMIUM_EXECUTABLE", "/nowhere")
     result = applctl("doctor", "--json")

@@ -145,6 +145,13 @@ def test_the_browser_is_given_nothing_of_the_appliances_environment(tmp_path: Pa
     assert not driver_environment(exported | supervisords, tmp_path, tmp_path, tmp_path).keys() & own
 
 
+def test_no_process_is_given_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPLIANCE_TOKEN", "secret-0123456789")
+    exported = export(config.load(run_dir=tmp_path), REDIS)
+    assert "secret-" not in str(exported)
+    assert recover(exported).appliance_token is None
+
+
 def test_a_process_counts_as_started_while_it_starts() -> None:
     states = ("STARTING", "RUNNING", "BACKOFF", "EXITED", "FATAL", "STOPPED")
     started = [state for state in states if ProcessInfo("proxy", "proxy", state, 1, 0).started]

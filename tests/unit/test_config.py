@@ -10,6 +10,7 @@ import pytest
 from appliance import config
 from appliance.errors import SettingsError
 from appliance.models import Browser
+from appliance.tokens import Token
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +54,11 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
         ("HEARTBEAT_INTERVAL", "10", "WORKER_TTL must be at least 3 × HEARTBEAT_INTERVAL"),
         ("LEASE_RENEW_INTERVAL", "10", "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"),
         ("HOST", "0.0.0.0", "ALLOW_ANONYMOUS"),
+        ("APPLIANCE_TOKEN", "fifteen-letters", "at least 16 characters"),
         ("RUN_DIR", "/tmp/" + "x" * 90, "RUN_DIR"),
         ("DEFAULT_BROWSER_TYPE", "firefox", "FIREFOX_WORKERS"),
+        ("TLS_CERT", "cert.pem", "TLS_CERT and TLS_KEY must be set both"),
+        ("TLS_KEY", "key.pem", "TLS_CERT and TLS_KEY must be set both"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -74,6 +78,26 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.pools[Browser.FIREFOX] == 0
 
 
+def test_networks_are_read_whichever_way_they_are_separated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.1, 192.168.1.7/24 fd00::/8")
+    assert [str(one) for one in config.load().trusted_proxies] == ["10.0.0.1/32", "192.168.1.0/24", "fd00::/8"]
+
+
+@pytest.mark.parametrize("value", ["10.0.0", "10.0.0.0/33", "lb.example.org"])
+def test_what_is_no_network_is_refused_by_its_name(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", f"10.0.0.1,{value}")
+    with pytest.raises(SettingsError, match=f"TRUSTED_PROXIES: '{value}' is no address"):
+        config.load()
+
+
+def test_with_a_certificate_the_endpoint_is_secure(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TLS_CERT", "TLS_KEY"):
+        monkeypatch.setenv(name, "some.pem")
+    settings = config.load()
+    assert settings.endpoint == "wss://localhost:8080"
+    assert settings.tls_cert == Path("some.pem").absolute()
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1"])
 def test_loopback_needs_no_permission(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", host)
@@ -85,6 +109,38 @@ def test_a_host_that_only_looks_like_loopback_is_refused(host: str, monkeypatch:
     monkeypatch.setenv("HOST", host)
     with pytest.raises(SettingsError, match="ALLOW_ANONYMOUS"):
         config.load()
+
+
+def test_beyond_loopback_a_token_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    monkeypatch.setenv("RUN_DIR", str(tmp_path))
+    assert config.load(appliance_token="0123456789abcdef").host == "0.0.0.0"
+    assert config.load(redis_url="redis://h").host == "0.0.0.0"  # it may have tokens: the proxy asks it
+    config.load(allow_anonymous=True).token_file.join({"digest": Token("ci", 1)})
+    assert config.load().host == "0.0.0.0"
+    with pytest.raises(SettingsError, match="ALLOW_ANONYMOUS"):
+        config.load(grid_namespace="another")  # whose tokens they are not
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"grid": 1, "tokens": {}}x', '{"grid": "GRID", "tokens": {"d": 5}}']
+)
+def test_a_copy_of_the_tokens_that_is_damaged_opens_no_grid(
+    content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    monkeypatch.setenv("RUN_DIR", str(tmp_path))
+    (tmp_path / "tokens.json").write_text(content.replace("GRID", f"unix://{tmp_path}/redis.sock grid"))
+    with pytest.raises(SettingsError, match="cannot be understood"):
+        config.load()
+
+
+def test_a_token_that_is_wrong_is_not_in_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPLIANCE_TOKEN", "a secret with spaces")
+    with pytest.raises(SettingsError) as raised:
+        config.load()
+    assert "APPLIANCE_TOKEN: must be" in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.errors import BadRequest, ForeignOrigin
+from appliance.errors import BadRequest
 from appliance.models import Browser
 from proxy import handshake
 
@@ -60,9 +60,20 @@ def test_a_request_that_is_wrong_is_refused(items: list[tuple[str, str]], target
         handshake.parse(items, target, "c", Browser.CHROMIUM)
 
 
-def test_a_web_page_is_refused() -> None:
-    with pytest.raises(ForeignOrigin):
-        parse("/", ("Origin", "https://example.org"))
+@pytest.mark.parametrize(
+    ("upgrade", "connection", "is_one"),
+    [
+        ("websocket", "Upgrade", True),
+        ("WebSocket", "keep-alive, Upgrade", True),  # as Firefox writes it
+        ("websocket, foo", "upgrade", True),
+        ("websocket", "keep-alive", False),
+        ("websocket", "upgraded", False),
+        ("h2c", "Upgrade", False),
+        ("", "", False),
+    ],
+)
+def test_upgrade_and_connection_are_lists_of_tokens(upgrade: str, connection: str, is_one: bool) -> None:
+    assert handshake.is_upgrade({"upgrade": upgrade, "connection": connection}) == is_one
 
 
 def test_a_workers_answer_is_complete_with_its_headers_and_loses_no_byte_after_them() -> None:

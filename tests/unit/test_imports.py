@@ -25,6 +25,8 @@ FORBIDDEN = {
         "appliance.store",
         "appliance.config",
     ),
+    "appliance/token_file.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.config"),
+    "appliance/tokens.py": ("proxy", "workers", "appliance."),
     "appliance/logs.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),
     "appliance/metrics.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),
     "appliance/models.py": ("proxy", "workers", "appliance."),

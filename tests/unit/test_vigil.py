@@ -178,6 +178,21 @@ def test_what_a_slow_reader_gets_is_whole_though_it_was_pinged_meanwhile(relayed
     sender.join()
 
 
+def test_a_ping_that_is_not_taken_at_once_is_not_lost_for_over_tls_half_of_it_may_be_sent(relayed: Any) -> None:
+    sides = relayed()
+    filled = 0
+    with pytest.raises(BlockingIOError):
+        while True:  # past the pump, so that nothing waits in it
+            filled += sides._near._sock.send(bytes(4096))
+    assert sides.relay.ping()
+    left = filled
+    while left:
+        left -= len(sides.client.recv(min(left, 65536)))
+    assert read_frame(sides.client) == Frame(PING, b"", is_masked=False)
+    sides.worker.sendall(frame(TEXT, b"next"))
+    assert read_frame(sides.client) == Frame(TEXT, b"next", is_masked=False)
+
+
 def test_a_session_ends_at_its_limit_however_busy(relayed: Any) -> None:
     sides = relayed(session_timeout=0.5, session_idle_timeout=0.4)
     started = time.monotonic()

@@ -1,0 +1,39 @@
+"""The proxy's certificate and its key, as files in PEM."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from appliance.errors import SettingsError
+
+
+def load_into(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Let a context serve with TLS_CERT (a certificate, and the chain that signed it) and TLS_KEY.
+
+    Raises SettingsError that says what is wrong with the files.
+    """
+    for name, path in {"TLS_CERT": certificate, "TLS_KEY": key}.items():
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise SettingsError(f"{name} {path} cannot be read: {error.strerror}") from error
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        raise SettingsError(
+            f"TLS_CERT {certificate} and TLS_KEY {key} cannot be used: {reason.lower().replace('_', ' ')}",
+            "Both must be PEM: a certificate with its chain, and the key that belongs to it, without a password.",
+        ) from error
+
+
+def require_usable(certificate: Path | None, key: Path | None) -> None:
+    """Raise SettingsError if the proxy could not serve TLS with these files; no files mean no TLS."""
+    if certificate and key:
+        load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
+
+
+def _no_password() -> str:
+    """Answer OpenSSL, which would else ask for the key's password on the terminal, and wait."""
+    return ""

@@ -1,0 +1,123 @@
+"""Where `applctl` changes the tokens: in Redis, or in the appliance's copy while its own Redis does not run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from appliance import tokens
+from appliance.config import Settings
+from appliance.registry import Registry
+from appliance.store import Store
+from appliance.supervision import prepare_run_dir, started_settings
+from appliance.tokens import Table, Token
+
+_TEMPORARY_S = 600.0  # more than a session of `applctl`'s own lasts, which revokes its token at its end
+
+
+class Ledger(Protocol):
+    """Where the tokens can be changed now."""
+
+    def table(self) -> Table:
+        """Give all tokens."""
+
+    def used_ms(self) -> dict[str, int]:
+        """Give when tokens were last used, as far as it is known."""
+
+    def create(self, digest: str, name: str) -> bool:
+        """Add a token; False if a valid one is called so already."""
+
+    def revoke(self, name: str) -> None:
+        """Revoke the valid tokens of a name."""
+
+
+class GridLedger:
+    """The tokens in Redis; the appliance's copy follows at once, so that it misses nothing if Redis is lost."""
+
+    def __init__(self, registry: Registry, settings: Settings) -> None:
+        self._registry = registry
+        self._settings = settings
+        registry.restore_tokens(settings.token_file.read())  # if Redis has just lost them
+
+    def table(self) -> Table:
+        return self._registry.tokens()
+
+    def used_ms(self) -> dict[str, int]:
+        return self._registry.tokens_used_ms()
+
+    def create(self, digest: str, name: str) -> bool:
+        created = self._registry.create_token(digest, name)
+        self._keep()
+        return created
+
+    def revoke(self, name: str) -> None:
+        self._registry.revoke_token(name)
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._settings.run_dir.is_dir():
+            self._settings.token_file.join(self._registry.tokens())
+
+
+class FileLedger:
+    """The tokens of an appliance that does not run and has a Redis of its own: its proxy will find them."""
+
+    def __init__(self, settings: Settings) -> None:
+        prepare_run_dir(settings.run_dir)
+        self._file = settings.token_file
+
+    def table(self) -> Table:
+        return self._file.read()
+
+    def used_ms(self) -> dict[str, int]:
+        return {}
+
+    def create(self, digest: str, name: str) -> bool:
+        def with_it(table: Table) -> Table:
+            is_taken = any(token.name == name for token in tokens.valid(table).values())
+            return table if is_taken else {**table, digest: Token(name, _now_ms())}
+
+        return digest in self._file.change(with_it)
+
+    def revoke(self, name: str) -> None:
+        self._file.change(lambda table: tokens.revoked(table, name, _now_ms()))
+
+
+@contextmanager
+def open_ledger(settings: Settings) -> Iterator[Ledger]:
+    """Give the ledger of these settings: the file's if the grid does not run. Raises StoreUnavailable."""
+    if not settings.redis_url and started_settings(settings) is None:
+        yield FileLedger(settings)
+        return
+    store = Store(settings.effective_redis_url, settings.grid_namespace)
+    try:
+        yield GridLedger(Registry(store), settings)
+    finally:
+        store.close()
+
+
+@contextmanager
+def temporary_token(settings: Settings) -> Iterator[str]:
+    """Give a token for a session of this program's own, "" if the grid wants none; it is revoked at the end."""
+    store = Store(settings.effective_redis_url, settings.grid_namespace)
+    registry = Registry(store)
+    try:
+        if settings.allow_anonymous or not registry.restore_tokens(settings.token_file.read()):
+            yield ""
+            return
+        secret = tokens.new_token()
+        digest = tokens.digest_of(secret)
+        name = f"applctl-{digest[:8]}"
+        registry.create_token(digest, name, _TEMPORARY_S)
+        try:
+            yield secret
+        finally:
+            registry.revoke_token(name)
+    finally:
+        store.close()
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,65 @@
+"""A proxy's view of the grid's tokens: whom to let in, also when Redis has lost its own.
+
+Each request's token is looked up in Redis, so one that is revoked is refused at once, by every appliance.
+It is looked up by its digest, which nobody who guesses can steer: how long that takes tells nothing.
+"""
+
+from __future__ import annotations
+
+from appliance import logs, tokens
+from appliance.registry.registry import Registry
+from appliance.token_file import TokenFile
+from appliance.tokens import Table, digest_of, valid
+
+log = logs.get_logger()
+
+
+class Tokens:
+    """The tokens as one proxy knows them: what Redis said last, of which the file keeps a copy."""
+
+    def __init__(self, registry: Registry, file: TokenFile) -> None:
+        """Take the registry and the copy that the appliance keeps; nothing is read yet."""
+        self._registry = registry
+        self._file = file
+        self._known: Table = {}
+        self._is_synchronous = False
+
+    def load(self) -> None:
+        """Read the appliance's copy; raises SettingsError if it cannot be understood."""
+        self._known = tokens.joined(self._known, self._file.read())
+
+    def sync(self) -> None:
+        """Learn what Redis knows, bring back what it has forgotten, and keep a copy; raises StoreUnavailable."""
+        there = self._registry.tokens()
+        if any(tokens.is_news(there, digest, token) for digest, token in self._known.items()):
+            self.load()  # a revocation may be there of which Redis' message was lost
+            there = self._registry.restore_tokens(self._known)
+            log.info("tokens.restored", tokens=len(valid(there)))
+        if there != self._known or not self._is_synchronous:
+            self._known = there
+            self._save()
+        self._is_synchronous = True
+
+    def are_required(self) -> bool:
+        """Say whether only clients with a token are let in: if there is one, or was, until it was revoked.
+
+        Asks Redis if nothing is known yet; raises StoreUnavailable.
+        """
+        if not self._known and not self._is_synchronous:
+            self.sync()
+        return bool(self._known)
+
+    def check(self, token: str) -> str | None:
+        """Give the name of a token that is valid, or None; raises StoreUnavailable."""
+        digest = digest_of(token)
+        name = self._registry.check_token(digest)
+        if name is None and digest in valid(self._known):  # revoked just now, or Redis has forgotten it
+            self.sync()
+            name = self._registry.check_token(digest)
+        return name
+
+    def _save(self) -> None:
+        try:
+            self._file.join(self._known)
+        except OSError as error:
+            log.error("tokens.not_saved", path=str(self._file.path), error=str(error))

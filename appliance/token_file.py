@@ -1,0 +1,89 @@
+"""The copy of the grid's tokens that an appliance keeps in RUN_DIR: it outlives Redis, which keeps nothing on disk.
+
+It holds digests, never tokens. It belongs to one grid: if the appliance is moved to another, it counts as
+empty, so that nobody is let in there by a token of the former.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance import tokens
+from appliance.errors import SettingsError
+from appliance.redis_url import mask
+from appliance.tokens import Table, Token
+
+FILE = "tokens.json"
+
+
+class TokenFile:
+    """The file of one RUN_DIR. Every call raises SettingsError if the file cannot be read or understood."""
+
+    def __init__(self, run_dir: Path, redis_url: str, namespace: str) -> None:
+        """Take RUN_DIR, and what tells the grid from others; the file need not exist."""
+        self.path = run_dir / FILE
+        self._grid = f"{mask(redis_url)} {namespace}"
+
+    def read(self) -> dict[str, Token]:
+        """Give the table; it is empty if there is none of this grid's."""
+        try:
+            content = json.loads(self.path.read_text())
+            return tokens.parse(content["tokens"]) if content["grid"] == self._grid else {}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # to take it for empty might open the grid
+            raise SettingsError(
+                f"{self.path} cannot be understood: {error}",
+                "Remove it; tokens that Redis does not know must then be created anew.",
+            ) from error
+        except OSError as error:
+            raise SettingsError(
+                f"{self.path} cannot be read: {error.strerror}", "Use the account that owns it."
+            ) from error
+
+    def join(self, table: Table) -> dict[str, Token]:
+        """Add what a table says, and give all that is known then; raises OSError if it cannot be written."""
+        return self.change(lambda known: tokens.joined(known, table))
+
+    def change(self, change: Callable[[Table], Table]) -> dict[str, Token]:
+        """Let `change` make a new table of the one in the file, as the only one who does; gives the new one.
+
+        Raises OSError if it cannot be written, and what `change` raises.
+        """
+        with self._alone():
+            before = self.read()
+            after = _without_expired(change(before))
+            if after != before:
+                self._write(after)
+        return after
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _write(self, table: Table) -> None:
+        """Replace the file in one step; mkstemp gives it to this user alone."""
+        file, name = tempfile.mkstemp(prefix=f"{FILE}.", dir=self.path.parent)
+        try:
+            with os.fdopen(file, "w") as out:
+                json.dump({"grid": self._grid, "tokens": tokens.as_data(table)}, out, indent=1)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(name, self.path)
+        except BaseException:
+            os.unlink(name)
+            raise
+
+
+def _without_expired(table: Table) -> dict[str, Token]:
+    now_ms = time.time() * 1000
+    return {digest: token for digest, token in table.items() if not 0 < token.expires_ms < now_ms}

@@ -1,0 +1,95 @@
+"""Tokens: what lets a client in. Pure values; the grid keeps their digests, never the tokens.
+
+The grid's table of tokens is in Redis, and every proxy keeps a copy that it brings back when Redis has lost
+its own. A token that is revoked therefore stays in the table, marked: where two copies differ, revoked
+wins. So copies can be joined in any order and any number of times, and none revives a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+BOOT_NAME = "appliance"  # what the token of APPLIANCE_TOKEN is called
+PREFIX = "pwa_"  # so that people, and scanners for leaked secrets, know one when they see it
+
+_NAME = re.compile(r"[\w.-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What the grid knows of a token, beside its digest; times are milliseconds of the grid's clock, 0 for never."""
+
+    name: str
+    created_ms: int
+    revoked_ms: int = 0
+    expires_ms: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return asdict(self)
+
+
+Table = Mapping[str, Token]  # by the digest of the token
+
+
+def new_token() -> str:
+    """Make a token: 256 random bits, so that a quick hash protects it as well as a slow one."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def digest_of(token: str) -> str:
+    """Give the SHA-256 of a token in hexadecimal digits."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_name(text: str) -> bool:
+    """Say whether a token may be called so: up to 64 letters, digits, dots, hyphens and underscores."""
+    return bool(_NAME.fullmatch(text))
+
+
+def valid(table: Table) -> dict[str, Token]:
+    """Give the tokens that are not revoked."""
+    return {digest: token for digest, token in table.items() if not token.revoked_ms}
+
+
+def joined(one: Table, other: Table) -> dict[str, Token]:
+    """Join two copies of a table; a token that is revoked in either is revoked."""
+    return {**one, **{digest: token for digest, token in other.items() if is_news(one, digest, token)}}
+
+
+def is_news(table: Table, digest: str, token: Token) -> bool:
+    """Say whether a table does not know yet that there is this token, or that it is revoked."""
+    known = table.get(digest)
+    return known is None or bool(token.revoked_ms and not known.revoked_ms)
+
+
+def revoked(table: Table, name: str, now_ms: int) -> dict[str, Token]:
+    """Give the table with every token of a name revoked."""
+    return {
+        digest: replace(token, revoked_ms=now_ms) if token.name == name and not token.revoked_ms else token
+        for digest, token in table.items()
+    }
+
+
+def with_boot_token(table: Table, token: str, now_ms: int) -> dict[str, Token]:
+    """Give the table with the token of APPLIANCE_TOKEN, which replaces an earlier one; a revoked one stays revoked."""
+    digest = digest_of(token)
+    if digest in table:
+        return dict(table)
+    return {**revoked(table, BOOT_NAME, now_ms), digest: Token(BOOT_NAME, now_ms)}
+
+
+def parse(data: Mapping[str, Any]) -> dict[str, Token]:
+    """Understand a table that was plain data, of this version or a later one; raises TypeError if it is none."""
+    known = {field.name for field in fields(Token)}
+    return {digest: Token(**{name: given[name] for name in known & given.keys()}) for digest, given in data.items()}
+
+
+def as_data(table: Table) -> dict[str, dict[str, Any]]:
+    """Give a table as plain data, for JSON."""
+    return {digest: token.as_dict() for digest, token in table.items()}

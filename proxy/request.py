@@ -1,0 +1,116 @@
+"""A client's request, from its first byte to the empty line: read with a limit, and checked before it is used.
+
+h11 parses it, by RFC 9112. What h11 lets pass for old peers' sake, and no client of a grid sends, is
+refused here: each leniency is a way for two parties to understand one request differently.
+Bytes in, values out; no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import h11
+
+from appliance.errors import BadRequest, MethodNotAllowed, RequestTooLarge
+
+HEAD_MAX_BYTES = 16 * 1024
+HEADERS_MAX = 100
+TARGET_MAX_BYTES = 8000  # pywsgi takes request lines of up to 8192 bytes
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112, section 5.2
+_SINGLE = ("host", "origin", "sec-websocket-key", "sec-websocket-version", "user-agent", "authorization")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request without a body. `head` is all of its bytes; `rest` is what came after them."""
+
+    method: str
+    target: str
+    version: str
+    items: tuple[tuple[str, str], ...]
+    head: bytes
+    rest: bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by their names in lower case; a repeated one is a list (RFC 9110, section 5.3)."""
+        found: dict[str, str] = {}
+        for name, value in self.items:
+            name = name.lower()
+            found[name] = f"{found[name]}, {value}" if name in found else value
+        return found
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """What follows the path: "a=1&b=2", or ""."""
+        return self.target.partition("?")[2]
+
+
+class RequestParser:
+    """Takes the bytes of one request in chunks of any size."""
+
+    def __init__(self) -> None:
+        """Wait for the first byte."""
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
+        self._received = b""
+
+    def feed(self, data: bytes) -> Request | None:
+        """Take the next bytes, one at least, and give the request once it is complete.
+
+        Raises RequestError if it is not one to be answered.
+        """
+        self._received += data
+        self._connection.receive_data(data)
+        try:
+            event = self._connection.next_event()
+        except h11.RemoteProtocolError as error:
+            if error.error_status_hint == RequestTooLarge.status:
+                raise _too_large() from error
+            reason = str(error).partition(":")[0]  # the line that follows may hold a token
+            raise BadRequest(f"this is not a request that HTTP/1.1 knows: {reason}", _HINT) from None
+        if not isinstance(event, h11.Request):
+            return None
+        rest = self._connection.trailing_data[0]
+        return _checked(event, self._received[: len(self._received) - len(rest)], rest)
+
+
+def _checked(event: h11.Request, head: bytes, rest: bytes) -> Request:
+    """Raise RequestError for what h11 lets pass."""
+    if len(head) > HEAD_MAX_BYTES or len(event.headers) > HEADERS_MAX or len(event.target) > TARGET_MAX_BYTES:
+        raise _too_large()
+    if _CONTROL.search(head) or _FOLDED.search(head):
+        raise BadRequest("the request's headers hold control characters or folded lines", _HINT)
+    version, target = event.http_version.decode(), event.target.decode()
+    if version not in ("1.0", "1.1"):
+        raise BadRequest(f"HTTP/{version} is not spoken here", "Use HTTP/1.1.")
+    if event.method not in (b"GET", b"HEAD"):
+        raise MethodNotAllowed("only GET and HEAD are answered here")
+    if not target.startswith("/"):
+        raise BadRequest("the request's target must be a path", "This is no proxy for other hosts.")
+    names = [name for name, _ in event.headers]
+    for single in _SINGLE:
+        if names.count(single.encode()) > 1:
+            raise BadRequest(f"the request has more than one {single} header", _HINT)
+    # h11 has checked these headers' form, and their number
+    if any(name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in event.headers):
+        raise BadRequest("a request here has no body", _HINT)
+    items = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items())
+    return Request(event.method.decode(), target, version, items, head, rest)
+
+
+def _too_large() -> RequestTooLarge:
+    return RequestTooLarge(
+        f"the request is longer than {HEAD_MAX_BYTES // 1024} KiB, or has more than {HEADERS_MAX} headers",
+        "Send fewer or shorter headers, or a shorter URL.",
+    )
+
+
+_HINT = "Connect with a Playwright client."

@@ -1,0 +1,1 @@
+"""The relay beside HAProxy and nginx, in front of the same echo server: `make bench-relay`."""

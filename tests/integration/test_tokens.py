@@ -1,0 +1,189 @@
+"""Tokens on a real Redis: made, revoked, and brought back when Redis has lost everything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import StoreUnavailable, Unauthorized
+from appliance.registry import Mailbox, Registry, Tokens
+from appliance.store import Store
+from appliance.token_file import TokenFile
+from appliance.tokens import Token, digest_of, valid
+from proxy.guard import Guard
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SECRET, OTHER = "pwa_secret", "pwa_other"
+
+StartProxy = Callable[[str], Tokens]
+
+
+@pytest.fixture
+def start_proxy(registry: Registry, tmp_path: Path) -> StartProxy:
+    """Start the tokens of proxies, each on an appliance of its own."""
+
+    def start(name: str) -> Tokens:
+        (tmp_path / name).mkdir(exist_ok=True)
+        tokens = Tokens(registry, TokenFile(tmp_path / name, registry.store.url, "test"))
+        tokens.load()
+        tokens.sync()
+        return tokens
+
+    return start
+
+
+def empty(registry: Registry) -> None:
+    registry.store.read(("FLUSHALL",))
+
+
+def test_a_token_is_valid_until_it_is_revoked_and_its_name_is_taken_as_long(registry: Registry) -> None:
+    digest = digest_of(SECRET)
+    assert registry.check_token(digest) is None
+    assert registry.create_token(digest, "ci")
+    assert registry.create_token(digest, "ci")  # the same call again, whose answer was lost
+    assert not registry.create_token(digest_of(OTHER), "ci")
+    assert registry.check_token(digest) == "ci"
+    assert registry.check_token(digest_of(OTHER)) is None
+    assert registry.tokens_used_ms().keys() == {digest}
+    assert (registry.revoke_token("ci"), registry.revoke_token("ci")) == (1, 0)
+    assert registry.check_token(digest) is None
+    assert registry.create_token(digest_of(OTHER), "ci")
+    assert registry.check_token(digest) is None
+
+
+def test_a_token_that_expires_lets_nobody_in_after_that_and_is_forgotten(registry: Registry) -> None:
+    assert registry.create_token(digest_of(SECRET), "demo", ttl_s=0.05)
+    assert registry.check_token(digest_of(SECRET)) == "demo"
+    until(lambda: registry.check_token(digest_of(SECRET)) is None, "the token has expired")
+    assert registry.create_token(digest_of(OTHER), "demo")
+    assert registry.tokens().keys() == {digest_of(OTHER)}
+
+
+def test_a_change_is_told_to_every_proxy(registry: Registry) -> None:
+    said: list[object] = []
+    mailbox = Mailbox(registry.store, "proxy", "p", said.append)
+    registry.renew("p", [], 1000)
+    registry.renew("another", [], 1000)
+    listener = threading.Thread(target=mailbox.run)
+    listener.start()
+    assert mailbox.wait_until_listening(5)
+    registry.create_token(digest_of(SECRET), "ci")
+    registry.revoke_token("ci")
+    until(lambda: said == [{"tokens": True}] * 2, "two messages came")
+    mailbox.close()
+    listener.join()
+
+
+def test_a_redis_that_lost_everything_gets_the_tokens_back_before_a_client_is_refused(
+    registry: Registry, start_proxy: StartProxy
+) -> None:
+    registry.create_token(digest_of(SECRET), "ci")
+    tokens = start_proxy("a")
+    empty(registry)
+    assert tokens.are_required()
+    assert tokens.check(OTHER) is None
+    assert tokens.check(SECRET) == "ci"
+    assert valid(registry.tokens()).keys() == {digest_of(SECRET)}
+
+
+def test_a_proxy_that_starts_brings_the_tokens_of_its_file(registry: Registry, start_proxy: StartProxy) -> None:
+    registry.create_token(digest_of(SECRET), "ci")
+    start_proxy("a")
+    empty(registry)
+    assert start_proxy("a").check(SECRET) == "ci"
+
+
+def test_a_revoked_token_stays_revoked_although_a_proxy_that_missed_it_restores_first(
+    registry: Registry, start_proxy: StartProxy
+) -> None:
+    for secret, name in ((SECRET, "ci"), (OTHER, "cd")):
+        registry.create_token(digest_of(secret), name)
+    told, missed = start_proxy("a"), start_proxy("b")
+    registry.revoke_token("ci")
+    told.sync()
+    empty(registry)
+    missed.sync()
+    told.sync()
+    missed.sync()
+    assert (told.check(SECRET), missed.check(SECRET)) == (None, None)
+    assert (told.check(OTHER), missed.check(OTHER)) == ("cd", "cd")
+    assert start_proxy("b").check(SECRET) is None
+
+
+def test_a_revocation_whose_message_was_lost_is_found_in_the_file(
+    registry: Registry, start_proxy: StartProxy, tmp_path: Path
+) -> None:
+    registry.create_token(digest_of(SECRET), "ci")
+    tokens = start_proxy("a")
+    registry.revoke_token("ci")
+    TokenFile(tmp_path / "a", registry.store.url, "test").join(registry.tokens())  # as applctl does
+    empty(registry)
+    assert tokens.check(SECRET) is None
+
+
+def test_a_grid_whose_last_token_was_revoked_lets_nobody_in(registry: Registry, start_proxy: StartProxy) -> None:
+    tokens = start_proxy("a")
+    assert not tokens.are_required()
+    registry.create_token(digest_of(SECRET), "ci")
+    registry.revoke_token("ci")
+    tokens.sync()
+    empty(registry)
+    assert tokens.are_required()
+    assert start_proxy("a").are_required()
+
+
+def test_nobody_is_let_in_while_redis_could_not_be_asked(tmp_path: Path) -> None:
+    store = Store(f"unix://{tmp_path}/none.sock", "test")
+    tokens = Tokens(Registry(store), TokenFile(tmp_path, store.url, "test"))
+    for guard in (Guard(tokens, allow_anonymous=False), Guard(tokens, allow_anonymous=True)):
+        with pytest.raises(StoreUnavailable):
+            guard.admit("Bearer x", "")
+    with pytest.raises(StoreUnavailable):
+        Guard(tokens, allow_anonymous=False).admit("", "")
+
+
+def test_anonymous_clients_are_let_in_if_that_is_allowed_but_not_with_a_wrong_token(
+    registry: Registry, start_proxy: StartProxy
+) -> None:
+    registry.create_token(digest_of(SECRET), "ci")
+    guard = Guard(start_proxy("a"), allow_anonymous=True)
+    assert guard.admit("", "") == ""
+    assert guard.admit(f"Bearer {SECRET}", "") == "ci"
+    with pytest.raises(Unauthorized):
+        guard.admit(f"Bearer {OTHER}", "")
+
+
+def test_a_proxy_beyond_loopback_whose_grid_has_no_token_refuses_to_listen(registry: Registry, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    own = {
+        "RUN_DIR": str(tmp_path),
+        "REDIS_URL": registry.store.url,
+        "APPLIANCE_ENV": os.devnull,
+        "HOST": "192.0.2.1",  # no machine has it (RFC 5737), so that nothing is opened if this fails
+    }
+    with log.open("w") as output:
+        proxy = subprocess.Popen([sys.executable, "-m", "proxy"], env=os.environ | own, cwd=ROOT, stderr=output)
+    try:
+        until(lambda: "applctl token create" in log.read_text(), "the proxy says why, and what to do", within_s=30)
+    finally:
+        proxy.kill()
+        proxy.wait()
+    assert "HOST is not loopback, and the grid has no token" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def test_the_file_is_for_its_grid_alone(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path, "redis://:old@h", "grid")
+    file.join({"d": Token("ci", 1), "old": Token("demo", 1, expires_ms=2)})
+    assert file.read().keys() == {"d"}
+    assert TokenFile(tmp_path, "redis://:new@h", "grid").read().keys() == {"d"}  # only the password changed
+    assert not TokenFile(tmp_path, "redis://:old@other", "grid").read()
+    assert not TokenFile(tmp_path, "redis://:old@h", "another").read()

@@ -1,0 +1,288 @@
+"""Whatever is sent to the port: it is answered with a sentence or closed, and the proxy stays what it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+import psutil
+import pytest
+from playwright.sync_api import Error, sync_playwright
+
+from appliance import kernel
+from appliance.models import Browser, WorkerSpec
+from tests.system.conftest import starter
+from tests.system.grid import Grid
+from tests.waiting import until
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
+UPGRADE = [
+    "GET / HTTP/1.1",
+    "Host: h",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    f"Sec-WebSocket-Key: {KEY}",
+]
+REQUEST_TIMEOUT_S = 2
+UNHEARD_MAX = 1024  # proxy/proxy.py
+
+
+@pytest.fixture(scope="module")
+def grid() -> Iterator[Grid]:
+    """Give an appliance that trusts this machine as a load balancer; a name leads its browser to the proxy."""
+    settings = {
+        "MAX_LIFETIME_SESSIONS": 0,
+        "MAX_CONNECTIONS_PER_CLIENT": 3,
+        "REQUEST_TIMEOUT": REQUEST_TIMEOUT_S,
+        "TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8",
+        "BROWSER_ARGS": "'--host-resolver-rules=MAP rebound.test 127.0.0.1'",
+    }
+    with ExitStack() as to_be_stopped:
+        yield starter(to_be_stopped)(**settings)
+
+
+def connect(grid: Grid) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", grid.port), timeout=10)
+
+
+def ask(grid: Grid, data: bytes) -> tuple[int, str, dict[str, str]]:
+    """Send bytes; gives the answer's status, the message of its JSON body, and its headers."""
+    with connect(grid) as connection:
+        connection.sendall(data)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return int(first.split()[1]), json.loads(body)["error"]["message"] if body else "", headers
+
+
+def upgrade(*more: str, without: str = "-", line: str = UPGRADE[0]) -> bytes:
+    """Build a request for a session, with further headers and without those that begin so."""
+    lines = [line, *(header for header in UPGRADE[1:] if not header.lower().startswith(without)), *more]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def proxy(grid: Grid) -> psutil.Process:
+    return next(process for process in grid.processes() if process.cmdline()[1:] == ["-m", "proxy"])
+
+
+MALFORMED = {
+    "nonsense": b"nonsense\r\n\r\n",
+    "HTTP/1.0": upgrade(line="GET / HTTP/1.0"),
+    "HEAD": upgrade(line="HEAD / HTTP/1.1"),
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "absolute": upgrade(line="GET http://h/ HTTP/1.1"),
+    "no host": upgrade(without="host"),
+    "two hosts": upgrade("Host: other"),
+    "two keys": upgrade(f"Sec-WebSocket-Key: {KEY}"),
+    "two versions": upgrade("Sec-WebSocket-Version: 8"),
+    "no key": upgrade(without="sec-websocket-key"),
+    "key": upgrade("Sec-WebSocket-Key: short", without="sec-websocket-key"),
+    "version": upgrade("Sec-WebSocket-Version: 12", without="sec-websocket-version"),
+    "body": upgrade("Content-Length: 5") + b"hello",
+    "two lengths": upgrade("Content-Length: 0", "Content-Length: 5") + b"hello",
+    "chunks": upgrade("Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    "NUL": upgrade("X-A: a\x00b"),
+    "non-ASCII": upgrade("\xe9: a"),
+    "folded": upgrade("X-A: a\r\n b"),
+    "browser": upgrade(line="GET /?browser=net%73cape HTTP/1.1"),
+}
+
+
+@pytest.mark.parametrize("request_", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_upgrade_is_told_what_is_wrong(request_: bytes, grid: Grid) -> None:
+    status, message, headers = ask(grid, request_)
+    assert (status, headers["connection"]) == (400, "close")
+    assert message
+    assert "Traceback" not in grid.log("proxy")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (upgrade("X-A: " + "a" * 17000), 431),
+        (upgrade(*["X-A: a"] * 100), 431),
+        (upgrade(line="POST / HTTP/1.1"), 405),
+        (upgrade(line="GET /elsewhere HTTP/1.1"), 404),
+        (upgrade("Origin: http://localhost"), 403),
+        (b"GET /json HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n", 403),
+        (b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+        (upgrade(without="connection"), 426),
+    ],
+)
+def test_other_refusals_have_their_own_status(data: bytes, status: int, grid: Grid) -> None:
+    found, message, headers = ask(grid, data)
+    assert (found, headers["connection"], bool(message)) == (status, "close", True)
+    assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        upgrade("Connection: keep-alive, Upgrade", without="connection"),
+        upgrade("uPGRADE: WEBSOCKET, foo", without="upgrade"),
+        upgrade(line="GET /?name=a%20%C3%A9&browser=chrom%69um HTTP/1.1"),
+        upgrade("Host: any.name.example", "User-Agent: caf\xe9", "X-A: " + "a" * 15000, without="host"),
+        upgrade() + b"\x88\x80\x00\x00\x00\x00",  # with a Close frame right behind it
+    ],
+)
+def test_what_is_unusual_but_right_gets_a_session(data: bytes, grid: Grid) -> None:
+    with connect(grid) as connection:
+        connection.sendall(data)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
+
+
+def test_a_request_that_trickles_in_is_refused_in_time(grid: Grid) -> None:
+    with connect(grid) as connection:
+        started = time.monotonic()
+        connection.settimeout(0.1)
+        received = b""
+        for byte in upgrade("X-A: " + "a" * 1000):
+            connection.send(bytes([byte]))
+            try:
+                received = connection.recv(65536)
+                break
+            except TimeoutError:
+                continue
+        assert received.startswith(b"HTTP/1.1 408 ")
+        assert REQUEST_TIMEOUT_S <= time.monotonic() - started < REQUEST_TIMEOUT_S + 3
+
+
+def test_idle_connections_keep_nobody_out_and_go_in_time(grid: Grid) -> None:
+    kernel.allow_open_files()
+    process = proxy(grid)
+    before = process.num_fds()
+    with ExitStack() as to_be_closed:
+        idle = [to_be_closed.enter_context(connect(grid)) for _ in range(UNHEARD_MAX + 100)]
+        assert grid.get("/healthz")["status"] == "ok"
+        assert idle[0].recv(1) == b""  # the oldest one made room
+        until(lambda: process.num_fds() <= before + UNHEARD_MAX + 2, "those that were cut are closed", 1)
+        until(lambda: process.num_fds() <= before + 2, "the idle connections are closed", 2 * REQUEST_TIMEOUT_S + 3)
+
+
+def test_one_client_has_so_many_connections_and_is_known_by_its_own_address(grid: Grid) -> None:
+    with ExitStack() as to_be_closed:
+        for _ in range(3):
+            connection = to_be_closed.enter_context(connect(grid))
+            connection.sendall(upgrade("X-Forwarded-For: 9.9.9.9, 1.2.3.4, 10.1.1.1"))
+            assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
+        assert {session.client for session in grid.registry.sessions()} == {"1.2.3.4"}
+        status, message, headers = ask(grid, upgrade("X-Forwarded-For: 1.2.3.4"))
+        assert (status, headers["retry-after"]) == (429, "5")
+        assert message.startswith("1.2.3.4 has 3 connections")
+        other = to_be_closed.enter_context(connect(grid))
+        other.sendall(upgrade("X-Forwarded-For: 1.2.3.5"))
+        assert other.recv(4096).startswith(b"HTTP/1.1 101 ")
+    until(lambda: not grid.registry.sessions(), "the sessions are over")
+
+
+class FloodingWorker(threading.Thread):
+    """A worker of WebKit that sends one client as much as it takes."""
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__(daemon=True)
+        self.sent, self.registry = 0, grid.registry
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        endpoint = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._spec = WorkerSpec(
+            "flood", Browser.WEBKIT, "1.65.0", endpoint, "elsewhere", "webkit-00", 1, 0, ttl_ms=60_000, pid=os.getpid()
+        )
+
+    def __enter__(self) -> FloodingWorker:
+        self.registry.register_worker(self._spec)
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.registry.remove_worker(self._spec.id, "the test is over")
+        self._listener.close()
+        self.join(10)
+
+    def run(self) -> None:
+        connection, _ = self._listener.accept()
+        frame = b"\x82\x7f" + (1 << 20).to_bytes(8, "big") + bytes(1 << 20)
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            try:
+                while True:
+                    self.sent += connection.send(frame[self.sent % len(frame) :])
+            except OSError:  # the session has ended
+                return
+
+
+def test_a_client_that_never_reads_costs_no_memory(grid: Grid) -> None:
+    process = proxy(grid)
+    before = process.memory_info().rss
+    with FloodingWorker(grid) as worker, closing(socket.socket()) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.connect(("127.0.0.1", grid.port))
+        client.sendall(upgrade(line="GET /?browser=webkit HTTP/1.1"))
+        looks: list[int] = []
+
+        def stands_still() -> bool:
+            looks.append(worker.sent)
+            return len(looks) > 10 and looks[-10] == looks[-1] > 0
+
+        until(stands_still, "the worker can send no more", every_s=0.05)
+        assert worker.sent < 32 * 2**20  # what lies in the kernel's buffers
+        assert process.memory_info().rss < before + 4 * 2**20
+        client.settimeout(10)
+        taken = 0
+        while taken < 300 * 2**20:  # and when it reads after all, all comes
+            taken += len(client.recv(2**20))
+        assert process.memory_info().rss < before + 4 * 2**20
+    until(lambda: not grid.registry.sessions(), "the session is over")
+
+
+def test_the_proxy_may_open_as_many_files_as_the_machine_allows(grid: Grid) -> None:
+    soft, hard = proxy(grid).rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == hard
+
+
+def test_a_page_inside_the_grids_browser_gets_nowhere(grid: Grid, site: str) -> None:
+    """By a WebSocket, by a fetch, and by DNS rebinding: as its own host's name leads to the proxy."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.connect(grid.endpoint)
+        page = browser.new_page()
+        page.goto(site)
+        opened = page.evaluate(
+            """url => new Promise(done => { const socket = new WebSocket(url);
+            socket.onopen = () => done('open'); socket.onerror = () => done('refused') })""",
+            grid.endpoint,
+        )
+        assert opened == "refused"
+        for path in ("/json", "/metrics", "/api/v1/capacity"):
+            with pytest.raises(Error, match="Failed to fetch"):
+                page.evaluate("url => fetch(url).then(answer => answer.text())", f"http://127.0.0.1:{grid.port}{path}")
+        answer = page.goto(f"http://rebound.test:{grid.port}/")
+        assert answer
+        assert answer.status == 426  # so the name does lead here
+        for path in ("/metrics", "/api/v1/capacity"):
+            assert page.evaluate("path => fetch(path).then(answer => answer.status)", path) == 403
+        assert (
+            page.evaluate(
+                """url => new Promise(done => { const socket = new WebSocket(url);
+            socket.onopen = () => done('open'); socket.onerror = () => done('refused') })""",
+                f"ws://rebound.test:{grid.port}/",
+            )
+            == "refused"
+        )
+        browser.close()
+    assert grid.log("proxy").count("403") >= 5
+
+
+def test_what_is_refused_leaves_nothing_behind(grid: Grid) -> None:
+    process = proxy(grid)
+    before = process.num_fds()
+    for request_ in [*MALFORMED.values()] * 3:
+        ask(grid, request_)
+    until(lambda: process.num_fds() <= before, "the descriptors are free")
+    assert not grid.registry.sessions()

@@ -1,0 +1,162 @@
+"""A grid that wants tokens, with real clients: who gets in, for how long, and that no token shows anywhere."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from playwright.sync_api import Error, Playwright, sync_playwright
+
+from appliance.store import connect
+from appliance.supervision import Supervisor
+from tests.system.grid import Grid
+from tests.waiting import until
+
+BOOT_TOKEN = "boot-secret-0123456789"
+
+
+@pytest.fixture(scope="module")
+def grid() -> Iterator[Grid]:
+    """Give an appliance whose first token was given to it at its start."""
+    folder = Path(tempfile.mkdtemp(prefix="grid-"))
+    grid = Grid(folder, MAX_LIFETIME_SESSIONS=0, APPLIANCE_TOKEN=BOOT_TOKEN)
+    yield grid
+    grid.stop()
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    """Give a stock client."""
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def create(grid: Grid, name: str) -> str:
+    return grid.applctl("token", "create", name).stdout.strip()
+
+
+def status_of(grid: Grid, path: str, headers: dict[str, str]) -> tuple[int, str | None]:
+    try:
+        with urlopen(Request(f"http://127.0.0.1:{grid.port}{path}", headers=headers), timeout=5) as answer:
+            return answer.status, None
+    except HTTPError as error:
+        with error:
+            return error.code, error.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("way", ["ws://{}", "http://{}", "ws://{}/?token=T", "http://{}?token=T", "ws://any:T@{}"])
+def test_a_stock_client_gets_in_with_its_token(grid: Grid, playwright: Playwright, way: str) -> None:
+    url = way.format(f"127.0.0.1:{grid.port}")
+    headers = {} if "T" in url else bearer(BOOT_TOKEN)
+    browser = playwright.chromium.connect(url.replace("T", BOOT_TOKEN), headers=headers)
+    (session,) = grid.registry.sessions()
+    assert session.token == "appliance"
+    browser.close()
+    until(lambda: not grid.registry.sessions(), "the session has ended")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"), [("", "the request brings none"), ("?token=wrong-secret", "does not know this token")]
+)
+def test_a_client_without_the_right_token_is_told_how_to_give_one(
+    grid: Grid, playwright: Playwright, query: str, said: str
+) -> None:
+    with pytest.raises(Error, match="401") as raised:
+        playwright.chromium.connect(f"{grid.endpoint}/{query}")
+    assert said in raised.value.message
+    assert "?token=TOKEN" in raised.value.message
+    assert "applctl token create NAME" in raised.value.message
+
+
+def test_pages_that_tell_of_the_grid_want_a_token_and_health_checks_do_not(grid: Grid) -> None:
+    for path in ("/metrics", "/api/v1/capacity", "/api/v1/none"):
+        assert status_of(grid, path, {}) == (401, "Bearer")
+        assert status_of(grid, path, bearer("wrong")) == (401, "Bearer")
+    basic = base64.b64encode(f"any:{BOOT_TOKEN}".encode()).decode()
+    assert status_of(grid, "/metrics", {"Authorization": f"Basic {basic}"})[0] == 200
+    assert status_of(grid, f"/api/v1/capacity?token={BOOT_TOKEN}", {})[0] == 200
+    for path in ("/healthz", "/readyz", "/json"):
+        assert status_of(grid, path, {})[0] == 200
+    assert status_of(grid, "/", {})[0] == 426
+
+
+def test_a_revoked_token_opens_no_session_more_and_running_ones_go_on(grid: Grid, playwright: Playwright) -> None:
+    token = create(grid, "ci")
+    with closing(playwright.chromium.connect(grid.endpoint, headers=bearer(token))) as browser:
+        (session,) = grid.registry.sessions()
+        assert session.token == "ci"
+        assert "token=ci" in until(lambda: [x for x in grid.log("proxy").splitlines() if session.id in x], "a log")[0]
+        grid.applctl("token", "revoke", "ci")
+        with pytest.raises(Error, match="401"):
+            playwright.chromium.connect(grid.endpoint, headers=bearer(token))
+        assert browser.new_page().evaluate("6 * 7") == 42
+
+
+def test_tokens_outlive_a_redis_that_lost_everything_and_a_restart(grid: Grid, playwright: Playwright) -> None:
+    token, bad = create(grid, "nightly"), create(grid, "leaked")
+    grid.applctl("token", "revoke", "leaked")
+    Supervisor(grid.run_dir).restart_process("redis", deadline=float("inf"))
+
+    def check() -> None:
+        playwright.chromium.connect(grid.endpoint, headers=bearer(token)).close()
+        for headers in ({}, bearer(bad)):
+            with pytest.raises(Error, match="401"):
+                playwright.chromium.connect(grid.endpoint, headers=headers)
+
+    until(lambda: not _is_away(grid), "Redis is back")
+    check()
+    grid.applctl("restart")
+    check()
+
+
+def _is_away(grid: Grid) -> bool:
+    return status_of(grid, "/readyz", {})[0] != 200
+
+
+def test_the_appliances_own_commands_get_in(grid: Grid, tmp_path: Path) -> None:
+    grid.applctl("demo", "-o", str(tmp_path / "page.png"))
+    assert grid.applctl("status").returncode == 0
+    grid.available(1)
+    names = grid.applctl("token", "list").stdout
+    assert "appliance" in names
+    assert "applctl-" not in names  # the demo's own is revoked
+
+
+def test_no_token_shows_in_a_log_a_record_a_file_or_a_process(grid: Grid, playwright: Playwright) -> None:
+    token = create(grid, "secret")
+    secrets = (token, BOOT_TOKEN, "wrong-secret")
+    url = f"{grid.endpoint}/?token={token}&name=n"
+    with closing(playwright.chromium.connect(url, headers={"Cookie": f"c={token}"})):
+        with pytest.raises(Error, match="404"):
+            playwright.chromium.connect(f"{grid.endpoint}/nothing?token={token}")
+        seen = {f"process {process.pid}": str(process.environ()) for process in grid.processes()}
+        seen |= {f"command {process.pid}": str(process.cmdline()) for process in grid.processes()}
+        seen |= {"Redis": _everything_in_redis(grid)}
+    files = (path for path in grid.run_dir.rglob("*") if path.is_file() and path.suffix in (".log", ".json"))
+    seen |= {str(path): path.read_text(errors="replace") for path in files}
+    assert "token=secret" in seen[str(grid.run_dir / "log" / "proxy.log")]
+    assert '"name":"secret"' in seen["Redis"].replace(" ", "")
+    assert not [place for place, text in seen.items() if any(secret in text for secret in secrets)]
+
+
+def _everything_in_redis(grid: Grid) -> str:
+    """Give every key with its value, whatever its type; DUMP would compress what is long."""
+    read = {"string": "get", "hash": "hgetall", "set": "smembers"}
+    with connect(grid.registry.store.url) as redis:
+        found = []
+        for key in redis.scan_iter():
+            kind = redis.type(key)
+            arguments = {"zset": (0, -1), "stream": ()}.get(kind, ())
+            command = {"zset": "zrange", "stream": "xrange"}.get(kind) or read[kind]
+            found.append((key, getattr(redis, command)(key, *arguments)))
+    return str(found)

@@ -78,7 +78,9 @@ def kill(ids: tuple[str, ...], everyone: bool, as_json: bool) -> None:
     if everyone == bool(ids):
         raise click.UsageError("Name sessions by their ids, or say --all.")
     with _registry() as registry:
-        known = [session.id for session in registry.sessions()]
+        # The waiting first, or the slots of the others would be handed to them.
+        there = sorted(registry.sessions(), key=lambda session: session.state == "active")
+        known = [session.id for session in there]
         chosen = known if everyone else [choose(beginning, known) for beginning in ids]
         killed = [session for session in dict.fromkeys(chosen) if registry.kill_session(session, REASON)]
     if as_json:

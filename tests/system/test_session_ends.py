@@ -52,7 +52,7 @@ def test_an_operator_lists_the_sessions_and_ends_one_of_them(grid: Grid, playwri
 
 def test_waiting_sessions_are_killed_with_the_others(start_grid: StartGrid) -> None:
     grid = start_grid(MAX_CONCURRENT_SESSIONS=1)
-    active, waiting = BareClient(grid), None
+    active = BareClient(grid)
     assert active.answer()[0] == 101
     waiting = BareClient(grid)
     until(lambda: len(grid.registry.sessions()) == 2, "the second waits")

@@ -89,23 +89,14 @@ class Pump:
         """Begin to move."""
         self._reader.start(self._move)
 
-    def say(self, frame: bytes) -> bool:
-        """Send a frame of our own after what has passed, if the sink takes it now; gives whether it does.
+    def say(self, frame: bytes) -> None:
+        """Send a frame of our own after what has passed, unless something still waits for the sink.
 
         Only whoever follows the frames knows whether one may stand here.
         """
         self._burst.send()
-        if self.rest:
-            return False
-        try:
-            sent = self._send(frame)
-        except OSError:
-            return False
-        if sent < len(frame):
-            self.rest = frame[sent:]
-            self._reader.stop()
-            self._writer.start(self._flush)
-        return True
+        if not self.rest:
+            self.give(memoryview(frame))
 
     def close(self) -> None:
         """Stop for good; `rest` is what was read and not yet taken."""

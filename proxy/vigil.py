@@ -7,8 +7,6 @@ does anyway: no clock is read and no timer is set for a message, and an idle ses
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import gevent
 
@@ -29,20 +27,14 @@ class Vigil:
         self._settings = settings
         limits = settings.ping_interval, settings.ping_timeout, settings.session_timeout, settings.session_idle_timeout
         self._round_s = min([LONGEST_ROUND_S, *(limit / LOOKS_PER_LIMIT for limit in limits if limit)])
-        self._watches: set[_Watch] = set()
+        self._watches: set[Watch] = set()
         self._now = 0.0  # seconds; see _tell_time
         self._told_at = time.monotonic()
 
-    @contextmanager
-    def over(self, relay: Relay) -> Iterator[None]:
-        """Look after a session for as long as the block runs."""
+    def over(self, relay: Relay) -> Watch:
+        """Give a watch over a session, for the `with` block that it lasts."""
         self._tell_time()
-        watch = _Watch(relay, self._settings, self._now)
-        self._watches.add(watch)
-        try:
-            yield
-        finally:
-            self._watches.discard(watch)
+        return Watch(relay, self._settings, self._watches, self._now)
 
     def make_round(self) -> None:
         """Look at every session once, spread over the time of a round."""
@@ -63,20 +55,29 @@ class Vigil:
         self._now += min(self._told_at - told_at, self._round_s)
 
 
-class _Watch:
+class Watch:
     """What was seen of one session, and when: seconds of the vigil's clock."""
 
     __slots__ = (
         "_asked_at", "_busy_at", "_heard", "_heard_at", "_message_bytes", "_relay", "_sent", "_sent_at", "_settings",
-        "_started",
+        "_started", "_watches",
     )  # fmt: skip
 
-    def __init__(self, relay: Relay, settings: Settings, now: float) -> None:
-        self._relay, self._settings = relay, settings
+    def __init__(self, relay: Relay, settings: Settings, watches: set[Watch], now: float) -> None:
+        """Take the session's relay, and the watches among which this one is while its `with` block runs."""
+        self._relay, self._settings, self._watches = relay, settings, watches
         self._started = self._sent_at = self._heard_at = self._busy_at = now
         self._asked_at: float | None = None  # since when the client owes a sign of life
         self._sent = self._heard = 0
         self._message_bytes = relay.message_bytes
+
+    def __enter__(self) -> None:
+        """Begin to be looked at."""
+        self._watches.add(self)
+
+    def __exit__(self, *_: object) -> None:
+        """Be looked at no more."""
+        self._watches.discard(self)
 
     def look(self, now: float) -> None:
         """See what has moved since the last look, and do what is due."""

@@ -78,8 +78,10 @@ def kill(ids: tuple[str, ...], everyone: bool, as_json: bool) -> None:
     if everyone == bool(ids):
         raise click.UsageError("Name sessions by their ids, or say --all.")
     with _registry() as registry:
-        known = {session.id: session for session in registry.sessions()}
-        chosen = list(known) if everyone else [_choose(beginning, known) for beginning in ids]
+        # The waiting first, or the slots of the others would be handed to them.
+        there = sorted(registry.sessions(), key=lambda session: session.state == "active")
+        known = [session.id for session in there]
+        chosen = known if everyone else [choose(beginning, known) for beginning in ids]
         killed = [session for session in dict.fromkeys(chosen) if registry.kill_session(session, REASON)]
     if as_json:
         print_json([{"session": session} for session in killed])
@@ -87,6 +89,16 @@ def kill(ids: tuple[str, ...], everyone: bool, as_json: bool) -> None:
         console(as_json).print(f"{session} is told to end", markup=False)
     if not killed:
         console(as_json).print("There are no sessions.")
+
+
+def choose(beginning: str, known: list[str]) -> str:
+    """Find the one id that begins so. Raises ApplianceError if there is none, or more than one."""
+    found = [session for session in known if beginning and session.startswith(beginning)]
+    if not found:
+        raise ApplianceError(f"there is no session {beginning}", "`applctl sessions list` names those that there are.")
+    if len(found) > 1:
+        raise ApplianceError(f"{len(found)} sessions begin with {beginning}", "Give more of the id.")
+    return found[0]
 
 
 @contextmanager
@@ -98,16 +110,6 @@ def _registry() -> Iterator[Registry]:
         yield Registry(store)
     finally:
         store.close()
-
-
-def _choose(beginning: str, known: dict[str, SessionState]) -> str:
-    """Find the one session whose id begins so; raises ApplianceError, before any is ended, if there is no such one."""
-    found = [session for session in known if beginning and session.startswith(beginning)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ApplianceError(f"{len(found)} sessions begin with {beginning}", "Give more of the id.")
-    raise ApplianceError(f"there is no session {beginning}", "`applctl sessions list` names those that there are.")
 
 
 def _table(found: list[SessionState]) -> Table:

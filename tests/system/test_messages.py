@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -14,7 +17,8 @@ import playwright
 
 from tests.frames import CLOSE, TEXT, frame, read_frame
 from tests.system.bare_client import UPGRADE
-from tests.system.grid import Grid
+from tests.system.conftest import StartGrid
+from tests.system.grid import Grid, tree
 from tests.waiting import until
 
 # The driver's WebSocket server is made without a limit of its own, so that of the ws package holds: 100 MiB
@@ -23,7 +27,7 @@ TOO_LARGE = 101 * 1024 * 1024
 MESSAGE_TOO_BIG = 1009  # RFC 6455, section 7.4.1
 
 
-LARGE_CLIENT = Path(__file__).parent / "clients" / "large.mjs"
+LARGE_CLIENT, STOPPED_CLIENT = (Path(__file__).parent / "clients" / name for name in ("large.mjs", "stopped.mjs"))
 DRIVER = Path(playwright.__file__).parent / "driver"
 
 
@@ -61,3 +65,31 @@ def test_the_client_sees_the_code_with_which_the_driver_refuses_a_message_of_101
         assert read_frame(client) is None
     until(lambda: not grid.registry.sessions(), "the slot is free")
     assert grid.available(1)[0].id == worker.id
+
+
+def unsent_bytes(port: int) -> int:
+    """Count what waits in the kernel until clients of a port of loopback take it (proc(5), /proc/net/tcp)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[4].split(":")[0], 16) for row in rows if row[1] == f"0100007F:{port:04X}")
+
+
+def test_a_driver_that_dies_in_mid_frame_ends_the_connection_without_a_false_frame(start_grid: StartGrid) -> None:
+    grid = start_grid()
+    (worker,) = grid.available(1)
+    with socket.create_server(("127.0.0.1", 0)) as site:
+        url = f"http://127.0.0.1:{site.getsockname()[1]}"
+        command = [DRIVER / "node", STOPPED_CLIENT, DRIVER / "package", grid.endpoint, url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+            browser, _ = site.accept()
+            os.kill(client.pid, signal.SIGSTOP)
+            body = base64.b64encode(os.urandom(30_000_000))
+            head = f"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: {len(body)}\r\n\r\n"
+            with browser:
+                browser.sendall(head.encode() + body)
+                until(lambda: unsent_bytes(grid.port) > 500_000, "the message has begun, and is not read")
+                tree(worker.pid)["driver"].kill()
+                until(lambda: worker.id not in {w.id for w in grid.registry.workers()}, "the worker is gone")
+            os.kill(client.pid, signal.SIGCONT)
+            said, _ = client.communicate(timeout=30)
+    assert said == "page.evaluate: Target page, context or browser has been closed\n"
+    until(lambda: not grid.registry.sessions(), "the slot is free")

@@ -67,6 +67,16 @@ def connected() -> tuple[socket.socket, socket.socket]:
     return one, other
 
 
+def fill(sink: Any) -> int:
+    """Send until nothing more is taken; gives how many bytes were."""
+    filled = 0
+    try:
+        while True:
+            filled += sink.send(bytes(4096))
+    except BlockingIOError:
+        return filled
+
+
 @pytest.fixture
 def relayed() -> Iterator[Callable[..., Sides]]:
     """Start sessions with limits, in seconds."""
@@ -176,6 +186,17 @@ def test_what_a_slow_reader_gets_is_whole_though_it_was_pinged_meanwhile(relayed
     assert came[0] == Frame(BINARY, b"x" * 2_000_000, is_masked=False)
     assert came[1] == Frame(TEXT, b"next", is_masked=False)
     sender.join()
+
+
+def test_a_ping_that_is_not_taken_at_once_is_not_lost_for_over_tls_half_of_it_may_be_sent(relayed: Any) -> None:
+    sides = relayed()
+    left = fill(sides._near._sock)  # past the pump, so that nothing waits in it
+    assert sides.relay.ping()
+    while left:
+        left -= len(sides.client.recv(min(left, 65536)))
+    assert read_frame(sides.client) == Frame(PING, b"", is_masked=False)
+    sides.worker.sendall(frame(TEXT, b"next"))
+    assert read_frame(sides.client) == Frame(TEXT, b"next", is_masked=False)
 
 
 def test_a_session_ends_at_its_limit_however_busy(relayed: Any) -> None:

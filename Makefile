@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -qy
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay simulate chaos lint clean
+.PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay simulate chaos fuzz lint clean
 
 help: ## explain these commands
 	@echo "The Playwright Appliance: a Playwright grid on this machine."; echo
@@ -44,6 +44,9 @@ simulate: $(VENV)/installed-test ## simulate pools, and the capacity that recycl
 
 chaos: $(VENV)/installed-test ## kill and pause everything at random, for 10 minutes; CHAOS="--seed 7 --minutes 30"
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+fuzz: $(VENV)/installed-test ## attack a proxy with 110,000 malformed and hostile cases; FUZZ="--seed 7"
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: $(VENV)/installed-test ## check style and types
 	$(BIN)/ruff check

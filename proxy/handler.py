@@ -140,7 +140,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
                 connection = self._reach_worker(wanted, session, watch)
                 to_be_closed.enter_context(closing(connection.socket))
                 watch.close()
-                self.socket.sendall(self._greeting(session, connection))
+                self._greet(session, connection)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
                     to_be_closed.callback(self._say_goodbye)  # when the slot is free
@@ -161,13 +161,17 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
                 log.warning("worker.suspect", session=session.id, worker=grant.worker_id, error=str(error))
                 self.proxy.sessions.move(session, watch.start)
 
-    def _greeting(self, session: Session, connection: Connection) -> bytes:
-        """Give the worker's answer, with what the client's log should say of its session."""
+    def _greet(self, session: Session, connection: Connection) -> None:
+        """Pass the worker's answer on, with what the client's log should say of its session."""
         answer, grant = connection.answer, session.grant
-        if answer.status != HTTPStatus.SWITCHING_PROTOCOLS or grant is None:
-            return answer.head + answer.rest
-        log_lines = [f"session {session.id} on {grant.worker_id}", f"waited {grant.waited_ms} ms for a slot"]
-        return handshake.with_log(answer.head, log_lines) + answer.rest
+        head = answer.head
+        if answer.status == HTTPStatus.SWITCHING_PROTOCOLS and grant is not None:
+            log_lines = [f"session {session.id} on {grant.worker_id}", f"waited {grant.waited_ms} ms for a slot"]
+            head = handshake.with_log(head, log_lines)
+        try:
+            self.socket.sendall(head + answer.rest)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
 
     def _relay(self, relay: Relay, session: Session) -> None:
         grant = session.grant

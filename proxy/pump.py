@@ -9,8 +9,9 @@ Rules
 4. All pumps read into one scratch buffer, each behind the other's bytes until the burst is sent. The
    burst is sent before anything else may run; only what a sink does not take at once is copied.
 5. Backpressure is the kernel's: while a rest waits for its reader, its writer is not read.
-6. Only reading finds an end. A pump whose sink is gone stops; the other pump reads from that sink
-   what it still had to say, a Close frame perhaps, and then its end.
+6. Only reading finds an end. A pump whose sink is gone reads on and drops what it reads, for its source
+   may end as well; the other pump reads from that sink what it still had to say, a Close frame
+   perhaps, and then its end.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Pump:
         """Take the sockets, what to call when the source has ended, and who else sees what passes."""
         loop = gevent.get_hub().loop
         self._burst = _burst_of(loop)
-        self._recv_into, self._send = _raw(source).recv_into, _raw(sink).send
+        self._recv_into = _raw(source).recv_into
+        self._send: Callable[[bytes | memoryview], int] = _raw(sink).send
         self._reader = loop.io(source.fileno(), READ, priority=READ_PRIORITY)
         self._writer = loop.io(sink.fileno(), WRITE)
         self._ended, self._feed = ended, feed
@@ -133,8 +135,7 @@ class Pump:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._reader.stop()
-            return
+            self._send, sent = len, len(data)  # rule 6
         if sent < len(data):
             self.rest = bytes(data[sent:])
             self._reader.stop()
@@ -146,8 +147,7 @@ class Pump:
         except BlockingIOError:
             return
         except OSError:
-            self._writer.stop()
-            return
+            self._send, self.rest = len, b""  # rule 6
         if not self.rest:
             self._writer.stop()
             self._reader.start(self._move)

@@ -15,7 +15,7 @@ import h11
 from appliance.errors import BadRequest, MethodNotAllowed, RequestTooLarge
 
 HEAD_MAX_BYTES = 16 * 1024
-HEADERS_MAX = 100
+HEADERS_MAX = 99  # http.client, by which pywsgi reads the pages' requests again, takes 100 lines with the empty one
 TARGET_MAX_BYTES = 8000  # pywsgi takes request lines of up to 8192 bytes
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")

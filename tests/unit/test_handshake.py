@@ -52,6 +52,7 @@ def test_a_worker_sees_the_drivers_headers_and_no_secrets() -> None:
         (BASE, "/?browser=netscape"),
         ([("Sec-WebSocket-Key", KEY), ("Sec-WebSocket-Version", "8")], "/"),
         ([("Sec-WebSocket-Key", "short"), ("Sec-WebSocket-Version", "13")], "/"),
+        ([("Sec-WebSocket-Key", "é" * 24), ("Sec-WebSocket-Version", "13")], "/"),
         ([("Sec-WebSocket-Version", "13")], "/"),
     ],
 )

@@ -1,0 +1,65 @@
+"""A worker in the test's own hands: it records the request that reaches it, and answers what it is told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from types import TracebackType
+
+from appliance.models import Browser, WorkerSpec, WorkerStatus
+from appliance.registry import Registry
+
+VERSION = "1.65.1"
+TTL_MS = 600_000
+ACCEPTED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Extensions: permessage-deflate; a=1\r\n"
+    b"X-Of-The-Worker:  two spaces\r\n\r\n"
+)
+
+
+class RecordingWorker:
+    """Registered in a grid's Redis from its block's beginning to its end."""
+
+    def __init__(self, registry: Registry, browser: Browser) -> None:
+        """Take the registry, and which browser it pretends to run."""
+        self.id = f"recording-{browser}"
+        self.requests: list[bytes] = []
+        self.answer_with = ACCEPTED
+        self._registry, self._browser = registry, browser
+        self._listener = socket.create_server(("127.0.0.1", 0))
+
+    @property
+    def host(self) -> str:
+        """The address that it listens on, as a Host header names it."""
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> RecordingWorker:
+        """Listen and register."""
+        threading.Thread(target=self._accept, daemon=True).start()
+        spec = WorkerSpec(self.id, self._browser, VERSION, f"ws://{self.host}/secret-path", "recorder", self.id, 50, 0,
+                          TTL_MS, 1, status=WorkerStatus.AVAILABLE)  # fmt: skip
+        self._registry.register_worker(spec)
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Deregister."""
+        self._registry.remove_worker(self.id, "the test is over")
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # it was closed
+            while True:
+                threading.Thread(target=self._serve, args=self._listener.accept()[:1], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        request = b""
+        with connection, suppress(OSError):
+            while b"\r\n\r\n" not in request:
+                request += connection.recv(65536)
+            self.requests.append(request)
+            connection.sendall(self.answer_with)
+            if b" 101 " in self.answer_with:
+                while data := connection.recv(65536):
+                    connection.sendall(data)

@@ -1,0 +1,89 @@
+"""A connection to an appliance in raw bytes: what is sent and what is answered, to the last header."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from tests.system.bare_client import UPGRADE
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer; `headers` by lower-case name."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error that the body holds, whose code is the status."""
+        assert self.headers["content-type"] == "application/json"
+        error: dict[str, Any] = json.loads(self.body)["error"]
+        assert set(error) == {"code", "message", "hint"}
+        assert error["code"] == self.status
+        return error
+
+
+class Wire:
+    """One TCP connection."""
+
+    def __init__(self, port: int) -> None:
+        """Connect to a port of loopback."""
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=15)
+        self._received = b""
+
+    def __enter__(self) -> Wire:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up."""
+        self.socket.close()
+
+    def get(self, target: str = "/", headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+        """Ask, and give the answer."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: grid", *(f"{n}: {v}" for n, v in (headers or {}).items())]
+        self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        return self.answer(has_body=method != "HEAD")
+
+    def upgrade(self, target: str = "/", **changed: str | None) -> Answer:
+        """Ask for a session; headers are added or changed by their names with _ for -, or left out by None."""
+        headers = UPGRADE | {name.replace("_", "-"): value for name, value in changed.items()}
+        return self.get(target, {name: value for name, value in headers.items() if value is not None})
+
+    def answer(self, has_body: bool = True) -> Answer:
+        """Read one answer, with as much of a body as it names."""
+        while b"\r\n\r\n" not in self._received:
+            self._received += self._receive()
+        head, _, rest = self._received.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers: dict[str, str] = {}
+        for name, _, value in (line.partition(": ") for line in lines):
+            headers[name.lower()] = f"{headers[name.lower()]}\n{value}" if name.lower() in headers else value
+        size = int(headers.get("content-length", 0)) if has_body else 0
+        while len(rest) < size:
+            rest += self._receive()
+        self._received = rest[size:]
+        return Answer(int(first.split()[1]), headers, rest[:size])
+
+    def read_to(self, end: bytes) -> bytes:
+        """Read up to these bytes, and give all that has come."""
+        while not self._received.endswith(end):
+            self._received += self._receive()
+        return self._received
+
+    def is_closed(self) -> bool:
+        """Wait for the other side's end, and say whether it came without another byte."""
+        try:
+            return not self._received and not self.socket.recv(1)
+        except TimeoutError:
+            return False
+
+    def _receive(self) -> bytes:
+        data = self.socket.recv(65536)
+        assert data, f"closed in mid-answer, after {self._received!r}"
+        return data

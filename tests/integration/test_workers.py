@@ -155,7 +155,7 @@ def test_a_missing_browser_is_said_clearly_and_ever_slower_before_a_turn_is_take
         assert worker.exit_code() != 0
         durations.append(time.monotonic() - began)
         assert "CHROMIUM_EXECUTABLE names /nowhere/chromium" in worker.output.read_text()
-    assert durations[3] - durations[0] > 0.7  # 1 s of back-off, less what starts differ by
+    assert durations[3] > 1.0  # the back-off by then
     assert not [event for event in registry.events() if event["event"] == "worker.launching"]
     assert worker.leftovers() == []
 

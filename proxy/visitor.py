@@ -18,8 +18,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable, Mapping
 
-from appliance.config import Network
 from appliance.errors import ForeignHost, ForeignOrigin
+from appliance.settings.endpoint import Network
 
 ANY_HOST = "*"
 

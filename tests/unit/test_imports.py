@@ -17,6 +17,14 @@ FORBIDDEN = {
     "appliance/registry": ("proxy", "workers", "appliance.cli"),
     "appliance/store.py": ("proxy", "workers", "appliance.cli", "appliance.registry"),
     "appliance/config.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),
+    "appliance/settings": (
+        "proxy",
+        "workers",
+        "appliance.cli",
+        "appliance.registry",
+        "appliance.store",
+        "appliance.config",
+    ),
     "appliance/relations.py": (
         "proxy",
         "workers",

@@ -1,0 +1,7 @@
+"""The settings by their subjects; `appliance.config` makes one class of them and reads it."""
+
+from appliance.settings.endpoint import EndpointSettings
+from appliance.settings.timings import TimingSettings
+from appliance.settings.workers import BrowserSettings, WorkerSettings
+
+__all__ = ["BrowserSettings", "EndpointSettings", "TimingSettings", "WorkerSettings"]

@@ -1,0 +1,104 @@
+"""The settings of the endpoint: where it is, who is let in, and how much."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+from appliance.models import Browser
+from appliance.settings.timings import Seconds
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_TOKEN_MIN = 16  # characters
+
+
+class EndpointSettings(BaseSettings):
+    """What clients meet."""
+
+    host: str = Field("127.0.0.1", description="Address that the proxy listens on.")
+    port: int = Field(8080, ge=1, le=65535, description="Port that the proxy listens on.")
+    appliance_token: SecretStr | None = Field(
+        None,
+        description="First token of the grid, called appliance; the same on all its appliances. A changed one "
+        "replaces it. Others are made by `applctl token create`.",
+    )
+    allow_anonymous: bool = Field(
+        False,
+        description="Let in clients that bring no token, even if the grid has some, and on other addresses than "
+        "loopback.",
+    )
+    tls_cert: Path | None = Field(
+        None,
+        description="Certificate of the endpoint with its chain, a PEM file, which makes it wss://. Read anew when "
+        "it changes. Default: no TLS.",
+    )
+    tls_key: Path | None = Field(None, description="Key of TLS_CERT, a PEM file without a password.")
+    trusted_proxies: Annotated[list[Network], NoDecode] = Field(
+        default_factory=list,
+        description="Addresses and networks of load balancers, separated by commas, whose X-Forwarded-For tells the "
+        "clients' addresses. Default: none.",
+    )
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Further names under which /metrics and /api are shown, separated by commas; * for any. Always: "
+        "addresses, names of one label like localhost, and this machine's.",
+    )
+    request_timeout: Seconds = Field(15, description="Seconds from the connect in which a request must be complete.")
+    max_connections_per_client: int = Field(
+        0,
+        ge=0,
+        description="Sessions, waiting or running, of one client address at this appliance; the next gets 429. "
+        "0: no limit but the slots and the queue, as hundreds may well come from one machine.",
+    )
+    default_browser_type: Browser = Field(
+        Browser.CHROMIUM,
+        description="Browser of a session whose client names none: chromium, firefox or webkit.",
+    )
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        return [_network(one) for one in _split(value)]
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return _split(value)
+
+    @field_validator("appliance_token")
+    @classmethod
+    def _usable_token(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else ""
+        if value and (len(text) < _TOKEN_MIN or not re.fullmatch(r"[!-~]+", text)):
+            raise ValueError(f"must be at least {_TOKEN_MIN} characters, of ASCII and without spaces")
+        return value
+
+    @field_validator("tls_cert", "tls_key", mode="after")
+    @classmethod
+    def _absolute_file(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
+
+    @property
+    def endpoint(self) -> str:
+        """The address that clients connect to, as this machine sees it."""
+        host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)  # noqa: S104
+        return f"{'wss' if self.tls_cert else 'ws'}://{host}:{self.port}"
+
+
+def _split(value: Any) -> Any:
+    """Split a list that is written with commas, spaces or both."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def _network(value: Any) -> Network:
+    """Read "10.0.0.0/8" or one address; raises ValueError."""
+    try:
+        return ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is no address, and no network like 10.0.0.0/8") from None

@@ -1,0 +1,54 @@
+"""The settings of how long things may take, and how often they are done."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class TimingSettings(BaseSettings):
+    """Intervals and limits, in seconds."""
+
+    heartbeat_interval: Seconds = Field(5, description="Seconds between a worker's heartbeats.")
+    worker_ttl: Seconds = Field(15, description="Seconds without a heartbeat after which a worker counts as lost.")
+    lease_renew_interval: Seconds = Field(5, description="Seconds between a proxy's renewals of its sessions' leases.")
+    lease_ttl: Seconds = Field(15, description="Seconds after which the slot of a session that nobody renews is free.")
+    reaper_run_interval: Seconds = Field(5, description="Seconds between two searches for lost workers and leases.")
+    ping_interval: float = Field(
+        20,
+        ge=0,
+        description="Seconds without a byte for a client after which it is sent a WebSocket ping, so that nothing on "
+        "the way takes its connection for dead; 0: never.",
+    )
+    ping_timeout: float = Field(
+        300,
+        ge=0,
+        description="Seconds after a ping in which something must come from the client, or its session ends; 0: never. "
+        "A Node.js client that is stopped at a breakpoint answers no ping, so this is long; a machine that is gone is "
+        "noticed in about a minute anyway, unless a load balancer keeps its connection up.",
+    )
+    session_timeout: float = Field(0, ge=0, description="Seconds that a session may last; 0: no limit.")
+    session_idle_timeout: float = Field(
+        0, ge=0, description="Seconds that a session may last without a message, either way; 0: no limit."
+    )
+    queue_timeout: Seconds = Field(30, description="Seconds that a client waits for a slot before it gets 503.")
+    queue_max_length: int = Field(
+        100, ge=0, description="Clients that may wait for one browser; the next one gets 429."
+    )
+    drain_timeout: Seconds = Field(
+        3600,
+        description="Seconds that a worker at its quota waits for its last sessions before it ends them.",
+    )
+    shutdown_grace: Seconds = Field(
+        20,
+        description="Seconds that running sessions are given when the appliance or a worker is told to stop.",
+    )
+
+    @property
+    def longest_silence(self) -> float:
+        """The seconds that a silence of everyone counts for at most: a third of a TTL leaves time to speak."""
+        return min(self.reaper_run_interval, self.worker_ttl / 3, self.lease_ttl / 3)

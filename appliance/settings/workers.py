@@ -1,0 +1,137 @@
+"""The settings of the workers and of their browsers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import psutil
+from pydantic import ByteSize, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+from appliance.models import Browser
+from appliance.settings.timings import Seconds
+
+_MAX_WORKERS = 100
+
+
+def _default_chromium_workers() -> int:
+    """One worker per core, and 2 GiB of memory for each."""
+    by_memory = int(psutil.virtual_memory().total // (2 * 1024**3))
+    return max(1, min(os.cpu_count() or 1, by_memory, _MAX_WORKERS))
+
+
+def _default_spare_workers() -> int:
+    """One, if there is memory for it beside the default's Chromium workers."""
+    return int(psutil.virtual_memory().total // (2 * 1024**3) > _default_chromium_workers())
+
+
+class WorkerSettings(BaseSettings):
+    """How many workers there are, and how much each of them serves."""
+
+    chromium_workers: int = Field(
+        default_factory=_default_chromium_workers,
+        ge=0,
+        le=_MAX_WORKERS,
+        description="Chromium workers. Default: one per core, as far as there are 2 GiB of memory for each.",
+    )
+    firefox_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Firefox workers.")
+    webkit_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="WebKit workers.")
+    spare_workers: int = Field(
+        default_factory=_default_spare_workers,
+        ge=0,
+        le=100,
+        description="Further workers of each pool that keep a warm browser and take over when another leaves. "
+        "Default: 1, where there are 2 GiB of memory for it.",
+    )
+    max_concurrent_sessions: int = Field(
+        5, ge=1, le=1000, description="Sessions that one worker serves at the same time."
+    )
+    max_lifetime_sessions: int = Field(
+        50, ge=0, le=10**9, description="Sessions after which a worker is recycled; 0: never."
+    )
+    browser_type: Browser = Field(
+        Browser.CHROMIUM, description="Browser of one worker process; supervisord.conf sets it."
+    )
+    worker_slot: str = Field(
+        "chromium-00",
+        pattern=r"^[\w-]+$",
+        description="Slot of one worker process; supervisord.conf sets it.",
+    )
+    private_hostname: str = Field(
+        "127.0.0.1",
+        description="Address that workers listen on, by which the grid's other appliances reach them.",
+    )
+
+    @property
+    def pools(self) -> dict[Browser, int]:
+        """How many workers this appliance runs, by browser."""
+        return {browser: self.workers_of(browser) for browser in Browser}
+
+    def workers_of(self, browser: Browser) -> int:
+        """How many workers of one browser this appliance runs."""
+        return int(getattr(self, f"{browser}_workers"))
+
+    def processes_of(self, browser: Browser) -> int:
+        """How many worker processes of one browser this appliance runs, the spare ones too."""
+        workers = self.workers_of(browser)
+        return workers + self.spare_workers if workers else 0
+
+
+class BrowserSettings(BaseSettings):
+    """Which browsers are run, and how."""
+
+    headless: bool = Field(True, description="Run browsers without a window; false needs a display.")
+    chromium_channel: Literal["chromium-headless-shell", "chromium", "chrome", "msedge"] = Field(
+        "chromium-headless-shell",
+        description="Chromium to run: the headless shell, which opens pages several times as fast, or a full "
+        "browser: chromium, chrome or msedge.",
+    )
+    firefox_channel: Literal["firefox", "moz-firefox"] = Field(
+        "firefox",
+        description="Firefox to run: Playwright's own build, or a stock Firefox over WebDriver BiDi (moz-firefox), "
+        "which drivers up to 1.62 speak to (PLAYWRIGHT_DRIVER).",
+    )
+    chromium_executable: Path | None = Field(
+        None, description="Program of Chromium. Default: Playwright's download, else the system's."
+    )
+    firefox_executable: Path | None = Field(
+        None, description="Program of Firefox. Default: Playwright's download, else the system's."
+    )
+    webkit_executable: Path | None = Field(None, description="Program of WebKit. Default: Playwright's download.")
+    browser_args: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Further arguments for the browser, separated by spaces."
+    )
+    chromium_sandbox: Literal["auto", "true", "false"] = Field(
+        "auto", description="Chromium's sandbox. auto: on, except as root and where the kernel forbids it."
+    )
+    playwright_driver: Path | None = Field(
+        None,
+        description="Folder `playwright/driver` of another Playwright version to serve. Default: the installed one.",
+    )
+    worker_max_memory: ByteSize | None = Field(
+        None,
+        description="Memory of a worker with its browser, like 2GiB, beyond which it is drained and starts anew. "
+        "Default: no limit.",
+    )
+    launch_timeout: Seconds = Field(60, description="Seconds that a browser may take to start.")
+    hang_timeout: Seconds = Field(
+        30,
+        description="Seconds in which a browser must answer a check, which is made as often and when it could not be "
+        "reached; else it counts as hung, and its worker starts anew.",
+    )
+    startup_stagger: float = Field(
+        0.5, ge=0, description="Seconds between two browser launches of this appliance, at least."
+    )
+
+    @field_validator("browser_args", mode="before")
+    @classmethod
+    def _split_args(cls, value: Any) -> Any:
+        return shlex.split(value) if isinstance(value, str) else value
+
+    def executable_of(self, browser: Browser) -> Path | None:
+        """The program that a setting names for a browser, if one does."""
+        value: Path | None = getattr(self, f"{browser}_executable")
+        return value

@@ -27,6 +27,8 @@ class RecordingWorker:
         self.id = f"recording-{browser}"
         self.requests: list[bytes] = []
         self.answer_with = ACCEPTED
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self._registry, self._browser = registry, browser
         self._listener = socket.create_server(("127.0.0.1", 0))
 
@@ -59,6 +61,7 @@ class RecordingWorker:
             while b"\r\n\r\n" not in request:
                 request += connection.recv(65536)
             self.requests.append(request)
+            self.may_answer.wait()
             connection.sendall(self.answer_with)
             if b" 101 " in self.answer_with:
                 while data := connection.recv(65536):

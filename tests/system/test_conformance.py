@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
+import struct
 import tempfile
 import time
 from collections.abc import Iterator
@@ -261,6 +263,21 @@ def test_a_refusal_of_the_worker_comes_back_with_its_body(
     assert (answer.status, answer.body) == (int(status[:3]), b"said by driver")
     assert wire.is_closed()
     until(lambda: not grid.registry.sessions(), "the slot is free")
+
+
+def test_a_client_that_resets_before_its_answer_is_no_fault_and_leaves_no_session(
+    grid: Grid, firefox: RecordingWorker
+) -> None:
+    firefox.may_answer.clear()
+    gone = grid.log("proxy").count("client.gone")
+    with Wire(grid.port) as wire:
+        wire.socket.sendall(request().replace(b"GET / ", b"GET /?browser=firefox "))
+        until(lambda: firefox.requests, "the worker is asked")
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    firefox.may_answer.set()
+    until(lambda: grid.log("proxy").count("client.gone") > gone, "the proxy notices")
+    until(lambda: not grid.registry.sessions(), "the slot is free")
+    assert "Traceback" not in grid.log("proxy")
 
 
 RSV1 = 0x40  # says that a message is compressed (RFC 7692, section 6)

@@ -49,11 +49,7 @@ LOADS = (
 
 @dataclass
 class Figures:
-    """One round of a load: the median latency, the rate, the CPU of the proxy per message, and the shares of a core.
-
-    Each connection has one message under way, so the rate is connections / latency; with the median
-    latency it is the rate of the time in which no other program took the cores.
-    """
+    """One round: the median latency, the messages per second, the CPU of the proxy for one, the shares of a core."""
 
     latency_us: float
     rate: float
@@ -71,10 +67,9 @@ def measure(folder: Path, peer: Peer, load: Load, server: int, duration_ms: int)
                            "tls" if peer.tls else "plain")  # fmt: skip
     seconds = time.perf_counter() - started
     proxy = (ends.cpu_s(peer.pid) - own if peer.pid else 0.0) / seconds
-    work = proxy / (said["messages"] / said["seconds"])
-    rate = load.connections / said["p50_us"] * 1e6
+    rate = said["messages"] / said["seconds"]
     shares = proxy, (ends.cpu_s(server) - before) / seconds, said["cpu_s"] / said["seconds"]
-    return Figures(said["p50_us"], rate * load.scale, work * 1e6, *shares)
+    return Figures(said["p50_us"], rate * load.scale, proxy / rate * 1e6, *shares)
 
 
 def in_turn(folder: Path, ways: list[Peer], load: Load, server: int, rounds: int, duration_ms: int) -> None:

@@ -18,11 +18,11 @@ ApplianceError
    ├─ QueueFull             429
    ├─ TooManyConnections    429
    ├─ RequestTooLarge       431
-   ├─ WorkerUnreachable     502
    ├─ NoSlot                503
    ├─ SessionKilled         503
    ├─ ShuttingDown          503
    └─ StoreUnavailable      503
+WorkerUnreachable           the worker that was claimed does not answer: another one is
 ClientGone                  the client hung up: nobody is left to answer
 """
 
@@ -153,12 +153,6 @@ class RequestTooLarge(RequestError):
     status = 431
 
 
-class WorkerUnreachable(RequestError):
-    """The worker that was claimed does not accept connections."""
-
-    status = 502
-
-
 class NoSlot(RequestError):
     """No slot came free within QUEUE_TIMEOUT."""
 
@@ -188,6 +182,10 @@ class StoreUnavailable(RequestError):
     status = 503
     retry_after_s = 2
     hint = "Running sessions go on. `applctl doctor` on the appliance checks REDIS_URL."
+
+
+class WorkerUnreachable(Exception):
+    """The worker that was claimed does not accept connections: the session claims another."""
 
 
 class ClientGone(Exception):

@@ -39,11 +39,10 @@ def dial(handshake: Handshake, endpoint: str, deadline: float) -> Connection:
             connection = _connect(parts.hostname or "", parts.port or 80)
             connection.sendall(worker_request(handshake, endpoint))
             return Connection(connection, _receive_answer(connection))
-    except (OSError, EOFError, ValueError) as error:
+    except BaseException as error:  # whatever it is, also the greenlet's end
         _close(connection)
-        raise WorkerUnreachable(f"the worker at {parts.netloc} does not serve: {error}") from error
-    except WorkerUnreachable:
-        _close(connection)
+        if isinstance(error, (OSError, EOFError, ValueError)):
+            raise WorkerUnreachable(f"the worker at {parts.netloc} does not serve: {error}") from error
         raise
 
 

@@ -48,7 +48,7 @@ def given_token(authorization: str, query: str) -> str:
         return credentials.strip()
     if scheme.lower() == "basic" and (password := _password(credentials.strip())):
         return password
-    return parse_qs(query).get(QUERY_PARAMETER, [""])[-1]
+    return parse_qs(query.replace("+", "%2B")).get(QUERY_PARAMETER, [""])[-1]  # a token has no space, but may have a +
 
 
 def _password(credentials: str) -> str:

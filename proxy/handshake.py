@@ -72,7 +72,7 @@ def parse(
         SessionRequest(
             browser=_browser(query.get("browser") or headers.get("x-playwright-browser") or default_browser),
             minor=version.group(1) if version else "",
-            name=query.get("name", "")[:200],
+            name="".join(filter(str.isprintable, query.get("name", "")))[:200],  # it goes to logs and terminals
             client=client,
             user_agent=user_agent[:500],
             token=token,

@@ -51,6 +51,11 @@ class Unheard:
         self._most = most
         self._waiting: dict[Cuttable, None] = {}  # in order of arrival
 
+    def cut_all(self) -> None:
+        """End all of them: nobody will answer any more."""
+        for connection in list(self._waiting):
+            connection.cut()
+
     @contextmanager
     def hold(self, connection: Cuttable) -> Iterator[None]:
         """Keep a connection among the unheard for as long as the block lasts."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, metrics
-from appliance.errors import MethodNotAllowed, NotFound, RequestError, ShuttingDown, UpgradeRequired
+from appliance.errors import NotFound, RequestError, ShuttingDown, UpgradeRequired
 from proxy.answers import OPEN, error_answer
 
 if TYPE_CHECKING:
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 JSON = "application/json"
-# What is served without a token: it tells nothing of the grid but whether it is there. To /json a client brings
-# no headers, not even those that it was given for the session (urlToWSEndpoint in localUtilsDispatcher.ts).
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -28,7 +28,6 @@ class Operations:
         self._proxy = proxy
         self._metrics = metrics.registry(metrics.GridCollector(proxy.registry.capacity, lambda: len(proxy.sessions)))
         self._pages: dict[str, Callable[[], tuple[str, bytes]]] = {
-            "/": self._root,
             "/json": self._json,
             "/json/": self._json,
             "/healthz": self._healthz,
@@ -48,18 +47,22 @@ class Operations:
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
-        if environ["PATH_INFO"] not in OPEN:
+        path = environ["PATH_INFO"]
+        if path not in OPEN:
             self._proxy.guard.admit(environ.get("HTTP_AUTHORIZATION", ""), environ["QUERY_STRING"])
-        page = self._pages.get(environ["PATH_INFO"])
+        if path == "/":
+            raise self._upgrade_required(environ.get("HTTP_HOST", ""))
+        page = self._pages.get(path)
         if page is None:
-            raise NotFound(f"there is no {environ['PATH_INFO'][:100]}", f"Pages: {', '.join(self._pages)}.")
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            raise MethodNotAllowed("only GET and HEAD are answered here")
+            raise NotFound(f"there is no {path[:100]}", f"Pages: {', '.join(self._pages)}.")
         return page()
 
-    def _root(self) -> tuple[str, bytes]:
+    def _upgrade_required(self, host: str) -> UpgradeRequired:
+        """Tell a visitor the endpoint to use, by the name by which the visitor came."""
         endpoint = self._proxy.settings.endpoint
-        raise UpgradeRequired(
+        if _HOST.fullmatch(host):
+            endpoint = f"{endpoint.partition('://')[0]}://{host}"
+        return UpgradeRequired(
             "this is a Playwright grid: connect to it with a Playwright client",
             f'For example in Python: playwright.chromium.connect("{endpoint}").',
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from appliance import browsers, logs
@@ -31,7 +32,7 @@ BACKLOG = 1024
 UNHEARD_MAX = 1024  # connections whose request is awaited
 CERTIFICATE_LOOK_S = 2.0
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs messages, which a poll makes up for
-LAST_WORDS_S = 3.0  # for the sessions' ends to reach the clients
+LAST_WORDS_S = 5.0  # for the sessions' ends to reach the clients
 RETRY_S = 1.0  # after a step that Redis did not hear: leases go on running out when Redis is back
 
 
@@ -46,6 +47,7 @@ class Server(WSGIServer):
             address,
             Operations(proxy),
             backlog=BACKLOG,
+            spawn=Pool(),  # so that `stop` waits for the handlers
             handler_class=SessionHandler,
             log=None,
             error_log=None,
@@ -95,13 +97,15 @@ class Proxy:
         ]
         if self.tls:
             loops.append(gevent.spawn(self._repeat, CERTIFICATE_LOOK_S, self.tls.reload))
-        self._mailbox.wait_until_listening(MAILBOX_S)
-        if not self.stopping:
-            self._server.start()
-            log.info("proxy.started", endpoint=settings.endpoint, version=self._version)
-        self._stop.wait()
-        self._drain()
-        gevent.killall(loops)
+        try:
+            self._mailbox.wait_until_listening(MAILBOX_S)
+            if not self.stopping:
+                self._server.start()
+                log.info("proxy.started", endpoint=settings.endpoint, version=self._version)
+            self._stop.wait()
+            self._drain()
+        finally:
+            gevent.killall(loops)
         log.info("proxy.stopped")
 
     def _require_tokens(self) -> None:
@@ -123,8 +127,9 @@ class Proxy:
         self.sessions.refuse_waiting(ShuttingDown("the appliance is shutting down"))
         if not self._wait_until_idle(self.settings.shutdown_grace):
             self.sessions.end_all("appliance is shutting down")
-            self._wait_until_idle(LAST_WORDS_S)
-        self._server.stop(timeout=LAST_WORDS_S)
+        self._server.close()
+        self.unheard.cut_all()
+        self._server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words
 
     def _wait_until_idle(self, longest_s: float) -> bool:
         deadline = time.monotonic() + longest_s

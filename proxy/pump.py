@@ -117,6 +117,7 @@ class Pump:
         except OSError:
             size = 0
         if not size:
+            self._reader.stop()  # an end stays readable: this would be called again at once
             self._ended()
             return
         self.bytes_moved += size

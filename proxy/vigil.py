@@ -103,9 +103,9 @@ class Watch:
         """Give the reason for which the session must end now, or ""."""
         limits = self._settings
         if 0 < limits.session_timeout <= now - self._started:
-            return f"session limit of {limits.session_timeout:g} s reached"
+            return f"session limit of {limits.session_timeout:.15g} s reached"
         if 0 < limits.session_idle_timeout <= now - self._busy_at:
-            return f"session was idle for {limits.session_idle_timeout:g} s"
+            return f"session was idle for {limits.session_idle_timeout:.15g} s"
         return "client stopped answering" if self._is_gone(now) else ""
 
     def _is_gone(self, now: float) -> bool:

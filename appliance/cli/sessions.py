@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from appliance import config
 from appliance.cli.output import console, duration, json_option, print_json
@@ -48,11 +48,11 @@ Examples:
 def list_sessions(as_json: bool) -> None:
     """List the sessions, the active and the waiting, the oldest first."""
     with _registry() as registry:
-        found = registry.sessions()
+        found, now_ms = registry.sessions(), registry.now_ms()
     if as_json:
         print_json([asdict(session) for session in found])
     elif found:
-        console().print(_table(found), soft_wrap=False)
+        console().print(_table(found, now_ms), soft_wrap=False)
     else:
         console().print("There are no sessions.")
 
@@ -88,7 +88,7 @@ def kill(ids: tuple[str, ...], everyone: bool, as_json: bool) -> None:
     for session in killed:
         console(as_json).print(f"{session} is told to end", markup=False)
     if not killed:
-        console(as_json).print("There are no sessions.")
+        console(as_json).print("There are no sessions." if everyone else "It has ended already.")
 
 
 def choose(beginning: str, known: list[str]) -> str:
@@ -112,9 +112,10 @@ def _registry() -> Iterator[Registry]:
         store.close()
 
 
-def _table(found: list[SessionState]) -> Table:
+def _table(found: list[SessionState], now_ms: int) -> Table:
     table = Table("Id", "Name", "Browser", "Worker", "Client", "Age", box=None, pad_edge=False, header_style="bold")
     for session in found:
-        age = duration(max(0.0, time.time() - session.started_ms / 1000))
-        table.add_row(session.id, session.name, session.browser, session.worker or "(waits)", session.client, age)
+        age = duration((now_ms - session.started_ms) / 1000)
+        name, worker = Text(session.name), session.worker or "(waits)"  # the client's name is no markup
+        table.add_row(session.id, name, session.browser, worker, session.client, age)
     return table

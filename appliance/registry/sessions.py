@@ -70,6 +70,10 @@ class Session:
         """Wait to be woken; raises ClientGone if the client hung up, or the error of `refuse`."""
         self._woken.wait(longest_s)
         self._woken.clear()
+        self.raise_if_over()
+
+    def raise_if_over(self) -> None:
+        """Raise ClientGone if the client hung up, or the error of `refuse`."""
         if self._client_gone:
             raise ClientGone
         if self._refusal:
@@ -110,6 +114,7 @@ class Sessions:
         self._queue_timeout_s = settings.queue_timeout
         self._queue_max = settings.queue_max_length
         self._live: dict[str, Session] = {}
+        self._no_waiting: RequestError | None = None
 
     def __len__(self) -> int:
         """Count the sessions, the waiting ones too."""
@@ -168,7 +173,8 @@ class Sessions:
                 self._assert(session, session.grant)
 
     def refuse_waiting(self, error: RequestError) -> None:
-        """Refuse every session that still waits for its slot."""
+        """Refuse every session that waits for its slot, from now on."""
+        self._no_waiting = error
         for session in list(self._live.values()):
             if not session.grant:
                 session.refuse(error)
@@ -211,6 +217,8 @@ class Sessions:
         """Turn the answer of a claim into a grant, waiting for it if need be."""
         if answer["state"] == "waiting":
             watch(session)
+            if self._no_waiting:
+                session.refuse(self._no_waiting)
         while answer["state"] != "active":
             self._raise_refusal(session.request, answer)
             left_s = session.deadline - time.monotonic()
@@ -221,6 +229,7 @@ class Sessions:
             else:
                 session.wait(min(left_s, POLL_INTERVAL_S))
             answer = self._claim_announced(session)
+        session.raise_if_over()  # perhaps while the claim was under way
         session.grant = Grant(
             session.id, answer["worker"], answer["slot"], answer["endpoint"], int(answer["waited_ms"])
         )

@@ -7,6 +7,7 @@ It is looked up by its digest, which nobody who guesses can steer: how long that
 from __future__ import annotations
 
 from appliance import logs, tokens
+from appliance.errors import SettingsError
 from appliance.registry.registry import Registry
 from appliance.token_file import TokenFile
 from appliance.tokens import Table, digest_of, valid
@@ -32,7 +33,7 @@ class Tokens:
         """Learn what Redis knows, bring back what it has forgotten, and keep a copy; raises StoreUnavailable."""
         there = self._registry.tokens()
         if any(tokens.is_news(there, digest, token) for digest, token in self._known.items()):
-            self.load()  # a revocation may be there of which Redis' message was lost
+            self._look_into_copy()  # a revocation may be there of which Redis' message was lost
             there = self._registry.restore_tokens(self._known)
             log.info("tokens.restored", tokens=len(valid(there)))
         if there != self._known or not self._is_synchronous:
@@ -58,8 +59,14 @@ class Tokens:
             name = self._registry.check_token(digest)
         return name
 
+    def _look_into_copy(self) -> None:
+        try:
+            self.load()
+        except SettingsError as error:  # what this proxy knows itself is as good
+            log.error("tokens.copy_unreadable", error=str(error))
+
     def _save(self) -> None:
         try:
             self._file.join(self._known)
-        except OSError as error:
+        except (OSError, SettingsError) as error:
             log.error("tokens.not_saved", path=str(self._file.path), error=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from appliance.settings.timings import Seconds
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TOKEN_MIN = 16  # characters
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1; all of these may stand in a URL, too
 
 
 class EndpointSettings(BaseSettings):
@@ -75,8 +77,8 @@ class EndpointSettings(BaseSettings):
     @classmethod
     def _usable_token(cls, value: SecretStr | None) -> SecretStr | None:
         text = value.get_secret_value() if value else ""
-        if value and (len(text) < _TOKEN_MIN or not re.fullmatch(r"[!-~]+", text)):
-            raise ValueError(f"must be at least {_TOKEN_MIN} characters, of ASCII and without spaces")
+        if value and (len(text) < _TOKEN_MIN or not _TOKEN.fullmatch(text)):
+            raise ValueError(f"must be at least {_TOKEN_MIN} characters, which may be A-Z, a-z, 0-9 and -._~+/=")
         return value
 
     @field_validator("tls_cert", "tls_key", mode="after")
@@ -88,12 +90,13 @@ class EndpointSettings(BaseSettings):
     def endpoint(self) -> str:
         """The address that clients connect to, as this machine sees it."""
         host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
         return f"{'wss' if self.tls_cert else 'ws'}://{host}:{self.port}"
 
 
 def _split(value: Any) -> Any:
-    """Split a list that is written with commas, spaces or both."""
-    return value.replace(",", " ").split() if isinstance(value, str) else value
+    """Split a list that is written with commas, spaces or both, like a shell: quotes do not belong to a word."""
+    return shlex.split(value.replace(",", " ")) if isinstance(value, str) else value
 
 
 def _network(value: Any) -> Network:

@@ -21,7 +21,9 @@
 --  worker:<id>:sessions       set      the sessions that hold its slots
 --  workers                    zset     worker -> last heartbeat
 --  pool:<browser>:<minor>     zset     worker -> score; the available ones, in three classes (pool.lua)
---  policy:<browser>:<minor>   hash     what the pool's recycling goes by, and the teams: target:<appliance>, spares:<appliance>
+--  policy:<browser>:<minor>   hash     what the pool's recycling goes by
+--  teams:<browser>:<minor>    hash     appliance -> how many workers of it serve, and how many are spare
+--  apart:<browser>:<minor>    set      the workers whose ends are apart
 --  recycling:<browser>:<minor>  zset   "appliance/slot" -> until when its worker counts as away
 --  left:<browser>:<minor>     hash     "appliance/slot" -> when its worker began to be recycled
 --  offers:<browser>           zset     Playwright minor -> until when somebody offers it

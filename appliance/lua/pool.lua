@@ -6,11 +6,9 @@
 -- reach their quota one after another. Both orders are one score, so a choice costs O(log N).
 --
 -- That packs sessions onto few workers, which is there to age them apart. Those that are `apart` have no
--- need of it: they come before the others, and among them the one with the fewest active sessions, so that
--- sessions are spread. A worker is apart if it has at least EVEN x quota / workers more sessions left than
--- the one before it, in the order of their ends; the first always is, or it would not get away from the
--- second. Only a pool whose starts have been measured is looked at (recycling.lua), at most twice a second
--- and when workers come and go.
+-- need of it: they come before the others, as long as they have two sessions left, and among them the one
+-- with the fewest active sessions, so that sessions are spread. Which are apart is found by looks at the
+-- pool twice a second at most (spread.lua), once its starts have been measured.
 --
 -- Where more sessions than the margin start while one worker is away (`demand`, see recycling.lua), the
 -- workers that wait at the margin would be used up in a row before it is back: then there is no margin,
@@ -27,9 +25,6 @@ local UNLIMITED = 2 ^ 36         -- remaining sessions of a worker without quota
 local APART_PER_SESSION = 2 ^ 37
 local CROWDED = 2 ^ 50
 local BLOCKED = 2 ^ 52
-local EVEN = 0.9                 -- of the sessions between two ends if these were spread evenly
-local NEAREST = 64               -- how many ends are looked at
-local EARLY = 1 / 3              -- of the quota: with more than that left, no worker is recycled early
 local LAST_APART, LAST_CLAIMABLE = '(1125899906842624', '(4503599627370496'  -- CROWDED, BLOCKED for Redis
 
 -- What is read of a worker to give it a session, and to place it: each field costs half a microsecond.
@@ -65,17 +60,15 @@ local function remaining_of(worker)
   return quota == 0 and UNLIMITED or math.max(0, math.min(UNLIMITED, quota - worker.lifetime))
 end
 
--- Forgets the slots that are awaited no longer, and how large their teams were if nobody is left of those.
+-- Forgets slots that are awaited no longer, and how large their teams were if nobody is left of those.
 local function forget_awaited(browser, minor)
   local recycling = key('recycling', browser, minor)
-  for _, slot in ipairs(redis.call('ZRANGE', recycling, '-inf', '(' .. whole(NOW), 'BYSCORE')) do
+  for _, slot in ipairs(redis.call('ZRANGE', recycling, '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', 0, 100)) do
     local appliance = slot:match('^(.*)/')
     redis.call('ZREM', recycling, slot)
     redis.call('HDEL', key('left', browser, minor), slot)
     local serving, standby = key('serving', browser, minor, appliance), key('standby', browser, minor, appliance)
-    if redis.call('EXISTS', serving, standby) == 0 then
-      redis.call('HDEL', key('policy', browser, minor), 'target:' .. appliance, 'spares:' .. appliance)
-    end
+    if redis.call('EXISTS', serving, standby) == 0 then redis.call('HDEL', key('teams', browser, minor), appliance) end
   end
 end
 
@@ -89,8 +82,7 @@ local function update_policy(browser, minor)
   quota, demand = tonumber(quota or 0), tonumber(demand or 0)
   local margin = math.max(1, math.floor(quota / math.max(1, workers)))
   if demand > margin and demand <= quota then margin = 0 end
-  local gap = EVEN * quota / math.max(1, workers)
-  redis.call('HSET', policy, 'margin', margin, 'gap', gap, 'recycles_until', last[2] or 0)
+  redis.call('HSET', policy, 'margin', margin, 'recycles_until', last[2] or 0)
 end
 
 local function score_of(worker)
@@ -100,82 +92,33 @@ local function score_of(worker)
   return (claimable and CROWDED or BLOCKED) + remaining * SCORE_PER_SESSION + taken
 end
 
-local place  -- see below
-
--- Gives the available workers nearest to their quota, in the order of their ends. Few are `apart`, for only
--- such are looked at.
-local function nearest_in(pool)
-  local found = {}
-  local function add(id, remaining, taken)
-    found[#found + 1] = {id = id, remaining = remaining, taken = taken}
-  end
-  local function each(least, past, take)
-    local flat = redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', 0, NEAREST, 'WITHSCORES')
-    for i = 1, #flat, 2 do take(flat[i], flat[i + 1] - least) end
-  end
-  local function by_end(id, score)
-    local taken = score % SCORE_PER_SESSION
-    add(id, (score - taken) / SCORE_PER_SESSION, taken)
-  end
-  each(0, LAST_APART, function(id, score)
-    local remaining = score % APART_PER_SESSION
-    add(id, remaining, (score - remaining) / APART_PER_SESSION)
-  end)
-  each(CROWDED, LAST_CLAIMABLE, by_end)
-  each(BLOCKED, '+inf', by_end)
-  table.sort(found, function(a, b) return a.remaining < b.remaining or a.remaining == b.remaining and a.id < b.id end)
-  return found
-end
-
--- Marks the workers whose ends are apart: those with enough more sessions left than the one before.
-local function mark_apart(browser, minor, nearest)
-  local gap = tonumber(redis.call('HGET', key('policy', browser, minor), 'gap'))
-  for i = 1, math.min(#nearest, NEAREST) do
-    local worker = read_worker(nearest[i].id)
-    local is_apart = i == 1 or nearest[i].remaining >= nearest[i - 1].remaining + gap
-    if is_apart ~= (worker.apart ~= nil) then
-      if is_apart then
-        redis.call('HSET', key('worker', worker.id), 'apart', 1)
-      else
-        redis.call('HDEL', key('worker', worker.id), 'apart')
-      end
-      worker.apart = is_apart or nil
-      place(worker)
-    end
-  end
-end
-
 -- Puts a worker into its pool, claimable or not, or takes it out, as its state demands.
-function place(worker)
-  local browser, minor, changed = worker.browser, worker.minor, nil
+local function place(worker)
+  local pool, changed = key('pool', worker.browser, worker.minor), nil
   if worker.status == 'available' then
-    changed = redis.call('ZADD', key('pool', browser, minor), whole(score_of(worker)), worker.id)
+    changed = redis.call('ZADD', pool, whole(score_of(worker)), worker.id)
   else
-    changed = redis.call('ZREM', key('pool', browser, minor), worker.id)
+    changed = redis.call('ZREM', pool, worker.id)
   end
-  if changed == 0 then return end
-  update_policy(browser, minor)
-  if redis.call('HEXISTS', key('policy', browser, minor), 'demand') == 1 then
-    mark_apart(browser, minor, nearest_in(key('pool', browser, minor)))
-  end
+  if changed == 1 then update_policy(worker.browser, worker.minor) end
 end
 
 -- Gives the claimable worker that is next by the rule above, or nil. One whose heartbeat is overdue
 -- is claimable no longer; the reaper sees to the rest.
 local function pick(browser, minor)
   local pool = key('pool', browser, minor)
-  local function first(least, past)
+  local function lowest(least, past)
     return redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', '0', '1')[1]
   end
-  local function nearest(remaining)
-    return first(CROWDED + remaining * SCORE_PER_SESSION, LAST_CLAIMABLE)
+  local function with_left(remaining)
+    return lowest(CROWDED + remaining * SCORE_PER_SESSION, LAST_CLAIMABLE)
   end
   local margin, recycles_until = unpack(redis.call('HMGET', key('policy', browser, minor), 'margin', 'recycles_until'))
   if not margin then return nil end
   local is_recycling = tonumber(recycles_until) >= NOW
   while true do
-    local id = first(0, LAST_APART) or is_recycling and (nearest(math.max(margin + 1, 2)) or nearest(2))
-      or nearest(margin + 1) or nearest(1)
+    local id = lowest(0, LAST_APART) or is_recycling and (with_left(math.max(margin + 1, 2)) or with_left(2))
+      or with_left(margin + 1) or with_left(1)
     if not id then return nil end
     local worker = read_fields(key('worker', id), CHOSEN)
     if is_fresh(worker) then

@@ -1,25 +1,27 @@
--- Recycling: the ends of a pool's workers are kept apart, so that one at a time is away.
+-- Recycling: the ends of a pool's workers are kept apart, so that no more are away than can be borne.
 --
 -- Selection keeps them apart where it has a choice (pool.lua). It has none when all slots are busy: workers
 -- that started together then end together. So a worker near its quota is recycled some sessions early if
 -- the next ones would else reach theirs while it is away.
 --
 --   demand   how many sessions the pool starts while one worker is away: starts per millisecond, times
---            the time from a worker's drain to its successor and its deviation, all measured
---   share    how many of them another worker may be given: the mean, and three times its deviation
---            (starts come near enough to Poisson's), but at most SPREAD x quota / workers
+--            the mean time from a worker's drain to its successor, both measured
 --   places   how many workers may be away at once: one, and one for each spare
+--   share    how many sessions another worker may be given while one is away: the mean, with the absence's
+--            deviation added to it, and three times its own deviation (starts come near enough to
+--            Poisson's), but at most SPREAD x places x quota / workers
 --
--- With one place, the k-th nearest to its quota outlasts those before it if it has k - 1 shares left. If one
--- has less, the nearest is recycled now, which costs up to EARLY of its sessions; but not if a worker is
--- missing already and no spare would take its place. If the demand is greater than the quota for each
--- place, more must be away at once whatever is done, and nothing is.
+-- The k-th nearest to its quota outlasts those before it if it has (k - 1 + those away already) / places
+-- shares left. If one has less, the nearest is recycled now, which costs up to EARLY of its sessions; but not
+-- if a worker is missing already and no spare would take its place. If the demand is greater than the
+-- quota for each place, more must be away at once whatever is done, and nothing is.
 
 local LOOK_EVERY_MS = 500
 local RATE_OVER_MS = 5000    -- over which the starts are smoothed, at least
 local USUAL_RETURN_MS = 3000 -- before one is measured
 local LONGEST_AWAY_MS = 300000  -- what is longer is a long session's, not the rule
 local WEIGHT = 0.2           -- of a new measurement
+local EARLY = 1 / 3          -- of the quota: with more than that left, no worker is recycled early
 local SPREAD = 1.5           -- times what each has if the ends are spread evenly: more room is not asked for
 
 -- Recycles a worker: it drains, and how long it is away will be measured.
@@ -55,18 +57,25 @@ local function welcome_back(worker)
   mark_recycling(worker, nil)
 end
 
--- Measures how many sessions of a browser are admitted per millisecond; nil if it was just done.
-local function measure_rate(policy, name, browser)
-  local passed = NOW - (policy.sampled or 0)
-  if passed < LOOK_EVERY_MS then return nil end
-  local arrivals, rate = tonumber(redis.call('GET', key('arrivals', browser)) or 0), 0
+local POLICY = {'quota', 'sampled', 'starts', 'counted', 'rate', 'away_ms', 'away_deviation_ms'}
+
+-- Reads a pool's policy if it is time to look at it, else gives nil.
+local function policy_to_look_at(name)
+  local sampled = redis.call('HGET', name, 'sampled')
+  if sampled and NOW - sampled < LOOK_EVERY_MS then return nil end
+  return read_fields(name, POLICY)
+end
+
+-- Measures how many sessions of a pool start per millisecond; nil if that has only just begun.
+local function measure_rate(policy, name)
+  local starts, rate = tonumber(policy.starts or 0), nil
   if policy.sampled then
-    local over = math.max(RATE_OVER_MS, policy.away_ms or 0)
-    local measured, weight = (arrivals - policy.arrivals) / passed, 1 - math.exp(-passed / over)
+    local passed, over = NOW - policy.sampled, math.max(RATE_OVER_MS, policy.away_ms or 0)
+    local measured, weight = (starts - policy.counted) / passed, 1 - math.exp(-passed / over)
     rate = policy.rate and (1 - weight) * policy.rate + weight * measured or measured
     redis.call('HSET', name, 'rate', rate)
   end
-  redis.call('HSET', name, 'sampled', NOW, 'arrivals', arrivals)
+  redis.call('HSET', name, 'sampled', NOW, 'counted', starts)
   return rate
 end
 
@@ -79,10 +88,9 @@ local function demand_of(policy, rate, nearest)
   return rate * USUAL_RETURN_MS + 2 * active
 end
 
--- Tells how many workers are away, how many are missing because no spare took their place, and how many
--- may be away at once.
-local function count_away(policy, browser, minor)
-  local by_appliance, away, missing, places = {}, 0, 0, 1
+-- Tells how many workers are away, and how many are missing because no spare took their place.
+local function count_away(teams, browser, minor)
+  local by_appliance, away, missing = {}, 0, 0
   for _, slot in ipairs(redis.call('ZRANGE', key('recycling', browser, minor), whole(NOW), '+inf', 'BYSCORE')) do
     local appliance = slot:match('^(.*)/')
     by_appliance[appliance] = (by_appliance[appliance] or 0) + 1
@@ -90,12 +98,16 @@ local function count_away(policy, browser, minor)
   end
   for appliance, count in pairs(by_appliance) do
     local serving = redis.call('SCARD', key('serving', browser, minor, appliance))
-    missing = missing + math.max(0, math.min(count, (policy['target:' .. appliance] or 0) - serving))
+    local target = (teams[appliance] or '0'):match('^%d+')
+    missing = missing + math.max(0, math.min(count, target - serving))
   end
-  for field, spares in pairs(policy) do
-    if field:find('^spares:') then places = places + spares end
-  end
-  return away, missing, places
+  return away, missing
+end
+
+local function count_places(teams)
+  local places = 1
+  for _, size in pairs(teams) do places = places + size:match('%d+$') end
+  return places
 end
 
 -- Tells whether some of the nearest would reach their quota while those before them are away.
@@ -106,24 +118,31 @@ local function is_crowded(nearest, share, away, places)
   return false
 end
 
--- Recycles the worker nearest to its quota early, if the ends of its pool are too close.
+-- Recycles the worker nearest to its quota early, if the ends of its pool are too close. `mean` is how many
+-- sessions each of the others is given while one is away, on average.
+local function recycle_early(browser, minor, nearest, workers, demand, mean)
+  local first, teams = read(key('worker', nearest[1].id)), read(key('teams', browser, minor)) or {}
+  if nearest[1].remaining > first.quota * EARLY then return end
+  local away, missing = count_away(teams, browser, minor)
+  local places = count_places(teams)
+  local is_bearable = missing == 0 or redis.call('ZCARD', team('standby', first)) > 0
+  if not is_bearable or demand > first.quota * places then return end
+  local share = math.min(mean + 3 * math.sqrt(mean) + 1, SPREAD * places * first.quota / workers)
+  if is_crowded(nearest, share, away, places) then recycle(first.id, 'recycled early') end
+end
+
+-- Looks at a pool, twice a second at most: whose ends are apart, and if they are too close.
 local function keep_ends_apart(browser, minor)
   local name, pool = key('policy', browser, minor), key('pool', browser, minor)
-  local policy = read(name)
-  local quota, rate = tonumber(policy.quota), measure_rate(policy, name, browser)
-  if quota == 0 or not rate then return end
-  local nearest, workers = nearest_in(pool), redis.call('ZCARD', pool)
+  local policy = policy_to_look_at(name)
+  local rate = policy and measure_rate(policy, name)
+  if not rate then return end
+  local quota, workers, nearest = tonumber(policy.quota), redis.call('ZCARD', pool), nearest_in(pool)
   local demand = demand_of(policy, rate, nearest)
   redis.call('HSET', name, 'demand', demand)
   update_policy(browser, minor)
-  if workers < 2 then return end
-  mark_apart(browser, minor, nearest)
-  local away, missing, places = count_away(policy, browser, minor)
-  local first = read(key('worker', nearest[1].id))
-  local is_near = nearest[1].remaining <= first.quota * EARLY
-  local is_bearable = missing == 0 or redis.call('ZCARD', team('standby', first)) > 0
-  if not (is_near and is_bearable and demand <= quota * places) then return end
+  if quota == 0 or workers < 2 then return mark_apart(browser, minor, {}, 0) end
+  mark_apart(browser, minor, nearest, EVEN * quota / workers)
   local mean = (demand + rate * (policy.away_deviation_ms or 0)) / (workers - 1)
-  local share = math.min(mean + 3 * math.sqrt(mean) + 1, SPREAD * quota / workers * places)
-  if is_crowded(nearest, share, away, places) then recycle(first.id, 'recycled early') end
+  recycle_early(browser, minor, nearest, workers, demand, mean)
 end

@@ -25,8 +25,8 @@ register('register_worker', function(a)
   else
     a.started = NOW
     if a.connections > 0 then a.unclaimed, a.settled = a.connections, NOW + a.settle_ms end
-    redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota,
-      'target:' .. a.appliance, a.target, 'spares:' .. a.appliance, a.spares)
+    redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota)
+    redis.call('HSET', key('teams', a.browser, a.minor), a.appliance, whole(a.target) .. ' ' .. whole(a.spares))
     welcome_back(a)
     record('worker.started', 'worker', a.id, 'appliance', a.appliance, 'lifetime', a.lifetime)
   end
@@ -140,6 +140,19 @@ local function forget_proxies()
   return forgotten
 end
 
+-- Ends the sessions whose leases have expired; their proxies are told, in case they live. Gives how many these were.
+local function end_expired()
+  local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
+  for _, id in ipairs(expired) do
+    local proxy = redis.call('HGET', key('session', id), 'proxy')
+    if finish(id, 'its proxy stopped answering') then
+      tell('proxy', proxy, {['end'] = id, reason = 'the proxy lost its lease on this session'})
+    end
+    redis.call('ZREM', key('leases'), id)
+  end
+  return #expired
+end
+
 -- reap {silence_ms} -> {workers, sessions, waiting}
 -- Removes workers whose heartbeats have stopped, sessions whose leases have expired and tickets whose
 -- proxies or deadlines are gone. Every proxy calls it; whoever comes first does the work. From now on
@@ -156,15 +169,7 @@ register('reap', function(a)
       count.workers = count.workers + 1
     end
   end
-  local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
-  for _, id in ipairs(expired) do
-    local proxy = redis.call('HGET', key('session', id), 'proxy')
-    if finish(id, 'its proxy stopped answering') then
-      tell('proxy', proxy, {['end'] = id, reason = 'the proxy lost its lease on this session'})
-    end
-    redis.call('ZREM', key('leases'), id)
-    count.sessions = count.sessions + 1
-  end
+  count.sessions = end_expired()
   local late = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
   for _, id in ipairs(late) do
     if not finish(id, 'deadline passed') then redis.call('ZREM', key('deadlines'), id) end

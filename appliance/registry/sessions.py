@@ -50,6 +50,7 @@ class Session:
         self._refusal: RequestError | None = None
         self._on_end: Callable[[str], None] | None = None
         self._told_to_end: str | None = None
+        self._lost: tuple[Grant | None, str] | None = None  # the grant whose worker is gone, and why
         self.unknown_since: float | None = None  # monotonic: when the registry first knew neither it nor its worker
 
     def wake(self) -> None:
@@ -91,6 +92,14 @@ class Session:
         self._on_end = end
         if self._told_to_end is not None:
             end(self._told_to_end)
+        elif self._lost and self._lost[0] is self.grant:
+            end(self._lost[1])
+
+    def lose_worker(self, reason: str) -> None:
+        """End the session because its worker is gone; while that is only dialled, it may find another."""
+        self._lost = self.grant, reason
+        if self._on_end:
+            self.end(reason)
 
     def end(self, reason: str) -> None:
         """End the session for a reason of the grid's, which the client is told."""
@@ -152,7 +161,7 @@ class Sessions:
         if session := self._live.get(message.get("granted", "")):
             session.wake()
         if session := self._live.get(message.get("end", "")):
-            session.end(message["reason"])
+            session.lose_worker(message["reason"])
         if session := self._live.get(message.get("kill", "")):
             session.kill(message["reason"])
 

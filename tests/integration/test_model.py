@@ -114,6 +114,7 @@ class Grid:
         self.serving: dict[tuple[str, ...], set[str]] = {}
         self.policies: dict[tuple[str, ...], dict[str, float]] = {}
         self.events: list[dict[str, str]] = []
+        self.apart: dict[tuple[str, ...], set[str]] = {}
         held: dict[str, set[str]] = {}
         for name, content in dump.items():
             kind, *rest = name.removeprefix(f"{{test}}:{store_module.SCHEMA}:").split(":")
@@ -123,13 +124,13 @@ class Grid:
                 self.workers[rest[0]] = self._worker(pairs(content))
             elif kind == "session":
                 self.sessions[rest[0]] = self._ticket(pairs(content))
-            elif kind == "serving":
-                self.serving[tuple(rest)] = set(content)
+            elif kind in ("serving", "apart"):
+                getattr(self, kind)[tuple(rest)] = set(content)
             elif kind == "policy":
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
             elif kind == "events":
                 self.events = [pairs(fields) for _, fields in content]
-            elif kind not in ("arrivals", "clock", "left", "kills"):
+            elif kind not in ("arrivals", "clock", "left", "kills", "teams"):
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
         for worker, sessions in held.items():
             self.workers[worker].sessions = sessions  # fails if the worker is gone and its set is not
@@ -253,6 +254,7 @@ class Grid:
             for worker in available.values():
                 assert self.is_outdated(worker) or scores[worker.id] in self._scores(worker)
             assert self.policies[pool]["margin"] == self.margin(pool)
+            assert {worker.id for worker in available.values() if worker.apart} <= self.apart.get(pool, set())
             assert self.policies[pool]["recycles_until"] == max(self.recycling(pool).values(), default=0)
             draining = {w.slot for w in self.workers.values() if w.pool == pool and w.status == "draining"}
             fresh = {w.slot for w in self.workers.values() if w.slot in draining and self.is_fresh(w)}

@@ -157,6 +157,25 @@ def test_a_lost_workers_sessions_end_with_that_reason(registry: Registry, sessio
     assert not registry.sessions()
 
 
+def test_a_session_whose_worker_is_lost_while_it_is_dialled_goes_to_another(
+    registry: Registry, sessions: Sessions
+) -> None:
+    registry.register_worker(spec("A", lifetime=5))
+    registry.register_worker(spec("B"))
+    ended: list[str] = []
+    with sessions.open(WANTED, ignore) as session:
+        assert session.grant
+        assert session.grant.worker_id == "A"
+        registry.remove_worker("A", "worker A stopped answering")
+        until(lambda: session._lost, "its proxy is told")
+        sessions.move(session, ignore)
+        assert session.grant.worker_id == "B"
+        session.on_end(ended.append)
+        assert ended == []
+        registry.remove_worker("B", "worker B stopped answering")
+        until(lambda: ended == ["worker B stopped answering"], "its proxy is told")
+
+
 def test_sessions_that_redis_forgot_are_taken_up_again_and_never_beyond_the_concurrency(
     store: Store, registry: Registry, sessions: Sessions
 ) -> None:

@@ -66,6 +66,8 @@ def test_a_draining_worker_stays_so_when_redis_forgets_it_and_misses_its_heartbe
         (session,) = grid.registry.sessions()
         drained, other = sorted(grid.available(2), key=lambda worker: worker.id != session.worker)
         grid.applctl("workers", "drain", drained.slot)
+        heard = entry(grid, drained).heartbeat_ms  # a worker remembers what its last heartbeat was told
+        until(lambda: entry(grid, drained).heartbeat_ms > heard, "the next heartbeat tells its lifetime")
         process(grid, "redis").kill()
         for worker in (drained, other):
             until(lambda: "event=worker.registers_again" in grid.log(worker.slot), "it is known again")  # noqa: B023

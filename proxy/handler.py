@@ -34,7 +34,6 @@ from proxy.request import Request, RequestParser
 log = logs.get_logger()
 
 ANSWER_TIMEOUT_S = 15.0  # for a client to take a page
-FAREWELL_TIMEOUT_S = 2.0
 
 
 class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocket has no types
@@ -119,7 +118,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         self.socket.settimeout(ANSWER_TIMEOUT_S)
         self.rfile = io.BytesIO(request.head)
         self.handle_one_request()
-        self._say_goodbye()
+        tcp.say_goodbye(self.socket)
 
     def run_application(self) -> None:
         """Skip gevent-websocket's own handshake."""
@@ -143,7 +142,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
                 self._greet(session, connection)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
-                    to_be_closed.callback(self._say_goodbye)  # when the slot is free
+                    to_be_closed.callback(tcp.say_goodbye, self.socket)  # when the slot is free
                     return
                 relay = Relay(self.socket, connection.socket, request.rest, connection.answer.rest)
                 to_be_closed.callback(relay.close)
@@ -196,29 +195,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         """Answer a request with an error; Playwright's clients print the body."""
         status, headers, body = error_answer(error)
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "Connection: close"]
-        try:
-            self.socket.settimeout(FAREWELL_TIMEOUT_S)
-            self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
-        except OSError as gone:
-            log.info("client.gone", client=self.client, error=str(gone))
-        self._say_goodbye()
-
-    def _say_goodbye(self) -> None:
-        """End our side, and give the client a moment to end its own.
-
-        To close with bytes unread is to reset the connection, and a reset may overtake the answer.
-        """
-        try:
-            with gevent.Timeout(FAREWELL_TIMEOUT_S, _TooSlow):
-                self.socket.shutdown(socket.SHUT_WR)
-                while self.socket.recv(4096):
-                    pass
-        except (OSError, _TooSlow) as gone:
-            log.debug("client.gone", client=self.client, error=str(gone))
+        tcp.say_goodbye(self.socket, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
 
     def log_request(self) -> None:
         """Leave pywsgi's access log out: sessions are logged as events."""
-
-
-class _TooSlow(Exception):
-    """The client does not end its side."""

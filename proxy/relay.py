@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 
-import gevent
 from gevent.event import Event
 
 from appliance import logs
@@ -18,7 +17,6 @@ from proxy.pump import Pump
 
 log = logs.get_logger()
 
-FAREWELL_TIMEOUT_S = 2.0
 GOING_AWAY, INTERNAL_ERROR = 1001, 1011  # RFC 6455, section 7.4.1
 
 
@@ -114,20 +112,12 @@ class Relay:
         The slot is free by now, so a client that does not read delays nobody.
         """
         if self._is_goodbye:
-            self._either_ended.wait(FAREWELL_TIMEOUT_S)
+            self._either_ended.wait(tcp.FAREWELL_TIMEOUT_S)
         self.close()
         last_words = self._to_client.rest
         if self._closing and self._said_by_worker.at_boundary and not self._said_by_worker.close_seen:
             last_words += close_frame(*self._closing)
-        try:
-            with gevent.Timeout(FAREWELL_TIMEOUT_S, _TooSlow):
-                self._client.sendall(last_words)
-                self._client.shutdown(socket.SHUT_WR)
-                # Closing a socket with unread bytes resets it, and a reset may overtake the Close frame.
-                while self._client.recv(4096):
-                    pass
-        except (OSError, _TooSlow) as gone:
-            log.debug("client.gone", error=str(gone))
+        tcp.say_goodbye(self._client, last_words)
 
     @property
     def _is_goodbye(self) -> bool:
@@ -164,7 +154,3 @@ class Relay:
     def _be_over(self, reason: str) -> None:
         self.end_reason = self.end_reason or reason
         self._over.set()
-
-
-class _TooSlow(Exception):
-    """The client does not take its last bytes."""

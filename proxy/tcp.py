@@ -6,6 +6,13 @@ import socket
 import struct
 from contextlib import suppress
 
+import gevent
+
+from appliance import logs
+
+log = logs.get_logger()
+
+FAREWELL_TIMEOUT_S = 2.0
 KEEPALIVE_IDLE_S = 30
 KEEPALIVE_INTERVAL_S = 10
 KEEPALIVE_PROBES = 3
@@ -20,6 +27,25 @@ def cut(connection: socket.socket) -> None:
     """End a connection both ways at once, from whatever greenlet and over TLS too: its reader finds the end."""
     with suppress(OSError):  # it has ended already
         getattr(connection, "_sock", connection).shutdown(socket.SHUT_RDWR)
+
+
+def say_goodbye(connection: socket.socket, last_words: bytes = b"") -> None:
+    """Send the last words, end our side, and give the peer FAREWELL_TIMEOUT_S to end its own.
+
+    To close with bytes unread is to reset the connection, and a reset may overtake what was sent before it.
+    """
+    try:
+        with gevent.Timeout(FAREWELL_TIMEOUT_S, _TooSlow):
+            connection.sendall(last_words)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
+    except (OSError, _TooSlow) as gone:
+        log.debug("client.gone", error=str(gone))
+
+
+class _TooSlow(Exception):
+    """The peer does not take its last bytes, or does not end its side."""
 
 
 def tune(connection: socket.socket) -> None:

@@ -18,8 +18,8 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, sync_playwright
 
 from appliance import config
-from appliance.cli.ledger import temporary_token
 from appliance.cli.output import console, json_option, print_json
+from appliance.cli.token_ledger import temporary_token
 from appliance.config import Settings
 from appliance.errors import ApplianceError, SupervisorError
 from appliance.supervision import started_settings

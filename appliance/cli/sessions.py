@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from appliance import config
+from appliance.cli.connection import current_settings, open_registry
 from appliance.cli.output import console, duration, json_option, print_json
 from appliance.errors import ApplianceError
 from appliance.models import SessionState
-from appliance.registry import Registry
-from appliance.store import Store
-from appliance.supervision import started_settings
 
 REASON = "session closed by operator"
 
@@ -47,7 +42,7 @@ Examples:
 @json_option
 def list_sessions(as_json: bool) -> None:
     """List the sessions, the active and the waiting, the oldest first."""
-    with _registry() as registry:
+    with open_registry(current_settings()) as registry:
         found, now_ms = registry.sessions(), registry.now_ms()
     if as_json:
         print_json([asdict(session) for session in found])
@@ -77,7 +72,7 @@ def kill(ids: tuple[str, ...], everyone: bool, as_json: bool) -> None:
     """
     if everyone == bool(ids):
         raise click.UsageError("Name sessions by their ids, or say --all.")
-    with _registry() as registry:
+    with open_registry(current_settings()) as registry:
         # The waiting first, or the slots of the others would be handed to them.
         there = sorted(registry.sessions(), key=lambda session: session.state == "active")
         known = [session.id for session in there]
@@ -99,17 +94,6 @@ def choose(beginning: str, known: list[str]) -> str:
     if len(found) > 1:
         raise ApplianceError(f"{len(found)} sessions begin with {beginning}", "Give more of the id.")
     return found[0]
-
-
-@contextmanager
-def _registry() -> Iterator[Registry]:
-    settings = config.load()
-    settings = started_settings(settings) or settings
-    store = Store(settings.effective_redis_url, settings.grid_namespace)
-    try:
-        yield Registry(store)
-    finally:
-        store.close()
 
 
 def _table(found: list[SessionState], now_ms: int) -> Table:

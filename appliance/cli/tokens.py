@@ -8,12 +8,12 @@ from typing import Any
 import click
 from rich.table import Table as Columns
 
-from appliance import config, tokens
-from appliance.cli.ledger import open_ledger
+from appliance import tokens
+from appliance.cli.connection import current_settings
 from appliance.cli.output import console, json_option, print_json
+from appliance.cli.token_ledger import open_ledger
 from appliance.config import Settings
 from appliance.errors import ApplianceError
-from appliance.supervision import started_settings
 
 
 class TokenError(ApplianceError):
@@ -144,8 +144,7 @@ def _settings() -> Settings:
 
     HOST may be such that a token is needed first: that is what is done here, so it is no mistake here.
     """
-    settings = config.load(allow_anonymous=True)
-    return started_settings(settings) or settings
+    return current_settings(allow_anonymous=True)
 
 
 def _iso(time_ms: int) -> str | None:

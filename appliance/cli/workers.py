@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import click
 
-from appliance import config
+from appliance.cli.connection import current_settings, open_registry
 from appliance.cli.output import console, json_option, print_json
 from appliance.errors import ApplianceError
 from appliance.models import WorkerState
-from appliance.registry import Registry
-from appliance.store import Store
-from appliance.supervision import started_settings
 
 REASON = "drained by operator"
 
@@ -45,15 +42,10 @@ def drain(names: tuple[str, ...], everyone: bool, as_json: bool) -> None:
     WORKER is a slot of this appliance, like chromium-00, or the id of any worker of the grid. A drained
     worker takes no new sessions; it waits for its last ones up to DRAIN_TIMEOUT.
     """
-    settings = config.load()
-    settings = started_settings(settings) or settings
-    store = Store(settings.effective_redis_url, settings.grid_namespace)
-    registry = Registry(store)
-    try:
+    settings = current_settings()
+    with open_registry(settings) as registry:
         chosen = _choose(registry.workers(), names, everyone, settings.appliance_name)
         left = {worker.id: registry.drain_worker(worker.id, REASON) or 0 for worker in chosen}
-    finally:
-        store.close()
     if as_json:
         print_json([{"worker": worker, "sessions": sessions} for worker, sessions in left.items()])
     for worker, sessions in left.items():

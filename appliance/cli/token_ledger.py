@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from appliance import tokens
+from appliance.cli.connection import open_registry
 from appliance.config import Settings
 from appliance.registry import Registry
-from appliance.store import Store
 from appliance.supervision import prepare_run_dir, started_settings
 from appliance.tokens import Table, Token
 
@@ -91,19 +91,14 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
     if not settings.redis_url and started_settings(settings) is None:
         yield FileLedger(settings)
         return
-    store = Store(settings.effective_redis_url, settings.grid_namespace)
-    try:
-        yield GridLedger(Registry(store), settings)
-    finally:
-        store.close()
+    with open_registry(settings) as registry:
+        yield GridLedger(registry, settings)
 
 
 @contextmanager
 def temporary_token(settings: Settings) -> Iterator[str]:
     """Give a token for a session of this program's own, "" if the grid wants none; it is revoked at the end."""
-    store = Store(settings.effective_redis_url, settings.grid_namespace)
-    registry = Registry(store)
-    try:
+    with open_registry(settings) as registry:
         if settings.allow_anonymous or not registry.restore_tokens(settings.token_file.read()):
             yield ""
             return
@@ -115,8 +110,6 @@ def temporary_token(settings: Settings) -> Iterator[str]:
             yield secret
         finally:
             registry.revoke_token(name)
-    finally:
-        store.close()
 
 
 def _now_ms() -> int:

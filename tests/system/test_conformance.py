@@ -105,11 +105,11 @@ def test_a_user_agent_that_is_no_playwrights_suits_any_version(grid: Grid, wire:
 # ── Refusals ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_without_an_upgrade_a_person_is_told_the_endpoint(grid: Grid, wire: Wire) -> None:
+def test_without_an_upgrade_a_person_is_told_the_endpoint_by_the_name_used(wire: Wire) -> None:
     answer = wire.get("/")
     assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")
     assert "Playwright client" in answer.error["message"]
-    assert f'connect("ws://localhost:{grid.port}")' in answer.error["hint"]
+    assert 'connect("ws://grid")' in answer.error["hint"]
     assert wire.is_closed()
 
 

@@ -81,7 +81,7 @@ local function end_sessions(id, reason)
   local sessions = redis.call('SMEMBERS', key('worker', id, 'sessions'))
   for _, session in ipairs(sessions) do
     local proxy = redis.call('HGET', key('session', session), 'proxy')
-    if proxy then tell('proxy', proxy, {['end'] = session, reason = reason}) end
+    if proxy then tell('proxy', proxy, {['end'] = session, worker = id, reason = reason}) end
   end
   return sessions
 end
@@ -144,9 +144,9 @@ end
 local function end_expired()
   local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
   for _, id in ipairs(expired) do
-    local proxy = redis.call('HGET', key('session', id), 'proxy')
+    local proxy, worker = unpack(redis.call('HMGET', key('session', id), 'proxy', 'worker'))
     if finish(id, 'its proxy stopped answering') then
-      tell('proxy', proxy, {['end'] = id, reason = 'the proxy lost its lease on this session'})
+      tell('proxy', proxy, {['end'] = id, worker = worker, reason = 'the proxy lost its lease on this session'})
     end
     redis.call('ZREM', key('leases'), id)
   end

@@ -50,7 +50,7 @@ class Session:
         self._refusal: RequestError | None = None
         self._on_end: Callable[[str], None] | None = None
         self._told_to_end: str | None = None
-        self._lost: tuple[Grant | None, str] | None = None  # the grant whose worker is gone, and why
+        self._lost: tuple[Grant, str] | None = None  # the grant whose worker is gone, and why
         self.unknown_since: float | None = None  # monotonic: when the registry first knew neither it nor its worker
 
     def wake(self) -> None:
@@ -95,11 +95,15 @@ class Session:
         elif self._lost and self._lost[0] is self.grant:
             end(self._lost[1])
 
-    def lose_worker(self, reason: str) -> None:
-        """End the session because its worker is gone; while that is only dialled, it may find another."""
-        self._lost = self.grant, reason
-        if self._on_end:
-            self.end(reason)
+    def lose_worker(self, worker_id: str, reason: str) -> None:
+        """End the session because its worker is gone.
+
+        While that is only dialled, the session may find another; then the message may come late, and is of none.
+        """
+        if self.grant and self.grant.worker_id == worker_id:
+            self._lost = self.grant, reason
+            if self._on_end:
+                self.end(reason)
 
     def end(self, reason: str) -> None:
         """End the session for a reason of the grid's, which the client is told."""
@@ -161,7 +165,7 @@ class Sessions:
         if session := self._live.get(message.get("granted", "")):
             session.wake()
         if session := self._live.get(message.get("end", "")):
-            session.lose_worker(message["reason"])
+            session.lose_worker(message["worker"], message["reason"])
         if session := self._live.get(message.get("kill", "")):
             session.kill(message["reason"])
 

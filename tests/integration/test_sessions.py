@@ -171,6 +171,7 @@ def test_a_session_whose_worker_is_lost_while_it_is_dialled_goes_to_another(
         sessions.move(session, ignore)
         assert session.grant.worker_id == "B"
         session.on_end(ended.append)
+        sessions.handle({"end": session.id, "worker": "A", "reason": "worker A stopped answering"})  # told late
         assert ended == []
         registry.remove_worker("B", "worker B stopped answering")
         until(lambda: ended == ["worker B stopped answering"], "its proxy is told")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import gevent
@@ -38,7 +39,10 @@ def dial(handshake: Handshake, endpoint: str, deadline: float) -> Connection:
         with gevent.Timeout(limit_s, silent):
             connection = _connect(parts.hostname or "", parts.port or 80)
             connection.sendall(worker_request(handshake, endpoint))
-            return Connection(connection, _receive_answer(connection))
+            answer = _receive_answer(connection)
+            if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # ws answers so for a driver that is closing
+                raise WorkerUnreachable(f"the worker at {parts.netloc} is ending")
+            return Connection(connection, answer)
     except BaseException as error:  # whatever it is, also the greenlet's end
         _close(connection)
         if isinstance(error, (OSError, EOFError, ValueError)):

@@ -121,8 +121,9 @@ end
 -- Recycles the worker nearest to its quota early, if the ends of its pool are too close. `mean` is how many
 -- sessions each of the others is given while one is away, on average.
 local function recycle_early(browser, minor, nearest, workers, demand, mean)
-  local first, teams = read(key('worker', nearest[1].id)), read(key('teams', browser, minor)) or {}
+  local first = read(key('worker', nearest[1].id))
   if nearest[1].remaining > first.quota * EARLY then return end
+  local teams = read(key('teams', browser, minor)) or {}
   local away, missing = count_away(teams, browser, minor)
   local places = count_places(teams)
   local is_bearable = missing == 0 or redis.call('ZCARD', team('standby', first)) > 0

@@ -22,9 +22,9 @@ ACCEPTED = (
 class RecordingWorker:
     """Registered in a grid's Redis from its block's beginning to its end."""
 
-    def __init__(self, registry: Registry, browser: Browser) -> None:
-        """Take the registry, and which browser it pretends to run."""
-        self.id = f"recording-{browser}"
+    def __init__(self, registry: Registry, browser: Browser, name: str = "recording") -> None:
+        """Take the registry, and which browser it pretends to run; of equals, the first by name is chosen."""
+        self.id = f"{name}-{browser}"
         self.requests: list[bytes] = []
         self.answer_with = ACCEPTED
         self.may_answer = threading.Event()

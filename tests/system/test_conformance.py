@@ -254,6 +254,18 @@ def test_the_workers_101_comes_back_byte_by_byte_with_the_log_of_the_session(
     assert re.search(added, received)
 
 
+def test_a_worker_that_is_just_ending_is_left_for_another_and_the_client_does_not_notice(
+    wire: Wire, grid: Grid, firefox: RecordingWorker
+) -> None:
+    """A driver whose browser has ended answers so while it closes (ws, lib/websocket-server.js, completeUpgrade)."""
+    with RecordingWorker(grid.registry, Browser.FIREFOX, "ending") as ending:
+        ending.answer_with = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        assert wire.upgrade("/?browser=firefox").status == 101
+        assert len(ending.requests) == 1
+        (session,) = grid.registry.sessions()
+        assert session.worker == firefox.id
+
+
 @pytest.mark.parametrize("status", ["428 Precondition Required", "400 Bad Request"])
 def test_a_refusal_of_the_worker_comes_back_with_its_body(
     status: str, wire: Wire, grid: Grid, firefox: RecordingWorker

@@ -112,7 +112,6 @@ def idle(folder: Path, peer: Peer, sessions: int, seconds: float) -> None:
     process = psutil.Process(peer.pid)
     before = process.memory_info().rss
     with ends.idle_client(folder, peer.port, "/", sessions):
-        time.sleep(1)  # what the connects left to do is done
         used, started = ends.cpu_s(peer.pid), time.perf_counter()
         time.sleep(seconds)
         share = (ends.cpu_s(peer.pid) - used) / (time.perf_counter() - started)
@@ -144,12 +143,11 @@ def main(rounds: int, duration: int, only: str, sessions: int, tls: bool) -> Non
         if tls and "tls_cert" in Settings.model_fields:
             secure = stack.enter_context(peers.nginx(folder, port, tls=True))
             ways[True] = [direct, secure, stack.enter_context(peers.grid(folder, port, 100, tls=True))]
-        with ends.awake_cores():
-            for load in LOADS:
-                if only in load.title and load.tls in ways:
-                    in_turn(folder, ways[load.tls], load, server, rounds, duration)
-            if only in "connect":
-                connects(folder, [direct, haproxy, nginx, grid], rounds)
+        for load in LOADS:
+            if only in load.title and load.tls in ways:
+                in_turn(folder, ways[load.tls], load, server, rounds, duration)
+        if only in "connect":
+            connects(folder, [direct, haproxy, nginx, grid], rounds)
         if only in "idle":
             click.echo(f"\n{sessions} idle sessions")
             idle(folder, grid, sessions, IDLE_S)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,23 +87,3 @@ def idle_client(folder: Path, port: int, path: str, connections: int) -> Iterato
 def cpu_s(pid: int) -> float:
     """Give the CPU seconds that a process has used: its clock's number is that of clock_getcpuclockid(3)."""
     return time.clock_gettime(~pid << 3 | 2)
-
-
-@contextmanager
-def awake_cores() -> Iterator[None]:
-    """Keep both cores from halting, by a loop on each that gives way to all else.
-
-    A virtual machine's halted core takes longer to wake than any proxy takes for a message, and how much
-    longer is the host's affair.
-    """
-    spin = "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
-    loops = [
-        subprocess.Popen([sys.executable, "-c", spin], preexec_fn=lambda core=core: os.sched_setaffinity(0, {core}))
-        for core in (PROXY_CORE, ENDS_CORE)
-    ]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()

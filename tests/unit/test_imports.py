@@ -8,35 +8,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+TOP = ("proxy", "workers", "appliance.cli")
+STATE = ("appliance.registry", "appliance.store")
+
 # What a part may not import. Read from top to bottom, imports only go down.
 FORBIDDEN = {
     "proxy": ("workers", "appliance.cli"),
     "workers": ("proxy", "appliance.cli"),
     "appliance/cli": ("proxy", "workers"),
-    "appliance/audit": ("proxy", "workers", "appliance.cli"),
-    "appliance/registry": ("proxy", "workers", "appliance.cli"),
-    "appliance/store.py": ("proxy", "workers", "appliance.cli", "appliance.registry"),
-    "appliance/config.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),
-    "appliance/settings": (
-        "proxy",
-        "workers",
-        "appliance.cli",
-        "appliance.registry",
-        "appliance.store",
-        "appliance.config",
-    ),
-    "appliance/relations.py": (
-        "proxy",
-        "workers",
-        "appliance.cli",
-        "appliance.registry",
-        "appliance.store",
-        "appliance.config",
-    ),
-    "appliance/token_file.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.config"),
+    "appliance/audit": TOP,
+    "appliance/registry": TOP,
+    "appliance/store.py": (*TOP, "appliance.registry"),
+    "appliance/config.py": (*TOP, *STATE),
+    "appliance/settings": (*TOP, *STATE, "appliance.config"),
+    "appliance/relations.py": (*TOP, *STATE, "appliance.config"),
+    "appliance/token_file.py": (*TOP, "appliance.registry", "appliance.config"),
     "appliance/tokens.py": ("proxy", "workers", "appliance."),
-    "appliance/logs.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),
-    "appliance/metrics.py": ("proxy", "workers", "appliance.cli", "appliance.registry", "appliance.store"),
+    "appliance/logs.py": (*TOP, *STATE),
+    "appliance/metrics.py": (*TOP, *STATE),
     "appliance/models.py": ("proxy", "workers", "appliance."),
     "appliance/errors.py": ("proxy", "workers", "appliance."),
 }

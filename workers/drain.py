@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from appliance import logs
 from appliance.config import Settings
 from workers.orders import Orders
@@ -9,18 +12,20 @@ from workers.registration import Registration
 
 log = logs.get_logger()
 
+LOOK_S = 0.05
+LAST_WORDS_S = 1.0  # a session's slot is free before its connection has said goodbye
 FAREWELL_S = 3.0  # for the proxies to tell their clients why, before the driver is gone
 
 
-def drain(settings: Settings, registration: Registration, orders: Orders) -> None:
-    """Drain and remove a worker that was told to. Raises Crashed.
+def drain(settings: Settings, registration: Registration, orders: Orders, connections: Callable[[], int]) -> None:
+    """Drain and remove a worker that was told to; `connections` counts those of its driver. Raises Crashed.
 
     Its sessions have DRAIN_TIMEOUT; from a SIGTERM on, SHUTDOWN_GRACE; from a second one on, no time.
     """
     reason = orders.drain_reason or shutting_down(settings)
     log.info("worker.draining", reason=reason)
     registration.drain(reason)
-    if not _sessions_end_by_themselves(settings, orders):
+    if not _sessions_end_by_themselves(settings, orders, connections):
         reason = shutting_down(settings) if orders.terminations else drained_too_long(settings)
         log.warning("worker.ends_sessions", reason=reason)
         registration.end_sessions(reason)
@@ -29,12 +34,30 @@ def drain(settings: Settings, registration: Registration, orders: Orders) -> Non
     log.info("worker.stopped", reason=reason, lifetime=registration.spec.lifetime)
 
 
-def _sessions_end_by_themselves(settings: Settings, orders: Orders) -> bool:
-    if not orders.terminations:
-        orders.wait(lambda: orders.is_drained or orders.terminations, settings.drain_timeout)
+def _sessions_end_by_themselves(settings: Settings, orders: Orders, connections: Callable[[], int]) -> bool:
+    deadline = time.monotonic() + settings.drain_timeout
+    while not orders.terminations:
+        orders.wait(lambda: orders.is_drained or orders.terminations, max(0.0, deadline - time.monotonic()))
+        if not (orders.is_drained and _are_asserted_again(settings, orders, connections)):
+            break
     if orders.terminations:
         orders.wait(lambda: orders.is_drained or orders.terminations > 1, settings.shutdown_grace)
     return orders.is_drained
+
+
+def _are_asserted_again(settings: Settings, orders: Orders, connections: Callable[[], int]) -> bool:
+    """Give a proxy that relays sessions of which Redis knows nothing SHUTDOWN_GRACE to say so; tell whether it did.
+
+    It was paused or cut off from Redis past their leases. One whose machine is gone holds connections, too.
+    """
+    began, said = time.monotonic(), False
+    while (held := connections()) and time.monotonic() < began + settings.shutdown_grace:
+        if orders.wait(lambda: orders.terminations or not orders.is_drained, LOOK_S):
+            return not orders.is_drained
+        if not said and time.monotonic() > began + LAST_WORDS_S:
+            log.warning("worker.awaits_proxy", connections=held)
+            said = True
+    return False
 
 
 def shutting_down(settings: Settings) -> str:

@@ -48,6 +48,12 @@ class Orders:
             self.is_drained = True
             self._changed.notify_all()
 
+    def occupied(self) -> None:
+        """Note that there are sessions again: their proxy was cut off from Redis, and has asserted them."""
+        with self._changed:
+            self.is_drained = False
+            self._changed.notify_all()
+
     def crashed(self, what: str) -> None:
         """Note what crashed; of what follows from it, nothing is noted."""
         with self._changed:

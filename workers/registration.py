@@ -102,6 +102,8 @@ class Registration:
             self._orders.drain(answer["reason"] or "told by the registry")
             if answer["active"] == 0:
                 self._idle()
+            else:
+                self._orders.occupied()
 
     def _drain(self) -> None:
         active = self._registry.drain_worker(self.spec.id, self._drain_reason)

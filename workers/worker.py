@@ -95,7 +95,7 @@ class Worker:
         with self._launch(command, own) as driver, self._register(driver) as registration:
             self._is_ready(launched_at, failures)
             self._serve()
-            drain(self._settings, registration, self.orders)
+            drain(self._settings, registration, self.orders, driver.connections)
 
     def _take_launch_turn(self) -> None:
         """Wait until this appliance may launch a browser, which must follow at once."""

@@ -123,6 +123,8 @@ class Sessions:
         self._announce = announce
         self._proxy = proxy_id
         self._lease_ms = int(settings.lease_ttl * 1000)
+        self._renewing = threading.Lock()
+        self._renewed_at = time.monotonic()
         self._worker_ttl_s = settings.worker_ttl
         self._queue_timeout_s = settings.queue_timeout
         self._queue_max = settings.queue_max_length
@@ -174,6 +176,21 @@ class Sessions:
 
         Also kills those of whose end no message told.
         """
+        with self._renewing:
+            self._renew()
+
+    def _renew_if_late(self) -> None:
+        """Renew after a pause past the leases: what is relayed has an older right to its slots than what comes now."""
+        if self._is_late():
+            with self._renewing:
+                if self._is_late():  # nobody has done it while this waited
+                    self._renew()
+
+    def _is_late(self) -> bool:
+        return (time.monotonic() - self._renewed_at) * 1000 > self._lease_ms
+
+    def _renew(self) -> None:
+        began = time.monotonic()
         relayed = {session.id: session for session in self._live.values() if session.grant}
         unknown, kills = self._registry.renew(self._proxy, list(relayed), self._lease_ms)
         for session_id, reason in kills.items():
@@ -184,6 +201,7 @@ class Sessions:
                 session.unknown_since = None
             elif session_id in self._live and session.grant:
                 self._assert(session, session.grant)
+        self._renewed_at = began
 
     def refuse_waiting(self, error: RequestError) -> None:
         """Refuse every session that waits for its slot, from now on."""
@@ -208,6 +226,7 @@ class Sessions:
                 session.end(f"worker {grant.slot} stopped answering")
 
     def _claim(self, session: Session) -> dict[str, Any]:
+        self._renew_if_late()
         left_s = max(0.0, session.deadline - time.monotonic())
         return self._registry.claim(
             session.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -194,6 +195,29 @@ def test_sessions_that_redis_forgot_are_taken_up_again_and_never_beyond_the_conc
         sessions.renew()
         assert told == ["the session's slot was given away while the appliance was cut off from Redis"]
         assert [worker.active for worker in registry.workers()] == [1]
+
+
+def test_a_proxy_that_was_away_takes_up_its_sessions_before_it_lets_a_new_one_in(
+    store: Store, registry: Registry, settings: Settings
+) -> None:
+    sessions = Sessions(registry, settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
+    registry.register_worker(spec("A", concurrency=1))
+    with sessions.open(WANTED, ignore) as old:
+        store.read(("FLUSHALL",))
+        registry.register_worker(spec("A", concurrency=1))
+        late = time.monotonic() + 0.01
+        until(lambda: time.monotonic() > late, "its lease has expired")
+        new = threading.Thread(target=lambda: enter(sessions))
+        new.start()
+        until(lambda: [session.state for session in registry.sessions()] == ["active", "waiting"], "the new one waits")
+        assert registry.sessions()[0].id == old.id
+    new.join()
+
+
+def enter(sessions: Sessions) -> None:
+    """Have a session for a moment."""
+    with sessions.open(WANTED, ignore):
+        pass
 
 
 def test_a_drained_worker_is_told_when_its_last_session_ends(store: Store, registry: Registry) -> None:

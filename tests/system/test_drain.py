@@ -91,6 +91,27 @@ def test_a_draining_worker_stays_so_when_redis_forgets_it_and_misses_its_heartbe
     assert other.id in {worker.id for worker in grid.available(2)}
 
 
+def test_a_draining_worker_waits_for_the_session_of_a_proxy_that_was_away_while_redis_forgot_everything(
+    start_grid: StartGrid, site: str
+) -> None:
+    grid = start_grid(CHROMIUM_WORKERS=1)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.connect(grid.endpoint)
+        page = browser.new_page()
+        (worker,) = grid.available(1)
+        grid.applctl("workers", "drain", worker.slot)
+        proxy = process(grid, "proxy")
+        proxy.suspend()
+        process(grid, "redis").kill()
+        until(lambda: "event=worker.awaits_proxy" in grid.log(worker.slot), "no session of its is known", within_s=15)
+        proxy.resume()
+        page.goto(site)
+        assert page.title() == "A real page"
+        until(lambda: (known := entry(grid, worker)) and known.active == 1, "the session is known again")
+        browser.close()
+    until(lambda: not entry(grid, worker), "the drained worker is gone")
+
+
 def pause_beyond(seconds: float, grid: Grid, paused: WorkerState, other: WorkerState) -> None:
     """Pause a worker until it is so much longer unheard than another, and let it go on until it is heard again."""
     heard = lambda worker: entry(grid, worker).heartbeat_ms  # noqa: E731

@@ -22,7 +22,7 @@ down: ## stop the grid
 
 test: lint ## test everything, with real browsers
 	$(BIN)/applctl setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadscope
 
 bench: $(VENV)/installed-test ## measure the grid against a direct connection
 	$(BIN)/python -m tests.bench

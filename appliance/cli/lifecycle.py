@@ -143,7 +143,7 @@ def _provide(settings: Settings, out: Console) -> list[provision.Provided]:
 
 def _bring_up(settings: Settings, out: Console, *, with_setup: bool) -> None:
     """End what an earlier run left, start the appliance, and wait until it is ready."""
-    with bringing_up(settings.run_dir):
+    with bringing_up(settings):
         _start(settings, out, with_setup)
     await_grid(settings, out)
 

@@ -23,16 +23,18 @@ from typing import Protocol
 from appliance.errors import SettingsError
 
 _SETPRIV = "setpriv --no-new-privs"  # util-linux; no program that they start may give them more rights
+_FIRST_FREE_PORT = 1024  # ip(7): those before it are for who has CAP_NET_BIND_SERVICE
 _TRIAL = "import os, sys, appliance.config, {}; os.chdir(sys.argv[1])"
 _TRIAL_TIMEOUT_S = 30
 
 
 class Named(Protocol):
-    """What names the accounts, and a folder that they share: the settings."""
+    """What names the accounts, and says what they share: the settings."""
 
     service_user: str | None
     browser_user: str | None
     run_dir: Path
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,15 @@ class Accounts:
     service: Account
     browser: Account
 
-    @property
-    def as_service(self) -> list[str]:
-        """What to put before a command of Redis or the proxy. Further groups may let them read a TLS key."""
+    def as_service(self, port: int) -> list[str]:
+        """What to put before a command of Redis or the proxy, which listens on a port that may be root's.
+
+        Further groups of the account may let the proxy read a TLS key.
+        """
         own = self.service
-        return [*_SETPRIV.split(), f"--reuid={own.uid}", f"--regid={own.gid}", "--init-groups"]
+        capability = [] if port >= _FIRST_FREE_PORT else ["inh", "ambient"]
+        kept = [f"--{kind}-caps=+net_bind_service" for kind in capability]
+        return [*_SETPRIV.split(), f"--reuid={own.uid}", f"--regid={own.gid}", "--init-groups", *kept]
 
     @property
     def as_worker(self) -> list[str]:
@@ -102,7 +108,7 @@ def require_usable(settings: Named, installation: Path) -> None:
     if accounts is None:
         return
     for prefix, module, folder in (
-        (accounts.as_service, "proxy", settings.run_dir),
+        (accounts.as_service(settings.port), "proxy", settings.run_dir),
         (accounts.as_worker, "workers", settings.run_dir / "workers"),
     ):
         trial = [*prefix, sys.executable, "-c", _TRIAL.format(module), str(folder)]

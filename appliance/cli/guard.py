@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
-from appliance import config
 from appliance import guard as rules
+from appliance.cli.connection import current_settings
 from appliance.cli.output import console
 from appliance.config import Settings
 from appliance.guard.machine import described
@@ -33,13 +33,13 @@ def guard() -> None:
 @guard.command()
 def show() -> None:
     """Print the rules that the settings ask for, as nft reads them."""
-    click.echo(rules.ruleset(rules.values_of(config.load())), nl=False)
+    click.echo(rules.ruleset(rules.values_of(current_settings())), nl=False)
 
 
 @guard.command()
 def apply() -> None:
     """Load the rules, in one step in place of those that are loaded."""
-    apply_guard(config.load(), console())
+    apply_guard(current_settings(), console())
 
 
 @guard.command()

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from appliance import guard
 from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
+from appliance.supervision import started_settings
 
 
 def check_guard(settings: Settings) -> Iterator[Check]:
     """The rules are loaded, and are what the settings, and the machine's resolvers of names, make of them."""
     if settings.browser_user is None:
         return
+    settings = started_settings(settings) or settings
     if not settings.guard:
         yield warning("guard", "pages reach this machine and its private networks", "Leave GUARD out.")
         return

@@ -47,7 +47,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         # What the settings file says is in the values already: a respawned process shall not read it anew.
         "APPLIANCE_ENV": os.devnull,
         "APPLIANCE_PYTHON": sys.executable,
-        "APPLIANCE_AS_SERVICE": f"{shlex.join(accounts.as_service)} " if accounts else "",
+        "APPLIANCE_AS_SERVICE": f"{shlex.join(accounts.as_service(settings.port))} " if accounts else "",
         "APPLIANCE_AS_WORKER": f"{shlex.join(accounts.as_worker)} " if accounts else "",
         "REDIS_SERVER": str(redis_server or "/bin/true"),
         "REDIS_PROCESSES": "1" if redis_server else "0",

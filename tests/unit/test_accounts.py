@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_accounts_that_are_not_fit_are_refused(names: dict[str, str], said: str)
 def test_a_process_of_one_group_is_not_touched_by_looking_as_its_real_group() -> None:
     with kernel.as_real_group():
         assert os.getgid() == os.getegid()
+
+
+@as_root
+def test_the_proxy_may_listen_on_a_port_of_roots_and_may_nothing_else_of_roots() -> None:
+    accounts = accounts_of(config.load(**BOTH))
+    assert accounts
+    rights = {}
+    for port in (443, 8080):
+        command = [*accounts.as_service(port), "grep", "^CapEff:", "/proc/self/status"]
+        rights[port] = int(subprocess.run(command, capture_output=True, text=True).stdout.split()[1], 16)
+    assert rights == {443: 1 << 10, 8080: 0}  # linux/capability.h: CAP_NET_BIND_SERVICE is 10
 
 
 @as_root

@@ -22,6 +22,8 @@ down: ## stop the grid
 
 test: lint ## test everything, with real browsers
 	$(BIN)/applctl setup
+	@test "$$(id -u)" != 0 || { command -v nft && command -v ip && command -v ss; } >/dev/null \
+	|| { $(APT) update && $(APT) install nftables iproute2; } >/dev/null
 	$(BIN)/pytest --numprocesses 2 --dist loadscope
 
 bench: $(VENV)/installed-test ## measure the grid against a direct connection

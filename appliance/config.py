@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from appliance import redis_url as redis_urls
 from appliance.errors import SettingsError
 from appliance.relations import contradictions
-from appliance.settings import BrowserSettings, EndpointSettings, TimingSettings, WorkerSettings
+from appliance.settings import AccountSettings, BrowserSettings, EndpointSettings, TimingSettings, WorkerSettings
 from appliance.token_file import TokenFile
 
 
@@ -95,7 +95,9 @@ class LogSettings(BaseSettings):
 
 
 # pydantic takes the fields of the last base first
-class Settings(LogSettings, TimingSettings, BrowserSettings, WorkerSettings, EndpointSettings, GridSettings):
+class Settings(
+    LogSettings, AccountSettings, TimingSettings, BrowserSettings, WorkerSettings, EndpointSettings, GridSettings
+):
     """All settings of an appliance. The names are those of the environment variables, in lower case.
 
     This checks each one by itself; `load` also checks that they go together.
@@ -111,7 +113,7 @@ class Settings(LogSettings, TimingSettings, BrowserSettings, WorkerSettings, End
     @property
     def token_file(self) -> TokenFile:
         """The appliance's copy of the grid's tokens."""
-        return TokenFile(self.run_dir, self.effective_redis_url, self.grid_namespace)
+        return TokenFile(self.run_dir, self.effective_redis_url, self.grid_namespace, self.service_user)
 
     @property
     def host_names(self) -> frozenset[str]:

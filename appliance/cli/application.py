@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from appliance import __version__
-from appliance.cli import configuration, demo, diagnosis, journal, lifecycle, sessions, state, tokens, workers
+from appliance.cli import configuration, demo, diagnosis, guard, journal, lifecycle, sessions, state, tokens, workers
 from appliance.errors import ApplianceError
 
 EXIT_FAILED = 1
@@ -70,6 +70,7 @@ for _command in (
     workers.workers,
     sessions.sessions,
     tokens.token,
+    guard.guard,
     lifecycle.setup,
 ):
     main.add_command(_command)

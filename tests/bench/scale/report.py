@@ -1,0 +1,74 @@
+"""The benchmark's figures, as text."""
+
+from __future__ import annotations
+
+import statistics
+
+from tests.bench.scale.phases import Load, Recovery
+
+HEAD = f"""
+sessions/s  active   Redis: % of a core   calls/s   in, MB/s  out, MB/s   memory, MB   claim p50   p99, ms   lag, ms
+{"-" * 113}"""
+FULL = 0.7  # of a core: beyond that, calls begin to wait for each other
+
+
+def costs(tables: dict[int, dict[str, float]]) -> str:
+    """Give the cost of each kind of call, by the number of workers."""
+    sizes = list(tables)
+    lines = [f"{'µs of Redis, one call, at workers:':36}" + "".join(f"{size:>12,}" for size in sizes)]
+    for name in tables[sizes[0]]:
+        lines.append(f"  {name:34}" + "".join(f"{tables[size][name]:12,.0f}" for size in sizes))
+    return "\n".join(lines)
+
+
+def load(row: Load) -> str:
+    """Give one rate's line, and what went wrong with its sessions."""
+    redis = row.redis
+    trouble = f"   {row.trouble}" if row.trouble else ""
+    return (
+        f"{row.sessions_per_s:10.0f}{row.active:8}{redis['cpu'] * 100:21.1f}{redis['calls']:10.0f}"
+        f"{redis['received'] / 1e6:11.2f}{redis['sent'] / 1e6:11.2f}{redis['memory'] / 1e6:13.0f}"
+        f"{row.p50_ms:12.2f}{row.p99_ms:10.2f}{row.lag_s * 1000:10.0f}{trouble}"
+    )
+
+
+def limit(loads: list[Load]) -> str:
+    """Give what a session costs beside what the grid costs idle, and where that leads."""
+    idle, busiest = loads[0].redis["cpu"], loads[-1]
+    sizes = busiest.redis
+    lines = [
+        f"clients of Redis: {sizes['clients']:.0f}, "
+        f"{sizes['memory_of_clients'] / sizes['clients'] / 1000:.1f} kB each; "
+        f"resident memory {sizes['memory_resident'] / 1e6:.0f} MB"
+    ]
+    if busiest.sessions_per_s > loads[0].sessions_per_s:
+        each_s = (busiest.redis["cpu"] - idle) / (busiest.sessions_per_s - loads[0].sessions_per_s)
+        lines.append(
+            f"idle the grid takes {idle:.1%} of a core, each session {each_s * 1e6:.0f} µs: "
+            f"at {FULL:.0%} of a core {(FULL - idle) / each_s:,.0f} sessions/s"
+        )
+    return "\n".join(lines)
+
+
+def handover(times_ms: list[float]) -> str:
+    """Give how long a freed slot takes to a client that waits, under the last load."""
+    times = statistics.quantiles(times_ms, n=100)
+    return f"hand-over of a slot: p50 {times[49]:.2f} ms, p99 {times[98]:.2f} ms"
+
+
+def lost_appliance(first_s: float, last_s: float, leases_s: float) -> str:
+    """Give when a dead appliance was gone from the grid."""
+    return (
+        f"an appliance without power: its first worker gone after {first_s:.1f} s, the last after {last_s:.1f} s, "
+        f"its proxy's last lease after {leases_s:.1f} s"
+    )
+
+
+def recovery(figures: Recovery) -> str:
+    """Give how the grid came back after Redis had lost everything."""
+    return (
+        f"Redis killed and started empty: first claim after {figures.first_claim_s:.1f} s "
+        f"({figures.refused} refused until then or later), workers registered after {figures.workers_s:.1f} s, "
+        f"sessions known after {figures.sessions_s:.1f} s; claims meanwhile p50 {figures.p50_ms:.1f} ms, "
+        f"p99 {figures.p99_ms:.1f} ms; {figures.redis_cpu_s:.1f} s of Redis' CPU; {figures.trouble}"
+    )

@@ -18,7 +18,7 @@ from redis.sentinel import Sentinel
 from appliance.errors import SettingsError, StoreUnavailable
 
 LUA_FOLDER = Path(__file__).parent / "lua"
-LUA_FILES = ("keys", "pool", "spread", "teams", "recycling", "queue", "sessions", "workers", "tokens")
+LUA_FILES = ("keys", "pool", "spread", "teams", "recycling", "queue", "sessions", "workers", "tokens", "capacity")
 
 SCHEMA = 3  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
 

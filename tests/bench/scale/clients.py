@@ -32,6 +32,7 @@ class Clients:
         self._rate = 0.0
         self._changed = Event()
         self.counts: Counter[str] = Counter()
+        self.holding = 0
 
     def set_rate(self, per_second: float) -> None:
         """Let so many come, in each second, on average."""
@@ -58,7 +59,9 @@ class Clients:
             proxy.guard.admit(f"Bearer {TOKEN}", "")
             with proxy.sessions.open(WANTED, lambda _: None) as session:
                 self.counts["started"] += 1
+                self.holding += 1
                 self._hold(session)
+                self.holding -= 1
         except (RequestError, ClientGone) as error:
             self.counts[f"refused: {type(error).__name__}"] += 1
 

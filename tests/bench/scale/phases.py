@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,7 +42,8 @@ class Recovery:
     workers_s: float
     sessions_s: float
     first_claim_s: float
-    refused: int
+    refused: dict[str, int]
+    library_loads: int
     p50_ms: float
     p99_ms: float
     redis_cpu_s: float
@@ -103,15 +104,15 @@ class Phases:
         workers_s = self._seconds_until(lambda: self._registered() >= enough)
         sessions_s = workers_s + self._seconds_until(self._all_sessions_are_known)
         claims.stop()
-        granted = [claim for claim in claims.made if claim.granted]
+        granted = [claim for claim in claims.made if not claim.refusal]
+        refused = dict(Counter(claim.refusal for claim in claims.made if claim.refusal))
         middle, last = percentiles(granted)
         self._fleet.look()
         counts = dict(self._fleet.counts)
         counts.pop("started", 0)
         first_s = granted[0].began + granted[0].took_ms / 1000 - began
-        cpu_s = Meter(self._server).cpu_s()
-        refused = len(claims.made) - len(granted)
-        return Recovery(workers_s, sessions_s, first_s, refused, middle, last, cpu_s, counts)
+        meter = Meter(self._server)
+        return Recovery(workers_s, sessions_s, first_s, refused, meter.loads(), middle, last, meter.cpu_s(), counts)
 
     def _registered(self) -> int:
         return self._count("workers")
@@ -155,5 +156,5 @@ class Claims:
 
 def percentiles(claims: list[Claim]) -> tuple[float, float]:
     """Give the median and the 99th percentile, in milliseconds."""
-    times = statistics.quantiles((claim.took_ms for claim in claims), n=100)
-    return times[49], times[98]
+    times = sorted(claim.took_ms for claim in claims)
+    return times[len(times) // 2], times[len(times) * 99 // 100]

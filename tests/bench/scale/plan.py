@@ -15,7 +15,10 @@ TOKEN = "a-token-for-the-scale-benchmark"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A grid: `workers` on each appliance, one of them a spare; sessions last `session_s` on average."""
+    """A grid: `workers` on each appliance, one of them a spare; sessions last `session_s` on average.
+
+    `interval_s` is between two heartbeats, renewals and searches, `stagger_s` between two launches of an appliance.
+    """
 
     url: str
     folder: str
@@ -26,6 +29,7 @@ class Plan:
     concurrency: int = 5
     quota: int = 50
     stagger_s: float = 0.5
+    interval_s: float = 5.0
 
     @property
     def all_workers(self) -> int:
@@ -46,6 +50,9 @@ class Plan:
             max_concurrent_sessions=self.concurrency,
             max_lifetime_sessions=self.quota,
             startup_stagger=self.stagger_s,
+            heartbeat_interval=self.interval_s,
+            lease_renew_interval=self.interval_s,
+            reaper_run_interval=self.interval_s,
         )
 
     def appliances_of(self, process: int) -> list[int]:

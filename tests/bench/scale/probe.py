@@ -20,11 +20,11 @@ PAUSE_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One claim with its release: when it began (monotonic), how long the claim took, and whether it was granted."""
+    """One claim: when it began (monotonic), how long it took, and the error that refused it, or ""."""
 
     began: float
     took_ms: float
-    granted: bool
+    refusal: str = ""
 
 
 class Probe:
@@ -58,6 +58,6 @@ class Probe:
         try:
             with self.sessions.open(WANTED, lambda _: None):
                 granted = time.monotonic()
-        except RequestError:
-            return Claim(began, (time.monotonic() - began) * 1000, granted=False)
-        return Claim(began, (granted - began) * 1000, granted=True)
+        except RequestError as error:
+            return Claim(began, (time.monotonic() - began) * 1000, type(error).__name__)
+        return Claim(began, (granted - began) * 1000)

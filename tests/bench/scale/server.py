@@ -75,6 +75,10 @@ class Meter:
         info = self._client.info("cpu")
         return float(info["used_cpu_user"] + info["used_cpu_sys"])
 
+    def loads(self) -> int:
+        """Count how often it was given the Lua library."""
+        return int(self._client.info("commandstats").get("cmdstat_function|load", {}).get("calls", 0))
+
     def _read(self) -> dict[str, float]:
         seconds, microseconds = self._client.time()
         stats, commands = self._client.info("stats"), self._client.info("commandstats")

@@ -67,9 +67,9 @@ def lost_appliance(first_s: float, last_s: float, leases_s: float) -> str:
 def recovery(figures: Recovery) -> str:
     """Give how the grid came back after Redis had lost everything."""
     return (
-        f"Redis killed and started empty: first claim after {figures.first_claim_s:.1f} s "
-        f"(until then or later refused: {figures.refused or 'none'}), workers registered after {figures.workers_s:.1f} s, "
-        f"sessions known after {figures.sessions_s:.1f} s; claims meanwhile p50 {figures.p50_ms:.1f} ms, "
-        f"p99 {figures.p99_ms:.1f} ms; {figures.redis_cpu_s:.1f} s of Redis' CPU, "
-        f"{figures.library_loads} loads of the library; its clients' sessions: {figures.trouble or 'no trouble'}"
+        f"Redis killed and started empty: first claim after {figures.first_claim_s:.1f} s, "
+        f"workers registered after {figures.workers_s:.1f} s, sessions known after {figures.sessions_s:.1f} s;\n"
+        f"  claims meanwhile p50 {figures.p50_ms:.1f} ms, p99 {figures.p99_ms:.1f} ms, "
+        f"refused: {figures.refused or 'none'}; the clients': {figures.trouble or 'no trouble'};\n"
+        f"  {figures.redis_cpu_s:.1f} s of Redis' CPU, {figures.library_loads} loads of the library"
     )

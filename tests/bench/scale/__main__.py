@@ -7,6 +7,8 @@ is, simulators included: on a grid's own Redis host they are shorter.
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,6 +40,7 @@ from tests.bench.scale.server import Server
 @click.option("--costs/--no-costs", default=True, show_default=True, help="Measure each kind of call by itself.")
 def main(rates: tuple[float, ...], seconds: float, loss_rate: float, costs: bool, **grid: float) -> None:
     """Measure a large grid on one Redis."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the Redis server ends, too
     logs.configure("ERROR", "text")
     with tempfile.TemporaryDirectory(prefix="scale-") as folder, ExitStack() as stack:
         server = Server(Path(folder))

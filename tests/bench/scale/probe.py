@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 
 from appliance.errors import RequestError
+from appliance.models import Browser
 from appliance.registry import Mailbox, Registry, Sessions
 from appliance.store import Store
 from tests.bench.scale.clients import WANTED
-from tests.bench.scale.plan import Plan
+from tests.bench.scale.plan import VERSION, Plan
 
 PAUSE_S = 0.01
 
@@ -34,7 +35,7 @@ class Probe:
         """Take the grid; its Redis runs."""
         self._store = Store(plan.url, "scale")
         self.registry = Registry(self._store)
-        self.sessions = Sessions(self.registry, plan.settings("probe"), "probe.0")
+        self.sessions = Sessions(self.registry, plan.settings("probe"), "probe.0", self._announce)
         self._mailbox = Mailbox(self._store, "proxy", "probe.0", self.sessions.handle)
         self._thread = threading.Thread(target=self._mailbox.run, daemon=True)
         self._thread.start()
@@ -52,6 +53,9 @@ class Probe:
         self._mailbox.close()
         self._thread.join()
         self._store.close()
+
+    def _announce(self) -> None:
+        self.registry.announce(VERSION, {Browser.CHROMIUM: 1}, 45)
 
     def _claim(self) -> Claim:
         began, granted = time.monotonic(), 0.0

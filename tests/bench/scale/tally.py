@@ -1,15 +1,19 @@
 """How many sessions use each worker, as the workers' drivers would count their connections.
 
 A session may be relayed in another process than the one that simulates its worker: so each process has a row of
-counts in a file that all of them map, and writes only there.
+counts in a file that all of them map, and writes only there. A worker's place is a hash of its id: of ten thousand
+workers, hardly two have the same.
 """
 
 from __future__ import annotations
 
 import mmap
+import zlib
 from pathlib import Path
 
 from tests.bench.scale.plan import Plan
+
+PLACES = 1 << 22
 
 
 class Tally:
@@ -17,29 +21,23 @@ class Tally:
 
     def __init__(self, plan: Plan, process: int) -> None:
         """Take the plan and the number of the process whose row is written."""
-        self._plan = plan
         with (Path(plan.folder) / "tally").open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 0)
-        counts = memoryview(self._map).cast("H")
-        self._rows = [counts[n * plan.all_workers : (n + 1) * plan.all_workers] for n in range(plan.processes)]
+            counts = memoryview(mmap.mmap(file.fileno(), 0)).cast("H")
+        self._rows = [counts[n * PLACES : (n + 1) * PLACES] for n in range(plan.processes)]
         self._own = self._rows[process]
 
     @staticmethod
     def create(plan: Plan) -> None:
         """Make the file, with all counts 0."""
-        (Path(plan.folder) / "tally").write_bytes(bytes(2 * plan.processes * plan.all_workers))
+        with (Path(plan.folder) / "tally").open("wb") as file:
+            file.truncate(2 * PLACES * plan.processes)
 
     def count(self, worker_id: str) -> int:
         """Give the sessions that use a worker."""
-        index = self._index(worker_id)
-        return sum(row[index] for row in self._rows)
+        place = zlib.crc32(worker_id.encode()) % PLACES
+        return sum(row[place] for row in self._rows)
 
     def add(self, worker_id: str, change: int) -> int:
         """Count a session in (1) or out (-1); gives how many there are now."""
-        self._own[self._index(worker_id)] += change
+        self._own[zlib.crc32(worker_id.encode()) % PLACES] += change
         return self.count(worker_id)
-
-    def _index(self, worker_id: str) -> int:
-        """Find the place of a worker "a<appliance>.chromium-<slot>.<6 hex digits>"."""
-        appliance, slot, _ = worker_id.split(".")
-        return int(appliance[1:]) * self._plan.workers + int(slot.rpartition("-")[2])

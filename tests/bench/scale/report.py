@@ -9,6 +9,7 @@ from tests.bench.scale.phases import Load, Recovery
 HEAD = f"""
 sessions/s  active   Redis: % of a core   calls/s   in, MB/s  out, MB/s   memory, MB   claim p50   p99, ms   lag, ms
 {"-" * 113}"""
+LAG_MAX_S = 1.0
 FULL = 0.7  # of a core: beyond that, calls begin to wait for each other
 
 
@@ -25,6 +26,8 @@ def load(row: Load) -> str:
     """Give one rate's line, and what went wrong with its sessions."""
     redis = row.redis
     trouble = f"   {row.trouble}" if row.trouble else ""
+    if not is_sound(row):
+        trouble += "   the simulators did not keep up: the machine is too busy for this rate"
     return (
         f"{row.sessions_per_s:10.0f}{row.active:8}{redis['cpu'] * 100:21.1f}{redis['calls']:10.0f}"
         f"{redis['received'] / 1e6:11.2f}{redis['sent'] / 1e6:11.2f}{redis['memory'] / 1e6:13.0f}"
@@ -32,20 +35,24 @@ def load(row: Load) -> str:
     )
 
 
+def is_sound(row: Load) -> bool:
+    """Whether the sessions came as they should, and the simulators answered in time."""
+    return row.sessions_per_s >= 0.9 * row.rate and row.lag_s < LAG_MAX_S
+
+
 def limit(loads: list[Load]) -> str:
     """Give what a session costs beside what the grid costs idle, and where that leads."""
-    idle, busiest = loads[0].redis["cpu"], loads[-1]
+    idle, busiest = loads[0], ([row for row in loads if is_sound(row)] or loads)[-1]
     sizes = busiest.redis
     lines = [
-        f"clients of Redis: {sizes['clients']:.0f}, "
-        f"{sizes['memory_of_clients'] / sizes['clients'] / 1000:.1f} kB each; "
+        f"clients of Redis: {sizes['clients']:.0f}, {sizes['memory_of_clients'] / sizes['clients'] / 1e3:.1f} kB each; "
         f"resident memory {sizes['memory_resident'] / 1e6:.0f} MB"
     ]
-    if busiest.sessions_per_s > loads[0].sessions_per_s:
-        each_s = (busiest.redis["cpu"] - idle) / (busiest.sessions_per_s - loads[0].sessions_per_s)
+    if busiest.sessions_per_s > idle.sessions_per_s:
+        each_s = (busiest.redis["cpu"] - idle.redis["cpu"]) / (busiest.sessions_per_s - idle.sessions_per_s)
         lines.append(
-            f"idle the grid takes {idle:.1%} of a core, each session {each_s * 1e6:.0f} µs: "
-            f"at {FULL:.0%} of a core {(FULL - idle) / each_s:,.0f} sessions/s"
+            f"idle, the grid takes {idle.redis['cpu']:.1%} of a core; each session {each_s * 1e6:.0f} µs: "
+            f"{(FULL - idle.redis['cpu']) / each_s:,.0f} sessions/s at {FULL:.0%} of a core"
         )
     return "\n".join(lines)
 

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from appliance import redis_url as redis_urls
 from appliance.errors import SettingsError
+from appliance.memory import MemoryFile
 from appliance.relations import contradictions
 from appliance.settings import BrowserSettings, EndpointSettings, TimingSettings, WorkerSettings
 from appliance.token_file import TokenFile
@@ -112,6 +113,11 @@ class Settings(LogSettings, TimingSettings, BrowserSettings, WorkerSettings, End
     def token_file(self) -> TokenFile:
         """The appliance's copy of the grid's tokens."""
         return TokenFile(self.run_dir, self.effective_redis_url, self.grid_namespace)
+
+    @property
+    def memory(self) -> MemoryFile:
+        """What the appliance remembers of itself."""
+        return MemoryFile(self.run_dir)
 
     @property
     def host_names(self) -> frozenset[str]:

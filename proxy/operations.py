@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, metrics
-from appliance.errors import NotFound, RequestError, ShuttingDown, UpgradeRequired
+from appliance.errors import NotFound, RequestError, UpgradeRequired
 from proxy.answers import OPEN, error_answer
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class Operations:
         return JSON, json.dumps({"status": "ok", "version": __version__}).encode()
 
     def _readyz(self) -> tuple[str, bytes]:
-        if self._proxy.stopping:
-            raise ShuttingDown("the appliance is shutting down")
+        if leaving := self._proxy.departure.leaving():
+            raise leaving
         browser = self._proxy.settings.default_browser_type
         if not self._proxy.registry.is_ready(browser):
             raise _NotReady(f"no {browser} worker is available yet", "`applctl status` shows the workers.")

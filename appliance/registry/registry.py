@@ -127,11 +127,6 @@ class Registry:
         """Forget a worker. Gives how many sessions ended with it."""
         return int(self.store.call("remove_worker", id=worker_id, reason=reason)["sessions"])
 
-    def announce(self, version: str, pools: dict[Browser, int], ttl_s: float) -> None:
-        """Say which browsers an appliance is configured to serve, in which Playwright version."""
-        named = {browser.value: workers for browser, workers in pools.items()}
-        self.store.call("announce", minor=minor_version(version), pools=named, ttl_ms=int(ttl_s * 1000))
-
     def reap(self, silence_s: float = 5.0) -> dict[str, int]:
         """Remove what is lost. Gives how many `workers`, `sessions` and `waiting` that were.
 
@@ -256,6 +251,7 @@ def _worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerSta
         memory_bytes=int(fields["memory"]),
         suspect="suspect" in fields,
         stale=now_ms - float(fields["heartbeat"]) > float(fields["ttl"]),
+        unclaimed=int(fields.get("unclaimed", 0)) if float(fields.get("settled", 0)) > now_ms else 0,
     )
 
 

@@ -203,11 +203,11 @@ class Sessions:
                 self._assert(session, session.grant)
         self._renewed_at = began
 
-    def refuse_waiting(self, error: RequestError) -> None:
-        """Refuse every session that waits for its slot, from now on."""
+    def refuse_waiting(self, error: RequestError | None) -> None:
+        """Refuse every session that waits for its slot, from now on; None lets them wait again."""
         self._no_waiting = error
         for session in list(self._live.values()):
-            if not session.grant:
+            if error and not session.grant:
                 session.refuse(error)
 
     def end_all(self, reason: str) -> None:

@@ -35,6 +35,7 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     environment = export(settings, redis_server)
     prepare_run_dir(settings.run_dir)
     _keep_boot_token(settings)
+    settings.memory.begin_run()
     require_free_port(settings)
     started = _run_supervisord(environment)
     deadline = time.monotonic() + _START_TIMEOUT_S

@@ -22,7 +22,7 @@ from appliance import redis_url as redis_urls
 from appliance.errors import SettingsError
 from appliance.memory import MemoryFile
 from appliance.relations import contradictions
-from appliance.settings import BrowserSettings, EndpointSettings, TimingSettings, WorkerSettings
+from appliance.settings import BrowserSettings, EndpointSettings, RedisSettings, TimingSettings, WorkerSettings
 from appliance.token_file import TokenFile
 
 
@@ -96,7 +96,9 @@ class LogSettings(BaseSettings):
 
 
 # pydantic takes the fields of the last base first
-class Settings(LogSettings, TimingSettings, BrowserSettings, WorkerSettings, EndpointSettings, GridSettings):
+class Settings(
+    LogSettings, TimingSettings, BrowserSettings, WorkerSettings, EndpointSettings, RedisSettings, GridSettings
+):
     """All settings of an appliance. The names are those of the environment variables, in lower case.
 
     This checks each one by itself; `load` also checks that they go together.
@@ -107,12 +109,15 @@ class Settings(LogSettings, TimingSettings, BrowserSettings, WorkerSettings, End
     @property
     def effective_redis_url(self) -> str:
         """REDIS_URL, or the unix socket of the appliance's own Redis."""
-        return self.redis_url or f"unix://{self.run_dir / 'redis.sock'}"
+        if self.redis_url:
+            return self.redis_url
+        password = f":{self.redis_password.get_secret_value()}@" if self.redis_password else ""
+        return f"unix://{password}{self.run_dir / 'redis.sock'}"
 
     @property
     def token_file(self) -> TokenFile:
         """The appliance's copy of the grid's tokens."""
-        return TokenFile(self.run_dir, self.effective_redis_url, self.grid_namespace)
+        return TokenFile(self.run_dir, self.redis_url or f"unix://{self.run_dir / 'redis.sock'}", self.grid_namespace)
 
     @property
     def memory(self) -> MemoryFile:

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from appliance import redis_url as redis_urls
 from appliance.models import Browser
 from appliance.token_file import TokenFile
 
@@ -52,6 +53,18 @@ def _check_tls(certificate: Path | None, key: Path | None) -> str:
     return "" if bool(certificate) == bool(key) else "TLS_CERT and TLS_KEY must be set both or not at all"
 
 
+def _check_redis_listen(listen: str | None, redis_url: str | None, password: object) -> str:
+    if listen and redis_url:
+        return "REDIS_LISTEN serves the appliance's own Redis, but REDIS_URL names another: set one of them"
+    if listen and not password and not is_loopback(redis_urls.split_address(listen)[0]):
+        return "REDIS_LISTEN is not loopback, so REDIS_PASSWORD is needed: whoever reaches Redis owns the grid"
+    return ""
+
+
+def _check_redis_tls(certificate: Path | None, key: Path | None) -> str:
+    return "" if bool(certificate) == bool(key) else "REDIS_TLS_CERT and REDIS_TLS_KEY must be set both or not at all"
+
+
 def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
     """With a shared Redis, other appliances may have the default browser's workers."""
     if redis_url or dict(zip(Browser, workers, strict=True))[default] or not any(workers):
@@ -69,6 +82,8 @@ _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("run_dir",): _check_run_dir,
     ("host", "allow_anonymous", "appliance_token", "redis_url", "token_file"): _check_host,
     ("tls_cert", "tls_key"): _check_tls,
+    ("redis_listen", "redis_url", "redis_password"): _check_redis_listen,
+    ("redis_tls_cert", "redis_tls_key"): _check_redis_tls,
     ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)): _check_default_browser,
 }
 

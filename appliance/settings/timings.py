@@ -47,8 +47,8 @@ class TimingSettings(BaseSettings):
     drain_notice: float = Field(
         10,
         ge=0,
-        description="Seconds for which an appliance that is drained still takes sessions, for the workers of others, while "
-        "its load balancer finds that /readyz fails. When it shuts down, half of SHUTDOWN_GRACE at most.",
+        description="Seconds for which an appliance that is drained still takes sessions, for the workers of others, "
+        "while its load balancer finds that /readyz fails. When it shuts down, half of SHUTDOWN_GRACE at most.",
     )
     shutdown_grace: Seconds = Field(
         20,

@@ -116,7 +116,6 @@ class Grid:
         self.policies: dict[tuple[str, ...], dict[str, float]] = {}
         self.events: list[dict[str, str]] = []
         self.apart: dict[tuple[str, ...], set[str]] = {}
-        self.runs: dict[str, str] = {}
         held: dict[str, set[str]] = {}
         for name, content in dump.items():
             kind, *rest = name.removeprefix(f"{{test}}:{store_module.SCHEMA}:").split(":")
@@ -128,14 +127,15 @@ class Grid:
                 self.sessions[rest[0]] = self._ticket(pairs(content))
             elif kind in ("serving", "apart"):
                 getattr(self, kind)[tuple(rest)] = set(content)
-            elif kind == "appliance":
-                self.runs[rest[0]] = pairs(content)["run"]
             elif kind == "policy":
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
             elif kind == "events":
                 self.events = [pairs(fields) for _, fields in content]
-            elif kind not in ("arrivals", "clock", "left", "kills", "teams"):
+            elif kind not in ("appliance", "arrivals", "clock", "left", "kills", "teams"):
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
+        self.runs = {
+            name.rpartition(":")[2]: pairs(text)["run"] for name, text in dump.items() if ":appliance:" in name
+        }
         for worker, sessions in held.items():
             self.workers[worker].sessions = sessions  # fails if the worker is gone and its set is not
 

@@ -161,13 +161,12 @@ def _sessions_left(state: ApplianceState | None) -> str:
 
 
 def _table(found: list[ApplianceState], now_ms: int) -> Table:
-    names = ("Appliance", "State", "Endpoint", "Address", "Playwright", "Workers", "Sessions", "In proxy", "Known for")
+    names = ("Appliance", "State", "Endpoint", "Playwright", "Workers", "Sessions", "In proxy", "Known for")
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for one in found:
         workers = ", ".join(f"{count} {status}" for status, count in one.workers.items() if count)
         endpoint = one.endpoint if one.proxies else f"{one.endpoint} (away)".strip()
         age = duration((now_ms - one.since_ms) / 1000) if one.since_ms else ""
         numbers = (str(one.on_workers), str(one.in_proxy))
-        row = (one.name, one.status.value, endpoint, one.address, ", ".join(one.versions), workers, *numbers, age)
-        table.add_row(*row)
+        table.add_row(one.name, one.status.value, endpoint, ", ".join(one.versions), workers, *numbers, age)
     return table

@@ -66,7 +66,8 @@ end
 local function end_drain(appliance)
   redis.call('ZREM', key('drained'), appliance)
   record('appliance.undrained', 'appliance', appliance)
-  for _, worker in ipairs(workers_of(appliance)) do
+  for _, known in ipairs(workers_of(appliance)) do
+    local worker = read(key('worker', known.id))  -- one before it may have made it serve
     size_team(worker)
     join(worker)
     speak_for(worker)

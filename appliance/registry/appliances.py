@@ -88,10 +88,10 @@ def _described(name: str, fields: dict[str, str]) -> ApplianceState:
 
 def _drain_status(state: ApplianceState, fields: dict[str, str], since_ms: float, now_ms: int) -> ApplianceStatus:
     """Say whether a drain is over. If Redis has just lost everything, it is not known yet who has sessions."""
-    is_settled = now_ms - state.since_ms >= int(fields.get("settle_ms", 0))
-    has_told = not state.proxies or int(fields.get("told", 0)) >= since_ms
-    has_none = not (state.on_workers or (state.in_proxy and state.proxies))
-    return ApplianceStatus.DRAINED if has_none and has_told and is_settled else ApplianceStatus.DRAINING
+    if "told" not in fields or now_ms - state.since_ms < int(fields["settle_ms"]):
+        return ApplianceStatus.DRAINING
+    in_proxy = bool(state.proxies) and (state.in_proxy > 0 or int(fields["told"]) < since_ms)
+    return ApplianceStatus.DRAINING if state.on_workers or in_proxy else ApplianceStatus.DRAINED
 
 
 def _owner(proxy: str) -> str:

@@ -18,8 +18,8 @@ class RedisSettings(BaseSettings):
 
     redis_listen: str | None = Field(
         None,
-        description="Address and port, like 10.0.0.5:6379, at which the appliance serves its own Redis to others; their "
-        "REDIS_URL is redis://:PASSWORD@10.0.0.5:6379. Default: it serves nobody else.",
+        description="Address and port, like 10.0.0.5:6379, at which the appliance serves its own Redis to others: "
+        "for them it is REDIS_URL=redis://:PASSWORD@10.0.0.5:6379. Default: it serves nobody else.",
     )
     redis_password: SecretStr | None = Field(
         None,

@@ -206,3 +206,14 @@ def test_a_browser_that_is_announced_is_waited_for(registry: Registry) -> None:
     Appliances(registry).announce(announcement("here", pools={Browser.WEBKIT: 1}))
     assert claim(registry, "s", Browser.WEBKIT)["state"] == "waiting"
     assert claim(registry, "t", Browser.WEBKIT, "1.60") == {"state": "unserved", "versions": ["1.65"]}
+
+
+def test_undrained_with_several_that_stand_by_as_many_serve_as_are_to(registry: Registry) -> None:
+    Appliances(registry).announce(announcement("here"))
+    Appliances(registry).drain_appliance("here", "drained by operator")
+    for worker in "ABC":
+        register(registry, worker, "here", target=2)
+    Appliances(registry).undrain_appliance("here")
+    assert sorted(statuses(registry).values()) == ["available", "available", "standby"]
+    registry.remove_worker("A", "crashed")
+    assert statuses(registry) == {"B": "available", "C": "available"}

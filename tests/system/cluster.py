@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from tests.system.grid import Grid, free_port
 from tests.waiting import until
@@ -124,8 +125,13 @@ class Cluster:
 
         with ThreadPoolExecutor() as pool:
             self.members = list(pool.map(start, range(len(each))))
-        for member in self.members:  # the last one first: the first one has Redis
-            to_be_undone.callback(member.stop)
+        to_be_undone.callback(self._stop)
+
+    def _stop(self) -> None:
+        """Stop all at once, but the one that has the Redis of all."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Member.stop, self.members[1:]))
+        self.members[0].stop()
 
     def agrees(self) -> None:
         """See to it that, on each appliance, Redis and the truth agree."""
@@ -152,9 +158,15 @@ class LoadBalancer:
         path.write_text(text)
         nginx = ["nginx", "-c", path, "-g", f"daemon off; pid {folder}/nginx.pid; error_log stderr;"]
         self._process = subprocess.Popen(["haproxy", "-db", "-q", "-f", path] if program == "haproxy" else nginx)
-        self.host, self.port = "127.0.0.1", port
+        self.port = port
         self.endpoint = f"ws://127.0.0.1:{port}"
-        until(lambda: Grid.get(self, "/readyz"), f"{program} has found an appliance")  # type: ignore[arg-type]
+        until(self._is_ready, f"{program} has found an appliance")
+
+    def _is_ready(self) -> bool:
+        try:
+            return urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status == 200
+        except OSError:
+            return False
 
     def stop(self) -> None:
         """Stop it."""

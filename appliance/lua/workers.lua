@@ -138,14 +138,13 @@ local function forget_proxies()
   return forgotten
 end
 
--- Ends the sessions whose leases have expired; their proxies are told, in case they live. Gives how many these were.
+-- Ends the sessions whose leases have expired. A proxy that lives all the same, and was only paused or cut off, is told,
+-- so that it asserts them soon. Gives how many these were.
 local function end_expired()
   local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
   for _, id in ipairs(expired) do
-    local proxy, worker = unpack(redis.call('HMGET', key('session', id), 'proxy', 'worker'))
-    if finish(id, 'its proxy stopped answering') then
-      tell('proxy', proxy, {['end'] = id, worker = worker, reason = 'the proxy lost its lease on this session'})
-    end
+    local proxy = redis.call('HGET', key('session', id), 'proxy')
+    if finish(id, 'its proxy stopped answering') then tell('proxy', proxy, {expired = id}) end
     redis.call('ZREM', key('leases'), id)
   end
   return #expired

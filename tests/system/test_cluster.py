@@ -35,9 +35,10 @@ WAIT = [APPLCTL, "appliance", "drain", "--wait"]
 COMMON = {
     **TIMINGS,
     "MAX_CONCURRENT_SESSIONS": 3,
+    "MAX_LIFETIME_SESSIONS": 0,
     "STARTUP_STAGGER": 0.1,
     "SHUTDOWN_GRACE": 6,
-    "DRAIN_NOTICE": 4,
+    "DRAIN_NOTICE": 3,
     "TRUSTED_PROXIES": "10.232.0.0/16",
 }
 
@@ -149,7 +150,7 @@ def goes_past_it(load: Load, member: Member) -> None:
         nonlocal last
         before, last = last, starts(member)
         served = load.served
-        until(lambda: load.served > served + 6, "clients are served")
+        until(lambda: load.served > served + 4, "clients are served")
         return before == last == starts(member)
 
     until(leaves, f"the load balancer leaves {member.name}", 20)
@@ -199,8 +200,8 @@ def test_an_appliance_cut_off_from_redis_costs_only_what_it_had_at_hand(
 def test_a_proxy_cut_off_from_anothers_workers_serves_with_those_that_it_reaches(cluster: Cluster) -> None:
     first, second, _ = cluster.members
     with second.cut_off(first.host), Load(second, clients=2) as load, Load(first, clients=1) as other:
-        until(lambda: load.served > 6, "clients of the one are served", 30)
-        until(lambda: other.served > 1, "and those of the other, whose dials get no answer, too", 30)
+        until(lambda: load.served > 4, "clients of the one are served", 30)
+        until(lambda: other.served, "and one of the other, whose dials get no answer, too", 30)
     assert load.errors + other.errors == []
     until(lambda: not first.registry.sessions(), "all slots are free")
     cluster.agrees()

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from appliance import redis_url as redis_urls
+from appliance.addresses import reachable_by_others
 from appliance.errors import SettingsError
 from appliance.memory import MemoryFile
 from appliance.relations import contradictions
@@ -150,6 +151,8 @@ def load(**overrides: Any) -> Settings:
             "\n  ".join(["these settings are wrong:", *lines]),
             f"Correct them in the environment or in {settings_file()}; `applctl config` explains each.",
         )
+    if "private_hostname" not in settings.model_fields_set:
+        settings.private_hostname = reachable_by_others(settings.redis_url, settings.redis_listen)
     return settings
 
 

@@ -166,6 +166,18 @@ class Announcement:
     ttl_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an appliance is told when it announces itself.
+
+    `others` counts the other appliances that serve; `rival` is the endpoint of one that goes by the same name, or "".
+    """
+
+    drained: bool
+    others: int
+    rival: str = ""
+
+
 class ApplianceStatus(StrEnum):
     """What an appliance does: one that is `drained` may be stopped, and nobody notices."""
 

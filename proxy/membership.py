@@ -23,6 +23,7 @@ class Membership:
         self._proxy_id = proxy_id
         self._departure = departure
         self._sessions: Sessions | None = None
+        self._rival = ""
         if settings.memory.read().drained:  # it stays so, whether Redis can be asked or not
             departure.note(drained=True, others=0)
 
@@ -47,11 +48,12 @@ class Membership:
             settle_ms=int(settings.lease_ttl * 1000),
             ttl_ms=int(3 * settings.lease_ttl * 1000),
         )
-        drained, others = self._appliances.announce(announcement)
-        if self._departure.note(drained, others):
-            log.info("appliance.drained" if drained else "appliance.undrained", sessions=announcement.relayed)
-        if drained != memory.drained:
-            self._remember(memory.run, drained)
+        told = self._appliances.announce(announcement)
+        if self._departure.note(told.drained, told.others):
+            log.info("appliance.drained" if told.drained else "appliance.undrained", sessions=announcement.relayed)
+        if told.drained != memory.drained:
+            self._remember(memory.run, told.drained)
+        self._note_rival(told.rival)
         self._heed()
 
     def try_to_announce(self) -> None:
@@ -60,6 +62,13 @@ class Membership:
             self.announce()
         except StoreUnavailable as error:
             log.warning("appliance.not_announced", error=str(error))
+
+    def _note_rival(self, endpoint: str) -> None:
+        """Say if another appliance goes by this name. One that is seen once may be an earlier run of this one."""
+        if endpoint and endpoint == self._rival:
+            name = self._settings.appliance_name
+            log.error("appliance.name_taken", name=name, by=endpoint, hint="Set APPLIANCE_NAME to another name on one.")
+        self._rival = endpoint
 
     def _remember(self, run: str, drained: bool) -> None:
         try:

@@ -89,13 +89,22 @@ local function recall(appliance, run, is_to_be_drained)
   end
 end
 
+-- Gives the endpoint of another run that goes by an appliance's name, or "".
+local function find_rival(a)
+  local known = read_fields(key('appliance', a.appliance), {'run', 'proxy', 'endpoint'})
+  if not known or not known.proxy or known.proxy == a.proxy or known.run == a.run then return '' end
+  return tonumber(redis.call('ZSCORE', key('proxies'), known.proxy) or 0) >= NOW and known.endpoint or ''
+end
+
 -- announce {appliance, run, drained, stopping, proxy, endpoint, address, version, minor, pools, relayed, settle_ms,
---           ttl_ms} -> {drained, others}
+--           ttl_ms} -> {drained, others, rival}
 -- Says what an appliance is, how many sessions its proxy `relayed` has, the waiting ones too, and which browsers it is
 -- configured to serve: so a client may wait for a worker that is only just starting, and is refused at once where none
--- will ever be. Gives whether it is to be drained, and how many `others` serve. `settle_ms` is how long it takes until
--- all sessions are known again that Redis may have forgotten.
+-- will ever be. Gives whether it is to be drained, how many `others` serve, and the endpoint of a `rival`: of another
+-- run of this name, whose proxy lives. `settle_ms` is how long it takes until all sessions are known again that Redis
+-- may have forgotten.
 register('announce', function(a)
+  local rival = find_rival(a)
   recall(a.appliance, a.run, a.drained)
   local drained = is_drained(a.appliance)
   redis.call('ZADD', key('appliances'), 'GT', whole(NOW + a.ttl_ms), a.appliance)
@@ -113,7 +122,7 @@ register('announce', function(a)
   end
   local leaving = redis.call('ZCARD', key('drained')) + redis.call('ZCARD', key('stopping'))
   local others = redis.call('ZCOUNT', key('appliances'), whole(NOW), '+inf') - leaving - (is_leaving and 0 or 1)
-  return {drained = drained, others = math.max(0, others)}
+  return {drained = drained, others = math.max(0, others), rival = rival}
 end)
 
 -- drain_appliance {appliance, reason} -> {known}

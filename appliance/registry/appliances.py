@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from appliance.models import Announcement, ApplianceState, ApplianceStatus, minor_version
+from appliance.models import Announcement, ApplianceState, ApplianceStatus, Standing, minor_version
 from appliance.registry.registry import Registry
 
 
@@ -21,12 +21,12 @@ class Appliances:
         self._registry = registry
         self._store = registry.store
 
-    def announce(self, announcement: Announcement) -> tuple[bool, int]:
-        """Say what an appliance is. Gives whether it is drained, and how many others serve."""
+    def announce(self, announcement: Announcement) -> Standing:
+        """Say what an appliance is, and learn whether it is drained."""
         fields = asdict(announcement)
         fields["pools"] = {browser.value: workers for browser, workers in announcement.pools.items()}
         answer = self._store.call("announce", minor=minor_version(announcement.version), **fields)
-        return bool(answer["drained"]), int(answer["others"])
+        return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]))
 
     def drain_appliance(self, appliance: str, reason: str) -> bool:
         """Give an appliance no new sessions, until it is undrained or started anew. False if it is unknown."""

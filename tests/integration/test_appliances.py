@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.models import Browser, WorkerStatus
+from appliance.models import Browser, Standing, WorkerStatus
 from appliance.registry import Appliances, Registry
 from tests.announced import announcement
 from tests.integration.test_selection import CONCURRENCY, claim, spec
@@ -111,10 +111,10 @@ def test_a_drain_outlives_the_loss_of_redis_data_whoever_speaks_first(
     appliances.drain_appliance("here", "drained by operator")
     registry.store.read(("FLUSHALL",))
     if first == "proxy":
-        assert appliances.announce(announcement("here", drained=True)) == (True, 0)
+        assert appliances.announce(announcement("here", drained=True)) == Standing(True, 0)
     assert register(registry, "A", "here", drained=True, status=WorkerStatus.AVAILABLE) == "draining"
     assert register(registry, "B", "here", drained=True) == "standby"
-    assert appliances.announce(announcement("here", drained=True))[0]
+    assert appliances.announce(announcement("here", drained=True)).drained
     assert claim(registry, "s")["state"] == "unserved"
 
 
@@ -123,16 +123,16 @@ def test_redis_knows_better_than_an_appliance_that_missed_the_end_of_its_drain(
 ) -> None:
     appliances.drain_appliance("here", "drained by operator")
     appliances.undrain_appliance("here")
-    assert appliances.announce(announcement("here", drained=True)) == (False, 1)
+    assert appliances.announce(announcement("here", drained=True)) == Standing(False, 1)
     appliances.drain_appliance("here", "drained by operator")
-    assert appliances.announce(announcement("here", drained=False)) == (True, 1)
+    assert appliances.announce(announcement("here", drained=False)) == Standing(True, 1)
 
 
 def test_a_new_run_of_an_appliance_is_not_drained(registry: Registry, appliances: Appliances) -> None:
     appliances.drain_appliance("here", "drained by operator")
     assert register(registry, "D", "here", run="second of here") == "standby"
     assert statuses(registry) == {"A": "draining", "B": "available", "C": "available", "D": "standby"}
-    assert appliances.announce(announcement("here", run="second of here")) == (False, 1)
+    assert appliances.announce(announcement("here", run="second of here")) == Standing(False, 1)
 
 
 def test_a_version_that_only_drained_appliances_serve_is_not_waited_for(
@@ -161,13 +161,13 @@ def test_a_version_that_another_appliance_is_about_to_serve_is_waited_for(
 
 
 def test_how_many_others_serve_counts_neither_the_drained_nor_those_that_stop(appliances: Appliances) -> None:
-    assert appliances.announce(announcement("third")) == (False, 2)
+    assert appliances.announce(announcement("third")) == Standing(False, 2)
     appliances.drain_appliance("here", "drained by operator")
-    assert appliances.announce(announcement("third")) == (False, 1)
-    assert appliances.announce(announcement("there", stopping=True)) == (False, 1)
-    assert appliances.announce(announcement("third")) == (False, 0)
+    assert appliances.announce(announcement("third")) == Standing(False, 1)
+    assert appliances.announce(announcement("there", stopping=True)) == Standing(False, 1)
+    assert appliances.announce(announcement("third")) == Standing(False, 0)
     assert status(appliances, "there") == "stopping"
-    assert appliances.announce(announcement("there", run="second")) == (False, 1)
+    assert appliances.announce(announcement("there", run="second")) == Standing(False, 1)
 
 
 def test_an_appliance_that_is_not_heard_is_forgotten_and_comes_back_as_it_was(registry: Registry) -> None:
@@ -178,7 +178,7 @@ def test_an_appliance_that_is_not_heard_is_forgotten_and_comes_back_as_it_was(re
     assert appliances.states() == []
     assert not appliances.drain_appliance("here", "drained by operator")
     assert not appliances.undrain_appliance("here")
-    assert appliances.announce(announcement("here", drained=True)) == (True, 0)
+    assert appliances.announce(announcement("here", drained=True)) == Standing(True, 0)
 
 
 def test_a_drained_appliance_does_not_count_as_one_that_recycles(registry: Registry, appliances: Appliances) -> None:
@@ -199,6 +199,17 @@ def test_a_worker_speaks_for_its_appliance_while_no_proxy_does(registry: Registr
     assert (here.name, here.versions, here.proxies) == ("here", ["1.65.1"], 0)
     assert Appliances(registry).drain_appliance("here", "drained by operator")
     assert statuses(registry) == {"A": "draining"}
+
+
+def test_two_appliances_of_one_name_are_told_of_each_other_and_an_earlier_run_that_has_ended_is_not_one(
+    registry: Registry, appliances: Appliances
+) -> None:
+    other = announcement("here", run="another", proxy="here.123456", endpoint="ws://another:8080")
+    assert appliances.announce(other).rival == "ws://here:8080"
+    registry.renew("here.123456", [], 60_000)
+    assert appliances.announce(announcement("here")).rival == "ws://another:8080"
+    registry.renew("here.abcdef", [], -1)
+    assert appliances.announce(other).rival == ""
 
 
 def test_a_browser_that_is_announced_is_waited_for(registry: Registry) -> None:

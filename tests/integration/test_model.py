@@ -600,7 +600,7 @@ class Everyone(RuleBasedStateMachine):
         if self.grid.runs.get(appliance) == run:
             drained = appliance in self.grid.drained
         memory = {"run": run, "drained": self.remembered[appliance], "stopping": stopping}
-        said, _ = self.appliances.announce(announcement(appliance, ttl_ms=TTL_MS, pools={}, **memory))
+        said = self.appliances.announce(announcement(appliance, ttl_ms=TTL_MS, pools={}, **memory)).drained
         self.settle()
         assert said == drained == (appliance in self.grid.drained)
         assert self.grid.runs[appliance] == run

@@ -66,6 +66,7 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
     until(lambda: why_not_ready(grid) == "the appliance is drained", "the new proxy remembers it")
     until(lambda: listed(grid)["workers"] == {"standby": 2, "available": 0, "draining": 0}, "both workers stand by")
     assert listed(grid)["status"] == "drained"
+    assert grid.lasting_differences() == []
     grid.applctl("appliance", "undrain")
     grid.available(1)
     until(lambda: why_not_ready(grid) == "", "it serves")

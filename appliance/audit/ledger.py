@@ -21,8 +21,8 @@ class Ledger:
     """What Redis said in one look; times are milliseconds of the grid's clock.
 
     `slots` are the sessions that hold a worker's slots, `pools` the claimable workers. `unclaimed` is how
-    many slots of a worker count as taken beyond that, for sessions that Redis has forgotten; `drained` are appliances. Of
-    `stored_sessions` Redis keeps anything, and of `stored_slots`, which are workers, it keeps the slots;
+    many slots of a worker count as taken beyond that, for sessions that Redis has forgotten. `drained` names
+    appliances. Of `stored_sessions` Redis keeps anything, and of `stored_slots`, which are workers, it keeps the slots;
     both are None if there is too much in Redis to search it.
     """
 

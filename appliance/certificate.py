@@ -8,12 +8,12 @@ from pathlib import Path
 from appliance.errors import SettingsError
 
 
-def load_into(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+def load_into(context: ssl.SSLContext, certificate: Path, key: Path, prefix: str = "") -> None:
     """Let a context serve with TLS_CERT (a certificate, and the chain that signed it) and TLS_KEY.
 
-    Raises SettingsError that says what is wrong with the files.
+    Raises SettingsError that says what is wrong with the files; the settings' names begin with `prefix`.
     """
-    for name, path in {"TLS_CERT": certificate, "TLS_KEY": key}.items():
+    for name, path in {f"{prefix}TLS_CERT": certificate, f"{prefix}TLS_KEY": key}.items():
         try:
             path.read_bytes()
         except OSError as error:
@@ -23,15 +23,16 @@ def load_into(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None) or str(error)
         raise SettingsError(
-            f"TLS_CERT {certificate} and TLS_KEY {key} cannot be used: {reason.lower().replace('_', ' ')}",
+            f"{prefix}TLS_CERT {certificate} and {prefix}TLS_KEY {key} cannot be used: "
+            f"{reason.lower().replace('_', ' ')}",
             "Both must be PEM: a certificate with its chain, and the key that belongs to it, without a password.",
         ) from error
 
 
-def require_usable(certificate: Path | None, key: Path | None) -> None:
-    """Raise SettingsError if the proxy could not serve TLS with these files; no files mean no TLS."""
+def require_usable(certificate: Path | None, key: Path | None, prefix: str = "") -> None:
+    """Raise SettingsError if nobody could serve TLS with these files; no files mean no TLS."""
     if certificate and key:
-        load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
+        load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key, prefix)
 
 
 def _no_password() -> str:

@@ -19,9 +19,18 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from appliance import redis_url as redis_urls
+from appliance.addresses import reachable_by_others
 from appliance.errors import SettingsError
+from appliance.memory import MemoryFile
 from appliance.relations import contradictions
-from appliance.settings import AccountSettings, BrowserSettings, EndpointSettings, TimingSettings, WorkerSettings
+from appliance.settings import (
+    AccountSettings,
+    BrowserSettings,
+    EndpointSettings,
+    RedisSettings,
+    TimingSettings,
+    WorkerSettings,
+)
 from appliance.token_file import TokenFile
 
 
@@ -96,7 +105,14 @@ class LogSettings(BaseSettings):
 
 # pydantic takes the fields of the last base first
 class Settings(
-    LogSettings, AccountSettings, TimingSettings, BrowserSettings, WorkerSettings, EndpointSettings, GridSettings
+    LogSettings,
+    AccountSettings,
+    TimingSettings,
+    BrowserSettings,
+    WorkerSettings,
+    EndpointSettings,
+    RedisSettings,
+    GridSettings,
 ):
     """All settings of an appliance. The names are those of the environment variables, in lower case.
 
@@ -108,12 +124,21 @@ class Settings(
     @property
     def effective_redis_url(self) -> str:
         """REDIS_URL, or the unix socket of the appliance's own Redis."""
-        return self.redis_url or f"unix://{self.run_dir / 'redis.sock'}"
+        if self.redis_url:
+            return self.redis_url
+        password = f":{self.redis_password.get_secret_value()}@" if self.redis_password else ""
+        return f"unix://{password}{self.run_dir / 'redis.sock'}"
 
     @property
     def token_file(self) -> TokenFile:
         """The appliance's copy of the grid's tokens."""
-        return TokenFile(self.run_dir, self.effective_redis_url, self.grid_namespace, self.service_user)
+        redis_url = self.redis_url or f"unix://{self.run_dir / 'redis.sock'}"
+        return TokenFile(self.run_dir, redis_url, self.grid_namespace, self.service_user)
+
+    @property
+    def memory(self) -> MemoryFile:
+        """What the appliance remembers of itself."""
+        return MemoryFile(self.run_dir, self.service_user)
 
     @property
     def host_names(self) -> frozenset[str]:
@@ -141,6 +166,8 @@ def load(**overrides: Any) -> Settings:
             "\n  ".join(["these settings are wrong:", *lines]),
             f"Correct them in the environment or in {settings_file()}; `applctl config` explains each.",
         )
+    if "private_hostname" not in settings.model_fields_set:
+        settings.private_hostname = reachable_by_others(settings.redis_url, settings.redis_listen)
     return settings
 
 

@@ -22,6 +22,7 @@ ApplianceError
    ├─ NoSlot                503
    ├─ SessionKilled         503
    ├─ ShuttingDown          503
+   ├─ Drained               503
    └─ StoreUnavailable      503
 WorkerUnreachable           the worker that was claimed does not answer: another one is
 ClientGone                  the client hung up: nobody is left to answer
@@ -181,6 +182,12 @@ class ShuttingDown(RequestError):
     status = 503
     retry_after_s = 5
     hint = "Retry: a load balancer sends the next try to another appliance."
+
+
+class Drained(ShuttingDown):
+    """An operator took the appliance out of service."""
+
+    hint = "Connect by the grid's load balancer, or to another appliance. `applctl appliance undrain` ends this."
 
 
 class StoreUnavailable(RequestError):

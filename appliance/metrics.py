@@ -11,19 +11,45 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
-from appliance.models import PoolCapacity
+from appliance.models import ApplianceState, ApplianceStatus, PoolCapacity
 
 
 class GridCollector:
     """Reads the gauges when they are asked for."""
 
-    def __init__(self, capacity: Callable[[], list[PoolCapacity]], relayed: Callable[[], int]) -> None:
-        """Take what gives the pools' capacity and the number of sessions in this proxy."""
+    def __init__(
+        self,
+        capacity: Callable[[], list[PoolCapacity]],
+        appliances: Callable[[], list[ApplianceState]],
+        relayed: Callable[[], int],
+    ) -> None:
+        """Take what gives the pools' capacity, the appliances, and the number of sessions in this proxy."""
         self._capacity = capacity
+        self._appliances = appliances
         self._relayed = relayed
 
     def collect(self) -> Iterator[Metric]:
-        """Give all gauges; raises what `capacity` raises."""
+        """Give all gauges; raises what those raise that are asked."""
+        yield from self._pools()
+        yield from self._of_appliances()
+        relayed = GaugeMetricFamily("appliance_proxy_sessions", "Sessions in this proxy, the waiting ones too.")
+        relayed.add_metric([], self._relayed())
+        yield relayed
+
+    def _of_appliances(self) -> Iterator[Metric]:
+        labels = ["appliance"]
+        on_workers = GaugeMetricFamily("appliance_sessions_on_workers", "Sessions of its workers.", labels=labels)
+        in_proxy = GaugeMetricFamily("appliance_sessions_in_proxy", "Sessions that its proxy relays.", labels=labels)
+        draining = GaugeMetricFamily("appliance_draining", "1 if it is drained.", labels=labels)
+        safe = GaugeMetricFamily("appliance_safe_to_stop", "1 if it is drained, and no session is left.", labels=labels)
+        for one in self._appliances():
+            on_workers.add_metric([one.name], one.on_workers)
+            in_proxy.add_metric([one.name], one.in_proxy)
+            draining.add_metric([one.name], one.status in (ApplianceStatus.DRAINING, ApplianceStatus.DRAINED))
+            safe.add_metric([one.name], one.safe_to_stop)
+        yield from (on_workers, in_proxy, draining, safe)
+
+    def _pools(self) -> Iterator[Metric]:
         labels = ["browser", "version"]
         workers = GaugeMetricFamily("appliance_workers", "Registered workers.", labels=[*labels, "status"])
         slots = GaugeMetricFamily("appliance_slots", "Slots of available workers.", labels=labels)
@@ -38,9 +64,7 @@ class GridCollector:
             free.add_metric(names, pool.free)
             active.add_metric(names, pool.active)
             waiting.add_metric(names, pool.waiting)
-        relayed = GaugeMetricFamily("appliance_proxy_sessions", "Sessions in this proxy, the waiting ones too.")
-        relayed.add_metric([], self._relayed())
-        yield from (workers, slots, free, active, waiting, relayed)
+        yield from (workers, slots, free, active, waiting)
 
 
 def registry(collector: GridCollector) -> CollectorRegistry:

@@ -33,6 +33,7 @@ class WorkerSpec:
     `lifetime` and `status` are what it remembers of an earlier registration; a new one stands by.
     `connections` are those that its driver holds when it registers again: if Redis has forgotten their
     sessions, they count as active for `settle_ms`, in which the proxies assert them.
+    `run` and `drained` are what its appliance remembers of itself (appliance/memory.py).
     """
 
     id: str
@@ -51,6 +52,8 @@ class WorkerSpec:
     status: WorkerStatus = WorkerStatus.STANDBY
     connections: int = 0
     settle_ms: int = 0
+    run: str = ""
+    drained: bool = False
 
     @property
     def minor(self) -> str:
@@ -60,7 +63,10 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker as Redis sees it; times are milliseconds of the Redis server's clock."""
+    """A worker as Redis sees it; times are milliseconds of the Redis server's clock.
+
+    `unclaimed` counts its connections whose sessions Redis has forgotten, and a proxy has yet to assert.
+    """
 
     id: str
     browser: str
@@ -79,6 +85,7 @@ class WorkerState:
     memory_bytes: int
     suspect: bool
     stale: bool
+    unclaimed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,74 @@ class PoolCapacity:
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a proxy says of its appliance; `relayed` counts its sessions, the waiting ones too."""
+
+    appliance: str
+    run: str
+    drained: bool
+    stopping: bool
+    proxy: str
+    endpoint: str
+    address: str
+    version: str
+    pools: dict[Browser, int]
+    relayed: int
+    settle_ms: int
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an appliance is told when it announces itself.
+
+    `others` counts the other appliances that serve; `rival` is the endpoint of one that goes by the same name, or "".
+    """
+
+    drained: bool
+    others: int
+    rival: str = ""
+
+
+class ApplianceStatus(StrEnum):
+    """What an appliance does: one that is `drained` may be stopped, and nobody notices."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    STOPPING = "stopping"
+
+
+@dataclass(slots=True)
+class ApplianceState:
+    """An appliance as Redis sees it; times are milliseconds of the Redis server's clock.
+
+    `on_workers` counts the sessions of its workers, whichever proxy relays them, and `in_proxy` those of its proxy, the
+    waiting ones too, whichever appliance's workers they have. `proxies` counts its proxies that live.
+    """
+
+    name: str
+    status: ApplianceStatus = ApplianceStatus.SERVING
+    endpoint: str = ""
+    address: str = ""
+    versions: list[str] = field(default_factory=list)
+    workers: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in WorkerStatus})
+    on_workers: int = 0
+    in_proxy: int = 0
+    proxies: int = 0
+    since_ms: int = 0
+
+    @property
+    def safe_to_stop(self) -> bool:
+        """Whether it is drained, and nothing runs on it: neither of its own nor of others."""
+        return self.status is ApplianceStatus.DRAINED
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return {**asdict(self), "safe_to_stop": self.safe_to_stop}
 
 
 def minor_version(version: str) -> str:

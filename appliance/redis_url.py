@@ -62,6 +62,15 @@ def hosts(url: str) -> list[str]:
     return [_check_address(address) or "localhost" for address in parts.netloc.rpartition("@")[2].split(",")]
 
 
+def split_address(address: str) -> tuple[str, int]:
+    """Split `host:port` or `[host]:port`; raises ValueError, also if there is no port."""
+    host = _check_address(address)
+    port = urlsplit(f"//{address}").port
+    if not host or port is None:
+        raise ValueError(f"is {address!r}, which must be an address and a port, like 10.0.0.5:6379")
+    return host, port
+
+
 def mask(value: Any) -> Any:
     """Give a setting's value with the passwords in its URLs replaced by ***."""
     if isinstance(value, list):

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from appliance import redis_url as redis_urls
 from appliance.models import Browser
 from appliance.settings.networks import Network
 from appliance.token_file import TokenFile
@@ -74,6 +75,18 @@ def _check_bidi(is_guarded: bool, workers: int, channel: str) -> str:
     return "FIREFOX_CHANNEL=moz-firefox cannot work under the guard: choose firefox, or set GUARD=false"
 
 
+def _check_redis_listen(listen: str | None, redis_url: str | None, password: object) -> str:
+    if listen and redis_url:
+        return "REDIS_LISTEN serves the appliance's own Redis, but REDIS_URL names another: set one of them"
+    if listen and not password and not is_loopback(redis_urls.split_address(listen)[0]):
+        return "REDIS_LISTEN is not loopback, so REDIS_PASSWORD is needed: whoever reaches Redis owns the grid"
+    return ""
+
+
+def _check_redis_tls(certificate: Path | None, key: Path | None) -> str:
+    return "" if bool(certificate) == bool(key) else "REDIS_TLS_CERT and REDIS_TLS_KEY must be set both or not at all"
+
+
 def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
     """With a shared Redis, other appliances may have the default browser's workers."""
     if redis_url or dict(zip(Browser, workers, strict=True))[default] or not any(workers):
@@ -94,6 +107,8 @@ _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("service_user", "browser_user"): _check_accounts,
     ("egress_private", "peers"): _check_egress,
     ("is_guarded", "firefox_workers", "firefox_channel"): _check_bidi,
+    ("redis_listen", "redis_url", "redis_password"): _check_redis_listen,
+    ("redis_tls_cert", "redis_tls_key"): _check_redis_tls,
     ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)): _check_default_browser,
 }
 

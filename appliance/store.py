@@ -18,9 +18,12 @@ from redis.sentinel import Sentinel
 from appliance.errors import SettingsError, StoreUnavailable
 
 LUA_FOLDER = Path(__file__).parent / "lua"
-LUA_FILES = ("keys", "pool", "spread", "teams", "recycling", "queue", "sessions", "workers", "tokens", "capacity")
+LUA_FILES = (
+    *("keys", "pool", "spread", "teams", "recycling", "queue"),
+    *("sessions", "appliances", "workers", "tokens", "capacity"),
+)
 
-SCHEMA = 3  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
+SCHEMA = 4  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0

@@ -18,7 +18,6 @@ from appliance.errors import (
     NotFound,
     RequestError,
     RequestTimedOut,
-    ShuttingDown,
     WorkerUnreachable,
 )
 from appliance.models import Grant
@@ -126,8 +125,8 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
-        if self.proxy.stopping:
-            raise ShuttingDown("the appliance is shutting down")
+        if refusal := self.proxy.departure.refusal():
+            raise refusal
         if request.path != "/":
             raise NotFound(f"there are no sessions at {request.path[:100]}", "Connect to / of this host and port.")
         token = self.proxy.guard.admit(request.headers.get("authorization", ""), request.query)

@@ -1,4 +1,4 @@
-"""The operations' pages: /healthz, /readyz, /metrics, /api/v1/capacity, and what a lost visitor sees."""
+"""The operations' pages: /healthz, /readyz, /metrics, /api/v1/…, and what a lost visitor sees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, metrics
-from appliance.errors import NotFound, RequestError, ShuttingDown, UpgradeRequired
+from appliance.errors import NotFound, RequestError, UpgradeRequired
+from appliance.models import ApplianceState
 from proxy.answers import OPEN, error_answer
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Operations:
     def __init__(self, proxy: Proxy) -> None:
         """Take the proxy whose state the pages show."""
         self._proxy = proxy
-        self._metrics = metrics.registry(metrics.GridCollector(proxy.registry.capacity, lambda: len(proxy.sessions)))
+        collector = metrics.GridCollector(proxy.registry.capacity, proxy.appliances.states, lambda: len(proxy.sessions))
+        self._metrics = metrics.registry(collector)
         self._pages: dict[str, Callable[[], tuple[str, bytes]]] = {
             "/json": self._json,
             "/json/": self._json,
@@ -34,6 +36,7 @@ class Operations:
             "/readyz": self._readyz,
             "/metrics": self._metrics_page,
             "/api/v1/capacity": self._capacity,
+            "/api/v1/appliance": self._appliance,
         }
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -75,8 +78,8 @@ class Operations:
         return JSON, json.dumps({"status": "ok", "version": __version__}).encode()
 
     def _readyz(self) -> tuple[str, bytes]:
-        if self._proxy.stopping:
-            raise ShuttingDown("the appliance is shutting down")
+        if leaving := self._proxy.departure.leaving():
+            raise leaving
         browser = self._proxy.settings.default_browser_type
         if not self._proxy.registry.is_ready(browser):
             raise _NotReady(f"no {browser} worker is available yet", "`applctl status` shows the workers.")
@@ -86,8 +89,17 @@ class Operations:
         return PROMETHEUS, metrics.render(self._metrics)
 
     def _capacity(self) -> tuple[str, bytes]:
-        pools = [pool.as_dict() for pool in self._proxy.registry.capacity()]
-        return JSON, json.dumps({"pools": pools}).encode()
+        pools = self._proxy.registry.capacity()
+        names = ("slots", "active", "free", "waiting")
+        grid = {name: sum(getattr(pool, name) for pool in pools) for name in names}
+        appliances = [one.as_dict() for one in self._proxy.appliances.states()]
+        content = {"grid": grid, "pools": [pool.as_dict() for pool in pools], "appliances": appliances}
+        return JSON, json.dumps(content).encode()
+
+    def _appliance(self) -> tuple[str, bytes]:
+        name = self._proxy.settings.appliance_name
+        state = next((one for one in self._proxy.appliances.states() if one.name == name), ApplianceState(name))
+        return JSON, json.dumps(state.as_dict()).encode()
 
 
 class _NotReady(RequestError):

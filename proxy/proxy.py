@@ -13,15 +13,17 @@ from gevent.event import Event
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
-from appliance import browsers, logs
+from appliance import logs
 from appliance.config import Settings
-from appliance.errors import SettingsError, ShuttingDown, StoreUnavailable
-from appliance.registry import Mailbox, Registry, Sessions, Tokens
+from appliance.errors import SettingsError, StoreUnavailable
+from appliance.registry import Appliances, Mailbox, Registry, Sessions, Tokens
 from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
+from proxy.departure import Departure
 from proxy.guard import Guard
 from proxy.handler import SessionHandler
 from proxy.limits import Connections, Unheard
+from proxy.membership import Membership
 from proxy.operations import Operations
 from proxy.tls import Tls
 from proxy.vigil import Vigil
@@ -62,12 +64,15 @@ class Proxy:
         self.settings = settings
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
-        self.sessions = Sessions(self.registry, settings, self.id, self._announce)
+        self.appliances = Appliances(self.registry)
+        self.departure = Departure(settings.drain_notice)
+        self._membership = Membership(settings, self.appliances, self.id, self.departure)
+        self.sessions = Sessions(self.registry, settings, self.id, self._membership.announce)
+        self._membership.mind(self.sessions)
         self._tokens = Tokens(self.registry, settings.token_file)
         self.guard = Guard(self._tokens, settings.allow_anonymous)
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self.vigil = Vigil(settings)
-        self._version = browsers.driver_version(settings)
         self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
         self.connections = Connections(settings.max_connections_per_client)
         self.unheard = Unheard(UNHEARD_MAX)
@@ -76,7 +81,7 @@ class Proxy:
 
     @property
     def stopping(self) -> bool:
-        """Whether new sessions are refused."""
+        """Whether it was told to stop."""
         return self._stop.is_set()
 
     def run(self) -> None:
@@ -93,9 +98,9 @@ class Proxy:
             self._mailbox.wait_until_listening(MAILBOX_S)
             if not self.stopping:
                 self._server.start()
-                log.info("proxy.started", endpoint=settings.endpoint, version=self._version)
+                log.info("proxy.started", endpoint=settings.endpoint, version=self._membership.version)
             self._stop.wait()
-            self._drain()
+            self._shut_down()
         finally:
             gevent.killall(loops)
         log.info("proxy.stopped")
@@ -127,18 +132,22 @@ class Proxy:
             except StoreUnavailable:  # it could not be asked yet
                 self._stop.wait(RETRY_S)
 
-    def _drain(self) -> None:
-        """Let the sessions finish within SHUTDOWN_GRACE, then end them, and say why."""
-        log.info("proxy.stopping", sessions=len(self.sessions), grace_s=self.settings.shutdown_grace)
-        self.sessions.refuse_waiting(ShuttingDown("the appliance is shutting down"))
-        if not self._wait_until_idle(self.settings.shutdown_grace):
+    def _shut_down(self) -> None:
+        """Leave the load balancer, let the sessions finish within SHUTDOWN_GRACE, then end them, and say why."""
+        grace_s = self.settings.shutdown_grace
+        log.info("proxy.stopping", sessions=len(self.sessions), grace_s=grace_s)
+        deadline = time.monotonic() + grace_s
+        self.departure.shut_down(grace_s)
+        gevent.spawn(self._membership.try_to_announce)
+        gevent.sleep(self.departure.notice_left_s())
+        self.sessions.refuse_waiting(self.departure.leaving())
+        if not self._wait_until_idle(deadline):
             self.sessions.end_all("appliance is shutting down")
         self._server.close()
         self.unheard.cut_all()
         self._server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words
 
-    def _wait_until_idle(self, longest_s: float) -> bool:
-        deadline = time.monotonic() + longest_s
+    def _wait_until_idle(self, deadline: float) -> bool:
         while len(self.sessions) and time.monotonic() < deadline:
             gevent.sleep(0.05)
         return not len(self.sessions)
@@ -164,15 +173,14 @@ class Proxy:
         """Act on a message to this proxy."""
         if message.get("tokens"):
             self._tokens.sync()
+        elif message.get("appliance"):
+            self._membership.announce()
         else:
             self.sessions.handle(message)
 
     def _renew(self) -> None:
         self.sessions.renew()
-        self._announce()
-
-    def _announce(self) -> None:
-        self.registry.announce(self._version, self.settings.pools, 3 * self.settings.lease_ttl)
+        self._membership.announce()
 
     def _reap(self) -> None:
         self.sessions.renew()  # or a proxy that was paused past its leases would reap its own sessions

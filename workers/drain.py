@@ -14,6 +14,7 @@ log = logs.get_logger()
 
 LOOK_S = 0.05
 LAST_WORDS_S = 1.0  # a session's slot is free before its connection has said goodbye
+YIELD_S = 1.0  # a proxy that is told to stop in the same moment says why first, and in the appliance's name
 FAREWELL_S = 3.0  # for the proxies to tell their clients why, before the driver is gone
 
 
@@ -41,7 +42,7 @@ def _sessions_end_by_themselves(settings: Settings, orders: Orders, connections:
         if not (orders.is_drained and _are_asserted_again(settings, orders, connections)):
             break
     if orders.terminations:
-        orders.wait(lambda: orders.is_drained or orders.terminations > 1, settings.shutdown_grace)
+        orders.wait(lambda: orders.is_drained or orders.terminations > 1, settings.shutdown_grace + YIELD_S)
     return orders.is_drained
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from appliance import logs
 from appliance.errors import StoreUnavailable
+from appliance.memory import MemoryFile
 from appliance.models import WorkerSpec, WorkerStatus
 from appliance.registry import Registry
 from workers.orders import Orders
@@ -29,13 +30,23 @@ class Registration:
     """One worker's registration; its methods may be called from any greenlet."""
 
     def __init__(
-        self, registry: Registry, spec: WorkerSpec, orders: Orders, settle_s: float, connections: Callable[[], int]
+        self,
+        registry: Registry,
+        spec: WorkerSpec,
+        orders: Orders,
+        settle_s: float,
+        connections: Callable[[], int],
+        memory: MemoryFile,
     ) -> None:
-        """Take what the worker says of itself, whom its answers are for, and what counts its connections."""
+        """Take what the worker says of itself, and whom its answers are for.
+
+        Also what counts its connections, and what its appliance remembers.
+        """
         self._registry = registry
         self._orders = orders
         self._settle_s = settle_s
         self._connections = connections
+        self._memory = memory
         self._lock = threading.Lock()
         self._drain_reason = ""
         self._away = False
@@ -46,7 +57,7 @@ class Registration:
     def register(self) -> None:
         """Register for the first time; raises StoreUnavailable."""
         with self._lock:
-            self._remember(status=self._registry.register_worker(self.spec))
+            self._register()
 
     def handle(self, message: dict[str, Any]) -> None:
         """Take a message of the worker's mailbox: `drain` with its reason, `drained`, or `suspect`."""
@@ -116,6 +127,11 @@ class Registration:
         log.warning("worker.registers_again", lifetime=self.spec.lifetime, status=self.spec.status.value)
         self._believe_idle_from = time.monotonic() + self._settle_s
         self._remember(connections=self._connections(), settle_ms=int(self._settle_s * 1000))
+        self._register()
+
+    def _register(self) -> None:
+        appliance = self._memory.read()
+        self._remember(run=appliance.run, drained=appliance.drained)
         self._remember(status=self._registry.register_worker(self.spec))
 
     def _idle(self) -> None:

@@ -135,7 +135,7 @@ class Worker:
         """Register, and keep heartbeats and messages going; remove the registration in the end."""
         settings = self._settings
         registration = Registration(
-            self._registry, self._spec(driver), self.orders, settings.lease_ttl, driver.connections
+            self._registry, self._spec(driver), self.orders, settings.lease_ttl, driver.connections, settings.memory
         )
         mailbox = Mailbox(self._store, "worker", self.id, registration.handle)
         heart = Heart(registration, self.orders, settings.heartbeat_interval, settings.worker_max_memory)

@@ -21,8 +21,8 @@ class Ledger:
     """What Redis said in one look; times are milliseconds of the grid's clock.
 
     `slots` are the sessions that hold a worker's slots, `pools` the claimable workers. `unclaimed` is how
-    many slots of a worker count as taken beyond that, for sessions that Redis has forgotten. Of
-    `stored_sessions` Redis keeps anything, and of `stored_slots`, which are workers, it keeps the slots;
+    many slots of a worker count as taken beyond that, for sessions that Redis has forgotten. `drained` names
+    appliances. Of `stored_sessions` Redis keeps anything, and of `stored_slots`, which are workers, it keeps the slots;
     both are None if there is too much in Redis to search it.
     """
 
@@ -36,6 +36,7 @@ class Ledger:
     pools: dict[Pool, frozenset[str]] = field(default_factory=dict)
     queues: dict[Pool, tuple[str, ...]] = field(default_factory=dict)
     unclaimed: dict[str, int] = field(default_factory=dict)
+    drained: frozenset[str] = frozenset()
     stored_sessions: frozenset[str] | None = None
     stored_slots: frozenset[str] | None = None
 
@@ -52,6 +53,7 @@ def read(registry: Registry) -> Ledger:
     queues = _queues(pools, sessions)
     commands: dict[Any, tuple[Any, ...]] = {
         **{name: ("ZRANGE", store.key(name), 0, -1, "WITHSCORES") for name in ("leases", "deadlines", "proxies")},
+        "drained": ("ZRANGE", store.key("drained"), 0, -1),
         **{("slots", worker.id): ("SMEMBERS", store.key("worker", worker.id, "sessions")) for worker in workers},
         **{worker.id: ("HMGET", store.key("worker", worker.id), "unclaimed", "settled") for worker in workers},
         **{("pool", *pool): ("ZRANGEBYSCORE", store.key("pool", *pool), "-inf", f"({_BLOCKED}") for pool in pools},
@@ -66,6 +68,7 @@ def read(registry: Registry) -> Ledger:
         leases=_scores(answers["leases"]),
         deadlines=_scores(answers["deadlines"]),
         proxies=_scores(answers["proxies"]),
+        drained=frozenset(answers["drained"]),
         slots={worker.id: frozenset(answers["slots", worker.id]) for worker in workers},
         pools={pool: frozenset(answers["pool", *pool]) for pool in pools},
         queues={queue: tuple(answers["queue", *queue]) for queue in queues},

@@ -21,6 +21,7 @@ def differences(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
     yield from _queues(ledger)
     yield from _waiters(ledger)
     yield from _standby(ledger, settings)
+    yield from _drained(ledger)
     yield from _overdue(ledger, settings)
     yield from _orphaned(ledger, settings)
     yield from _stored(ledger)
@@ -142,9 +143,18 @@ def _standby(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
         serving = sum(worker.status == WorkerStatus.AVAILABLE for worker in team)
         target = int(getattr(settings, f"{pool[0]}_workers"))
         spare = [worker.id for worker in team if worker.status == WorkerStatus.STANDBY and not worker.stale]
-        if spare and serving < target:
+        if spare and serving < target and settings.appliance_name not in ledger.drained:
             text = f"worker {spare[0]} stands by, although only {serving} of {target} {pool[0]} workers serve"
             yield Difference(("standby", *pool), text, _REPORT)
+
+
+def _drained(ledger: Ledger) -> Iterator[Difference]:
+    """No worker of a drained appliance serves."""
+    for worker in ledger.workers:
+        if worker.appliance in ledger.drained and worker.status == WorkerStatus.AVAILABLE:
+            text = f"worker {worker.id} is available, although its appliance is drained"
+            remedy = f"Drain it: applctl workers drain {worker.id}. And please report it."
+            yield Difference(("drained", worker.id), text, remedy)
 
 
 def _overdue(ledger: Ledger, settings: Settings) -> Iterator[Difference]:

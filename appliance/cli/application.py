@@ -7,7 +7,19 @@ from typing import Any
 import click
 
 from appliance import __version__
-from appliance.cli import configuration, demo, diagnosis, guard, journal, lifecycle, sessions, state, tokens, workers
+from appliance.cli import (
+    appliances,
+    configuration,
+    demo,
+    diagnosis,
+    guard,
+    journal,
+    lifecycle,
+    sessions,
+    state,
+    tokens,
+    workers,
+)
 from appliance.errors import ApplianceError
 
 EXIT_FAILED = 1
@@ -67,6 +79,8 @@ for _command in (
     configuration.config,
     diagnosis.doctor,
     demo.demo,
+    appliances.appliances,
+    appliances.appliance,
     workers.workers,
     sessions.sessions,
     tokens.token,

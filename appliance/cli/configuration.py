@@ -82,7 +82,7 @@ def explain(settings: Settings | None) -> list[Setting]:
     for name, field in Settings.model_fields.items():
         source, text = _source(name)
         value = values[name] if settings else text
-        if name == "appliance_token":
+        if name in ("appliance_token", "redis_password"):
             value = "***" if text else None
         explained.append(Setting(name.upper(), mask(value), source, field.description or ""))
     return explained

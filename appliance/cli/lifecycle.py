@@ -64,7 +64,10 @@ def up(no_setup: bool, no_demo: bool, as_json: bool) -> None:
     running = started_settings(settings)
     if running:
         out.print("The appliance is running already.")
-        await_grid(running, out)
+        if running.memory.read().drained:
+            out.print("It is drained: `applctl appliance undrain` lets it serve again.")
+        else:
+            await_grid(running, out)
         _present(running, None, out, as_json)
         return
     _bring_up(settings, out, with_setup=not no_setup)
@@ -156,6 +159,7 @@ def _start(settings: Settings, out: Console, with_setup: bool) -> None:
         out.print("Ended what an earlier run had left.")
     require_free_port(settings)  # before anything is installed
     certificate.require_usable(settings.tls_cert, settings.tls_key)
+    certificate.require_usable(settings.redis_tls_cert, settings.redis_tls_key, "REDIS_")
     if with_setup:
         _provide(settings, out)
     redis = None if settings.redis_url else provision.find_redis()

@@ -61,6 +61,8 @@ def check_proxy(view: GridView) -> Iterator[Check]:
         return
     if view.ready:
         yield ok("proxy", f"{view.settings.endpoint} takes sessions")
+    elif view.proxy_answers and view.settings.memory.read().drained:
+        yield warning("proxy", "the appliance is drained", "To let it serve again: applctl appliance undrain")
     elif view.proxy_answers:
         yield failed(
             "proxy", f"it answers, but is not ready: {view.not_ready_because}", "Mend what stands above first."

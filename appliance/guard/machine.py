@@ -64,8 +64,9 @@ def _inbound(settings: Settings) -> Inbound:
 
 
 def _services(settings: Settings) -> Iterator[str]:
-    """Give the ports, beside the workers', at which this appliance serves the others: none so far."""
-    yield from ()
+    """Give the ports, beside the workers', at which this appliance serves the others."""
+    if settings.redis_listen:
+        yield str(redis_url.split_address(settings.redis_listen)[1])
 
 
 def described(networks: Iterable[Network]) -> str:

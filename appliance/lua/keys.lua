@@ -34,6 +34,10 @@
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
+--  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
+--  appliance:<name>           hash     what an appliance says of itself: its run, endpoint, version, pools
+--  drained                    zset     appliance that is drained -> since when
+--  stopping                   zset     appliance that shuts down, without a drain -> until when that is believed
 --  kills:<proxy>              hash     session that the proxy is to end -> the reason
 --  arrivals:<browser>         string   the last number of arrival
 --  clock                      string   the server's time, the grid's time then, and the longest silence

@@ -1,6 +1,7 @@
 -- Teams: the workers of one pool on one appliance. `target` of them serve, the others stand by with a
 -- warm browser. When one of them leaves, for whatever reason, the spare that started first takes its
--- place in the same step, so that recycling costs no capacity.
+-- place in the same step, so that recycling costs no capacity. Of a drained appliance (appliances.lua) none serves, and
+-- who leaves is not awaited.
 
 local RETURN_MS = 30000  -- a worker that is not back by then is not coming
 
@@ -12,10 +13,27 @@ local function slot_of(worker)
   return worker.appliance .. '/' .. worker.slot
 end
 
+local function is_drained(appliance)
+  return redis.call('ZSCORE', key('drained'), appliance) and true or false
+end
+
+-- How many workers of a team are to serve, and how many more stand by for when one of them leaves.
+local function size_of_team(worker)
+  if is_drained(worker.appliance) then return 0, 0 end
+  return tonumber(worker.target), tonumber(worker.spares)
+end
+
+-- Notes how large a team is, for those who recycle.
+local function size_team(worker)
+  local target, spares = size_of_team(worker)
+  local size = whole(target) .. ' ' .. whole(spares)
+  redis.call('HSET', key('teams', worker.browser, worker.minor), worker.appliance, size)
+end
+
 -- Notes until when a worker's slot counts as being recycled, or with nil that its worker is back.
 local function mark_recycling(worker, until_ms)
   local recycling = key('recycling', worker.browser, worker.minor)
-  if until_ms then
+  if until_ms and not is_drained(worker.appliance) then
     redis.call('ZADD', recycling, until_ms, slot_of(worker))
   else
     redis.call('ZREM', recycling, slot_of(worker))
@@ -30,7 +48,7 @@ local function serve(worker)
 end
 
 local function promote(worker)
-  while redis.call('SCARD', team('serving', worker)) < tonumber(worker.target) do
+  while redis.call('SCARD', team('serving', worker)) < size_of_team(worker) do
     local id = redis.call('ZPOPMIN', team('standby', worker))[1]
     if not id then return end
     local spare = read(key('worker', id))
@@ -62,6 +80,12 @@ local function leave(worker)
   redis.call('ZREM', team('standby', worker), worker.id)
   place(worker)
   promote(worker)
+end
+
+-- Says with a worker's voice that its appliance is there, and offers what it serves unless it is drained.
+local function speak_for(worker)
+  redis.call('ZADD', key('appliances'), 'GT', whole(NOW + worker.ttl), worker.appliance)
+  if not is_drained(worker.appliance) then offer(worker.browser, worker.minor, tonumber(worker.ttl)) end
 end
 
 -- Gives a worker no new sessions; it is told, and told again when its last session has ended. Returns it.

@@ -13,10 +13,14 @@ register('take_launch_turn', function(a)
 end)
 
 -- register_worker {id, browser, version, minor, endpoint, appliance, slot, status, lifetime,
---                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms} -> {status, lifetime}
+--                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained}
+-- -> {status, lifetime}
 -- Registers a worker, or registers it again: then its status stays and its lifetime never falls. One
--- that comes as standby serves at once if its team has fewer than `target` that do.
+-- that comes as standby serves at once if its team has fewer than `target` that do. `run` and `drained` are what its
+-- appliance remembers of itself.
 register('register_worker', function(a)
+  recall(a.appliance, a.run, a.drained)
+  a.run, a.drained = nil, nil
   local name = key('worker', a.id)
   local known = read(name)
   if known then
@@ -26,7 +30,7 @@ register('register_worker', function(a)
     a.started = NOW
     if a.connections > 0 then a.unclaimed, a.settled = a.connections, NOW + a.settle_ms end
     redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota)
-    redis.call('HSET', key('teams', a.browser, a.minor), a.appliance, whole(a.target) .. ' ' .. whole(a.spares))
+    size_team(a)
     welcome_back(a)
     record('worker.started', 'worker', a.id, 'appliance', a.appliance, 'lifetime', a.lifetime)
   end
@@ -34,8 +38,12 @@ register('register_worker', function(a)
   redis.call('HDEL', name, 'suspect')
   write(name, a)
   redis.call('ZADD', key('workers'), whole(a.fresh_until), a.id)
-  offer(a.browser, a.minor, a.ttl)
-  join(read(name))
+  speak_for(a)
+  if a.status == 'available' and is_drained(a.appliance) then
+    drain(a.id, 'its appliance is drained')
+  else
+    join(read(name))
+  end
   dispatch(a.browser, a.minor)
   return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime}
 end)
@@ -54,7 +62,7 @@ register('heartbeat_worker', function(a)
     worker.suspect = nil
   end
   redis.call('ZADD', key('workers'), whole(worker.fresh_until), a.id)
-  offer(worker.browser, worker.minor, tonumber(worker.ttl))
+  speak_for(worker)
   join(worker)
   keep_ends_apart(worker.browser, worker.minor)
   dispatch(worker.browser, worker.minor)
@@ -114,16 +122,6 @@ register('remove_worker', function(a)
   return {sessions = remove(a.id, a.reason)}
 end)
 
--- announce {minor, pools, ttl_ms} -> {ok}
--- Says which browsers an appliance is configured to serve, so that a client may wait for a worker
--- that is only just starting, and is refused at once where none will ever be.
-register('announce', function(a)
-  for browser, workers in pairs(a.pools) do
-    if workers > 0 then offer(browser, a.minor, a.ttl_ms) end
-  end
-  return {ok = true}
-end)
-
 local REAPED_AT_ONCE = 100
 
 -- Forgets the proxies that are gone, and the tickets that waited in them: they would fill the queue.
@@ -140,23 +138,22 @@ local function forget_proxies()
   return forgotten
 end
 
--- Ends the sessions whose leases have expired; their proxies are told, in case they live. Gives how many these were.
+-- Ends the sessions whose leases have expired. A proxy that lives all the same, and was only paused or cut off, is told,
+-- so that it asserts them soon. Gives how many these were.
 local function end_expired()
   local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
   for _, id in ipairs(expired) do
-    local proxy, worker = unpack(redis.call('HMGET', key('session', id), 'proxy', 'worker'))
-    if finish(id, 'its proxy stopped answering') then
-      tell('proxy', proxy, {['end'] = id, worker = worker, reason = 'the proxy lost its lease on this session'})
-    end
+    local proxy = redis.call('HGET', key('session', id), 'proxy')
+    if finish(id, 'its proxy stopped answering') then tell('proxy', proxy, {expired = id}) end
     redis.call('ZREM', key('leases'), id)
   end
   return #expired
 end
 
 -- reap {silence_ms} -> {workers, sessions, waiting}
--- Removes workers whose heartbeats have stopped, sessions whose leases have expired and tickets whose
--- proxies or deadlines are gone. Every proxy calls it; whoever comes first does the work. From now on
--- the grid's clock counts a silence of all callers as `silence_ms` at most.
+-- Removes workers whose heartbeats have stopped, sessions whose leases have expired, tickets whose proxies
+-- or deadlines are gone, and appliances that nobody hears of. Every proxy calls it; whoever comes first does
+-- the work. From now on the grid's clock counts a silence of all callers as `silence_ms` at most.
 register('reap', function(a)
   local count = {workers = 0, sessions = 0, waiting = 0}
   limit_silence(a.silence_ms)
@@ -177,5 +174,6 @@ register('reap', function(a)
     count.waiting = count.waiting + 1
   end
   count.waiting = count.waiting + forget_proxies()
+  forget_appliances()
   return count
 end)

@@ -1,8 +1,9 @@
 """Workers, sessions, leases and the queue: the only code that touches the grid's state."""
 
+from appliance.registry.appliances import Appliances
 from appliance.registry.mailbox import Mailbox
 from appliance.registry.registry import Registry
 from appliance.registry.sessions import Session, Sessions
 from appliance.registry.tokens import Tokens
 
-__all__ = ["Mailbox", "Registry", "Session", "Sessions", "Tokens"]
+__all__ = ["Appliances", "Mailbox", "Registry", "Session", "Sessions", "Tokens"]

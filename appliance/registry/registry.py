@@ -19,7 +19,6 @@ from appliance.models import (
     WorkerSpec,
     WorkerState,
     WorkerStatus,
-    minor_version,
 )
 from appliance.registry.capacity import capacity
 from appliance.store import Store
@@ -128,11 +127,6 @@ class Registry:
         """Forget a worker. Gives how many sessions ended with it."""
         return int(self.store.call("remove_worker", id=worker_id, reason=reason)["sessions"])
 
-    def announce(self, version: str, pools: dict[Browser, int], ttl_s: float) -> None:
-        """Say which browsers an appliance is configured to serve, in which Playwright version."""
-        named = {browser.value: workers for browser, workers in pools.items()}
-        self.store.call("announce", minor=minor_version(version), pools=named, ttl_ms=int(ttl_s * 1000))
-
     def reap(self, silence_s: float = 5.0) -> dict[str, int]:
         """Remove what is lost. Gives how many `workers`, `sessions` and `waiting` that were.
 
@@ -189,7 +183,10 @@ class Registry:
         return sorted((_session_state(fields) for fields in answers if fields), key=lambda s: s.started_ms)
 
     def capacity(self) -> list[PoolCapacity]:
-        """Give the capacity of each pool: one per browser and Playwright version. Of a large grid, as of 2 s ago."""
+        """Give the capacity of each pool: one per browser and Playwright version. Of a large grid, as of 2 s ago.
+
+        Of those that wait, the ones that named no version are a pool of their own, "any".
+        """
         return capacity(self.store)
 
     def is_ready(self, browser: Browser) -> bool:
@@ -238,6 +235,7 @@ def _worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerSta
         memory_bytes=int(fields["memory"]),
         suspect="suspect" in fields,
         stale=now_ms - float(fields["heartbeat"]) > float(fields["ttl"]),
+        unclaimed=int(fields.get("unclaimed", 0)) if float(fields.get("settled", 0)) > now_ms else 0,
     )
 
 

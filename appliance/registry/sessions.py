@@ -163,13 +163,15 @@ class Sessions:
             self._settle(session, self._registry.suspect(session.id, grant.worker_id), watch)
 
     def handle(self, message: dict[str, Any]) -> None:
-        """Act on a message to this proxy: a claim was granted, or a session must end or was killed."""
+        """Act on a message to this proxy: a claim was granted, or a session must end, was killed, or lost its lease."""
         if session := self._live.get(message.get("granted", "")):
             session.wake()
         if session := self._live.get(message.get("end", "")):
             session.lose_worker(message["worker"], message["reason"])
         if session := self._live.get(message.get("kill", "")):
             session.kill(message["reason"])
+        if session := self._live.get(message.get("expired", "")):
+            self._take_up(session)
 
     def renew(self) -> None:
         """Renew the leases of all sessions, and take up again those that Redis has forgotten.
@@ -203,17 +205,25 @@ class Sessions:
                 self._assert(session, session.grant)
         self._renewed_at = began
 
-    def refuse_waiting(self, error: RequestError) -> None:
-        """Refuse every session that waits for its slot, from now on."""
+    def refuse_waiting(self, error: RequestError | None) -> None:
+        """Refuse every session that waits for its slot, from now on; None lets them wait again."""
         self._no_waiting = error
         for session in list(self._live.values()):
-            if not session.grant:
+            if error and not session.grant:
                 session.refuse(error)
 
     def end_all(self, reason: str) -> None:
         """End every session that is relayed."""
         for session in list(self._live.values()):
             session.end(reason)
+
+    def _take_up(self, session: Session) -> None:
+        """Assert a session whose lease has expired. If Redis cannot be asked, it is done when it is back."""
+        try:
+            if session.grant:
+                self._assert(session, session.grant)
+        except StoreUnavailable as error:
+            log.warning("session.not_asserted", session=session.id, error=str(error))
 
     def _assert(self, session: Session, grant: Grant) -> None:
         state = self._registry.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self._lease_ms)

@@ -41,7 +41,14 @@ class TimingSettings(BaseSettings):
     )
     drain_timeout: Seconds = Field(
         3600,
-        description="Seconds that a worker at its quota waits for its last sessions before it ends them.",
+        description="Seconds that a worker at its quota, or an appliance that is drained, waits for its last sessions "
+        "before it ends them.",
+    )
+    drain_notice: float = Field(
+        10,
+        ge=0,
+        description="Seconds for which an appliance that is drained still takes sessions, for the workers of others, "
+        "while its load balancer finds that /readyz fails. When it shuts down, half of SHUTDOWN_GRACE at most.",
     )
     shutdown_grace: Seconds = Field(
         20,

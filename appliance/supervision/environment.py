@@ -43,6 +43,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
     return {
         **os.environ,
         **values,
+        "REDIS_PASSWORD": settings.redis_password.get_secret_value() if settings.redis_password else "",
         "APPLIANCE_TOKEN": "",  # the proxies know its digest (lifecycle.start), and nobody needs more
         # What the settings file says is in the values already: a respawned process shall not read it anew.
         "APPLIANCE_ENV": os.devnull,

@@ -17,6 +17,8 @@ from appliance import config, tokens
 from appliance.accounts import require_usable
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
+from appliance.redis_url import split_address
+from appliance.supervision import redis_conf
 from appliance.supervision.client import AccessDenied, Supervisor
 from appliance.supervision.environment import CONFIGURATION, export, recover, stop_wait_s
 from appliance.supervision.run_dir import prepare_run_dir
@@ -24,7 +26,7 @@ from appliance.supervision.run_dir import prepare_run_dir
 _START_TIMEOUT_S = 20.0
 _KILL_TIMEOUT_S = 5.0
 _POLL_INTERVAL_S = 0.1
-_GROUPS_WITH_GRACE = 4  # proxy and three pools; supervisord stops one group after the other
+_REDIS_STOP_S = 15  # supervisord stops it when the others are gone, and kills it after 10 s
 
 
 def start(settings: Settings, redis_server: Path | None) -> None:
@@ -36,6 +38,9 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     prepare_run_dir(settings)
     require_usable(settings, config.installation_root())
     _keep_boot_token(settings)
+    settings.memory.begin_run()
+    if redis_server:
+        redis_conf.write(settings)
     require_free_port(settings)
     started = _run_supervisord(environment)
     deadline = time.monotonic() + _START_TIMEOUT_S
@@ -89,10 +94,18 @@ def started_settings(settings: Settings) -> Settings | None:
 
 
 def require_free_port(settings: Settings) -> None:
-    """Raise SettingsError if the proxy could not listen on HOST and PORT."""
-    where = f"{settings.host} port {settings.port}"
+    """Raise SettingsError if the proxy could not listen on HOST and PORT, or Redis on REDIS_LISTEN."""
+    remedy = "Set HOST to an address of this machine, and PORT to 1024 or above unless root runs the appliance."
+    _require_free(settings.host, settings.port, "PORT", remedy)
+    if settings.redis_listen:
+        host, port = split_address(settings.redis_listen)
+        _require_free(host, port, "REDIS_LISTEN", "Set REDIS_LISTEN to an address of this machine, and a port.")
+
+
+def _require_free(host: str, port: int, setting: str, remedy: str) -> None:
+    where = f"{host} port {port}"
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         with socket.socket(family, kind, protocol) as listener:
             # as the proxy will: connections of an earlier run that linger are no obstacle
@@ -102,13 +115,10 @@ def require_free_port(settings: Settings) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise SettingsError(
-                f"{where} is taken by {_owner(settings.port)}",
-                "Stop that program, or set PORT to another port. `applctl down` ends what an earlier run left.",
+                f"{where} is taken by {_owner(port)}",
+                f"Stop that program, or set {setting} to another port. `applctl down` ends what an earlier run left.",
             ) from error
-        raise SettingsError(
-            f"cannot listen on {where}: {error.strerror}",
-            "Set HOST to an address of this machine, and PORT to 1024 or above unless root runs the appliance.",
-        ) from error
+        raise SettingsError(f"cannot listen on {where}: {error.strerror}", remedy) from error
 
 
 def _owner(port: int) -> str:
@@ -143,7 +153,7 @@ def _stop_family(supervisor: Supervisor, settings: Settings) -> None:
     root = psutil.Process(supervisor.pid())
     family = {root}
     supervisor.shutdown()
-    deadline = time.monotonic() + stop_wait_s(settings) * _GROUPS_WITH_GRACE
+    deadline = time.monotonic() + stop_wait_s(settings) + _REDIS_STOP_S
     while _alive(root) and time.monotonic() < deadline:
         family |= _children(root)
         time.sleep(_POLL_INTERVAL_S)

@@ -26,8 +26,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from appliance import store as store_module
 from appliance.models import Browser, Grant, SessionRequest, WorkerSpec, WorkerStatus
-from appliance.registry import Registry
+from appliance.registry import Appliances, Registry
 from appliance.store import Store
+from tests.announced import announcement
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
 TTL_MS = LEASE_MS = 15_000
@@ -130,8 +131,11 @@ class Grid:
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
             elif kind == "events":
                 self.events = [pairs(fields) for _, fields in content]
-            elif kind not in ("arrivals", "clock", "left", "kills", "teams"):
+            elif kind not in ("appliance", "arrivals", "clock", "left", "kills", "teams"):
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
+        self.runs = {
+            name.rpartition(":")[2]: pairs(text)["run"] for name, text in dump.items() if ":appliance:" in name
+        }
         for worker, sessions in held.items():
             self.workers[worker].sessions = sessions  # fails if the worker is gone and its set is not
 
@@ -150,6 +154,15 @@ class Grid:
 
     def zset(self, kind: str, *name: str) -> dict[str, int]:
         return self.zsets[kind].get(name, {})
+
+    @property
+    def drained(self) -> dict[str, int]:
+        """Give since when which appliances are drained."""
+        return self.zsets["drained"].setdefault((), {})
+
+    def target(self, worker: Worker) -> int:
+        """Tell how many workers of its team are to serve."""
+        return 0 if worker.team[2] in self.drained else worker.target
 
     def is_fresh(self, worker: Worker) -> bool:
         return self.now - worker.heartbeat <= TTL_MS
@@ -199,7 +212,7 @@ class Grid:
         recycling = self.recycling(worker.pool)
         for slot in [slot for slot, end in recycling.items() if end < self.now]:
             del recycling[slot]
-        if until is None:
+        if until is None or worker.team[2] in self.drained:
             recycling.pop(worker.slot, None)
         elif until >= self.now:
             recycling[worker.slot] = until
@@ -214,7 +227,8 @@ class Grid:
         """Count the workers that are being recycled and whose place no spare has taken."""
         away = Counter(slot.partition("/")[0] for slot, until in self.recycling(pool).items() if until >= self.now)
         serving = Counter(w.team[2] for w in self.workers.values() if w.pool == pool and w.status == "available")
-        return sum(max(0, min(away[name], TARGET[name] - serving[name])) for name in away)
+        targets = {name: 0 if name in self.drained else TARGET[name] for name in away}
+        return sum(max(0, min(away[name], targets[name] - serving[name])) for name in away)
 
     def best(self, pool: tuple[str, str], apart: set[str]) -> tuple[float, int]:
         """Give remaining and active sessions of the workers that the rule of selection names."""
@@ -257,12 +271,15 @@ class Grid:
             assert {worker.id for worker in available.values() if worker.apart} <= self.apart.get(pool, set())
             assert self.policies[pool]["recycles_until"] == max(self.recycling(pool).values(), default=0)
             draining = {w.slot for w in self.workers.values() if w.pool == pool and w.status == "draining"}
+            draining -= {slot for slot in draining if slot.partition("/")[0] in self.drained}
             fresh = {w.slot for w in self.workers.values() if w.slot in draining and self.is_fresh(w)}
             assert fresh <= self.recycling(pool).keys()
             if self.surely_claimable(pool):
                 assert not [t for t in self.waiting() if t.suits(pool) and self.is_alive(t)]
         for worker in self.workers.values():
             if self.is_fresh(worker):
+                assert self.zset("appliances")[worker.team[2]] >= self.now
+            if self.is_fresh(worker) and worker.team[2] not in self.drained:
                 assert self.zset("offers", worker.pool[0])[worker.pool[1]] >= self.now
 
     def _scores(self, worker: Worker) -> set[int]:
@@ -285,7 +302,8 @@ class Grid:
             fresh = {worker.id for worker in mine if worker.id in spare and self.is_fresh(worker)}
             assert self.serving.get(team, set()) == serving
             assert fresh <= self.zset("standby", *team).keys() <= spare
-            assert len(serving) >= mine[0].target or not fresh
+            assert len(serving) >= self.target(mine[0]) or not fresh
+            assert not (serving and team[2] in self.drained)
 
 
 class Replay:
@@ -325,7 +343,7 @@ class Replay:
 
     def _worker_draining(self, worker: str, reason: str) -> None:
         known = self.grid.workers[worker]
-        assert reason in ("operator", "quota reached", "recycled early")
+        assert reason in ("operator", "quota reached", "recycled early") or known.team[2] in self.grid.drained
         if reason == "quota reached":
             assert known.remaining <= 0
         if reason == "recycled early":
@@ -342,10 +360,22 @@ class Replay:
         team = [w for w in self.grid.workers.values() if w.team == spare.team]
         assert spare.status == "standby"
         assert self.grid.is_fresh(spare)
-        assert sum(w.status == "available" for w in team) < spare.target
+        assert sum(w.status == "available" for w in team) < self.grid.target(spare)
         others = [w.started for w in team if w.status == "standby" and self.grid.is_fresh(w)]
         assert spare.started == min(others)
         spare.status = "available"
+
+    def _appliance_drained(self, appliance: str, **_: str) -> None:
+        self.grid.drained[appliance] = self.grid.now
+        for worker in self.grid.workers.values():
+            if worker.team[2] == appliance:
+                self.grid.mark(worker, None)
+
+    def _appliance_undrained(self, appliance: str) -> None:
+        del self.grid.drained[appliance]
+        for worker in self.grid.workers.values():
+            if worker.team[2] == appliance and worker.status == "draining":
+                self.grid.mark(worker, self.grid.now + TTL_MS)
 
     def _session_ended(self, session: str, worker: str, reason: str, **_: str) -> None:
         del self.grid.sessions[session]
@@ -375,6 +405,8 @@ class Replay:
 
     def _compare(self) -> None:
         assert self.grid.workers == self.after.workers
+        assert self.after.drained.items() <= self.grid.drained.items()
+        assert not [name for name in self.after.drained if name not in self.after.zset("appliances")]
         assert self.grid.active() == self.after.active()
         for pool, noted in self.after.zsets["recycling"].items():
             expected = self.grid.recycling((pool[0], pool[1]))
@@ -407,7 +439,7 @@ ANY_SILENCE_S = 1e9  # each jump of time counts in full
 STEPS_MS = (1, 1, 4_000, 4_000, 7_500, 15_000, 15_001)  # so that times are met exactly, and just missed
 
 
-class Appliances(RuleBasedStateMachine):
+class Everyone(RuleBasedStateMachine):
     """Workers, proxies and clients that do what they may do, at any time."""
 
     store: Store
@@ -415,12 +447,15 @@ class Appliances(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.registry = Registry(self.store)
+        self.appliances = Appliances(self.registry)
         self.processes: list[WorkerSpec] = []
         self.clients: list[Client] = []
         self.proxies = ["p0", "p1", "p2"]
         self.killed: dict[str, str] = {}  # by session, the proxy that has been told
         self.named = 0
         self.counts_connections = True
+        self.runs = dict.fromkeys(TARGET, "1")
+        self.remembered = dict.fromkeys(TARGET, False)  # by each appliance: whether it is drained
         self.now = BEGINNING_MS
         self.lose_everything()
 
@@ -449,7 +484,11 @@ class Appliances(RuleBasedStateMachine):
         known = self.grid.workers.get(process.id)
         connected = [c for c in self.clients if c.grant and c.grant.worker_id == process.id]
         connections = len(connected) if self.counts_connections else 0
-        process = self.processes[place] = replace(process, connections=connections, settle_ms=LEASE_MS)
+        run, drained = self.runs[process.appliance], self.remembered[process.appliance]
+        if self.grid.runs.get(process.appliance) == run:
+            drained = process.appliance in self.grid.drained
+        memory = {"run": run, "drained": self.remembered[process.appliance]}
+        process = self.processes[place] = replace(process, connections=connections, settle_ms=LEASE_MS, **memory)
         if not known:
             pool = (process.browser.value, process.minor)
             numbers = (process.lifetime, process.concurrency, process.quota, process.target)
@@ -462,6 +501,7 @@ class Appliances(RuleBasedStateMachine):
         status = self.registry.register_worker(process)
         self.mark_draining(known)
         self.settle()
+        assert (process.appliance in self.grid.drained) == drained
         self.remember(process, status, process.lifetime)
 
     def mark_draining(self, worker: Worker) -> None:
@@ -538,6 +578,34 @@ class Appliances(RuleBasedStateMachine):
             self.settle()
             assert process.id not in self.grid.workers
 
+    # ── Appliances ────────────────────────────────────────────────────────────────────────────────
+
+    @rule(appliance=st.sampled_from(sorted(TARGET)), drains=st.booleans(), heard=st.booleans())
+    def drain_or_undrain_appliance(self, appliance: str, drains: bool, heard: bool) -> None:
+        """Drain an appliance or end its drain, which its proxy hears of or not."""
+        known, before = appliance in self.grid.runs, appliance in self.grid.drained
+        call = self.appliances.undrain_appliance
+        answer = self.appliances.drain_appliance(appliance, "operator") if drains else call(appliance)
+        self.settle()
+        assert answer == known
+        assert (appliance in self.grid.drained) == (drains if known else before)
+        if known and heard:
+            self.remembered[appliance] = drains
+
+    @rule(appliance=st.sampled_from(sorted(TARGET)), is_new=st.booleans(), stopping=st.booleans())
+    def announce(self, appliance: str, is_new: bool, stopping: bool) -> None:
+        if is_new:
+            self.runs[appliance], self.remembered[appliance] = self.name("r"), False
+        run, drained = self.runs[appliance], self.remembered[appliance]
+        if self.grid.runs.get(appliance) == run:
+            drained = appliance in self.grid.drained
+        memory = {"run": run, "drained": self.remembered[appliance], "stopping": stopping}
+        said = self.appliances.announce(announcement(appliance, ttl_ms=TTL_MS, pools={}, **memory)).drained
+        self.settle()
+        assert said == drained == (appliance in self.grid.drained)
+        assert self.grid.runs[appliance] == run
+        self.remembered[appliance] = said
+
     # ── Sessions ──────────────────────────────────────────────────────────────────────────────────
 
     @precondition(lambda self: len(self.clients) < 25)
@@ -566,7 +634,8 @@ class Appliances(RuleBasedStateMachine):
             ticket = Ticket(client.id, client.browser, client.minor, client.proxy, "claimed", asks=True)
             self.grid.sessions[client.id] = ticket
         is_new = self.grid.sessions[client.id].state == "claimed"
-        served = any(client.suits(w.pool) and self.grid.is_fresh(w) for w in self.grid.workers.values())
+        serving = [w for w in self.grid.workers.values() if w.team[2] not in self.grid.drained]
+        served = any(client.suits(w.pool) and self.grid.is_fresh(w) for w in serving)
         answer = self.registry.claim(
             client.id, client.request, proxy=client.proxy, lease_ms=LEASE_MS, wait_ms=WAIT_MS, queue_max=queue_max
         )
@@ -747,7 +816,7 @@ def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("own_clock")
 def test_whatever_happens_the_grid_does_what_the_model_says(store: Store) -> None:
-    machine = type("Machine", (Appliances,), {"store": store})
+    machine = type("Machine", (Everyone,), {"store": store})
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -115,15 +115,6 @@ def test_without_a_quota_the_fewest_active_is_chosen_for_ever(registry: Registry
     assert sorted(granted) == ["A"] * CONCURRENCY + ["B"] * CONCURRENCY
 
 
-def test_a_browser_that_nobody_offers_is_refused_and_one_that_is_announced_is_waited_for(
-    registry: Registry,
-) -> None:
-    assert claim(registry, "s", Browser.WEBKIT) == {"state": "unserved", "versions": {}}
-    registry.announce("1.65.1", {Browser.WEBKIT: 1}, 60)
-    assert claim(registry, "s", Browser.WEBKIT)["state"] == "waiting"
-    assert claim(registry, "t", Browser.WEBKIT, "1.60") == {"state": "unserved", "versions": ["1.65"]}
-
-
 def test_a_client_without_a_version_is_served_by_any(registry: Registry) -> None:
     registry.register_worker(spec("A", version="1.64.0"))
     assert claim(registry, "s", minor="")["worker"] == "A"

@@ -214,6 +214,22 @@ def test_a_proxy_that_was_away_takes_up_its_sessions_before_it_lets_a_new_one_in
     new.join()
 
 
+def test_a_proxy_that_lives_after_its_leases_have_expired_keeps_its_sessions_where_it_can(
+    store: Store, registry: Registry, settings: Settings
+) -> None:
+    sessions = Sessions(registry, settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
+    mailbox = Mailbox(store, "proxy", "proxy-1", sessions.handle)
+    listener = threading.Thread(target=mailbox.run)
+    listener.start()
+    assert mailbox.wait_until_listening(5)
+    registry.register_worker(spec("A", concurrency=1))
+    with sessions.open(WANTED, ignore) as session:
+        until(lambda: registry.reap()["sessions"], "another proxy ends it, as it was cut off")
+        until(lambda: [one.id for one in registry.sessions()] == [session.id], "it is asserted as soon as it is told")
+    mailbox.close()
+    listener.join()
+
+
 def enter(sessions: Sessions) -> None:
     """Have a session for a moment."""
     with sessions.open(WANTED, ignore):

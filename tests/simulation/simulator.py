@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from appliance.models import Browser, SessionRequest, WorkerStatus
-from appliance.registry import Registry
+from appliance.registry import Appliances, Registry
+from tests.announced import announcement
 from tests.simulation.agenda import Agenda
 from tests.simulation.case import Case
 from tests.simulation.pool import Pool
@@ -39,6 +40,7 @@ class Simulation:
         self._agenda = Agenda()
         self._store = SimulatedStore(url, self._agenda, self._watch)
         self._registry = Registry(self._store)
+        self._appliances = Appliances(self._registry)
         self._arrivals = random.Random(f"arrivals {case}")
         self._lengths = random.Random(f"lengths {case}")
         self._slots: dict[str, Slot] = {}
@@ -118,7 +120,9 @@ class Simulation:
         """Do what a proxy does now and then, which must find that nobody is forgotten."""
         beat_s = self.case.beat_s
         self._agenda.after(beat_s, self._tend)
-        self._registry.announce(VERSION, {Browser.CHROMIUM: self.case.workers}, 3 * beat_s)
+        pools, ttl_ms = {Browser.CHROMIUM: self.case.workers}, int(beat_s * 3000)
+        named = announcement("appliance-00", run="", proxy=PROXY, version=VERSION, pools=pools, ttl_ms=ttl_ms)
+        self._appliances.announce(named)
         assert self._registry.renew(PROXY, sorted(self._active), int(beat_s * 3000)) == ([], {})
         assert not any(self._registry.reap(ANY_SILENCE_S).values())
         if self._pending and self._agenda.now_s - self._last_start_s > 3600 + 100 * self.case.length_s:

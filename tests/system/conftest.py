@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +13,8 @@ import pytest
 
 from tests.system import site as web
 from tests.system.grid import Grid
+
+OLDER_PLAYWRIGHT = "1.62.0"  # the last whose driver speaks to Debian's firefox-esr
 
 StartGrid = Callable[..., Grid]
 
@@ -39,6 +43,15 @@ def grid() -> Iterator[Grid]:
     """Give an appliance with one Chromium worker to the tests of a module that only use it."""
     with ExitStack() as to_be_stopped:
         yield starter(to_be_stopped)(MAX_LIFETIME_SESSIONS=0)
+
+
+@pytest.fixture(scope="session")
+def older_playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install another Playwright version, client and driver, in a virtual environment of its own."""
+    folder = tmp_path_factory.mktemp("playwright")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={OLDER_PLAYWRIGHT}"], check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -41,19 +41,21 @@ TIMINGS = {
 class Grid:
     """One running appliance."""
 
-    def __init__(self, folder: Path, inside: Sequence[str] = (), **settings: Any) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", inside: Sequence[str] = (), **settings: Any) -> None:
         """Start an appliance with these settings and wait until all its workers are registered.
 
-        `inside` puts its commands on another machine (tests/system/machine.py).
+        `host` is where it is reached, and `inside` the beginning of each of its commands, on a machine or in a network
+        of its own (tests/system/machine.py).
         """
-        self._inside = inside
         self.port = free_port()
-        self.endpoint = f"ws://127.0.0.1:{self.port}"
+        self.host, self._inside = host, inside
+        self.endpoint = f"ws://{host}:{self.port}"
         self.run_dir = folder
         own = {"RUN_DIR": folder, "PORT": self.port, "APPLIANCE_NAME": f"test-{self.port}", "APPLIANCE_ENV": os.devnull}
         values = {"CHROMIUM_WORKERS": 1, "SPARE_WORKERS": 0, **TIMINGS, **own, **settings}
         self.env = os.environ | {name: str(value) for name, value in values.items()}
-        self.registry = Registry(Store(self.env.get("REDIS_URL") or f"unix://{folder}/redis.sock", "grid"))
+        own_redis = f"unix://:{self.env.get('REDIS_PASSWORD', '')}@{folder}/redis.sock"
+        self.registry = Registry(Store(self.env.get("REDIS_URL") or own_redis, "grid"))
         try:
             self.up()
         except BaseException:
@@ -109,7 +111,7 @@ class Grid:
 
     def get(self, path: str) -> dict[str, Any]:
         """Fetch one of the operations' pages."""
-        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+        with urlopen(f"http://{self.host}:{self.port}{path}", timeout=5) as answer:
             content: dict[str, Any] = json.load(answer)
         return content
 

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from playwright.async_api import Error, Playwright, async_playwright
 
+from tests.system.cluster import LoadBalancer
 from tests.system.grid import Grid
 
 PAUSE_S = 0.2  # after an error, so that a proxy that is away is not stormed
@@ -17,11 +18,11 @@ SESSION_MAX_S = 60.0  # by far: one that takes longer hangs
 class Load:
     """Runs from the beginning of its block to its end, where each client finishes the session that it has."""
 
-    def __init__(self, grid: Grid, clients: int) -> None:
-        """Take the grid, and how many clients use it at the same time."""
+    def __init__(self, grid: Grid | LoadBalancer, clients: int, rest_s: float = 0.0) -> None:
+        """Take the grid, how many clients use it at the same time, and how long each rests between two sessions."""
         self.served = 0  # sessions that were whole: from the connection to the goodbye
         self.errors: list[str] = []
-        self._grid, self._clients = grid, clients
+        self._grid, self._clients, self._rest_s = grid, clients, rest_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -45,6 +46,7 @@ class Load:
                 async with asyncio.timeout(SESSION_MAX_S):
                     await self._session(playwright)
                 self.served += 1
+                await asyncio.sleep(self._rest_s)
             except (Error, TimeoutError) as error:
                 self.errors.append(str(error) or f"it hung for {SESSION_MAX_S:g} s")
                 await asyncio.sleep(PAUSE_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from playwright.sync_api import Error, sync_playwright
 from tests.system.conftest import StartGrid
 from tests.system.grid import APPLCTL
 
-VERSION = "1.62.0"  # the last whose driver speaks to Debian's firefox-esr
 CLIENT = """
 import sys
 from playwright.sync_api import sync_playwright
@@ -23,15 +21,6 @@ with sync_playwright() as playwright:
     print(page.title())
     browser.close()
 """
-
-
-@pytest.fixture(scope="module")
-def older_playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install another Playwright version, client and driver, in a virtual environment of its own."""
-    folder = tmp_path_factory.mktemp("playwright")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={VERSION}"], check=True)
-    return folder
 
 
 def test_firefox_serves_its_clients_and_tells_those_of_another_version(

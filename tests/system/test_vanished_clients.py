@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import require
 from tests.system.conftest import StartGrid
 from tests.system.network import Network, load_balancer
 from tests.waiting import until
@@ -21,6 +22,7 @@ CLIENT = Path(__file__).parent / "clients" / "waiting_client.py"
 def network() -> Iterator[Network]:
     if os.geteuid() != 0:
         pytest.skip("only root can make a network whose cable can be pulled")
+    require("ip", "iproute2")
     network = Network()
     yield network
     network.remove()

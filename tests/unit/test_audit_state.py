@@ -123,6 +123,7 @@ IN_REDIS = {
         slots={W: frozenset({S}), "spare": frozenset()},
         pools={POOL: frozenset()},
     ),
+    f"worker {W} is available, although its appliance is drained": replace(LEDGER, drained=frozenset({"here"})),
     "Redis keeps session old, which neither waits nor holds a slot": replace(
         LEDGER, stored_sessions=frozenset({S, "old"})
     ),
@@ -141,3 +142,12 @@ def test_each_contradiction_in_redis_is_named_once(expected: str) -> None:
             wires=(*machine.wires, Wire(41, "127.0.0.1:4001", "", psutil.CONN_LISTEN)),
         )
     assert texts(IN_REDIS[expected], machine) == [expected]
+
+
+def test_that_all_stand_by_is_right_while_their_appliance_is_drained() -> None:
+    spare = replace(WORKER, status="standby", active=0)
+    idle = replace(LEDGER, workers=(spare,), sessions=(), leases={}, slots={W: frozenset()}, pools={POOL: frozenset()})
+    named = [text for text in texts(replace(idle, stored_sessions=frozenset())) if "stands by" in text]
+    assert named == [f"worker {W} stands by, although only 0 of 1 chromium workers serve"]
+    drained = replace(idle, stored_sessions=frozenset(), drained=frozenset({"here"}))
+    assert [text for text in texts(drained) if "stands by" in text] == []

@@ -75,7 +75,7 @@ def test_values_with_percent_signs_and_spaces_do_no_harm(tmp_path: Path, monkeyp
     )
     found = processes(monkeypatch, settings)
     assert found["proxy"].stdout_logfile == str(tmp_path / "a run" / "log" / "proxy.log")
-    assert f'--unixsocket "{tmp_path}/a run/redis.sock"' in found["redis"].command
+    assert found["redis"].command == f'"{REDIS}" "{tmp_path}/a run/redis.conf"'
 
 
 def test_a_run_dir_that_supervisord_cannot_take_is_refused(tmp_path: Path) -> None:

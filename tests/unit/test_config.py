@@ -59,6 +59,10 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
         ("DEFAULT_BROWSER_TYPE", "firefox", "FIREFOX_WORKERS"),
         ("TLS_CERT", "cert.pem", "TLS_CERT and TLS_KEY must be set both"),
         ("TLS_KEY", "key.pem", "TLS_CERT and TLS_KEY must be set both"),
+        ("REDIS_TLS_KEY", "key.pem", "REDIS_TLS_CERT and REDIS_TLS_KEY must be set both"),
+        ("REDIS_LISTEN", "10.0.0.5", "an address and a port"),
+        ("REDIS_LISTEN", "0.0.0.0:6379", "REDIS_PASSWORD is needed"),
+        ("REDIS_PASSWORD", "with/slashes/in/it", "A-Z, a-z, 0-9 and -._~"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -67,6 +71,11 @@ def test_settings_that_contradict_each_other_are_refused(
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=said):
         config.load()
+
+
+def test_an_appliance_that_uses_anothers_redis_has_none_to_serve() -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL names another"):
+        config.load(redis_listen="127.0.0.1:6379", redis_url="redis://h")
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ FORBIDDEN = {
     "appliance/config.py": (*TOP, *STATE),
     "appliance/settings": (*TOP, *STATE, "appliance.config"),
     "appliance/relations.py": (*TOP, *STATE, "appliance.config"),
+    "appliance/addresses.py": (*TOP, *STATE, "appliance.config"),
+    "appliance/memory.py": ("proxy", "workers", "appliance."),
     "appliance/token_file.py": (*TOP, "appliance.registry", "appliance.config"),
     "appliance/tokens.py": ("proxy", "workers", "appliance."),
     "appliance/logs.py": (*TOP, *STATE),

@@ -1,0 +1,172 @@
+"""`applctl appliances`, `applctl appliance`: the grid's appliances, and one of them out of service."""
+
+from __future__ import annotations
+
+import time
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from appliance.cli.connection import current_settings, open_registry
+from appliance.cli.output import console, duration, json_option, print_json
+from appliance.config import Settings
+from appliance.errors import ApplianceError, StoreUnavailable
+from appliance.models import ApplianceState
+from appliance.registry import Appliances
+
+REASON = "its appliance is drained"
+_POLL_INTERVAL_S = 0.5
+
+
+class NotDrained(ApplianceError):
+    """Sessions are left when the time is over."""
+
+    hint = "Wait longer, or end them: applctl sessions list, applctl sessions kill ID. It stays drained."
+
+
+@click.command(
+    short_help="List the grid's appliances.",
+    epilog="""
+\b
+Examples:
+  applctl appliances
+  applctl appliances --json | jq -r '.[] | select(.safe_to_stop).name'
+""",
+)
+@json_option
+def appliances(as_json: bool) -> None:
+    """List the appliances that share this grid's Redis: their workers and sessions, and whether they are drained.
+
+    Sessions are counted where their browsers are, and again in the proxy that their clients came to.
+    """
+    with open_registry(current_settings()) as registry:
+        found, now_ms = Appliances(registry).states(), registry.now_ms()
+    if as_json:
+        print_json([one.as_dict() for one in found])
+    elif found:
+        console().print(_table(found, now_ms), soft_wrap=False)
+    else:
+        console().print("Redis knows of no appliance.")
+
+
+@click.group(
+    short_help="Take an appliance out of service, and back.",
+    epilog="""
+\b
+Example:
+  applctl appliance drain --wait && applctl down
+""",
+)
+def appliance() -> None:
+    """Take an appliance out of service without a failed session, and back. `applctl appliances` lists them."""
+
+
+@appliance.command(
+    short_help="Take an appliance out of service.",
+    epilog="""
+\b
+Exit codes with --wait: 0 it may be stopped; 1 sessions are left after --timeout.
+
+\b
+Examples:
+  applctl appliance drain                            # this one
+  applctl appliance drain grid-2 --wait --timeout 900
+""",
+)
+@click.argument("name", required=False)
+@click.option("--wait", is_flag=True, help="Wait until nothing runs on it any more, of its own or of others.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0), help="Seconds that --wait waits. Default: no limit.")
+@json_option
+def drain(name: str | None, wait: bool, timeout_s: float | None, as_json: bool) -> None:
+    """Give an appliance, by default this one, no new sessions; those that run go on, for DRAIN_TIMEOUT at most.
+
+    Its /readyz fails at once; for DRAIN_NOTICE its proxy still takes sessions, for the workers of others. It stays
+    drained until `undrain` or until it is started anew.
+    """
+    settings, out = current_settings(), console(as_json)
+    name = name or settings.appliance_name
+    _ask(settings, name, drains=True)
+    state = _await_drained(settings, name, timeout_s, out) if wait else _state_of(settings, name)
+    if not wait:
+        out.print(f"{name} drains; {_sessions_left(state)}.", markup=False)
+    elif state:
+        out.print(f"{name} is drained: it may be stopped.", markup=False)
+    if as_json:
+        print_json(state.as_dict() if state else {"name": name})
+
+
+@appliance.command(
+    short_help="Let a drained appliance serve again.",
+    epilog="""
+\b
+Examples:
+  applctl appliance undrain
+  applctl appliance undrain grid-2
+""",
+)
+@click.argument("name", required=False)
+@json_option
+def undrain(name: str | None, as_json: bool) -> None:
+    """Let an appliance, by default this one, serve again, at once with the browsers that stand by."""
+    settings = current_settings()
+    name = name or settings.appliance_name
+    _ask(settings, name, drains=False)
+    console(as_json).print(f"{name} serves.", markup=False)
+    if as_json:
+        print_json({"name": name})
+
+
+def _ask(settings: Settings, name: str, *, drains: bool) -> None:
+    """Drain an appliance, or end that; raises ApplianceError if there is none of that name."""
+    with open_registry(settings) as registry:
+        grid = Appliances(registry)
+        if grid.drain_appliance(name, REASON) if drains else grid.undrain_appliance(name):
+            return
+        there = ", ".join(one.name for one in grid.states()) or "none"
+    raise ApplianceError(f"there is no appliance {name}", f"The grid's appliances: {there}.")
+
+
+def _state_of(settings: Settings, name: str) -> ApplianceState | None:
+    with open_registry(settings) as registry:
+        return next((one for one in Appliances(registry).states() if one.name == name), None)
+
+
+def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: Console) -> ApplianceState:
+    """Wait until an appliance may be stopped. While Redis is away that cannot be known, so it is waited for, too."""
+    deadline = time.monotonic() + timeout_s if timeout_s is not None else None
+    said, state = "", None
+    while True:
+        try:
+            state = _state_of(settings, name)
+            left = _sessions_left(state)
+        except StoreUnavailable as error:
+            left = str(error)
+        if state and state.safe_to_stop:
+            return state
+        if left != said:
+            out.print(f"{name} drains; {left}.", markup=False)
+        said = left
+        if deadline is not None and time.monotonic() > deadline:
+            raise NotDrained(f"{name} is not drained within {timeout_s:g} s: {left}")
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def _sessions_left(state: ApplianceState | None) -> str:
+    if state is None:
+        return "Redis has not heard of it yet"
+    if not (state.on_workers or state.in_proxy):
+        return "it is being seen to that no session is left"
+    return f"{state.on_workers} sessions are left on its workers, {state.in_proxy} in its proxy"
+
+
+def _table(found: list[ApplianceState], now_ms: int) -> Table:
+    names = ("Appliance", "State", "Endpoint", "Playwright", "Workers", "Sessions", "In proxy", "Known for")
+    table = Table(*names, box=None, pad_edge=False, header_style="bold")
+    for one in found:
+        workers = ", ".join(f"{count} {status}" for status, count in one.workers.items() if count)
+        endpoint = one.endpoint if one.proxies else f"{one.endpoint} (away)".strip()
+        age = duration((now_ms - one.since_ms) / 1000) if one.since_ms else ""
+        numbers = (str(one.on_workers), str(one.in_proxy))
+        table.add_row(one.name, one.status.value, endpoint, ", ".join(one.versions), workers, *numbers, age)
+    return table

@@ -1,0 +1,152 @@
+-- Appliances: what each says of itself, and whether it is drained.
+--
+-- The workers of a drained appliance drain, and those that come in their place stand by: its teams have the
+-- target 0 (teams.lua). It offers no browser: a client of a version that only it serves is refused, not kept waiting.
+--
+-- `run` tells one start of an appliance from the next. While a run is known here, what is here says whether it is
+-- drained. Of one that is new, or that Redis has forgotten, the appliance's own memory says it (appliance/memory.py),
+-- which comes with each announcement and each registration.
+
+local function workers_of(appliance)
+  local found = {}
+  for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, -1)) do
+    local worker = key('worker', id)
+    if redis.call('HGET', worker, 'appliance') == appliance then found[#found + 1] = read(worker) end
+  end
+  return found
+end
+
+local function tell_proxies_of(appliance)
+  for _, proxy in ipairs(redis.call('ZRANGE', key('proxies'), 0, -1)) do
+    if proxy:match('^(.*)%.') == appliance then tell('proxy', proxy, {appliance = true}) end
+  end
+end
+
+-- Gives the pools ("browser minor") that others than the drained ones serve, or are about to.
+local function pools_offered()
+  local offered = {}
+  for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, -1)) do
+    local worker = read_fields(key('worker', id), {'appliance', 'browser', 'minor', 'fresh_until'})
+    if worker and is_fresh(worker) and not is_drained(worker.appliance) then
+      offered[worker.browser .. ' ' .. worker.minor] = true
+    end
+  end
+  for _, name in ipairs(redis.call('ZRANGE', key('appliances'), whole(NOW), '+inf', 'BYSCORE')) do
+    local record = read_fields(key('appliance', name), {'minor', 'pools'})
+    for browser, workers in pairs(record and not is_drained(name) and cjson.decode(record.pools) or {}) do
+      if workers > 0 then offered[browser .. ' ' .. record.minor] = true end
+    end
+  end
+  return offered
+end
+
+-- Offers no longer what only a drained appliance served.
+local function withdraw_offers(appliance, workers)
+  local offered = pools_offered()
+  local function withdraw(browser, minor)
+    if not offered[browser .. ' ' .. minor] then redis.call('ZREM', key('offers', browser), minor) end
+  end
+  for _, worker in ipairs(workers) do withdraw(worker.browser, worker.minor) end
+  local record = read_fields(key('appliance', appliance), {'minor', 'pools'})
+  for browser in pairs(record and cjson.decode(record.pools) or {}) do withdraw(browser, record.minor) end
+end
+
+local function start_drain(appliance, reason)
+  redis.call('ZADD', key('drained'), NOW, appliance)
+  record('appliance.drained', 'appliance', appliance, 'reason', reason)
+  local workers = workers_of(appliance)
+  for _, worker in ipairs(workers) do
+    size_team(worker)
+    if worker.status == 'available' then drain(worker.id, reason) else mark_recycling(worker, nil) end
+  end
+  withdraw_offers(appliance, workers)
+  tell_proxies_of(appliance)
+end
+
+local function end_drain(appliance)
+  redis.call('ZREM', key('drained'), appliance)
+  record('appliance.undrained', 'appliance', appliance)
+  for _, known in ipairs(workers_of(appliance)) do
+    local worker = read(key('worker', known.id))  -- one before it may have made it serve
+    size_team(worker)
+    join(worker)
+    speak_for(worker)
+    dispatch(worker.browser, worker.minor)
+  end
+  tell_proxies_of(appliance)
+end
+
+-- Takes over what an appliance remembers of its drain, if nothing is known of this run of it.
+local function recall(appliance, run, is_to_be_drained)
+  local name = key('appliance', appliance)
+  if redis.call('HGET', name, 'run') == run then return end
+  redis.call('DEL', name)
+  redis.call('HSET', name, 'run', run, 'since', whole(NOW))
+  if is_to_be_drained and not is_drained(appliance) then
+    start_drain(appliance, 'its appliance is drained')
+  elseif is_drained(appliance) and not is_to_be_drained then
+    end_drain(appliance)
+  end
+end
+
+-- Gives the endpoint of another run that goes by an appliance's name, or "".
+local function find_rival(a)
+  local known = read_fields(key('appliance', a.appliance), {'run', 'proxy', 'endpoint'})
+  if not known or not known.proxy or known.proxy == a.proxy or known.run == a.run then return '' end
+  return tonumber(redis.call('ZSCORE', key('proxies'), known.proxy) or 0) >= NOW and known.endpoint or ''
+end
+
+-- announce {appliance, run, drained, stopping, proxy, endpoint, address, version, minor, pools, relayed, settle_ms,
+--           ttl_ms} -> {drained, others, rival}
+-- Says what an appliance is, how many sessions its proxy `relayed` has, the waiting ones too, and which browsers it is
+-- configured to serve: so a client may wait for a worker that is only just starting, and is refused at once where none
+-- will ever be. Gives whether it is to be drained, how many `others` serve, and the endpoint of a `rival`: of another
+-- run of this name, whose proxy lives. `settle_ms` is how long it takes until all sessions are known again that Redis
+-- may have forgotten.
+register('announce', function(a)
+  local rival = find_rival(a)
+  recall(a.appliance, a.run, a.drained)
+  local drained = is_drained(a.appliance)
+  redis.call('ZADD', key('appliances'), 'GT', whole(NOW + a.ttl_ms), a.appliance)
+  redis.call('HSET', key('appliance', a.appliance), 'proxy', a.proxy, 'endpoint', a.endpoint, 'address', a.address,
+    'version', a.version, 'minor', a.minor, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
+    'told', whole(NOW), 'settle_ms', whole(a.settle_ms))
+  if a.stopping and not drained then
+    redis.call('ZADD', key('stopping'), whole(NOW + a.ttl_ms), a.appliance)
+  else
+    redis.call('ZREM', key('stopping'), a.appliance)
+  end
+  local is_leaving = drained or a.stopping
+  for browser, workers in pairs(a.pools) do
+    if workers > 0 and not is_leaving then offer(browser, a.minor, a.ttl_ms) end
+  end
+  local leaving = redis.call('ZCARD', key('drained')) + redis.call('ZCARD', key('stopping'))
+  local others = redis.call('ZCOUNT', key('appliances'), whole(NOW), '+inf') - leaving - (is_leaving and 0 or 1)
+  return {drained = drained, others = math.max(0, others), rival = rival}
+end)
+
+-- drain_appliance {appliance, reason} -> {known}
+-- No new sessions for this appliance's workers; its proxies are told to leave their load balancer.
+register('drain_appliance', function(a)
+  if redis.call('EXISTS', key('appliance', a.appliance)) == 0 then return {known = false} end
+  if not is_drained(a.appliance) then start_drain(a.appliance, a.reason) end
+  return {known = true}
+end)
+
+-- undrain_appliance {appliance} -> {known}
+-- Lets a drained appliance serve again, with its workers that stand by and those that are yet to come back.
+register('undrain_appliance', function(a)
+  if redis.call('EXISTS', key('appliance', a.appliance)) == 0 then return {known = false} end
+  if is_drained(a.appliance) then end_drain(a.appliance) end
+  return {known = true}
+end)
+
+-- Forgets the appliances of which neither a proxy nor a worker was heard any more. Should one come back, it remembers
+-- by itself whether it was drained.
+local function forget_appliances()
+  redis.call('ZREMRANGEBYSCORE', key('stopping'), '-inf', '(' .. whole(NOW))
+  for _, name in ipairs(redis.call('ZRANGE', key('appliances'), '-inf', '(' .. whole(NOW), 'BYSCORE')) do
+    for _, kind in ipairs({'appliances', 'drained', 'stopping'}) do redis.call('ZREM', key(kind), name) end
+    redis.call('DEL', key('appliance', name))
+  end
+end

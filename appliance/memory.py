@@ -1,0 +1,68 @@
+"""What an appliance remembers of itself in RUN_DIR: which run of it this is, and whether it is drained.
+
+Redis keeps nothing on disk. If it loses everything, or has not heard of an appliance for so long that it forgot it,
+the appliance says again that it is drained. `applctl up` begins a new run, which is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import secrets
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE = "appliance.json"
+_READABLE_BY_ALL = 0o644  # the file holds no secret, and worker processes may be another account's
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """`run` tells one start of an appliance from the next; "" if it was not started by `applctl up`."""
+
+    run: str = ""
+    drained: bool = False
+
+
+class MemoryFile:
+    """The file of one RUN_DIR; it need not exist."""
+
+    def __init__(self, run_dir: Path, owner: str | None = None) -> None:
+        """Take RUN_DIR, and the proxy's account, which is to replace the file that root has made."""
+        self.path = run_dir / FILE
+        self._owner = owner
+
+    def read(self) -> Memory:
+        """Give what is remembered: nothing, if there is no file or it cannot be understood."""
+        try:
+            content = json.loads(self.path.read_text())
+            return Memory(str(content["run"]), bool(content["drained"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            return Memory()
+
+    def begin_run(self) -> None:
+        """Begin a new run, which is not drained; raises OSError if that cannot be written."""
+        self._write(Memory(secrets.token_hex(4)))
+
+    def remember(self, run: str, drained: bool) -> None:
+        """Remember whether a run is drained; raises OSError if that cannot be written."""
+        if self.read() != Memory(run, drained):
+            self._write(Memory(run, drained))
+
+    def _write(self, memory: Memory) -> None:
+        """Replace the file in one step."""
+        file, name = tempfile.mkstemp(prefix=f"{FILE}.", dir=self.path.parent)
+        try:
+            with os.fdopen(file, "w") as out:
+                if self._owner:
+                    os.fchown(file, pwd.getpwnam(self._owner).pw_uid, -1)
+                json.dump(asdict(memory), out)
+                os.fchmod(out.fileno(), _READABLE_BY_ALL)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(name, self.path)
+        except BaseException:
+            os.unlink(name)
+            raise

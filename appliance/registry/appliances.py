@@ -1,0 +1,103 @@
+"""The grid's appliances: what each announces of itself, and whether it is drained.
+
+Every method raises StoreUnavailable if Redis is away.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from appliance.models import Announcement, ApplianceState, ApplianceStatus, Standing, minor_version
+from appliance.registry.registry import Registry
+
+
+class Appliances:
+    """All appliances of one grid."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Take the registry of the grid."""
+        self._registry = registry
+        self._store = registry.store
+
+    def announce(self, announcement: Announcement) -> Standing:
+        """Say what an appliance is, and learn whether it is drained."""
+        fields = asdict(announcement)
+        fields["pools"] = {browser.value: workers for browser, workers in announcement.pools.items()}
+        answer = self._store.call("announce", minor=minor_version(announcement.version), **fields)
+        return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]))
+
+    def drain_appliance(self, appliance: str, reason: str) -> bool:
+        """Give an appliance no new sessions, until it is undrained or started anew. False if it is unknown."""
+        return bool(self._store.call("drain_appliance", appliance=appliance, reason=reason)["known"])
+
+    def undrain_appliance(self, appliance: str) -> bool:
+        """Let a drained appliance serve again. False if it is unknown."""
+        return bool(self._store.call("undrain_appliance", appliance=appliance)["known"])
+
+    def states(self) -> list[ApplianceState]:
+        """Give all appliances, in the order of their names; also those of which only workers are heard."""
+        names, drained, stopping, proxies = self._store.read(
+            ("ZRANGE", self._store.key("appliances"), 0, -1),
+            ("ZRANGE", self._store.key("drained"), 0, -1, "WITHSCORES"),
+            ("ZRANGE", self._store.key("stopping"), 0, -1),
+            ("ZRANGE", self._store.key("proxies"), 0, -1, "WITHSCORES"),
+        )
+        records = self._records(names)
+        states = {name: _described(name, fields) for name, fields in records.items()}
+        self._count(states)
+        now_ms = self._registry.now_ms()
+        alive = Counter(_owner(proxy) for proxy, until_ms in _scores(proxies).items() if until_ms >= now_ms)
+        since_ms = _scores(drained)
+        for name, state in states.items():
+            state.proxies = alive[name]
+            if name in since_ms:
+                state.status = _drain_status(state, records.get(name, {}), since_ms[name], now_ms)
+            elif name in stopping:
+                state.status = ApplianceStatus.STOPPING
+        return [states[name] for name in sorted(states)]
+
+    def _records(self, names: list[str]) -> dict[str, dict[str, str]]:
+        commands = [("HGETALL", self._store.key("appliance", name)) for name in names]
+        return dict(zip(names, self._store.read(*commands) if commands else [], strict=True))
+
+    def _count(self, states: dict[str, ApplianceState]) -> None:
+        """Count workers and sessions. A proxy's own word counts as well: Redis may have forgotten its sessions."""
+        in_proxies = Counter(_owner(session.proxy) for session in self._registry.sessions())
+        for name, state in states.items():
+            state.in_proxy = max(state.in_proxy, in_proxies[name])
+        for worker in self._registry.workers():
+            state = states.setdefault(worker.appliance, ApplianceState(worker.appliance))
+            state.workers[worker.status] += 1
+            state.on_workers += worker.active + worker.unclaimed
+            if worker.version not in state.versions:
+                state.versions.append(worker.version)
+
+
+def _described(name: str, fields: dict[str, str]) -> ApplianceState:
+    return ApplianceState(
+        name,
+        endpoint=fields.get("endpoint", ""),
+        address=fields.get("address", ""),
+        versions=[fields["version"]] if "version" in fields else [],
+        in_proxy=int(fields.get("relayed", 0)),
+        since_ms=int(fields.get("since", 0)),
+    )
+
+
+def _drain_status(state: ApplianceState, fields: dict[str, str], since_ms: float, now_ms: int) -> ApplianceStatus:
+    """Say whether a drain is over. If Redis has just lost everything, it is not known yet who has sessions."""
+    if "told" not in fields or now_ms - state.since_ms < int(fields["settle_ms"]):
+        return ApplianceStatus.DRAINING
+    in_proxy = bool(state.proxies) and (state.in_proxy > 0 or int(fields["told"]) < since_ms)
+    return ApplianceStatus.DRAINING if state.on_workers or in_proxy else ApplianceStatus.DRAINED
+
+
+def _owner(proxy: str) -> str:
+    """Give the appliance of a proxy, whose id is "<appliance>.<6 hex digits>" (proxy/proxy.py)."""
+    return proxy.rpartition(".")[0]
+
+
+def _scores(flat: list[Any]) -> dict[str, float]:
+    return {member: float(score) for member, score in zip(flat[::2], flat[1::2], strict=True)}

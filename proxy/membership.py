@@ -1,0 +1,85 @@
+"""What a proxy says of its appliance to the grid, and what it is told in return: whether it is drained."""
+
+from __future__ import annotations
+
+from appliance import browsers, logs
+from appliance.config import Settings
+from appliance.errors import StoreUnavailable
+from appliance.models import Announcement
+from appliance.registry import Appliances, Sessions
+from proxy.departure import Departure
+
+log = logs.get_logger()
+
+
+class Membership:
+    """The appliance as a member of its grid."""
+
+    def __init__(self, settings: Settings, appliances: Appliances, proxy_id: str, departure: Departure) -> None:
+        """Take whom to tell, and what follows from the answer. Raises LaunchError if there is no driver."""
+        self.version = browsers.driver_version(settings)
+        self._settings = settings
+        self._appliances = appliances
+        self._proxy_id = proxy_id
+        self._departure = departure
+        self._sessions: Sessions | None = None
+        self._rival = ""
+        if settings.memory.read().drained:  # it stays so, whether Redis can be asked or not
+            departure.note(drained=True, others=0)
+
+    def mind(self, sessions: Sessions) -> None:
+        """Take the sessions that are to be counted and, when the appliance leaves, refused or ended."""
+        self._sessions = sessions
+
+    def announce(self) -> None:
+        """Say what this appliance is, and act on whether it is drained; raises StoreUnavailable."""
+        settings, memory = self._settings, self._settings.memory.read()
+        announcement = Announcement(
+            appliance=settings.appliance_name,
+            run=memory.run,
+            drained=memory.drained,
+            stopping=self._departure.is_stopping,
+            proxy=self._proxy_id,
+            endpoint=settings.endpoint,
+            address=settings.private_hostname,
+            version=self.version,
+            pools=settings.pools,
+            relayed=len(self._sessions or ()),
+            settle_ms=int(settings.lease_ttl * 1000),
+            ttl_ms=int(3 * settings.lease_ttl * 1000),
+        )
+        told = self._appliances.announce(announcement)
+        if self._departure.note(told.drained, told.others):
+            log.info("appliance.drained" if told.drained else "appliance.undrained", sessions=announcement.relayed)
+        if told.drained != memory.drained:
+            self._remember(memory.run, told.drained)
+        self._note_rival(told.rival)
+        self._heed()
+
+    def try_to_announce(self) -> None:
+        """Announce; if Redis is away, those who ask it will find that out by themselves."""
+        try:
+            self.announce()
+        except StoreUnavailable as error:
+            log.warning("appliance.not_announced", error=str(error))
+
+    def _note_rival(self, endpoint: str) -> None:
+        """Say if another appliance goes by this name. One that is seen once may be an earlier run of this one."""
+        if endpoint and endpoint == self._rival:
+            name = self._settings.appliance_name
+            log.error("appliance.name_taken", name=name, by=endpoint, hint="Set APPLIANCE_NAME to another name on one.")
+        self._rival = endpoint
+
+    def _remember(self, run: str, drained: bool) -> None:
+        try:
+            self._settings.memory.remember(run, drained)
+        except OSError as error:
+            log.error("appliance.not_remembered", path=str(self._settings.memory.path), error=str(error))
+
+    def _heed(self) -> None:
+        if self._sessions is None:
+            return
+        self._sessions.refuse_waiting(self._departure.refusal_of_waiters())
+        limit_s = self._settings.drain_timeout
+        if self._departure.drained_for_s > limit_s:
+            self._sessions.end_all(f"the appliance was drained, and DRAIN_TIMEOUT of {limit_s:g} s is over")

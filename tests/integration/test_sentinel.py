@@ -1,0 +1,118 @@
+"""Redis with Sentinel: when the master dies, the grid goes on with its successor."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from appliance.errors import StoreUnavailable
+from appliance.registry import Mailbox, Registry
+from appliance.store import Store
+from tests.integration.test_selection import claim, spec
+from tests.system.grid import free_port
+from tests.waiting import until
+
+QUORUM = 2
+SENTINEL = """\
+bind 127.0.0.1
+port {port}
+dir {folder}
+sentinel monitor grid 127.0.0.1 {master} {quorum}
+sentinel down-after-milliseconds grid 500
+sentinel failover-timeout grid 2000
+"""
+
+
+class Servers:
+    """A master with two replicas, and three Sentinels that watch them."""
+
+    def __init__(self, folder: Path, to_be_stopped: ExitStack) -> None:
+        """Start them, and wait until all know each other."""
+        self._folder, self._to_be_stopped = folder, to_be_stopped
+        self.ports = [free_port() for _ in range(3)]
+        self.sentinels = [free_port() for _ in range(3)]
+        self.master, *_ = (self._start_redis(port) for port in self.ports)
+        for port in self.sentinels:
+            self._start_sentinel(port)
+        until(self._are_acquainted, "the Sentinels know both replicas and each other", 20)
+
+    @property
+    def url(self) -> str:
+        """What the appliances' REDIS_URL would be."""
+        return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in self.sentinels)}/grid/0"
+
+    def _start_redis(self, port: int) -> subprocess.Popen[bytes]:
+        replica = ["--replicaof", "127.0.0.1", str(self.ports[0])] if port != self.ports[0] else []
+        options = ["--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0", "--save", "", "--dir", str(self._folder)]
+        return self._start("--port", str(port), *replica, *options)
+
+    def _start_sentinel(self, port: int) -> None:
+        folder = self._folder / str(port)
+        folder.mkdir()
+        (folder / "sentinel.conf").write_text(
+            SENTINEL.format(port=port, folder=folder, master=self.ports[0], quorum=QUORUM)
+        )
+        self._start(str(folder / "sentinel.conf"), "--sentinel")
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        server = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)
+        self._to_be_stopped.callback(server.wait)
+        self._to_be_stopped.callback(server.kill)
+        return server
+
+    def _are_acquainted(self) -> bool:
+        try:
+            known = [redis.Redis(port=port).sentinel_master("grid") for port in self.sentinels]
+        except redis.RedisError:
+            return False
+        return all((one["num-slaves"], one["num-other-sentinels"]) == (2, 2) for one in known)
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    with ExitStack() as to_be_stopped:
+        yield Servers(tmp_path, to_be_stopped)
+
+
+def answers(call: Callable[[], object]) -> Callable[[], bool]:
+    """Give a condition: Redis is there for this call."""
+
+    def is_there() -> bool:
+        try:
+            call()
+        except StoreUnavailable:
+            return False
+        return True
+
+    return is_there
+
+
+def test_after_a_failover_the_grid_goes_on_with_the_new_master(servers: Servers) -> None:
+    store = Store(servers.url, "test")
+    registry, messages = Registry(store), []
+    mailbox = Mailbox(store, "worker", "A", messages.append)
+    listener = threading.Thread(target=mailbox.run)
+    listener.start()
+    assert mailbox.wait_until_listening(5)
+    registry.register_worker(spec("A"))
+    assert claim(registry, "before")["worker"] == "A"
+    store.read(("WAIT", 2, 5000))
+    servers.master.kill()
+    until(answers(lambda: registry.heartbeat_worker("A", 0)), "there is a new master", 20)
+    assert claim(registry, "after")["worker"] == "A"
+    assert registry.workers()[0].active == 2, "it knows what the old one knew"
+
+    def is_told() -> bool:
+        registry.suspect("after", "A")
+        return {"suspect": True} in messages
+
+    until(is_told, "messages come from the new master", 10)
+    mailbox.close()
+    listener.join()
+    store.close()

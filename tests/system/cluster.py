@@ -1,0 +1,178 @@
+"""Three appliances that are one grid, each in a network namespace of its own, as three machines on one switch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from tests.system.grid import Grid, free_port
+from tests.waiting import until
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+PASSWORD = "redis-of-the-cluster"
+REDIS_PORT = 6379
+AUDIT = """
+import json, sys
+from pathlib import Path
+from appliance.audit import audit
+from appliance.cli.connection import open_registry
+from appliance.config import Settings
+from appliance.supervision import started_settings
+settings = started_settings(Settings(run_dir=Path(sys.argv[1])))
+with open_registry(settings) as registry:
+    print(json.dumps([difference.text for difference in audit(settings, registry).differences]))
+"""
+
+
+class Switch:
+    """A bridge with a port for each appliance; this machine is its host number 1."""
+
+    def __init__(self) -> None:
+        """Make the bridge; only root may."""
+        number = os.getpid() % 250
+        self.name, self._net = f"switch{number}", f"10.232.{number}"
+        self._members: list[str] = []
+        for command in (
+            f"link add {self.name} type bridge",
+            f"addr add {self.address(1)}/24 dev {self.name}",
+            f"link set {self.name} up",
+        ):
+            _ip(command)
+
+    def address(self, host: int) -> str:
+        """Give a host's address."""
+        return f"{self._net}.{host}"
+
+    def plug(self, *hosts: int) -> str:
+        """Make a namespace that has these addresses; gives its name."""
+        name = f"{self.name}-{hosts[0]}"
+        cable = f"{self.name[6:]}port{hosts[0]}"
+        self._members.append(name)
+        for command in (
+            f"netns add {name}",
+            f"link add {cable} type veth peer name eth0 netns {name}",
+            f"link set {cable} master {self.name} up",
+            f"-n {name} link set lo up",
+            f"-n {name} link set eth0 up",
+            *(f"-n {name} addr add {self.address(host)}/24 dev eth0" for host in hosts),
+        ):
+            _ip(command)
+        return name
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        for name in self._members:
+            _ip(f"netns delete {name}")
+        _ip(f"link delete {self.name}")
+
+
+class Member(Grid):
+    """One of the appliances."""
+
+    def __init__(self, switch: Switch, namespace: str, address: str, **settings: Any) -> None:
+        """Start it in its namespace."""
+        self._switch, self._namespace = switch, namespace
+        settings = {"HOST": address, "PRIVATE_HOSTNAME": address, "ALLOW_ANONYMOUS": "true"} | settings
+        folder = Path(tempfile.mkdtemp(prefix="grid-"))
+        super().__init__(folder, address, ["ip", "netns", "exec", namespace], **settings)
+
+    @property
+    def name(self) -> str:
+        """Its name in the grid."""
+        return self.env["APPLIANCE_NAME"]
+
+    def audit(self) -> list[str]:
+        """Audit it where its sockets can be seen."""
+        command = [*self._inside, sys.executable, "-c", AUDIT, str(self.run_dir)]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+        return json.loads(done.stdout) if not done.returncode else [done.stderr]
+
+    @contextmanager
+    def cut_off(self, address: str) -> Iterator[None]:
+        """Let nothing get from it to an address for as long as the block lasts."""
+        _ip(f"-n {self._namespace} route add blackhole {address}/32")
+        try:
+            yield
+        finally:
+            _ip(f"-n {self._namespace} route delete blackhole {address}/32")
+
+
+class Cluster:
+    """The appliances, of which the first has the Redis of all, at an address of its own."""
+
+    def __init__(self, to_be_undone: ExitStack, common: dict[str, Any], *each: dict[str, Any]) -> None:
+        """Start them, all at once; `each` are the settings in which they differ."""
+        self.switch = Switch()
+        to_be_undone.callback(self.switch.remove)
+        self.redis_address = self.switch.address(10)
+        listen = f"{self.redis_address}:{REDIS_PORT}"
+        own = {"REDIS_LISTEN": listen, "REDIS_PASSWORD": PASSWORD}
+        shared = {"REDIS_URL": f"redis://:{PASSWORD}@{listen}"}
+
+        def start(number: int) -> Member:
+            namespace = self.switch.plug(11, 10) if number == 0 else self.switch.plug(11 + number)
+            settings = {**common, **each[number], **(shared if number else own), "APPLIANCE_NAME": f"grid-{number + 1}"}
+            return Member(self.switch, namespace, self.switch.address(11 + number), **settings)
+
+        with ThreadPoolExecutor() as pool:
+            self.members = list(pool.map(start, range(len(each))))
+        to_be_undone.callback(self._stop)
+
+    def _stop(self) -> None:
+        """Stop all at once, but the one that has the Redis of all."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Member.stop, self.members[1:]))
+        self.members[0].stop()
+
+    def agrees(self) -> None:
+        """See to it that, on each appliance, Redis and the truth agree."""
+        for member in self.members:
+            differences = member.lasting_differences()
+            assert not differences, f"{member.name}: {differences}"
+
+    def addresses(self) -> list[str]:
+        """Give where the proxies are."""
+        return [f"{member.host}:{member.port}" for member in self.members]
+
+
+class LoadBalancer:
+    """HAProxy or nginx with the shipped example of its configuration, in front of a cluster."""
+
+    def __init__(self, program: str, cluster: Cluster, folder: Path) -> None:
+        """Start it, and wait until it has found an appliance that is ready."""
+        example = EXAMPLES / {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}[program]
+        port = free_port()
+        text = example.read_text().replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+        for number, address in enumerate(cluster.addresses()):
+            text = text.replace(f"10.0.0.{11 + number}:8080", address)
+        path = folder / example.name
+        path.write_text(text)
+        nginx = ["nginx", "-c", path, "-g", f"daemon off; pid {folder}/nginx.pid; error_log stderr;"]
+        self._process = subprocess.Popen(["haproxy", "-db", "-q", "-f", path] if program == "haproxy" else nginx)
+        self.port = port
+        self.endpoint = f"ws://127.0.0.1:{port}"
+        until(self._is_ready, f"{program} has found an appliance")
+
+    def _is_ready(self) -> bool:
+        try:
+            return urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._process.terminate()
+        self._process.wait()
+
+
+def _ip(command: str) -> None:
+    subprocess.run(["ip", *command.split()], check=True)

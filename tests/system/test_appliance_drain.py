@@ -1,0 +1,86 @@
+"""One appliance is drained: it stays so whatever is lost or restarted, until it is told to serve or started anew."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.error import HTTPError
+
+import pytest
+from playwright.sync_api import Error, sync_playwright
+
+from appliance.errors import StoreUnavailable
+from appliance.models import WorkerState
+from tests.system.bare_client import BareClient
+from tests.system.conftest import StartGrid
+from tests.system.grid import Grid
+from tests.system.test_losses import process
+from tests.waiting import until
+
+
+def why_not_ready(grid: Grid) -> str:
+    """Give why /readyz fails, "" if it does not."""
+    try:
+        grid.get("/readyz")
+    except HTTPError as error:
+        return str(json.load(error)["error"]["message"])
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def listed(grid: Grid) -> dict[str, object]:
+    (appliance,) = json.loads(grid.applctl("appliances", "--json").stdout)
+    return appliance
+
+
+def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_processes(
+    start_grid: StartGrid, site: str
+) -> None:
+    grid = start_grid(MAX_CONCURRENT_SESSIONS=1, SPARE_WORKERS=1, STARTUP_STAGGER=0.1, DRAIN_NOTICE=30)
+    (served,) = grid.available(1)
+    with sync_playwright() as playwright:
+        page = playwright.chromium.connect(grid.endpoint).new_page()
+        waiter = BareClient(grid)
+        until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
+        grid.applctl("appliance", "drain")
+        assert waiter.answer() == (503, "the appliance is drained")
+        assert why_not_ready(grid) == "the appliance is drained"
+        with pytest.raises(Error, match="the appliance is drained"):
+            playwright.chromium.connect(grid.endpoint)
+        assert not grid.get("/api/v1/appliance")["safe_to_stop"]
+
+        process(grid, "redis").kill()
+        until(lambda: served.id in {worker.id for worker in workers(grid)}, "Redis knows the workers again", 15)
+        assert not [worker for worker in workers(grid) if worker.status == "available"]
+        until(lambda: len(grid.registry.sessions()) == 1, "and the session", 15)
+        page.goto(site)
+        assert page.title() == "A real page"
+        failed = grid.applctl("appliance", "drain", "--wait", "--timeout", "0", check=False)
+        assert re.search("is not drained within 0 s: 1 sessions are left", failed.stderr)
+        page.context.browser.close()
+    grid.applctl("appliance", "drain", "--wait", "--timeout", "30")
+    assert grid.get("/api/v1/appliance")["safe_to_stop"]
+
+    process(grid, "proxy").kill()
+    until(lambda: why_not_ready(grid) == "the appliance is drained", "the new proxy remembers it")
+    until(lambda: listed(grid)["workers"] == {"standby": 2, "available": 0, "draining": 0}, "both workers stand by")
+    assert listed(grid)["status"] == "drained"
+    assert grid.lasting_differences() == []
+    grid.applctl("appliance", "undrain")
+    grid.available(1)
+    until(lambda: why_not_ready(grid) == "", "it serves")
+
+    grid.applctl("appliance", "drain")
+    grid.applctl("restart")
+    assert why_not_ready(grid) == "", "a new run is not drained"
+    unknown = grid.applctl("appliance", "drain", "nobody", check=False)
+    assert re.search(f"no appliance nobody\n.*: {grid.env['APPLIANCE_NAME']}", unknown.stderr)
+
+
+def workers(grid: Grid) -> list[WorkerState]:
+    """Give the workers that Redis knows, while it may be away."""
+    try:
+        return grid.registry.workers()
+    except StoreUnavailable:
+        return []

@@ -1,0 +1,244 @@
+"""Three appliances that are one grid: behind load balancers, cut off from each other, drained, upgraded, shut down.
+
+The first has the Redis of all; the third runs an older Playwright, and its clock is an hour ahead.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Playwright, sync_playwright
+
+from appliance.models import WorkerState
+from appliance.registry import Appliances
+from tests.programs import require
+from tests.system.bare_client import UPGRADE
+from tests.system.cluster import Cluster, LoadBalancer, Member
+from tests.system.grid import APPLCTL, TIMINGS
+from tests.system.load import Load
+from tests.system.test_clock import HOUR_S, Clock
+from tests.waiting import until
+
+CLIENT = Path(__file__).parent / "clients" / "looping_client.py"
+HOLDER = CLIENT.with_name("waiting_client.py")
+WAIT = [APPLCTL, "appliance", "drain", "--wait"]
+REST_S = 0.1
+COMMON = {
+    **TIMINGS,
+    "MAX_CONCURRENT_SESSIONS": 3,
+    "MAX_LIFETIME_SESSIONS": 0,
+    "STARTUP_STAGGER": 0.1,
+    "SHUTDOWN_GRACE": 6,
+    "DRAIN_NOTICE": 3,
+    "TRUSTED_PROXIES": "10.232.0.0/16",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs() -> None:
+    """See to the programs that these tests need beside the appliance's own."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make networks")
+    for program, package in {"ip": "iproute2", "haproxy": "haproxy", "nginx": "nginx-light"}.items():
+        require(program, package)
+
+
+@pytest.fixture(scope="module")
+def older_driver(older_playwright: Path) -> Path:
+    (driver,) = older_playwright.glob("lib/python*/site-packages/playwright/driver")
+    return driver
+
+
+@pytest.fixture(scope="module")
+def cluster(older_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    clock = Clock(tmp_path_factory.mktemp("clock"))
+    clock.step(HOUR_S)
+    with ExitStack() as to_be_undone:
+        yield Cluster(to_be_undone, COMMON, {}, {}, {"PLAYWRIGHT_DRIVER": older_driver, **clock.settings})
+
+
+@pytest.fixture
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def haproxy(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadBalancer]:
+    balancer = LoadBalancer("haproxy", cluster, tmp_path_factory.mktemp("haproxy"))
+    yield balancer
+    balancer.stop()
+
+
+def page_on(playwright: Playwright, proxy: Member, worker: WorkerState) -> Page:
+    """Open a page in a session of one proxy and one worker, which is found by trying."""
+    for _ in range(20):
+        browser = playwright.chromium.connect(proxy.endpoint)
+        newest = proxy.registry.sessions()[-1]
+        if newest.worker == worker.id:
+            return browser.new_page()
+        browser.close()
+    raise AssertionError(f"no session of {proxy.name} was given {worker.id}")
+
+
+def workers_of(member: Member, status: str = "available") -> list[WorkerState]:
+    return [w for w in member.registry.workers() if w.appliance == member.name and w.status == status]
+
+
+def starts(member: Member) -> int:
+    """Count the sessions that its proxy has begun."""
+    return member.log("proxy").count("event=session.started")
+
+
+@contextmanager
+def older_clients(older_playwright: Path, endpoint: str) -> Iterator[dict[str, Any]]:
+    """Let a client of the older version run sessions; what became of them is there after the block."""
+    result: dict[str, Any] = {}
+    command = [older_playwright / "bin/python", CLIENT, endpoint]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout
+        assert client.stdin
+        assert client.stdout.readline() == "serving\n"
+        yield result
+        client.stdin.close()
+        result.update(json.load(client.stdout))
+
+
+@contextmanager
+def held_session(older_playwright: Path, endpoint: str) -> Iterator[subprocess.Popen[str]]:
+    """Let a client of the older version hold a session until it is told to end."""
+    command = [older_playwright / "bin/python", HOLDER, endpoint]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout
+        assert client.stdout.readline() == "connected\n"
+        yield client
+        assert client.wait(10) == 0
+
+
+def end(client: subprocess.Popen[str]) -> None:
+    assert client.stdin
+    client.stdin.close()
+
+
+def refusal(member: Member, version: str) -> tuple[int, str]:
+    """Ask for a session with a version; gives the status, and which version is served instead."""
+    connection = http.client.HTTPConnection(member.host, member.port, timeout=10)
+    try:
+        connection.request("GET", "/", headers=UPGRADE | {"User-Agent": f"Playwright/{version}"})
+        answer = connection.getresponse()
+        message = "" if answer.status == 101 else json.load(answer)["error"]["message"]
+    finally:
+        connection.close()
+    return answer.status, message.rpartition("served: ")[2]
+
+
+def is_left(load: Load, member: Member) -> None:
+    """See that the load balancer has left a drained appliance by the time that it refuses new sessions."""
+    until(lambda: refusal(member, "1.65.0") == (503, "the appliance is drained"), "it refuses new sessions")
+    begun, served = starts(member), load.served
+    until(lambda: load.served > served + 4, "clients are served")
+    assert starts(member) == begun
+
+
+@pytest.mark.parametrize("program", ["haproxy", "nginx"])
+def test_sessions_pass_a_load_balancer_and_show_their_clients_address(
+    program: str, cluster: Cluster, tmp_path: Path, playwright: Playwright
+) -> None:
+    balancer = LoadBalancer(program, cluster, tmp_path)
+    try:
+        browsers = [playwright.chromium.connect(balancer.endpoint) for _ in range(6)]
+        sessions = cluster.members[0].registry.sessions()
+        assert {browser.new_page().evaluate("6 * 7") for browser in browsers} == {42}
+        assert {session.client for session in sessions} == {"127.0.0.1"}
+        assert len({session.proxy for session in sessions}) == 3, "no proxy is left out"
+        assert {session.worker for session in sessions} == {w.id for m in cluster.members[:2] for w in workers_of(m)}
+        for browser in browsers:
+            browser.close()
+    finally:
+        balancer.stop()
+
+
+def test_an_appliance_cut_off_from_redis_costs_only_what_it_had_at_hand(
+    cluster: Cluster, haproxy: LoadBalancer, playwright: Playwright
+) -> None:
+    first, second, _ = cluster.members
+    ((lost,), (kept,)) = workers_of(second), workers_of(first)
+    relayed = page_on(playwright, second, kept)
+    with Load(haproxy, 2, REST_S) as load:
+        until(lambda: load.served > 4, "clients use the grid")
+        with second.cut_off(cluster.redis_address):
+            until(lambda: lost.id not in {w.id for w in first.registry.workers()}, "its worker is reaped", 15)
+            served = load.served
+            until(lambda: load.served > served + 4, "the others serve", 20)
+            assert relayed.evaluate("6 * 7") == 42, "who relays a session need not ask Redis"
+        until(lambda: workers_of(second), "its worker is back", 20)
+        served = starts(second)
+        until(lambda: starts(second) > served + 2, "its proxy is back behind the load balancer", 20)
+    assert relayed.evaluate("6 * 7") == 42
+    relayed.context.browser.close()
+    explained = f"worker {lost.slot} stopped answering|Redis does not answer|no server is available"
+    assert [error for error in load.errors if not re.search(explained, error)] == []
+    cluster.agrees()
+
+
+def test_a_proxy_cut_off_from_anothers_workers_serves_with_those_that_it_reaches(
+    cluster: Cluster, playwright: Playwright
+) -> None:
+    first, second, _ = cluster.members
+    with second.cut_off(first.host), Load(second, 2, REST_S) as load:
+        until(lambda: load.served > 4, "clients of the one are served", 30)
+        browser = playwright.chromium.connect(first.endpoint)  # whose dials to the other get no answer
+        assert browser.new_page().evaluate("6 * 7") == 42
+        browser.close()
+    assert load.errors == []
+    until(lambda: not first.registry.sessions(), "all slots are free")
+    cluster.agrees()
+
+
+def test_an_upgrade_under_load_fails_no_session(
+    cluster: Cluster, haproxy: LoadBalancer, older_playwright: Path
+) -> None:
+    first, _, third = cluster.members
+    with Load(haproxy, 2, REST_S) as load:
+        with older_clients(older_playwright, haproxy.endpoint) as older:
+            until(lambda: load.served > 2, "clients of both versions are served")
+        assert older["errors"] == []
+        with held_session(older_playwright, first.endpoint) as client:
+            first.applctl("appliance", "drain", third.name)
+            until(lambda: refusal(first, "1.62.0") == (428, "1.65"), "no more clients of the older version are taken")
+            with subprocess.Popen([*WAIT, third.name], env=first.env, stdout=subprocess.DEVNULL) as waiting:
+                is_left(load, third)
+                assert waiting.poll() is None, "a session is left on its worker"
+                assert client.poll() is None
+                end(client)
+                assert waiting.wait(20) == 0
+        third.applctl("down")
+        del third.env["PLAYWRIGHT_DRIVER"]
+        third.up()
+        begun = starts(third)
+        until(lambda: starts(third) > begun + 2, "its proxy is back behind the load balancer", 20)
+        assert [worker.version for worker in workers_of(third)] == [workers_of(first)[0].version]
+    assert load.errors == []
+    cluster.agrees()
+
+
+def test_an_appliance_that_is_shut_down_under_load_fails_no_session(cluster: Cluster, haproxy: LoadBalancer) -> None:
+    """The last test: nobody needs it any more."""
+    first, second, _ = cluster.members
+    with Load(haproxy, 3, REST_S) as load:
+        until(lambda: load.served > 3, "clients use the grid")
+        second.applctl("down")
+        served = load.served
+        until(lambda: load.served > served + 3, "the others serve")
+    assert load.errors == []
+    assert {one.name: one.status for one in Appliances(first.registry).states()}[second.name] == "stopping"
+    assert first.lasting_differences() == []

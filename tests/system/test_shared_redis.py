@@ -1,0 +1,53 @@
+"""An appliance serves its Redis to others: with TLS, and to those who know the password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from appliance.errors import StoreUnavailable
+from appliance.store import Store
+from appliance.supervision import left_over
+from tests.certificates import Authority
+from tests.system.conftest import StartGrid
+from tests.system.grid import free_port
+from tests.system.test_losses import process
+
+PASSWORD = "shared-0123456789"
+
+
+def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_grid: StartGrid, tmp_path: Path) -> None:
+    authority, port = Authority(tmp_path), free_port()
+    pair = authority.issue()
+    grid = start_grid(
+        REDIS_LISTEN=f"127.0.0.1:{port}",
+        REDIS_PASSWORD=PASSWORD,
+        REDIS_TLS_CERT=pair.certificate,
+        REDIS_TLS_KEY=pair.key,
+    )
+    address = f"127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
+    other = start_grid(REDIS_URL=f"rediss://:{PASSWORD}@{address}")
+    assert {worker.appliance for worker in grid.available(2)} == {
+        grid.env["APPLIANCE_NAME"],
+        other.env["APPLIANCE_NAME"],
+    }
+
+    for url, refusal in {
+        f"rediss://:wrong-password@{address}": "invalid username-password",
+        f"rediss://{address}": "Authentication required",
+        f"unix://{grid.run_dir}/redis.sock": "Authentication required",
+        f"redis://:{PASSWORD}@127.0.0.1:{port}": "does not answer",  # it speaks TLS alone
+    }.items():
+        with pytest.raises(StoreUnavailable, match=refusal):
+            Store(url, "grid").ping()
+
+    assert (grid.run_dir / "redis.conf").stat().st_mode & 0o777 == 0o600
+    lines = [
+        " ".join(one.cmdline()) for one in [*grid.processes(), process(grid, "redis")] if psutil.pid_exists(one.pid)
+    ]
+    assert not [line for line in lines if PASSWORD in line], "the password shows in the list of processes"
+    assert process(grid, "redis").pid in {left.pid for left in left_over(grid.run_dir)}, "it would not be found"
+    assert "***" in grid.applctl("config").stdout
+    assert PASSWORD not in grid.applctl("config").stdout

@@ -1,0 +1,34 @@
+"""What an appliance remembers of itself in RUN_DIR."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from appliance.memory import Memory, MemoryFile
+
+
+def test_each_run_is_another_and_is_not_drained(tmp_path: Path) -> None:
+    file = MemoryFile(tmp_path)
+    file.begin_run()
+    first = file.read()
+    file.remember(first.run, drained=True)
+    assert file.read() == Memory(first.run, drained=True)
+    file.begin_run()
+    assert not file.read().drained
+    assert file.read().run not in ("", first.run)
+    assert [path.name for path in tmp_path.iterdir()] == ["appliance.json"]
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"run": "a"}', "null"])
+def test_what_is_not_there_or_damaged_is_nothing(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "appliance.json").write_text(content)
+    assert MemoryFile(tmp_path).read() == Memory()
+
+
+def test_workers_of_another_account_can_read_it(tmp_path: Path) -> None:
+    file = MemoryFile(tmp_path)
+    file.begin_run()
+    assert file.path.stat().st_mode & 0o777 == 0o644

@@ -30,6 +30,7 @@ TEST = [
     "mypy==2.4.1",
     "pytest==9.2.0",
     "pytest-timeout==2.4.0",
+    "pytest-xdist==3.8.0",
     "ruff==0.17.6",
     "trustme==1.2.1",
     "types-gevent==26.9.0.20261006",

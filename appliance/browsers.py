@@ -120,12 +120,12 @@ def driver_version(settings: Settings) -> str:
     return str(_read_json(driver_folder(settings) / "package" / "package.json")["version"])
 
 
-def sandbox_works() -> bool:
+def sandbox_works(prefix: tuple[str, ...] = ()) -> bool:
     """Tell whether Chromium's sandbox can be had here: by a real trial, and never as root.
 
-    Chromium refuses to run as root with its sandbox on.
+    Chromium refuses to run as root with its sandbox on. `prefix` puts the trial under another account.
     """
-    return os.geteuid() != 0 and _may_make_namespaces()
+    return (bool(prefix) or os.geteuid() != 0) and _may_make_namespaces(prefix)
 
 
 def downloads_folder(driver: Path) -> Path:
@@ -159,12 +159,12 @@ def _downloads(channel: str, driver: Path) -> Iterator[Path]:
     folders += [f"{prefix}_{host}_special-{rev}" for host, rev in entry.get("revisionOverrides", {}).items()]
     for name in folders:
         folder = downloads_folder(driver) / name
-        if (folder / "INSTALLATION_COMPLETE").is_file():
+        if os.path.isfile(folder / "INSTALLATION_COMPLETE"):
             yield from (folder / path for path in _DOWNLOADED.get(channel, ()))
 
 
 def _is_program(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    return os.path.isfile(path) and os.access(path, os.X_OK)  # False, too, in a folder that is closed to this user
 
 
 def _hint(browser: Browser, channel: str) -> str:
@@ -176,9 +176,9 @@ def _hint(browser: Browser, channel: str) -> str:
 
 
 @cache
-def _may_make_namespaces() -> bool:
+def _may_make_namespaces(prefix: tuple[str, ...]) -> bool:
     """Try it in a process of its own, which needs none of the installed packages: namespaces cannot be left again."""
-    command = [sys.executable, "-I", "-S", "-c", _SANDBOX_TRIAL]
+    command = [*prefix, sys.executable, "-I", "-S", "-c", _SANDBOX_TRIAL]
     trial = subprocess.run(command, timeout=_SANDBOX_TRIAL_TIMEOUT_S, check=False)
     return trial.returncode == 0
 

@@ -23,7 +23,14 @@ from appliance.addresses import reachable_by_others
 from appliance.errors import SettingsError
 from appliance.memory import MemoryFile
 from appliance.relations import contradictions
-from appliance.settings import BrowserSettings, EndpointSettings, RedisSettings, TimingSettings, WorkerSettings
+from appliance.settings import (
+    AccountSettings,
+    BrowserSettings,
+    EndpointSettings,
+    RedisSettings,
+    TimingSettings,
+    WorkerSettings,
+)
 from appliance.token_file import TokenFile
 
 
@@ -98,7 +105,14 @@ class LogSettings(BaseSettings):
 
 # pydantic takes the fields of the last base first
 class Settings(
-    LogSettings, TimingSettings, BrowserSettings, WorkerSettings, EndpointSettings, RedisSettings, GridSettings
+    LogSettings,
+    AccountSettings,
+    TimingSettings,
+    BrowserSettings,
+    WorkerSettings,
+    EndpointSettings,
+    RedisSettings,
+    GridSettings,
 ):
     """All settings of an appliance. The names are those of the environment variables, in lower case.
 
@@ -118,12 +132,13 @@ class Settings(
     @property
     def token_file(self) -> TokenFile:
         """The appliance's copy of the grid's tokens."""
-        return TokenFile(self.run_dir, self.redis_url or f"unix://{self.run_dir / 'redis.sock'}", self.grid_namespace)
+        own = self.redis_url or f"unix://{self.run_dir / 'redis.sock'}"
+        return TokenFile(self.run_dir, own, self.grid_namespace, self.service_user)
 
     @property
     def memory(self) -> MemoryFile:
         """What the appliance remembers of itself."""
-        return MemoryFile(self.run_dir)
+        return MemoryFile(self.run_dir, self.service_user)
 
     @property
     def host_names(self) -> frozenset[str]:

@@ -4,6 +4,7 @@ ApplianceError
 ├─ SettingsError            the settings contradict themselves or the machine
 ├─ LaunchError              a driver or browser did not start
 ├─ SupervisorError          supervisord is away, or refused
+├─ GuardError               the rules that keep pages from private networks cannot be made
 └─ RequestError             carries the HTTP answer that a client gets
    ├─ BadRequest            400
    ├─ Unauthorized          401
@@ -54,6 +55,12 @@ class SupervisorError(ApplianceError):
     """supervisord does not answer, or refused what it was asked."""
 
     hint = "`applctl up` starts the appliance; `applctl doctor` says what is wrong with it."
+
+
+class GuardError(ApplianceError):
+    """The guard's rules cannot be made, or not be put in force."""
+
+    hint = "The kernel must have nftables, and root its CAP_NET_ADMIN; GUARD=false goes without the guard."
 
 
 class RequestError(ApplianceError):

@@ -6,9 +6,11 @@ import ctypes
 import os
 import resource
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_GET_PDEATHSIG = 2
 _PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here, since little is safe between fork and exec
@@ -33,18 +35,43 @@ def allow_open_files() -> None:
 def bound_to_parent(number: int) -> Callable[[], None]:
     """Give a `preexec_fn` for a child that gets the signal when this process ends.
 
+    It has this process's real group alone (appliance/accounts.py), which the kernel must be told first: a change
+    of credentials clears the signal.
     The child leads a process group of its own: a Ctrl-C in the terminal is for the worker, which then
     stops it in order.
     """
-    parent = os.getpid()
+    parent, group = os.getpid(), os.getgid()
 
     def prepare() -> None:
         os.setpgid(0, 0)
+        os.setresgid(group, group, group)
         die_with_parent(number)
         if os.getppid() != parent:  # it ended before it was bound to
             os._exit(1)
 
     return prepare
+
+
+@contextmanager
+def as_real_group() -> Iterator[None]:
+    """Look at this process's driver and browser as one of their group, if its own effective one is another.
+
+    /proc shows what a process has open, its program and its environment only to who has its group, too, which
+    is measured by the file-system group of the thread that looks (ptrace(2), "access mode checking"; setfsgid(2)).
+    """
+    real, effective = os.getgid(), os.getegid()
+    if real == effective:
+        yield
+        return
+    parent, number = os.getppid(), _parents_signal()
+    _libc.setfsgid(real)
+    try:
+        yield
+    finally:
+        _libc.setfsgid(effective)
+        _prctl(_PR_SET_PDEATHSIG, number)  # which the change has cleared, if this thread is the one that was forked
+        if number and os.getppid() != parent:
+            os.kill(os.getpid(), number)
 
 
 def wait_for_end(pid: int) -> None:
@@ -59,6 +86,12 @@ def wait_for_end(pid: int) -> None:
         os.close(descriptor)
 
 
+def _parents_signal() -> int:
+    number = ctypes.c_int()
+    _prctl(_PR_GET_PDEATHSIG, ctypes.addressof(number))
+    return number.value
+
+
 def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
+    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option}) failed")

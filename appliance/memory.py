@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import secrets
 import tempfile
 from dataclasses import asdict, dataclass
@@ -28,9 +29,10 @@ class Memory:
 class MemoryFile:
     """The file of one RUN_DIR; it need not exist."""
 
-    def __init__(self, run_dir: Path) -> None:
-        """Take RUN_DIR."""
+    def __init__(self, run_dir: Path, owner: str | None = None) -> None:
+        """Take RUN_DIR, and the proxy's account if that is another than this one."""
         self.path = run_dir / FILE
+        self._owner = owner
 
     def read(self) -> Memory:
         """Give what is remembered: nothing, if there is no file or it cannot be understood."""
@@ -56,6 +58,8 @@ class MemoryFile:
             with os.fdopen(file, "w") as out:
                 json.dump(asdict(memory), out)
                 os.fchmod(out.fileno(), _READABLE_BY_ALL)
+                if self._owner:
+                    os.fchown(out.fileno(), pwd.getpwnam(self._owner).pw_uid, -1)
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(name, self.path)

@@ -63,6 +63,14 @@ def split_address(address: str) -> tuple[str, int]:
     return host, port
 
 
+def hosts(url: str) -> list[str]:
+    """Give the names or addresses that a valid URL leads to: none for a unix socket, all Sentinels' for theirs."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return []
+    return [_check_address(address) or "localhost" for address in parts.netloc.rpartition("@")[2].split(",")]
+
+
 def mask(value: Any) -> Any:
     """Give a setting's value with the passwords in its URLs replaced by ***."""
     if isinstance(value, list):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from appliance import redis_url as redis_urls
 from appliance.models import Browser
+from appliance.settings.networks import Network
 from appliance.token_file import TokenFile
 
 NOT_GUARDED = "HOST is not loopback, and the grid has no token: anyone could open sessions there"
@@ -43,8 +44,11 @@ def _check_run_dir(run_dir: Path) -> str:
 
 
 def _check_host(host: str, allow_anonymous: bool, token: object, redis_url: str | None, file: TokenFile) -> str:
-    """A shared Redis may have tokens that are not known here: the proxy asks it before it listens."""
-    if allow_anonymous or is_loopback(host) or token or redis_url or file.read():
+    """A shared Redis may have tokens that are not known here: the proxy asks it before it listens.
+
+    Nor can a worker tell, from which the file is kept.
+    """
+    if allow_anonymous or is_loopback(host) or token or redis_url or file.is_closed() or file.read():
         return ""
     return f"{NOT_GUARDED}. {WAYS_TO_GUARD}"
 
@@ -63,6 +67,24 @@ def _check_redis_listen(listen: str | None, redis_url: str | None, password: obj
 
 def _check_redis_tls(certificate: Path | None, key: Path | None) -> str:
     return "" if bool(certificate) == bool(key) else "REDIS_TLS_CERT and REDIS_TLS_KEY must be set both or not at all"
+
+
+def _check_accounts(service_user: str | None, browser_user: str | None) -> str:
+    both = bool(service_user) == bool(browser_user)
+    return "" if both else "SERVICE_USER and BROWSER_USER must be set both or not at all"
+
+
+def _check_egress(allowed: Sequence[Network], peers: Sequence[Network]) -> str:
+    """Pages reach no peer, so a network that holds nothing else cannot be allowed."""
+    vain = [one for one in allowed if any(one.version == peer.version and one.subnet_of(peer) for peer in peers)]  # type: ignore[arg-type]
+    return f"EGRESS_PRIVATE has {vain[0]}, which lies in PEERS: pages reach none of those" if vain else ""
+
+
+def _check_bidi(is_guarded: bool, workers: int, channel: str) -> str:
+    """Its driver speaks with it by TCP on loopback (Playwright's bidi/bidiFirefox), which is closed to both."""
+    if not (is_guarded and workers and channel == "moz-firefox"):
+        return ""
+    return "FIREFOX_CHANNEL=moz-firefox cannot work under the guard: choose firefox, or set GUARD=false"
 
 
 def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
@@ -84,6 +106,9 @@ _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("tls_cert", "tls_key"): _check_tls,
     ("redis_listen", "redis_url", "redis_password"): _check_redis_listen,
     ("redis_tls_cert", "redis_tls_key"): _check_redis_tls,
+    ("service_user", "browser_user"): _check_accounts,
+    ("egress_private", "peers"): _check_egress,
+    ("is_guarded", "firefox_workers", "firefox_channel"): _check_bidi,
     ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)): _check_default_browser,
 }
 

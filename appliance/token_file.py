@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pwd
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +27,15 @@ FILE = "tokens.json"
 class TokenFile:
     """The file of one RUN_DIR. Every call raises SettingsError if the file cannot be read or understood."""
 
-    def __init__(self, run_dir: Path, redis_url: str, namespace: str) -> None:
-        """Take RUN_DIR, and what tells the grid from others; the file need not exist."""
+    def __init__(self, run_dir: Path, redis_url: str, namespace: str, owner: str | None = None) -> None:
+        """Take RUN_DIR, what tells the grid from others, and the proxy's account; the file need not exist."""
         self.path = run_dir / FILE
         self._grid = f"{mask(redis_url)} {namespace}"
+        self._owner = owner
+
+    def is_closed(self) -> bool:
+        """Tell whether the file is there, and not for this account."""
+        return self.path.exists() and not os.access(self.path, os.R_OK, effective_ids=True)
 
     def read(self) -> dict[str, Token]:
         """Give the table; it is empty if there is none of this grid's."""
@@ -66,15 +72,20 @@ class TokenFile:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with self.path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(folder)
 
     def _write(self, table: Table) -> None:
-        """Replace the file in one step; mkstemp gives it to this user alone."""
+        """Replace the file in one step; mkstemp gives it to this user alone, who may be root."""
         file, name = tempfile.mkstemp(prefix=f"{FILE}.", dir=self.path.parent)
         try:
             with os.fdopen(file, "w") as out:
+                if self._owner:
+                    os.fchown(file, pwd.getpwnam(self._owner).pw_uid, -1)
                 json.dump({"grid": self._grid, "tokens": tokens.as_data(table)}, out, indent=1)
                 out.flush()
                 os.fsync(out.fileno())

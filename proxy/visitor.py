@@ -19,7 +19,7 @@ import ipaddress
 from collections.abc import Collection, Iterable, Mapping
 
 from appliance.errors import ForeignHost, ForeignOrigin
-from appliance.settings.endpoint import Network
+from appliance.settings.networks import Network
 
 ANY_HOST = "*"
 

@@ -62,7 +62,8 @@ class Driver:
     def connections(self) -> int:
         """Count the connections that the driver holds: one for each session that is relayed to it."""
         try:
-            found = psutil.Process(self.process.pid).net_connections("tcp")
+            with kernel.as_real_group():
+                found = psutil.Process(self.process.pid).net_connections("tcp")
         except psutil.Error:
             return 0
         return sum(connection.status == psutil.CONN_ESTABLISHED for connection in found)

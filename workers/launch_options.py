@@ -59,8 +59,12 @@ def driver_environment(
     In that are the ways to Redis and to supervisord, which are none of the browser's business.
     In `compile_cache` node keeps what it compiled of the driver's program (nodejs.org/api/module.html,
     "Module compile cache"; before node 22 it does not), for the drivers that come after.
+    An account of the browsers' own (BROWSER_USER) cannot use the home of the one that started the appliance.
     """
     kept = {name: value for name, value in environment.items() if not _is_own(name)}
+    if environment.get("BROWSER_USER"):
+        kept = {name: value for name, value in kept.items() if not name.startswith("XDG_")}
+        kept["HOME"] = str(temporary)
     added = {"TMPDIR": str(temporary), MARKER: str(workspace), "NODE_COMPILE_CACHE": str(compile_cache)}
     return {**kept, **added}
 

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import psutil
 
+from appliance import kernel
+
 MARKER = "APPLIANCE_WORKSPACE"
 
 _LOOK_INTERVAL_S = 0.02
@@ -38,14 +40,17 @@ class BrowserSession:
 def session_of(pid: int) -> BrowserSession:
     """Describe the session that a browser's process leads."""
     members = [p.pid for p in psutil.process_iter() if _sid(p.pid) == pid]
-    return BrowserSession(pid, tuple(sorted({program for m in members if (program := _program(m))})))
+    with kernel.as_real_group():
+        programs = {program for member in members if (program := _program(member))}
+    return BrowserSession(pid, tuple(sorted(programs)))
 
 
 def processes_of(workspace: Path, session: BrowserSession | None) -> set[int]:
     """Give the ids of the processes that belong to a workspace, by the rules above."""
     parents = {p.pid: p.info["ppid"] for p in psutil.process_iter(["ppid"]) if _lives(p)}
-    marked = {pid for pid in parents if _has_marker(pid, workspace)}
-    found = marked | _members(session, parents, marked)
+    with kernel.as_real_group():
+        marked = {pid for pid in parents if _has_marker(pid, workspace)}
+        found = marked | _members(session, parents, marked)
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
     return found - {os.getpid()}

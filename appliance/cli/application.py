@@ -12,6 +12,7 @@ from appliance.cli import (
     configuration,
     demo,
     diagnosis,
+    guard,
     journal,
     lifecycle,
     sessions,
@@ -83,6 +84,7 @@ for _command in (
     workers.workers,
     sessions.sessions,
     tokens.token,
+    guard.guard,
     lifecycle.setup,
 ):
     main.add_command(_command)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
-import ipaddress
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +22,8 @@ from appliance.errors import ApplianceError, SupervisorError
 from appliance.supervision import started_settings
 
 PICTURE = "appliance-demo.png"
-_PAGE = b"""<!doctype html>
+_URL = "http://appliance.test/"  # of no server: whichever worker gets the session, the client answers for it
+_PAGE = """<!doctype html>
 <meta charset="utf-8"><title>Hello from the Playwright Appliance</title>
 <style>body{font:24px system-ui,sans-serif;display:grid;place-items:center;height:90vh;background:#f4f7f4}</style>
 <h1>Hello from the Playwright Appliance</h1>
@@ -75,7 +73,7 @@ Examples:
 def demo(output: Path, as_json: bool) -> None:
     """Open one page through the grid with a stock Playwright client, and take a screenshot.
 
-    The page is served by this command itself; nothing outside is needed.
+    The page is answered by this command itself; nothing outside is needed.
     """
     settings = started_settings(config.load())
     if settings is None:
@@ -100,7 +98,6 @@ def run_demo(settings: Settings, output: Path) -> Demo:
     timeout_ms = (settings.queue_timeout + settings.launch_timeout) * 1000
     try:
         with (
-            _served_page(settings) as url,
             _own_certificate_accepted(settings),
             temporary_token(settings) as token,
             sync_playwright() as playwright,
@@ -110,7 +107,8 @@ def run_demo(settings: Settings, output: Path) -> Demo:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             with kind.connect(settings.endpoint, timeout=timeout_ms, headers=headers) as browser:
                 page: Page = browser.new_page()
-                page.goto(url)
+                page.route(_URL, lambda route: route.fulfill(body=_PAGE, content_type="text/html; charset=utf-8"))
+                page.goto(_URL)
                 elapsed_ms = round((time.perf_counter() - started) * 1000)
                 title = page.title()
                 page.screenshot(path=output)
@@ -140,35 +138,3 @@ def _own_certificate_accepted(settings: Settings) -> Iterator[None]:
 def _short(error: PlaywrightError) -> str:
     """Drop the client's call log, which repeats the handshake line by line."""
     return error.message.partition("\nCall log:")[0].strip()
-
-
-class _Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # http.server's name for it
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(_PAGE)))
-        self.end_headers()
-        self.wfile.write(_PAGE)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@contextmanager
-def _served_page(settings: Settings) -> Iterator[str]:
-    """Serve the page where every worker reaches it: with a shared Redis, any appliance may get the session."""
-    host = settings.private_hostname
-    server = http.server.ThreadingHTTPServer((host, 0), _Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://{_in_url(host)}:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def _in_url(host: str) -> str:
-    try:
-        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
-    except ValueError:
-        return host

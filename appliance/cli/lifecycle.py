@@ -11,6 +11,7 @@ from rich.console import Console
 from appliance import browsers, certificate, config, provision
 from appliance.cli import welcome
 from appliance.cli.demo import PICTURE, Demo, describe, run_demo
+from appliance.cli.guard import apply_guard
 from appliance.cli.output import console, json_option, print_json
 from appliance.cli.startup import await_grid
 from appliance.config import Settings
@@ -146,7 +147,7 @@ def _provide(settings: Settings, out: Console) -> list[provision.Provided]:
 
 def _bring_up(settings: Settings, out: Console, *, with_setup: bool) -> None:
     """End what an earlier run left, start the appliance, and wait until it is ready."""
-    with bringing_up(settings.run_dir):
+    with bringing_up(settings):
         _start(settings, out, with_setup)
     await_grid(settings, out)
 
@@ -167,6 +168,8 @@ def _start(settings: Settings, out: Console, with_setup: bool) -> None:
             f"there is no Redis {provision.MIN_REDIS} or Valkey server",
             "`applctl setup` installs one; or set REDIS_URL to a Redis that runs elsewhere.",
         )
+    if settings.is_guarded:
+        apply_guard(settings, out)
     start(settings, Path(redis.path) if redis else None)
 
 

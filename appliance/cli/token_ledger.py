@@ -65,7 +65,7 @@ class FileLedger:
     """The tokens of an appliance that does not run and has a Redis of its own: its proxy will find them."""
 
     def __init__(self, settings: Settings) -> None:
-        prepare_run_dir(settings.run_dir)
+        prepare_run_dir(settings)
         self._file = settings.token_file
 
     def table(self) -> Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from appliance import browsers
+from appliance.accounts import accounts_of
 from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import LaunchError, StoreUnavailable
@@ -72,9 +74,10 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
     """Chromium's sandbox is on."""
     if not settings.workers_of(Browser.CHROMIUM):
         return
+    accounts = accounts_of(settings)
     if settings.chromium_sandbox == "false":
         yield warning("sandbox", "Chromium's sandbox is turned off by CHROMIUM_SANDBOX", "Leave CHROMIUM_SANDBOX out.")
-    elif browsers.sandbox_works():
+    elif browsers.sandbox_works(tuple(accounts.as_browser) if accounts and os.geteuid() == 0 else ()):
         yield ok("sandbox", "Chromium runs in its sandbox")
     elif settings.chromium_sandbox == "true":
         remedy = "Run the appliance as an ordinary user, and let the kernel give it user namespaces."

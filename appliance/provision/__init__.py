@@ -5,6 +5,7 @@ What is there and runs is kept, so that running this again is quick and changes 
 
 from appliance.config import Settings
 from appliance.provision.browser import browser_version, provide_browser
+from appliance.provision.nft import provide_nft
 from appliance.provision.programs import Provided, ProvisionError, Say
 from appliance.provision.redis import MIN_REDIS, find_redis, provide_redis
 
@@ -21,9 +22,10 @@ __all__ = [
 
 
 def provide(settings: Settings, say: Say) -> list[Provided]:
-    """See to Redis and to the configured pools' browsers; `say` is told of each step that takes time.
+    """See to Redis, nftables for the guard, and the configured pools' browsers; `say` is told of each longer step.
 
     Raises ProvisionError, whose message is one sentence that says what to install.
     """
     provided = [provide_redis(settings, say)]
+    provided += [provide_nft(say)] if settings.is_guarded else []
     return provided + [provide_browser(b, settings, say) for b, workers in settings.pools.items() if workers]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +10,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from appliance.models import Browser
+from appliance.settings.networks import Networks, split
 from appliance.settings.timings import Seconds
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TOKEN_MIN = 16  # characters
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1; all of these may stand in a URL, too
@@ -41,7 +38,7 @@ class EndpointSettings(BaseSettings):
         "it changes. Default: no TLS.",
     )
     tls_key: Path | None = Field(None, description="Key of TLS_CERT, a PEM file without a password.")
-    trusted_proxies: Annotated[list[Network], NoDecode] = Field(
+    trusted_proxies: Networks = Field(
         default_factory=list,
         description="Addresses and networks of load balancers, separated by commas, whose X-Forwarded-For tells the "
         "clients' addresses. Default: none.",
@@ -63,15 +60,10 @@ class EndpointSettings(BaseSettings):
         description="Browser of a session whose client names none: chromium, firefox or webkit.",
     )
 
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _networks(cls, value: Any) -> Any:
-        return [_network(one) for one in _split(value)]
-
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        return _split(value)
+        return split(value)
 
     @field_validator("appliance_token")
     @classmethod
@@ -92,16 +84,3 @@ class EndpointSettings(BaseSettings):
         host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)  # noqa: S104
         host = f"[{host}]" if ":" in host else host
         return f"{'wss' if self.tls_cert else 'ws'}://{host}:{self.port}"
-
-
-def _split(value: Any) -> Any:
-    """Split a list that is written with commas, spaces or both, like a shell: quotes do not belong to a word."""
-    return shlex.split(value.replace(",", " ")) if isinstance(value, str) else value
-
-
-def _network(value: Any) -> Network:
-    """Read "10.0.0.0/8" or one address; raises ValueError."""
-    try:
-        return ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        raise ValueError(f"{value!r} is no address, and no network like 10.0.0.0/8") from None

@@ -3,14 +3,13 @@
 from appliance.supervision.client import ProcessInfo, Supervisor
 from appliance.supervision.environment import CONFIGURATION, export, recover
 from appliance.supervision.lifecycle import (
-    bringing_up,
     left_over,
-    prepare_run_dir,
     require_free_port,
     start,
     started_settings,
     stop,
 )
+from appliance.supervision.run_dir import bringing_up, prepare_run_dir
 from appliance.supervision.view import GridView, look, worker_slots
 
 __all__ = [

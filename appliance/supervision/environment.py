@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import config
+from appliance.accounts import accounts_of
 from appliance.config import Settings
 from appliance.errors import SettingsError
 from appliance.models import Browser
@@ -29,7 +30,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
     """Give the environment for supervisord: this process's own, overridden by all settings.
 
     `redis_server` is the program of the appliance's own Redis; None if REDIS_URL names another. Raises
-    SettingsError if a path cannot be written in supervisord's configuration.
+    SettingsError if a path cannot be written in supervisord's configuration, or an account is not there.
     """
     for path in (str(settings.run_dir), sys.executable, str(config.installation_root())):
         if set(path) & set(_UNSAFE):
@@ -37,6 +38,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
                 f"the path {path} holds a percent sign, quote or backslash, which supervisord cannot take",
                 "Choose another RUN_DIR, or move the installation.",
             )
+    accounts = accounts_of(settings)
     values = {name.upper(): _text(getattr(settings, name)) for name in Settings.model_fields}
     return {
         **os.environ,
@@ -46,6 +48,8 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         # What the settings file says is in the values already: a respawned process shall not read it anew.
         "APPLIANCE_ENV": os.devnull,
         "APPLIANCE_PYTHON": sys.executable,
+        "APPLIANCE_AS_SERVICE": f"{shlex.join(accounts.as_service(settings.port))} " if accounts else "",
+        "APPLIANCE_AS_WORKER": f"{shlex.join(accounts.as_worker)} " if accounts else "",
         "REDIS_SERVER": str(redis_server or "/bin/true"),
         "REDIS_PROCESSES": "1" if redis_server else "0",
         **{f"{browser.upper()}_PROCESSES": str(settings.processes_of(browser)) for browser in Browser},

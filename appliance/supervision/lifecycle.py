@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
 from appliance import config, tokens
+from appliance.accounts import require_usable
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.redis_url import split_address
 from appliance.supervision import redis_conf
 from appliance.supervision.client import AccessDenied, Supervisor
 from appliance.supervision.environment import CONFIGURATION, export, recover, stop_wait_s
+from appliance.supervision.run_dir import prepare_run_dir
 
 _START_TIMEOUT_S = 20.0
 _KILL_TIMEOUT_S = 5.0
@@ -35,7 +35,8 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     Raises SettingsError if the machine contradicts the settings, SupervisorError if it does not start.
     """
     environment = export(settings, redis_server)
-    prepare_run_dir(settings.run_dir)
+    prepare_run_dir(settings)
+    require_usable(settings, config.installation_root())
     _keep_boot_token(settings)
     settings.memory.begin_run()
     if redis_server:
@@ -92,38 +93,6 @@ def started_settings(settings: Settings) -> Settings | None:
         ) from error
 
 
-def prepare_run_dir(run_dir: Path) -> None:
-    """Make RUN_DIR with its folders, for this user alone: its sockets give command of the appliance."""
-    try:
-        if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / "log").is_dir():
-            raise SettingsError(
-                f"RUN_DIR {run_dir} holds other things, and would be closed to other users",
-                "Set RUN_DIR to a folder of its own, which need not exist.",
-            )
-        run_dir.mkdir(parents=True, exist_ok=True)
-        run_dir.chmod(0o700)
-        for name in ("log", "workers"):
-            (run_dir / name).mkdir(exist_ok=True)
-            (run_dir / name).chmod(0o700)
-    except OSError as error:
-        raise SettingsError(
-            f"RUN_DIR {run_dir} cannot be prepared: {error.strerror}",
-            "Set RUN_DIR to a folder that this user may write, or use the account that owns it.",
-        ) from error
-
-
-@contextmanager
-def bringing_up(run_dir: Path) -> Iterator[None]:
-    """Be the only one who starts an appliance in RUN_DIR; raises SupervisorError if another does already."""
-    prepare_run_dir(run_dir)
-    with (run_dir / "up.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SupervisorError(f"the appliance in {run_dir} is just being started", "Wait for that.") from None
-        yield
-
-
 def require_free_port(settings: Settings) -> None:
     """Raise SettingsError if the proxy could not listen on HOST and PORT, or Redis on REDIS_LISTEN."""
     remedy = "Set HOST to an address of this machine, and PORT to 1024 or above unless root runs the appliance."
@@ -174,7 +143,7 @@ def stop(settings: Settings) -> bool:
         left = left_over(settings.run_dir)
         was_running = bool(left)
         _end(left)
-    for name in ("supervisor.sock", "supervisord.pid"):  # which a supervisord that was killed leaves
+    for name in ("supervisor.sock", "log/supervisord.pid"):  # which a supervisord that was killed leaves
         (settings.run_dir / name).unlink(missing_ok=True)
     return was_running
 

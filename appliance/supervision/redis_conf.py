@@ -1,9 +1,10 @@
-"""The configuration of the appliance's own Redis: a file of this account alone, for it may hold a password."""
+"""The configuration of the appliance's own Redis: a file of its account alone, for it may hold a password."""
 
 from __future__ import annotations
 
 import os
 
+from appliance.accounts import accounts_of
 from appliance.config import Settings
 from appliance.redis_url import split_address
 
@@ -17,7 +18,7 @@ save ""
 appendonly no
 dir "{run_dir}"
 unixsocket "{run_dir}/redis.sock"
-unixsocketperm 700
+unixsocketperm 660
 proc-title-template "{{title}} {{unixsocket}} {{listen-addr}}"
 """
 
@@ -45,3 +46,5 @@ def write(settings: Settings) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(file, "w") as out:
         out.write(text(settings))
+        if accounts := accounts_of(settings):
+            os.fchown(out.fileno(), accounts.service.uid, -1)

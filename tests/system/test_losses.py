@@ -71,7 +71,7 @@ def test_while_redis_is_paused_sessions_go_on_and_new_clients_are_told(
             playwright.chromium.connect(grid.endpoint)
         page.goto(site)
         until(lambda: "redis_away" in grid.log("chromium-00"), "heartbeats are missed", within_s=20)
-        page.wait_for_timeout(10_000)  # longer than every TTL, through the session itself
+        page.wait_for_timeout(4_000)  # longer than every TTL, through the session itself
     finally:
         redis.resume()
     until(lambda: active(grid)() == [1], "the session is still known")

@@ -16,7 +16,7 @@ from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.supervision import CONFIGURATION, Supervisor, export, look, recover, require_free_port, worker_slots
 from appliance.supervision.client import ProcessInfo
-from appliance.supervision.lifecycle import bringing_up, prepare_run_dir
+from appliance.supervision.run_dir import bringing_up, prepare_run_dir
 from tests.waiting import until
 from workers.launch_options import driver_environment
 
@@ -25,7 +25,7 @@ REDIS = Path("/usr/bin/redis-server")
 
 def processes(monkeypatch: pytest.MonkeyPatch, settings: Settings, redis: Path | None = REDIS) -> dict[str, Any]:
     """Give the configuration of each process, as supervisord would run it."""
-    prepare_run_dir(settings.run_dir)
+    prepare_run_dir(settings)
     for name, value in export(settings, redis).items():
         monkeypatch.setenv(name, value)
     options = ServerOptions()
@@ -104,15 +104,15 @@ def test_exported_settings_are_read_back_as_they_were(
 
 
 def test_the_run_dir_is_closed_to_other_users(tmp_path: Path) -> None:
-    prepare_run_dir(tmp_path / "a" / "run")
+    prepare_run_dir(config.load(run_dir=tmp_path / "a" / "run"))
     assert (tmp_path / "a" / "run").stat().st_mode & 0o777 == 0o700
-    prepare_run_dir(tmp_path / "a" / "run")
+    prepare_run_dir(config.load(run_dir=tmp_path / "a" / "run"))
 
 
 def test_a_folder_that_holds_other_things_is_not_taken_as_run_dir(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").touch()
     with pytest.raises(SettingsError, match="holds other things"):
-        prepare_run_dir(tmp_path)
+        prepare_run_dir(config.load(run_dir=tmp_path))
 
 
 def test_a_taken_port_is_named_with_its_owner() -> None:
@@ -177,8 +177,8 @@ def test_a_proxy_whose_port_is_taken_says_so_and_does_not_spin(tmp_path: Path) -
 
 
 def test_only_one_may_start_an_appliance_at_a_time(tmp_path: Path) -> None:
-    first, second = (bringing_up(tmp_path / "run") for _ in range(2))
+    first, second = (bringing_up(config.load(run_dir=tmp_path / "run")) for _ in range(2))
     with first, pytest.raises(SupervisorError, match="just being started"), second:
         pytest.fail("both started it")
-    with bringing_up(tmp_path / "run"):
+    with bringing_up(config.load(run_dir=tmp_path / "run")):
         pass

@@ -17,6 +17,7 @@ FORBIDDEN = {
     "workers": ("proxy", "appliance.cli"),
     "appliance/cli": ("proxy", "workers"),
     "appliance/audit": TOP,
+    "appliance/guard": (*TOP, *STATE),
     "appliance/registry": TOP,
     "appliance/store.py": (*TOP, "appliance.registry"),
     "appliance/config.py": (*TOP, *STATE),

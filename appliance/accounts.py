@@ -1,0 +1,136 @@
+"""The accounts that an appliance's processes run as where root starts it: SERVICE_USER and BROWSER_USER.
+
+Rules
+ 1. supervisord stays root's, Redis and the proxy are SERVICE_USER's.
+ 2. A worker is BROWSER_USER's, so that it sees, and may end, what its browser leaves. Its real group is
+    BROWSER_USER's, its effective one SERVICE_USER's: so it reaches Redis, by its unix socket or by TCP.
+ 3. Its driver and browser have its real group alone (kernel.bound_to_parent). The kernel notes the group
+    of the process in every socket, by which the guard tells theirs from all others.
+ 4. A program that starts with two groups is closed to all but root (execve(2) clears what prctl(2) calls
+    dumpable): a browser that broke out reads no REDIS_URL in its worker's environment.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from appliance.errors import SettingsError
+
+_SETPRIV = "setpriv --no-new-privs"  # util-linux; no program that they start may give them more rights
+_FIRST_FREE_PORT = 1024  # ip(7): those before it are for who has CAP_NET_BIND_SERVICE
+_TRIAL = "import os, sys, appliance.config, {}; os.chdir(sys.argv[1])"
+_TRIAL_TIMEOUT_S = 30
+
+
+class Named(Protocol):
+    """What names the accounts, and says what they share: the settings."""
+
+    service_user: str | None
+    browser_user: str | None
+    run_dir: Path
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of this machine with its own group."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The two accounts, and the commands that put a program under them."""
+
+    service: Account
+    browser: Account
+
+    def as_service(self, port: int) -> list[str]:
+        """What to put before a command of Redis or the proxy, which listens on a port that may be root's.
+
+        Further groups of the account may let the proxy read a TLS key.
+        """
+        own = self.service
+        capability = [] if port >= _FIRST_FREE_PORT else ["inh", "ambient"]
+        kept = [f"--{kind}-caps=+net_bind_service" for kind in capability]
+        return [*_SETPRIV.split(), f"--reuid={own.uid}", f"--regid={own.gid}", "--init-groups", *kept]
+
+    @property
+    def as_worker(self) -> list[str]:
+        """What to put before a worker's command."""
+        user, group = f"--reuid={self.browser.uid}", f"--rgid={self.browser.gid}"
+        return [*_SETPRIV.split(), user, group, f"--egid={self.service.gid}", "--clear-groups"]
+
+    @property
+    def as_browser(self) -> list[str]:
+        """What to put before a command to run it as browsers are run."""
+        own = self.browser
+        return [*_SETPRIV.split(), f"--reuid={own.uid}", f"--regid={own.gid}", "--clear-groups"]
+
+
+def accounts_of(settings: Named) -> Accounts | None:
+    """Look up the accounts that the settings name; None if all is run by the account that starts it.
+
+    Raises SettingsError if there is no such account, or one is not fit.
+    """
+    if settings.service_user is None or settings.browser_user is None:
+        return None
+    found = Accounts(_look_up("SERVICE_USER", settings.service_user), _look_up("BROWSER_USER", settings.browser_user))
+    if 0 in (found.service.uid, found.browser.uid, found.service.gid, found.browser.gid):
+        raise SettingsError("SERVICE_USER and BROWSER_USER must not be root, nor in its group", _hint("NAME"))
+    if found.service.uid == found.browser.uid or found.service.gid == found.browser.gid:
+        raise SettingsError(
+            "SERVICE_USER and BROWSER_USER must be two accounts, each with a group of its own", _hint("NAME")
+        )
+    return found
+
+
+def require_root() -> None:
+    """Raise SettingsError if this process may not start others under the accounts."""
+    if os.geteuid() != 0:
+        raise SettingsError(
+            "only root can start an appliance with SERVICE_USER and BROWSER_USER",
+            "Use root, or leave both out: then all runs as the account that starts it.",
+        )
+
+
+def require_usable(settings: Named, installation: Path) -> None:
+    """Raise SettingsError if the accounts may not read the installation, or not enter RUN_DIR."""
+    accounts = accounts_of(settings)
+    if accounts is None:
+        return
+    for prefix, module, folder in (
+        (accounts.as_service(settings.port), "proxy", settings.run_dir),
+        (accounts.as_worker, "workers", settings.run_dir / "workers"),
+    ):
+        trial = [*prefix, sys.executable, "-c", _TRIAL.format(module), str(folder)]
+        done = subprocess.run(
+            trial, cwd=installation, capture_output=True, text=True, timeout=_TRIAL_TIMEOUT_S, check=False
+        )
+        if done.returncode:
+            name = (accounts.service if module == "proxy" else accounts.browser).name
+            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise SettingsError(
+                f"the account {name} cannot run the {module} of {installation} with {sys.executable}: {said}",
+                "Have the installation, its Python and RUN_DIR where that account may go: not in root's home.",
+            )
+
+
+def _look_up(setting: str, name: str) -> Account:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise SettingsError(f"{setting} is {name}, which is no account of this machine", _hint(name)) from None
+    return Account(name, entry.pw_uid, entry.pw_gid)
+
+
+def _hint(name: str) -> str:
+    return f"As root: useradd --system --user-group {name}"

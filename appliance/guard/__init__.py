@@ -1,0 +1,12 @@
+"""The guard: nftables rules that keep pages, and who comes from outside, from what is none of their business.
+
+The browsers' account is told by its group, which the kernel notes in every socket (appliance/accounts.py). It is
+the driver's, too: `page.request` of a client is made by the driver. The rules are a table of their own, and no
+other table is touched.
+"""
+
+from appliance.guard.firewall import apply, is_loaded, remove
+from appliance.guard.machine import values_of
+from appliance.guard.ruleset import Inbound, Values, ruleset
+
+__all__ = ["Inbound", "Values", "apply", "is_loaded", "remove", "ruleset", "values_of"]

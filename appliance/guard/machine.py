@@ -1,0 +1,74 @@
+"""What the guard's rules are made of on this machine: the settings, and what they refer to."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from appliance import redis_url
+from appliance.accounts import accounts_of
+from appliance.config import Settings
+from appliance.errors import GuardError
+from appliance.guard.ruleset import Inbound, Values
+from appliance.settings.networks import Network, network
+
+_RESOLVERS = Path("/etc/resolv.conf")
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")  # out of which drivers get theirs (ip(7))
+
+
+def values_of(settings: Settings) -> Values:
+    """Look up what the rules need. Raises GuardError without BROWSER_USER, SettingsError if it is no account."""
+    accounts = accounts_of(settings)
+    if accounts is None:
+        raise GuardError(
+            "the guard tells browsers by their account, and BROWSER_USER is not set",
+            "Set SERVICE_USER and BROWSER_USER, each to an account of its own.",
+        )
+    return Values(
+        browser_group=accounts.browser.gid,
+        resolvers=tuple(sorted(resolvers(_RESOLVERS), key=str)),
+        grid=(*settings.peers, *sorted(_redis(settings), key=str)),
+        allowed=tuple(settings.egress_private),
+        inbound=_inbound(settings) if settings.guard_inbound else None,
+    )
+
+
+def resolvers(file: Path) -> set[Network]:
+    """Read the resolvers' addresses from a file like /etc/resolv.conf; without one it is this machine's own."""
+    try:
+        lines = [line.split() for line in file.read_text().splitlines()]
+    except FileNotFoundError:
+        lines = []
+    named = {words[1].partition("%")[0] for words in lines if words[:1] == ["nameserver"] and len(words) > 1}
+    return {network(address) for address in named or {"127.0.0.1", "::1"}}
+
+
+def _redis(settings: Settings) -> set[Network]:
+    """Give the addresses of REDIS_URL's hosts. One whose name leads nowhere now cannot be kept from pages by them."""
+    hosts = redis_url.hosts(settings.redis_url) if settings.redis_url else []
+    return {address for host in hosts for address in _addresses(host)}
+
+
+def _addresses(host: str) -> Iterator[Network]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        return
+    yield from (network(str(address[4][0]).partition("%")[0]) for address in found)
+
+
+def _inbound(settings: Settings) -> Inbound:
+    workers = "-".join(_PORT_RANGE.read_text().split())
+    return Inbound((settings.port, *settings.open_ports), tuple(settings.peers), (workers, *_services(settings)))
+
+
+def _services(settings: Settings) -> Iterator[str]:
+    """Give the ports, beside the workers', at which this appliance serves the others."""
+    if settings.redis_listen:
+        yield str(redis_url.split_address(settings.redis_listen)[1])
+
+
+def described(networks: Iterable[Network]) -> str:
+    """Write networks as one would: single addresses without their mask."""
+    return ", ".join(str(one[0] if one.num_addresses == 1 else one) for one in networks)

@@ -1,0 +1,73 @@
+"""The settings of who runs what on a machine that is an appliance, and of what pages and peers may reach there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode
+
+from appliance.settings.networks import Networks, network, networks, split
+
+_NAME = r"^[a-z_][a-z0-9_-]{0,31}$"  # of an account, as useradd(8) recommends
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+PRIVATE = tuple(
+    network(one)
+    for one in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),  # RFC 1918
+        "100.64.0.0/10",  # RFC 6598: a provider's own
+        *("0.0.0.0/8", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4"),  # RFC 6890: not the internet's
+        *("fc00::/7", "fec0::/10", "64:ff9b:1::/48"),  # RFC 4193, 3879, 8215
+    )
+)
+
+
+def _private(value: Any) -> Any:
+    words = {"none": [], "all": list(PRIVATE)}
+    return words[value] if isinstance(value, str) and value in words else networks(value)
+
+
+class AccountSettings(BaseSettings):
+    """The accounts of the processes, and the guard of the browsers' account."""
+
+    service_user: str | None = Field(
+        None,
+        pattern=_NAME,
+        description="Account that Redis and the proxy run as; root sets it together with BROWSER_USER. Default: the "
+        "account that starts the appliance.",
+    )
+    browser_user: str | None = Field(
+        None,
+        pattern=_NAME,
+        description="Account that workers and browsers run as; root sets it together with SERVICE_USER. Default: the "
+        "account that starts the appliance.",
+    )
+    guard: bool = Field(
+        True,
+        description="Where BROWSER_USER is set, keep its pages from this machine, its private networks and clouds' "
+        "metadata, by rules of nftables: `applctl guard show`.",
+    )
+    guard_inbound: bool = Field(
+        True,
+        description="Let the guard also refuse what comes to this machine from outside, but for PORT, OPEN_PORTS and "
+        "what PEERS may reach.",
+    )
+    egress_private: Annotated[Networks, NoDecode, BeforeValidator(_private)] = Field(
+        default_factory=list,
+        description="Private addresses and networks that pages may reach, separated by commas; or all. Default: none.",
+    )
+    peers: Networks = Field(
+        default_factory=list,
+        description="Addresses and networks of the grid's other appliances, separated by commas: they reach this "
+        "one's workers, and pages reach none of them. Default: none.",
+    )
+    open_ports: Annotated[list[Port], NoDecode, BeforeValidator(split)] = Field(
+        default_factory=lambda: [22],
+        description="TCP ports that the guard leaves open to everybody beside PORT, separated by commas. Default: 22.",
+    )
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the guard is wanted: without an account of their own, browsers cannot be told from other programs."""
+        return self.guard and self.browser_user is not None

@@ -1,0 +1,33 @@
+"""Settings that are lists: of addresses and networks, of names."""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from pydantic_settings import NoDecode
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def split(value: Any) -> Any:
+    """Split a list that is written with commas, spaces or both, like a shell: quotes do not belong to a word."""
+    return shlex.split(value.replace(",", " ")) if isinstance(value, str) else value
+
+
+def network(value: Any) -> Network:
+    """Read "10.0.0.0/8" or one address; raises ValueError."""
+    try:
+        return ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is no address, and no network like 10.0.0.0/8") from None
+
+
+def networks(value: Any) -> list[Network]:
+    """Read a list of addresses and networks; raises ValueError."""
+    return [network(one) for one in split(value)]
+
+
+Networks = Annotated[list[Network], NoDecode, BeforeValidator(networks)]

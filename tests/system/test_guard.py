@@ -1,0 +1,243 @@
+"""The guard, on a machine of its own: what pages reach, what reaches the machine, and whose processes are whose."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from appliance.registry import Registry
+from appliance.store import Store
+from appliance.supervision import Supervisor
+from tests.redis_server import redis_server
+from tests.system import machine as places
+from tests.system.grid import Grid, tree
+from tests.system.machine import Machine
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts, networks and rules for them")
+
+CLIENTS = Path(__file__).parent / "clients"
+REACHING, CONNECTING = CLIENTS / "reaching_client.py", CLIENTS / "connecting_client.py"
+REFUSED = ["Page.goto: net::ERR_CONNECTION_REFUSED", "connect ECONNREFUSED"]
+PEER, REDIS = "10.9.0.3", "10.9.0.4"  # further addresses outside
+
+
+@pytest.fixture(scope="module")
+def accounts() -> Iterator[dict[str, str]]:
+    """Make the two accounts; gives the settings that name them."""
+    names = {"SERVICE_USER": f"service-{os.getpid()}", "BROWSER_USER": f"browser-{os.getpid()}"}
+    with ExitStack() as ends:
+        for name in names.values():
+            subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", name], check=True)
+            ends.callback(subprocess.run, ["userdel", name], check=True)
+        yield names
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """Make the machine, and the further addresses outside."""
+    machine = Machine()
+    try:
+        for address in (PEER, REDIS):
+            command = ["ip", "-n", machine.outside_name, "address", "add", f"{address}/24", "dev", "eth0"]
+            subprocess.run(command, check=True)
+        yield machine
+    finally:
+        machine.remove()
+
+
+@contextmanager
+def running(machine: Machine, accounts: dict[str, str], **settings: object) -> Iterator[Grid]:
+    """Run an appliance on the machine, for everybody outside."""
+    open_to_all = {"HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "true", "MAX_LIFETIME_SESSIONS": 0}
+    folder = Path(tempfile.mkdtemp(prefix="grid-"))
+    grid = Grid(folder, inside=machine.inside(), **open_to_all, **accounts, **settings)
+    try:
+        yield grid
+    finally:
+        grid.stop()
+
+
+@pytest.fixture(scope="module")
+def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Grid]:
+    """Give an appliance with a Redis of its own, and one peer."""
+    with running(
+        machine, accounts, PRIVATE_HOSTNAME=places.ADDRESS, PEERS=PEER, APPLIANCE_TOKEN="of-the-guards-test"
+    ) as grid:
+        yield grid
+
+
+@pytest.fixture
+def private(grid: Grid) -> list[str]:
+    """Give the URLs of what pages must not reach."""
+    hosts = [places.METADATA, places.OUTSIDE, PEER, *(f"[{one}]" for one in (places.METADATA_6, places.OUTSIDE_6))]
+    own = ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", places.ADDRESS]
+    endpoint = urlsplit(grid.registry.workers()[0].endpoint)
+    return [
+        *(f"http://{host}/" for host in hosts),
+        *(f"http://{host}:{grid.port}/healthz" for host in own),
+        f"http://{endpoint.netloc}/",
+    ]
+
+
+def reached(machine: Machine, grid: Grid, urls: list[str]) -> dict[str, list[str]]:
+    """Open a session from outside; gives what its page, and its client's requests, met at each URL."""
+    endpoint = f"ws://{places.ADDRESS}:{grid.port}"
+    command = machine.outside(sys.executable, str(REACHING), endpoint, *urls)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+def assert_refused(found: dict[str, list[str]], urls: list[str]) -> None:
+    for url in urls:
+        page, request = found[url]
+        assert page == REFUSED[0], url
+        assert REFUSED[1] in request, url
+
+
+def connected(machine: Machine, ways: list[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Give the ways, each from an address outside to a port of the machine, by which it is reached."""
+    command = machine.outside(sys.executable, str(CONNECTING), places.ADDRESS, json.dumps(ways))
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(map(tuple, json.loads(done.stdout)))
+
+
+def test_pages_and_their_clients_requests_reach_the_internet_and_nothing_that_is_private(
+    machine: Machine, grid: Grid, private: list[str]
+) -> None:
+    public = [f"http://{places.PUBLIC}/", f"http://[{places.PUBLIC_6}]/", "http://a-name.test/"]
+    found = reached(machine, grid, [*public, *private])
+    assert [found[url] for url in public] == [["reached", "reached"]] * 3
+    assert_refused(found, private)
+    assert "guard" not in {check["name"] for check in json.loads(doctor(grid)) if check["status"] != "ok"}
+
+
+def test_without_the_guard_all_of_that_is_reached_and_the_doctor_says_so(
+    machine: Machine, grid: Grid, private: list[str]
+) -> None:
+    grid.applctl("guard", "remove")
+    try:
+        found = reached(machine, grid, private)
+        (check,) = [check for check in json.loads(doctor(grid)) if check["name"] == "guard"]
+    finally:
+        said = grid.applctl("guard", "apply").stdout
+    assert set(map(tuple, found.values())) == {("reached", "reached")}
+    assert (check["status"], check["remedy"]) == ("failed", "Run: applctl guard apply")
+    assert "The guard is up: pages reach no private network" in said
+    assert f"only TCP 22, {grid.port} is reached" in said
+
+
+def doctor(grid: Grid) -> str:
+    return grid.applctl("doctor", "--json", check=False).stdout
+
+
+def test_only_peers_reach_the_workers_and_nobody_anything_else(machine: Machine, grid: Grid) -> None:
+    worker = urlsplit(grid.registry.workers()[0].endpoint).port
+    assert worker
+    with subprocess.Popen(
+        machine.inside(sys.executable, "-m", "http.server", "999"), stderr=subprocess.DEVNULL
+    ) as other:
+        try:
+            until(lambda: listens(machine, 999), "another program listens")
+            ways = [(who, port) for who in (PEER, places.OUTSIDE) for port in (worker, 999)]
+            assert connected(machine, ways) == {(PEER, worker)}
+        finally:
+            other.kill()
+
+
+def listens(machine: Machine, port: int) -> bool:
+    command = machine.inside("ss", "-Hltn", f"sport = :{port}")
+    return bool(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_browsers_run_in_their_sandbox_and_in_a_group_of_their_own(grid: Grid, accounts: dict[str, str]) -> None:
+    family = tree(grid.registry.workers()[0].pid)
+    worker, driver, browser = (family[name] for name in ("worker", "driver", "browser"))
+    assert [one.username() for one in (worker, driver, browser)] == [accounts["BROWSER_USER"]] * 3
+    own, shared = worker.gids().real, worker.gids().effective
+    assert own != shared
+    assert driver.gids() == browser.gids() == (own, own, own)
+    (proxy,) = [one for one in grid.processes() if "proxy" in one.cmdline()]
+    assert (grid.run_dir / "tokens.json").owner() == accounts["SERVICE_USER"]
+    assert (proxy.username(), proxy.gids().effective) == (accounts["SERVICE_USER"], shared)
+    assert "browser.no_sandbox" not in grid.log("chromium-00")
+    renderers = [one for one in family.values() if "--type=renderer" in one.cmdline()]
+    namespaces = {os.readlink(f"/proc/{one.pid}/ns/user") for one in [*renderers, *zygotes(family)]}
+    assert namespaces
+    assert os.readlink("/proc/self/ns/user") not in namespaces
+
+
+def zygotes(family: dict[str, psutil.Process]) -> list[psutil.Process]:
+    """Give the zygotes that renderers are forked from; one of Chromium's three is outside of the sandbox."""
+    return [
+        one
+        for one in family.values()
+        if {"--type=zygote", "--no-zygote-sandbox"} & {*one.cmdline()} == {"--type=zygote"}
+    ]
+
+
+def test_a_browser_that_broke_out_reads_nothing_of_its_worker(machine: Machine, grid: Grid) -> None:
+    family = tree(grid.registry.workers()[0].pid)
+    group = family["driver"].gids().real
+    become = ["setpriv", f"--reuid={family['driver'].uids().real}", f"--regid={group}", "--clear-groups"]
+
+    def read(path: str) -> str:
+        done = subprocess.run([*become, "cat", path], capture_output=True, check=False)
+        return (done.stdout + done.stderr).decode(errors="replace")
+
+    assert "APPLIANCE_WORKSPACE" in read(f"/proc/{family['driver'].pid}/environ")
+    for secret in ("environ", "mem", "maps", "fd/0"):
+        assert "Permission denied" in read(f"/proc/{family['worker'].pid}/{secret}"), secret
+    for file in ("tokens.json", "log/proxy.log", "log/supervisord.pid"):
+        assert "Permission denied" in read(str(grid.run_dir / file)), file
+    for name in ("redis.sock", "supervisor.sock"):
+        code = f"import socket; socket.socket(socket.AF_UNIX).connect('{grid.run_dir}/{name}')"
+        done = subprocess.run([*become, "/usr/bin/python3", "-c", code], capture_output=True, text=True, check=False)
+        assert "Permission denied" in done.stderr, name
+
+
+def test_with_a_private_network_allowed_the_grids_own_machines_are_still_refused(
+    machine: Machine, accounts: dict[str, str]
+) -> None:
+    with redis_server(machine.outside(), f"--bind {REDIS} --port 6379 --protected-mode no") as url:
+        settings = {"REDIS_URL": f"redis://{REDIS}", "PEERS": PEER, "EGRESS_PRIVATE": f"{places.OUTSIDE}/24"}
+        with running(machine, accounts, **settings) as grid:
+            grid.registry.store.close()
+            grid.registry = Registry(Store(url, "grid"))
+            closed = [f"http://{PEER}/", f"http://{REDIS}/", f"http://{REDIS}:6379/", f"http://{places.METADATA}/"]
+            found = reached(machine, grid, [f"http://{places.OUTSIDE}/", *closed])
+            assert found[f"http://{places.OUTSIDE}/"] == ["reached", "reached"]
+            assert_refused(found, closed)
+            worker_and_browser_are_killed(grid)
+            supervisord_is_killed(grid)
+
+
+def worker_and_browser_are_killed(grid: Grid) -> None:
+    """A worker that is killed leaves what its successor removes, though it has another group."""
+    family = tree(grid.registry.workers()[0].pid)
+    for name, process in family.items():
+        if name not in ("worker", "driver"):
+            process.suspend()  # so that it does not end by itself
+    family["worker"].kill()
+    until(lambda: not any(process.is_running() for process in family.values()), "no process is left", within_s=15)
+    (successor,) = grid.available(1, within_s=15)
+    until(lambda: grid.workspaces() == {successor.id.partition(".")[2]}, "no temporary folder is left")
+
+
+def supervisord_is_killed(grid: Grid) -> None:
+    """Nothing outlives supervisord: looking for leftovers has not cost the workers the kernel's word of its end."""
+    os.kill(Supervisor(grid.run_dir).pid(), signal.SIGKILL)
+    until(lambda: not grid.processes(), "all have ended by themselves", within_s=15)

@@ -1,0 +1,136 @@
+"""SERVICE_USER and BROWSER_USER: which are taken, and what is run under them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance import config, kernel
+from appliance.accounts import accounts_of, require_usable
+from appliance.errors import SettingsError
+from appliance.settings.accounts import PRIVATE
+from appliance.supervision import export, prepare_run_dir
+from appliance.token_file import TokenFile
+from appliance.tokens import Token
+from workers.launch_options import driver_environment
+
+BOTH = {"service_user": "daemon", "browser_user": "nobody"}  # two accounts that every Debian has
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes under other accounts")
+
+
+def test_without_the_settings_all_is_run_by_the_account_that_starts_it(tmp_path: Path) -> None:
+    exported = export(config.load(run_dir=tmp_path), None)
+    assert (exported["APPLIANCE_AS_SERVICE"], exported["APPLIANCE_AS_WORKER"]) == ("", "")
+
+
+def test_one_account_without_the_other_is_refused() -> None:
+    with pytest.raises(SettingsError, match="must be set both or not at all"):
+        config.load(browser_user="nobody")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"browser_user": "no-such-account"}, "BROWSER_USER is no-such-account, which is no account"),
+        ({"service_user": "root"}, "must not be root"),
+        ({"browser_user": "daemon"}, "must be two accounts"),
+    ],
+)
+def test_accounts_that_are_not_fit_are_refused(names: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        accounts_of(config.load(**BOTH | names))
+
+
+@as_root
+def test_a_process_of_one_group_is_not_touched_by_looking_as_its_real_group() -> None:
+    with kernel.as_real_group():
+        assert os.getgid() == os.getegid()
+
+
+@as_root
+def test_the_proxy_may_listen_on_a_port_of_roots_and_may_nothing_else_of_roots() -> None:
+    accounts = accounts_of(config.load(**BOTH))
+    assert accounts
+    rights = {}
+    for port in (443, 8080):
+        command = [*accounts.as_service(port), "grep", "^CapEff:", "/proc/self/status"]
+        rights[port] = int(subprocess.run(command, capture_output=True, text=True).stdout.split()[1], 16)
+    assert rights == {443: 1 << 10, 8080: 0}  # linux/capability.h: CAP_NET_BIND_SERVICE is 10
+
+
+@as_root
+def test_each_account_has_what_is_its_own_in_run_dir(tmp_path: Path) -> None:
+    settings = config.load(run_dir=tmp_path / "run", **BOTH)
+    accounts = accounts_of(settings)
+    assert accounts
+    (settings.run_dir / "log").mkdir(parents=True)
+    (settings.run_dir / "tokens.json").write_text("made by root")
+    prepare_run_dir(settings)
+    found = {path.name: (path.stat().st_uid, path.stat().st_mode & 0o7777) for path in settings.run_dir.iterdir()}
+    assert found == {
+        "log": (0, 0o700),
+        "workers": (accounts.browser.uid, 0o700),
+        "compile-cache": (accounts.browser.uid, 0o700),
+        "tokens.json": (accounts.service.uid, 0o644),
+    }
+    assert settings.run_dir.stat().st_mode & 0o7777 == 0o1771
+    assert (settings.run_dir.stat().st_uid, settings.run_dir.stat().st_gid) == (0, accounts.service.gid)
+
+
+@as_root
+def test_the_tokens_stay_the_proxys_whoever_writes_them(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path, "redis://h", "grid", "daemon")
+    file.change(lambda _: {"digest": Token("ci", 1)})
+    status = file.path.stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (accounts_of(config.load(**BOTH)).service.uid, 0o600)
+
+
+@as_root
+def test_accounts_that_cannot_read_the_installation_are_named(tmp_path: Path) -> None:
+    settings = config.load(run_dir=tmp_path / "run", **BOTH)  # below a folder of pytest's, which is root's alone
+    prepare_run_dir(settings)
+    with pytest.raises(SettingsError, match="the account daemon cannot run the proxy"):
+        require_usable(settings, config.installation_root())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
+def test_only_root_may_use_other_accounts(tmp_path: Path) -> None:
+    os.seteuid(65534)
+    try:
+        with pytest.raises(SettingsError, match="only root can start"):
+            prepare_run_dir(config.load(run_dir=tmp_path / "run", **BOTH))
+    finally:
+        os.seteuid(0)
+
+
+def test_a_browser_of_another_account_has_a_home_of_its_own() -> None:
+    environment = {"HOME": "/root", "XDG_RUNTIME_DIR": "/run/user/0", "LANG": "C.UTF-8"}
+    temporary = Path("/run/workers/chromium-00.abcdef/tmp")
+    own = driver_environment(environment | {"BROWSER_USER": "browser"}, temporary.parent, temporary, Path("/run/cache"))
+    assert (own["HOME"], own["LANG"]) == (str(temporary), "C.UTF-8")
+    assert "XDG_RUNTIME_DIR" not in own
+    assert "BROWSER_USER" not in own
+    same = driver_environment(environment, temporary.parent, temporary, Path("/run/cache"))
+    assert same["HOME"] == "/root"
+
+
+def test_private_networks_are_named_singly_or_all_or_none() -> None:
+    assert config.load(egress_private="none").egress_private == []
+    assert config.load(egress_private="all").egress_private == list(PRIVATE)
+    assert list(map(str, config.load(egress_private="10.1.0.0/16, fd00::1").egress_private)) == [
+        "10.1.0.0/16",
+        "fd00::1/128",
+    ]
+    with pytest.raises(SettingsError, match="which lies in PEERS"):
+        config.load(egress_private="10.1.0.0/16", peers="10.0.0.0/8")
+
+
+def test_a_firefox_that_its_driver_reaches_by_loopback_is_refused_under_the_guard() -> None:
+    bidi = {"firefox_workers": 1, "firefox_channel": "moz-firefox"}
+    with pytest.raises(SettingsError, match="cannot work under the guard"):
+        config.load(**bidi, **BOTH)
+    assert config.load(**bidi, **BOTH, guard=False).firefox_channel == "moz-firefox"

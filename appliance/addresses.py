@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from urllib.parse import urlsplit
 
+from appliance import redis_url as redis_urls
 from appliance.relations import is_loopback
 
 LOOPBACK = "127.0.0.1"
@@ -19,12 +19,8 @@ def reachable_by_others(redis_url: str | None, redis_listen: str | None) -> str:
     That is the one by which it reaches their Redis, or at which it serves its own to them; loopback if that is this
     machine's alone. A name is not looked up: for that the default route counts.
     """
-    if redis_url:
-        parts = urlsplit(redis_url)
-        first = urlsplit(f"//{parts.netloc.rpartition('@')[2].split(',')[0]}")
-        host = "" if parts.scheme == "unix" else first.hostname or ""
-    else:
-        host = urlsplit(f"//{redis_listen or ''}").hostname or ""
+    hosts = [redis_urls.split_address(redis_listen)[0]] if redis_listen else []
+    host = next(iter(redis_urls.hosts(redis_url) if redis_url else hosts), "")
     if not host or is_loopback(host):
         return LOOPBACK
     return _source(host if _is_address(host) else _WORLD) or _source(_WORLD) or LOOPBACK

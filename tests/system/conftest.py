@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 import tempfile
@@ -47,10 +49,19 @@ def grid() -> Iterator[Grid]:
 
 @pytest.fixture(scope="session")
 def older_playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install another Playwright version, client and driver, in a virtual environment of its own."""
-    folder = tmp_path_factory.mktemp("playwright")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={OLDER_PLAYWRIGHT}"], check=True)
+    """Install another Playwright version, client and driver, in a virtual environment of its own.
+
+    It is installed once for all processes that run tests.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, installed = root / "playwright", root / "playwright.installed"
+    with (root / "playwright.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not installed.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={OLDER_PLAYWRIGHT}"], check=True)
+            installed.touch()
     return folder
 
 

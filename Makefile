@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -qy
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay simulate chaos fuzz lint clean
+.PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay bench-scale simulate chaos fuzz lint clean
 
 help: ## explain these commands
 	@echo "The Playwright Appliance: a Playwright grid on this machine."; echo
@@ -40,6 +40,9 @@ bench-packing: $(VENV)/installed-test ## measure what it costs to share a browse
 
 bench-relay: $(VENV)/installed-test ## measure the proxy's relay beside HAProxy and nginx
 	$(BIN)/python -m tests.bench.relay
+
+bench-scale: $(VENV)/installed-test ## simulate 10,000 workers on 200 appliances against one real Redis
+	$(BIN)/python -m tests.bench.scale
 
 simulate: $(VENV)/installed-test ## simulate pools, and the capacity that recycling leaves them
 	$(BIN)/python -m tests.simulation

@@ -18,7 +18,10 @@ from redis.sentinel import Sentinel
 from appliance.errors import SettingsError, StoreUnavailable
 
 LUA_FOLDER = Path(__file__).parent / "lua"
-LUA_FILES = ("keys", "pool", "spread", "teams", "recycling", "queue", "sessions", "appliances", "workers", "tokens")
+LUA_FILES = (
+    *("keys", "pool", "spread", "teams", "recycling", "queue"),
+    *("sessions", "appliances", "workers", "tokens", "capacity"),
+)
 
 SCHEMA = 4  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
 
@@ -83,11 +86,19 @@ class Store:
         return self._retry.call_with_retry(lambda: self._load_and_ask(text, *command), lambda _: None)
 
     def _load_and_ask(self, text: str, *command: Any) -> Any:
-        """Load the library and call a function in one transaction: it is not lost in between."""
+        """Load the library and call a function in one transaction: it is not lost in between.
+
+        Whoever else found it missing loads it, too. So it replaces none of the same text, which takes Redis 40 times
+        as long as to say that it has that.
+        """
         pipeline = self._redis.pipeline(transaction=True)
-        pipeline.execute_command("FUNCTION", "LOAD", "REPLACE", text)  # type: ignore[no-untyped-call]
+        pipeline.execute_command("FUNCTION", "LOAD", text)  # type: ignore[no-untyped-call]
         pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-        return pipeline.execute()[1]
+        loaded, answer = pipeline.execute(raise_on_error=False)
+        if isinstance(answer, redis.RedisError):
+            is_there = not isinstance(loaded, redis.RedisError) or "already exists" in str(loaded)
+            raise answer if is_there else loaded
+        return answer
 
     def _ask(self, *command: Any) -> Any:
         """Send one command, on a connection that is kept for the next, and again if Redis was away.

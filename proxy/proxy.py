@@ -93,15 +93,7 @@ class Proxy:
             gevent.signal_handler(number, self._stop.set)
         settings = self.settings
         self._require_tokens()
-        loops: list[gevent.Greenlet[..., None]] = [
-            gevent.spawn(self._mailbox.run),
-            gevent.spawn(self._repeat, 0, self.vigil.make_round),
-            gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
-            gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
-            gevent.spawn(self._repeat, settings.lease_renew_interval, self._tokens.sync),
-        ]
-        if self.tls:
-            loops.append(gevent.spawn(self._repeat, CERTIFICATE_LOOK_S, self.tls.reload))
+        loops = self.start_loops()
         try:
             self._mailbox.wait_until_listening(MAILBOX_S)
             if not self.stopping:
@@ -112,6 +104,20 @@ class Proxy:
         finally:
             gevent.killall(loops)
         log.info("proxy.stopped")
+
+    def start_loops(self) -> list[gevent.Greenlet[..., None]]:
+        """Start what runs beside the connections; gives it, to be killed in the end."""
+        settings = self.settings
+        loops: list[gevent.Greenlet[..., None]] = [
+            gevent.spawn(self._mailbox.run),
+            gevent.spawn(self._repeat, 0, self.vigil.make_round),
+            gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
+            gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
+            gevent.spawn(self._repeat, settings.lease_renew_interval, self._tokens.sync),
+        ]
+        if self.tls:
+            loops.append(gevent.spawn(self._repeat, CERTIFICATE_LOOK_S, self.tls.reload))
+        return loops
 
     def _require_tokens(self) -> None:
         """See to it that a listener beyond loopback is guarded; waits for Redis, if only that may have tokens."""

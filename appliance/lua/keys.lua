@@ -19,7 +19,7 @@
 -- Keys, below the namespace
 --  worker:<id>                hash     one worker
 --  worker:<id>:sessions       set      the sessions that hold its slots
---  workers                    zset     worker -> last heartbeat
+--  workers                    zset     worker -> until when it counts as alive
 --  pool:<browser>:<minor>     zset     worker -> score; the available ones, in three classes (pool.lua)
 --  policy:<browser>:<minor>   hash     what the pool's recycling goes by
 --  teams:<browser>:<minor>    hash     appliance -> how many workers of it serve, and how many are spare
@@ -42,6 +42,8 @@
 --  arrivals:<browser>         string   the last number of arrival
 --  clock                      string   the server's time, the grid's time then, and the longest silence
 --  launch:<appliance>         string   time of the appliance's last launch turn
+--  capacity                   string   how many workers of each pool there were, for a moment (registry/capacity.py)
+--  census                     string   how many workers and sessions of each appliance, likewise (registry/appliances.py)
 --  tokens                     hash     digest -> token, the revoked ones too
 --  tokens:used                hash     digest -> when the token was last used
 --  events                     stream   starts and ends, the newest ones

@@ -37,7 +37,7 @@ register('register_worker', function(a)
   a.heartbeat, a.fresh_until = NOW, NOW + a.ttl
   redis.call('HDEL', name, 'suspect')
   write(name, a)
-  redis.call('ZADD', key('workers'), NOW, a.id)
+  redis.call('ZADD', key('workers'), whole(a.fresh_until), a.id)
   speak_for(a)
   if a.status == 'available' and is_drained(a.appliance) then
     drain(a.id, 'its appliance is drained')
@@ -56,12 +56,12 @@ register('heartbeat_worker', function(a)
   local worker = read(name)
   if not worker then return {known = false} end
   worker.heartbeat, worker.fresh_until = NOW, NOW + worker.ttl
-  redis.call('HSET', name, 'heartbeat', NOW, 'fresh_until', worker.fresh_until, 'memory', a.memory)
+  redis.call('HSET', name, 'heartbeat', whole(NOW), 'fresh_until', whole(worker.fresh_until), 'memory', whole(a.memory))
   if a.healthy then
     redis.call('HDEL', name, 'suspect')
     worker.suspect = nil
   end
-  redis.call('ZADD', key('workers'), NOW, a.id)
+  redis.call('ZADD', key('workers'), whole(worker.fresh_until), a.id)
   speak_for(worker)
   join(worker)
   keep_ends_apart(worker.browser, worker.minor)
@@ -157,18 +157,19 @@ end
 register('reap', function(a)
   local count = {workers = 0, sessions = 0, waiting = 0}
   limit_silence(a.silence_ms)
-  for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, REAPED_AT_ONCE - 1)) do
+  local late = redis.call('ZRANGE', key('workers'), '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', 0, REAPED_AT_ONCE)
+  for _, id in ipairs(late) do
     local worker = read(key('worker', id))
     if not worker then
       redis.call('ZREM', key('workers'), id)
-    elseif not is_fresh(worker) then
+    elseif not is_fresh(worker) then  -- a proxy of an earlier version scores by the last heartbeat
       remove(id, 'worker ' .. worker.slot .. ' stopped answering')
       count.workers = count.workers + 1
     end
   end
   count.sessions = end_expired()
-  local late = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
-  for _, id in ipairs(late) do
+  local overdue = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
+  for _, id in ipairs(overdue) do
     if not finish(id, 'deadline passed') then redis.call('ZREM', key('deadlines'), id) end
     count.waiting = count.waiting + 1
   end

@@ -19,8 +19,8 @@ from appliance.models import (
     WorkerSpec,
     WorkerState,
     WorkerStatus,
-    minor_version,
 )
+from appliance.registry.capacity import capacity
 from appliance.store import Store
 from appliance.tokens import Table, Token
 
@@ -183,34 +183,12 @@ class Registry:
         return sorted((_session_state(fields) for fields in answers if fields), key=lambda s: s.started_ms)
 
     def capacity(self) -> list[PoolCapacity]:
-        """Give the capacity of each pool: one per browser and Playwright version.
-
-        Of those that wait, the ones that named no version are a pool of their own, "any".
-        """
-        pools: dict[tuple[str, str], PoolCapacity] = {}
-        for worker in self.workers():
-            name = (worker.browser, minor_version(worker.version))
-            pool = pools.setdefault(name, PoolCapacity(*name))
-            if worker.stale:
-                continue
-            pool.workers[worker.status] += 1
-            pool.active += worker.active
-            if worker.status == WorkerStatus.AVAILABLE:
-                remaining = worker.quota - worker.lifetime if worker.quota else worker.concurrency
-                pool.slots += worker.concurrency
-                pool.free += max(0, min(worker.concurrency - worker.active, remaining))
-        for session in self.sessions():
-            if session.state == "waiting":
-                name = (session.browser, session.minor or "any")
-                pools.setdefault(name, PoolCapacity(*name)).waiting += 1
-        return [pools[name] for name in sorted(pools)]
+        """Give the capacity of each pool: one per browser and Playwright version. Of a large grid, as of 2 s ago."""
+        return capacity(self.store)
 
     def is_ready(self, browser: Browser) -> bool:
         """Say whether a worker of a browser is available, free or not."""
-        return any(
-            worker.browser == browser and worker.status == WorkerStatus.AVAILABLE and not worker.stale
-            for worker in self.workers()
-        )
+        return bool(self.store.call("is_ready", browser=browser)["ready"])
 
     def tokens(self) -> dict[str, Token]:
         """Give the tokens that Redis knows, by their digests, the revoked ones too."""
@@ -254,7 +232,6 @@ def _worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerSta
         memory_bytes=int(fields["memory"]),
         suspect="suspect" in fields,
         stale=now_ms - float(fields["heartbeat"]) > float(fields["ttl"]),
-        unclaimed=int(fields.get("unclaimed", 0)) if float(fields.get("settled", 0)) > now_ms else 0,
     )
 
 

@@ -21,7 +21,6 @@ from appliance.models import Browser, SessionRequest, WorkerSpec, WorkerStatus
 from appliance.registry import Mailbox, Registry, Sessions
 from appliance.store import Store, library
 from tests.redis_server import redis_server
-from tests.waiting import until
 
 POOL = (Browser.CHROMIUM, "1.65")
 WANTED = SessionRequest(*POOL, client="127.0.0.1", user_agent="Playwright/1.65.1 (x64; debian 12) python/3.11")
@@ -77,26 +76,28 @@ def latencies_ms(registry: Registry, pairs: int) -> list[float]:
 
 
 def handovers_ms(registry: Registry, rounds: int) -> list[float]:
-    """One slot, one holder, one waiter: milliseconds from the release to the waiter's going on."""
-    registry.store.read(("FLUSHALL",))
-    register_one = WorkerSpec("only", POOL[0], "1.65.1", "ws://127.0.0.1:1/", "bench", "only", 1, 0, 10**9, 1)
-    registry.register_worker(register_one)
-    sessions = Sessions(registry, config.load(), "bench")
-    mailbox = Mailbox(registry.store, "proxy", "bench", sessions.handle)
+    """One slot of Firefox, one holder, one waiter: milliseconds from the release to the waiter's going on."""
+    wanted = replace(WANTED, browser=Browser.FIREFOX)
+    only = WorkerSpec("only", wanted.browser, "1.65.1", "ws://127.0.0.1:1/", "bench", "only", 1, 0, 10**9, 1)
+    registry.register_worker(only)
+    sessions = Sessions(registry, config.load(), "handover")
+    mailbox = Mailbox(registry.store, "proxy", "handover", sessions.handle)
     listener = threading.Thread(target=mailbox.run, daemon=True)
     listener.start()
     mailbox.wait_until_listening(5)
     taken: list[float] = []
+    waits = threading.Event()
 
     def wait() -> None:
-        with sessions.open(WANTED, lambda _: None):
+        with sessions.open(wanted, lambda _: waits.set()):
             taken.append((time.perf_counter() - released) * 1000)
 
     for _ in range(rounds):
-        with sessions.open(WANTED, lambda _: None):
+        waits.clear()
+        with sessions.open(wanted, lambda _: None):
             waiter = threading.Thread(target=wait)
             waiter.start()
-            until(lambda: len(registry.sessions()) == 2, "the waiter waits", every_s=0.001)
+            assert waits.wait(10), "the waiter got a slot that is not free"
             released = time.perf_counter()
         waiter.join()
     mailbox.close()

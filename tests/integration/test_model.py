@@ -259,7 +259,7 @@ class Grid:
 
     def _check_pools(self) -> None:
         """A worker whose heartbeat is overdue may stay claimable until somebody looks at it."""
-        assert self.zset("workers") == {worker.id: worker.heartbeat for worker in self.workers.values()}
+        assert self.zset("workers") == {worker.id: worker.heartbeat + TTL_MS for worker in self.workers.values()}
         pools = {worker.pool for worker in self.workers.values()} | self.zsets["pool"].keys()
         for pool in pools:
             available = {w.id: w for w in self.workers.values() if w.pool == pool and w.status == "available"}

@@ -325,3 +325,10 @@ def test_300_sessions_that_end_at_once_are_all_released(registry: Registry) -> N
     with ThreadPoolExecutor(300) as executor:
         released = list(executor.map(lambda number: registry.release(f"s{number}", "closed"), range(300)))
     assert released == [False] * 300  # none was known, but each was asked for
+
+
+def test_many_who_find_the_library_missing_may_all_load_it(registry: Registry) -> None:
+    registry.store.read(("FUNCTION", "FLUSH"), ("CLIENT", "PAUSE", 200, "ALL"))
+    with ThreadPoolExecutor(16) as executor:
+        answers = list(executor.map(lambda _: registry.reap(), range(16)))
+    assert answers == [{"workers": 0, "sessions": 0, "waiting": 0}] * 16

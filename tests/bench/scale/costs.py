@@ -1,0 +1,86 @@
+"""What each of the registry's calls costs Redis, by the number of workers: what grows with it must be rare."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+from appliance.models import WorkerSpec, WorkerStatus
+from appliance.registry import Appliances, Registry
+from appliance.store import Store
+from tests.announced import announcement
+from tests.bench.claims import POOL
+from tests.bench.scale.clients import WANTED
+from tests.bench.scale.plan import TOKEN, VERSION, Plan
+from tests.bench.scale.server import Meter, Server
+
+CALLS = 400
+HELD = 20
+QUOTA = 10**6  # not reached here: what recycling costs shows under load
+LONG_MS = 10**9
+
+
+class Costs:
+    """A grid that stands still, and calls to it."""
+
+    def __init__(self, server: Server, plan: Plan, workers: int) -> None:
+        """Empty the server, and register workers of all ages."""
+        store = Store(server.url, "scale")
+        store.read(("FLUSHALL",))
+        self._meter, self._registry, self._plan = Meter(server), Registry(store), plan
+        self._specs = [self._spec(number) for number in range(workers)]
+        for spec in self._specs:
+            self._registry.register_worker(spec)
+        self._numbers = itertools.count()
+        self._registry.create_token("digest", TOKEN)
+        for number in range(HELD):
+            self._claim(f"held-{number}")
+
+    def table(self) -> dict[str, float]:
+        """Give the microseconds of CPU, user and system, that each kind of call costs."""
+        return {name: self._cost(call, calls) for name, (call, calls) in self._calls().items()}
+
+    def _calls(self) -> dict[str, tuple[Callable[[], object], int]]:
+        registry, specs = self._registry, itertools.cycle(self._specs)
+        appliances, announced = Appliances(registry), announcement("probe", proxy="probe.0", version=VERSION)
+        held = [f"held-{number}" for number in range(HELD)]
+        return {
+            "heartbeat": (lambda: registry.heartbeat_worker(next(specs).id, 1), CALLS),
+            "a session: token, claim, release": (self._session, CALLS),
+            f"renewal of {HELD} leases": (lambda: registry.renew("probe.0", held, LONG_MS), CALLS),
+            "reap, nothing to do": (registry.reap, CALLS),
+            "announcement": (lambda: appliances.announce(announced), CALLS),
+            "look at the tokens": (registry.tokens, CALLS),
+            "a worker removed and registered": (lambda: self._replace(next(specs)), CALLS),
+            "/readyz": (lambda: registry.is_ready(POOL[0]), 10),
+            "capacity of the pools": (registry.capacity, 10),
+            "what runs on each appliance": (appliances.states, 10),
+        }
+
+    def _cost(self, call: Callable[[], object], calls: int) -> float:
+        began = self._meter.cpu_s()
+        for _ in range(calls):
+            call()
+        return (self._meter.cpu_s() - began) / calls * 1e6
+
+    def _spec(self, number: int) -> WorkerSpec:
+        machine, slot = divmod(number, self._plan.workers)
+        name, endpoint, target = f"chromium-{slot:02}", f"ws://127.0.0.1:1/{number}", self._plan.workers
+        appliance, browser = f"a{machine}", POOL[0]
+        spec = WorkerSpec(f"{appliance}.{name}", browser, VERSION, endpoint, appliance, name, 5, QUOTA, LONG_MS, 1)
+        return replace(spec, target=target, lifetime=number % 997, status=WorkerStatus.AVAILABLE)
+
+    def _claim(self, session: str) -> None:
+        answer = self._registry.claim(session, WANTED, proxy="probe.0", lease_ms=LONG_MS, wait_ms=1, queue_max=100)
+        assert answer["state"] == "active"
+
+    def _session(self) -> None:
+        session = f"s{next(self._numbers)}"
+        self._registry.check_token("digest")
+        self._claim(session)
+        self._registry.release(session, "closed")
+
+    def _replace(self, spec: WorkerSpec) -> None:
+        self._registry.remove_worker(spec.id, "replaced")
+        self._registry.register_worker(spec)

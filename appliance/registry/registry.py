@@ -183,7 +183,10 @@ class Registry:
         return sorted((_session_state(fields) for fields in answers if fields), key=lambda s: s.started_ms)
 
     def capacity(self) -> list[PoolCapacity]:
-        """Give the capacity of each pool: one per browser and Playwright version. Of a large grid, as of 2 s ago."""
+        """Give the capacity of each pool: one per browser and Playwright version. Of a large grid, as of 2 s ago.
+
+        Of those that wait, the ones that named no version are a pool of their own, "any".
+        """
         return capacity(self.store)
 
     def is_ready(self, browser: Browser) -> bool:

@@ -69,28 +69,29 @@ class Appliances:
     def _count(self, states: dict[str, ApplianceState]) -> None:
         """Count workers and their sessions."""
         (kept,) = self._store.read(("GET", self._store.key("census")))
-        for slice_ in json.loads(kept) if kept else self._take_census():
-            for name, counts in slice_.items():
-                state = states.setdefault(name, ApplianceState(name))
-                for status in WorkerStatus:
-                    state.workers[status] += counts[status]
-                state.on_workers += counts["sessions"]
-                state.versions = sorted({*state.versions, *counts["versions"]})
+        for name, counts in (json.loads(kept) if kept else self._take_census()).items():
+            state = states.setdefault(name, ApplianceState(name))
+            state.workers = {status.value: counts[status] for status in WorkerStatus}
+            state.on_workers = counts["sessions"]
+            state.versions = sorted({*state.versions, *counts["versions"]})
 
-    def _take_census(self) -> list[dict[str, Any]]:
+    def _take_census(self) -> dict[str, dict[str, Any]]:
         """Count in slices, between which Redis serves others; of a large grid it is kept for a while, for all proxies.
 
         A drained appliance is given no sessions, so that an old count of them is never too small.
         """
-        slices: list[dict[str, Any]] = []
-        cursor = "0"
+        census: dict[str, dict[str, Any]] = {}
+        cursor, slices = "0", 0
         while cursor != "0" or not slices:
             answer = self._store.call("count_appliances", cursor=cursor)
-            cursor = answer["cursor"]
-            slices.append(answer["appliances"])
-        if len(slices) > 1:
-            self._store.read(("SET", self._store.key("census"), json.dumps(slices), "PX", KEPT_MS))
-        return slices
+            cursor, slices = answer["cursor"], slices + 1
+            for name, counts in answer["appliances"].items():
+                known = census.setdefault(name, {})
+                for what, count in counts.items():
+                    known[what] = {**known.get(what, {}), **count} if what == "versions" else known.get(what, 0) + count
+        if slices > 1:
+            self._store.read(("SET", self._store.key("census"), json.dumps(census), "PX", KEPT_MS))
+        return census
 
     def _count_exactly(self, states: dict[str, ApplianceState]) -> None:
         """Count the proxies' sessions, which their own words tell as of an announcement ago; the greater number counts.

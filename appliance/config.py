@@ -132,8 +132,8 @@ class Settings(
     @property
     def token_file(self) -> TokenFile:
         """The appliance's copy of the grid's tokens."""
-        own = self.redis_url or f"unix://{self.run_dir / 'redis.sock'}"
-        return TokenFile(self.run_dir, own, self.grid_namespace, self.service_user)
+        redis_url = self.redis_url or f"unix://{self.run_dir / 'redis.sock'}"
+        return TokenFile(self.run_dir, redis_url, self.grid_namespace, self.service_user)
 
     @property
     def memory(self) -> MemoryFile:

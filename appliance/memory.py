@@ -30,7 +30,7 @@ class MemoryFile:
     """The file of one RUN_DIR; it need not exist."""
 
     def __init__(self, run_dir: Path, owner: str | None = None) -> None:
-        """Take RUN_DIR, and the proxy's account if that is another than this one."""
+        """Take RUN_DIR, and the proxy's account, which is to replace the file that root has made."""
         self.path = run_dir / FILE
         self._owner = owner
 
@@ -56,10 +56,10 @@ class MemoryFile:
         file, name = tempfile.mkstemp(prefix=f"{FILE}.", dir=self.path.parent)
         try:
             with os.fdopen(file, "w") as out:
+                if self._owner:
+                    os.fchown(file, pwd.getpwnam(self._owner).pw_uid, -1)
                 json.dump(asdict(memory), out)
                 os.fchmod(out.fileno(), _READABLE_BY_ALL)
-                if self._owner:
-                    os.fchown(out.fileno(), pwd.getpwnam(self._owner).pw_uid, -1)
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(name, self.path)

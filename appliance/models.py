@@ -63,10 +63,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker as Redis sees it; times are milliseconds of the Redis server's clock.
-
-    `unclaimed` counts its connections whose sessions Redis has forgotten, and a proxy has yet to assert.
-    """
+    """A worker as Redis sees it; times are milliseconds of the Redis server's clock."""
 
     id: str
     browser: str
@@ -85,7 +82,6 @@ class WorkerState:
     memory_bytes: int
     suspect: bool
     stale: bool
-    unclaimed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

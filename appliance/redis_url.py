@@ -54,6 +54,14 @@ def _check_address(address: str) -> str:
     return parts.hostname or ""
 
 
+def hosts(url: str) -> list[str]:
+    """Give the names or addresses that a valid URL leads to: none for a unix socket, all Sentinels' for theirs."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return []
+    return [_check_address(address) or "localhost" for address in parts.netloc.rpartition("@")[2].split(",")]
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Split `host:port` or `[host]:port`; raises ValueError, also if there is no port."""
     host = _check_address(address)
@@ -61,14 +69,6 @@ def split_address(address: str) -> tuple[str, int]:
     if not host or port is None:
         raise ValueError(f"is {address!r}, which must be an address and a port, like 10.0.0.5:6379")
     return host, port
-
-
-def hosts(url: str) -> list[str]:
-    """Give the names or addresses that a valid URL leads to: none for a unix socket, all Sentinels' for theirs."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return []
-    return [_check_address(address) or "localhost" for address in parts.netloc.rpartition("@")[2].split(",")]
 
 
 def mask(value: Any) -> Any:

@@ -57,18 +57,6 @@ def _check_tls(certificate: Path | None, key: Path | None) -> str:
     return "" if bool(certificate) == bool(key) else "TLS_CERT and TLS_KEY must be set both or not at all"
 
 
-def _check_redis_listen(listen: str | None, redis_url: str | None, password: object) -> str:
-    if listen and redis_url:
-        return "REDIS_LISTEN serves the appliance's own Redis, but REDIS_URL names another: set one of them"
-    if listen and not password and not is_loopback(redis_urls.split_address(listen)[0]):
-        return "REDIS_LISTEN is not loopback, so REDIS_PASSWORD is needed: whoever reaches Redis owns the grid"
-    return ""
-
-
-def _check_redis_tls(certificate: Path | None, key: Path | None) -> str:
-    return "" if bool(certificate) == bool(key) else "REDIS_TLS_CERT and REDIS_TLS_KEY must be set both or not at all"
-
-
 def _check_accounts(service_user: str | None, browser_user: str | None) -> str:
     both = bool(service_user) == bool(browser_user)
     return "" if both else "SERVICE_USER and BROWSER_USER must be set both or not at all"
@@ -85,6 +73,18 @@ def _check_bidi(is_guarded: bool, workers: int, channel: str) -> str:
     if not (is_guarded and workers and channel == "moz-firefox"):
         return ""
     return "FIREFOX_CHANNEL=moz-firefox cannot work under the guard: choose firefox, or set GUARD=false"
+
+
+def _check_redis_listen(listen: str | None, redis_url: str | None, password: object) -> str:
+    if listen and redis_url:
+        return "REDIS_LISTEN serves the appliance's own Redis, but REDIS_URL names another: set one of them"
+    if listen and not password and not is_loopback(redis_urls.split_address(listen)[0]):
+        return "REDIS_LISTEN is not loopback, so REDIS_PASSWORD is needed: whoever reaches Redis owns the grid"
+    return ""
+
+
+def _check_redis_tls(certificate: Path | None, key: Path | None) -> str:
+    return "" if bool(certificate) == bool(key) else "REDIS_TLS_CERT and REDIS_TLS_KEY must be set both or not at all"
 
 
 def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
@@ -104,11 +104,11 @@ _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("run_dir",): _check_run_dir,
     ("host", "allow_anonymous", "appliance_token", "redis_url", "token_file"): _check_host,
     ("tls_cert", "tls_key"): _check_tls,
-    ("redis_listen", "redis_url", "redis_password"): _check_redis_listen,
-    ("redis_tls_cert", "redis_tls_key"): _check_redis_tls,
     ("service_user", "browser_user"): _check_accounts,
     ("egress_private", "peers"): _check_egress,
     ("is_guarded", "firefox_workers", "firefox_channel"): _check_bidi,
+    ("redis_listen", "redis_url", "redis_password"): _check_redis_listen,
+    ("redis_tls_cert", "redis_tls_key"): _check_redis_tls,
     ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)): _check_default_browser,
 }
 

@@ -141,6 +141,29 @@ register('undrain_appliance', function(a)
   return {known = true}
 end)
 
+local COUNTED_HERE = {'appliance', 'status', 'version', 'unclaimed', 'settled'}
+
+-- count_appliances {cursor} -> {cursor, appliances}, these by name: {standby, available, draining, sessions, versions}
+-- Counts the workers of each appliance and their sessions, in slices as count_workers does (capacity.lua). A
+-- connection whose session Redis has forgotten counts as one.
+register('count_appliances', function(a)
+  local cursor, found = unpack(redis.call('ZSCAN', key('workers'), a.cursor, 'COUNT', 100))
+  local appliances = {}
+  for i = 1, #found, 2 do
+    local worker = read_fields(key('worker', found[i]), COUNTED_HERE)
+    if worker then
+      worker.id = found[i]
+      local counts = appliances[worker.appliance]
+        or {standby = 0, available = 0, draining = 0, sessions = 0, versions = {}}
+      appliances[worker.appliance] = counts
+      counts[worker.status] = counts[worker.status] + 1
+      counts.sessions = counts.sessions + taken_of(worker)
+      counts.versions[worker.version] = true
+    end
+  end
+  return {cursor = cursor, appliances = appliances}
+end)
+
 -- Forgets the appliances of which neither a proxy nor a worker was heard any more. Should one come back, it remembers
 -- by itself whether it was drained.
 local function forget_appliances()

@@ -43,6 +43,7 @@
 --  clock                      string   the server's time, the grid's time then, and the longest silence
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  capacity                   string   how many workers of each pool there were, for a moment (registry/capacity.py)
+--  census                     string   how many workers and sessions of each appliance, likewise (registry/appliances.py)
 --  tokens                     hash     digest -> token, the revoked ones too
 --  tokens:used                hash     digest -> when the token was last used
 --  events                     stream   starts and ends, the newest ones

@@ -5,11 +5,13 @@ Every method raises StoreUnavailable if Redis is away.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from appliance.models import Announcement, ApplianceState, ApplianceStatus, Standing, minor_version
+from appliance.models import Announcement, ApplianceState, ApplianceStatus, Standing, WorkerStatus, minor_version
+from appliance.registry.capacity import KEPT_MS
 from appliance.registry.registry import Registry
 
 
@@ -47,6 +49,8 @@ class Appliances:
         records = self._records(names)
         states = {name: _described(name, fields) for name, fields in records.items()}
         self._count(states)
+        if drained:
+            self._count_exactly(states)
         now_ms = self._registry.now_ms()
         alive = Counter(_owner(proxy) for proxy, until_ms in _scores(proxies).items() if until_ms >= now_ms)
         since_ms = _scores(drained)
@@ -63,16 +67,40 @@ class Appliances:
         return dict(zip(names, self._store.read(*commands) if commands else [], strict=True))
 
     def _count(self, states: dict[str, ApplianceState]) -> None:
-        """Count workers and sessions. A proxy's own word counts as well: Redis may have forgotten its sessions."""
+        """Count workers and their sessions."""
+        (kept,) = self._store.read(("GET", self._store.key("census")))
+        for name, counts in (json.loads(kept) if kept else self._take_census()).items():
+            state = states.setdefault(name, ApplianceState(name))
+            state.workers = {status.value: counts[status] for status in WorkerStatus}
+            state.on_workers = counts["sessions"]
+            state.versions = sorted({*state.versions, *counts["versions"]})
+
+    def _take_census(self) -> dict[str, dict[str, Any]]:
+        """Count in slices, between which Redis serves others; of a large grid it is kept for a while, for all proxies.
+
+        A drained appliance is given no sessions, so that an old count of them is never too small.
+        """
+        census: dict[str, dict[str, Any]] = {}
+        cursor, slices = "0", 0
+        while cursor != "0" or not slices:
+            answer = self._store.call("count_appliances", cursor=cursor)
+            cursor, slices = answer["cursor"], slices + 1
+            for name, counts in answer["appliances"].items():
+                known = census.setdefault(name, {})
+                for what, count in counts.items():
+                    known[what] = {**known.get(what, {}), **count} if what == "versions" else known.get(what, 0) + count
+        if slices > 1:
+            self._store.read(("SET", self._store.key("census"), json.dumps(census), "PX", KEPT_MS))
+        return census
+
+    def _count_exactly(self, states: dict[str, ApplianceState]) -> None:
+        """Count the proxies' sessions, which their own words tell as of an announcement ago; the greater number counts.
+
+        Redis may have forgotten some. That needs a look at all sessions, so only the end of a drain is worth it.
+        """
         in_proxies = Counter(_owner(session.proxy) for session in self._registry.sessions())
         for name, state in states.items():
             state.in_proxy = max(state.in_proxy, in_proxies[name])
-        for worker in self._registry.workers():
-            state = states.setdefault(worker.appliance, ApplianceState(worker.appliance))
-            state.workers[worker.status] += 1
-            state.on_workers += worker.active + worker.unclaimed
-            if worker.version not in state.versions:
-                state.versions.append(worker.version)
 
 
 def _described(name: str, fields: dict[str, str]) -> ApplianceState:

@@ -235,7 +235,6 @@ def _worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerSta
         memory_bytes=int(fields["memory"]),
         suspect="suspect" in fields,
         stale=now_ms - float(fields["heartbeat"]) > float(fields["ttl"]),
-        unclaimed=int(fields.get("unclaimed", 0)) if float(fields.get("settled", 0)) > now_ms else 0,
     )
 
 

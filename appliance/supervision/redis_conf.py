@@ -46,5 +46,3 @@ def write(settings: Settings) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(file, "w") as out:
         out.write(text(settings))
-        if accounts := accounts_of(settings):
-            os.fchown(out.fileno(), accounts.service.uid, -1)

@@ -228,3 +228,13 @@ def test_undrained_with_several_that_stand_by_as_many_serve_as_are_to(registry: 
     assert sorted(statuses(registry).values()) == ["available", "available", "standby"]
     registry.remove_worker("A", "crashed")
     assert statuses(registry) == {"B": "available", "C": "available"}
+
+
+def test_a_grid_of_many_is_counted_in_slices_and_the_count_is_kept(registry: Registry) -> None:
+    for number in range(300):
+        register(registry, f"w{number}", f"appliance-{number % 3}", target=100, version=f"1.65.{number % 2}")
+    states = Appliances(registry).states()
+    assert [(one.workers["available"], one.versions) for one in states] == [(100, ["1.65.0", "1.65.1"])] * 3
+    registry.remove_worker("w0", "crashed")
+    assert Appliances(registry).states() == states
+    assert 0 < registry.store.read(("PTTL", registry.store.key("census")))[0] <= 2000

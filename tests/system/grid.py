@@ -44,7 +44,8 @@ class Grid:
     def __init__(self, folder: Path, host: str = "127.0.0.1", inside: Sequence[str] = (), **settings: Any) -> None:
         """Start an appliance with these settings and wait until all its workers are registered.
 
-        `host` is where it is reached; `inside` puts its commands on another machine (tests/system/machine.py).
+        `host` is where it is reached, and `inside` the beginning of each of its commands, on a machine or in a network
+        of its own (tests/system/machine.py).
         """
         self.port = free_port()
         self.host, self._inside = host, inside

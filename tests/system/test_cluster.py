@@ -31,7 +31,7 @@ from tests.waiting import until
 CLIENT = Path(__file__).parent / "clients" / "looping_client.py"
 HOLDER = CLIENT.with_name("waiting_client.py")
 WAIT = [APPLCTL, "appliance", "drain", "--wait"]
-REST_S = 0.1
+REST_S = 0.25  # so that the load leaves the machine some time
 COMMON = {
     **TIMINGS,
     "MAX_CONCURRENT_SESSIONS": 3,

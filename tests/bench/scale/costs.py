@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from appliance.models import WorkerSpec, WorkerStatus
-from appliance.registry import Registry
+from appliance.registry import Appliances, Registry
 from appliance.store import Store
+from tests.announced import announcement
 from tests.bench.claims import POOL
 from tests.bench.scale.clients import WANTED
 from tests.bench.scale.plan import TOKEN, VERSION, Plan
@@ -42,17 +43,19 @@ class Costs:
 
     def _calls(self) -> dict[str, tuple[Callable[[], object], int]]:
         registry, specs = self._registry, itertools.cycle(self._specs)
+        appliances, announced = Appliances(registry), announcement("probe", proxy="probe.0", version=VERSION)
         held = [f"held-{number}" for number in range(HELD)]
         return {
             "heartbeat": (lambda: registry.heartbeat_worker(next(specs).id, 1), CALLS),
             "a session: token, claim, release": (self._session, CALLS),
             f"renewal of {HELD} leases": (lambda: registry.renew("probe.0", held, LONG_MS), CALLS),
             "reap, nothing to do": (registry.reap, CALLS),
-            "announcement": (lambda: registry.announce(VERSION, {POOL[0]: 1}, 45), CALLS),
+            "announcement": (lambda: appliances.announce(announced), CALLS),
             "look at the tokens": (registry.tokens, CALLS),
             "a worker removed and registered": (lambda: self._replace(next(specs)), CALLS),
             "/readyz": (lambda: registry.is_ready(POOL[0]), 10),
-            "/api/v1/capacity, /metrics": (registry.capacity, 10),
+            "capacity of the pools": (registry.capacity, 10),
+            "what runs on each appliance": (appliances.states, 10),
         }
 
     def _cost(self, call: Callable[[], object], calls: int) -> float:

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 
 from appliance.errors import RequestError
-from appliance.models import Browser
-from appliance.registry import Mailbox, Registry, Sessions
+from appliance.registry import Appliances, Mailbox, Registry, Sessions
 from appliance.store import Store
+from tests.announced import announcement
 from tests.bench.scale.clients import WANTED
 from tests.bench.scale.plan import VERSION, Plan
 
@@ -55,7 +55,8 @@ class Probe:
         self._store.close()
 
     def _announce(self) -> None:
-        self.registry.announce(VERSION, {Browser.CHROMIUM: 1}, 45)
+        announced = announcement("probe", proxy="probe.0", version=VERSION, ttl_ms=45_000)
+        Appliances(self.registry).announce(announced)
 
     def _claim(self) -> Claim:
         began, granted = time.monotonic(), 0.0

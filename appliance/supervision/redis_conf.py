@@ -45,4 +45,6 @@ def write(settings: Settings) -> None:
     path.unlink(missing_ok=True)  # one of an earlier run may be another account's, or readable
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(file, "w") as out:
+        if accounts := accounts_of(settings):
+            os.fchown(file, accounts.service.uid, -1)
         out.write(text(settings))

@@ -241,3 +241,11 @@ def supervisord_is_killed(grid: Grid) -> None:
     """Nothing outlives supervisord: looking for leftovers has not cost the workers the kernel's word of its end."""
     os.kill(Supervisor(grid.run_dir).pid(), signal.SIGKILL)
     until(lambda: not grid.processes(), "all have ended by themselves", within_s=15)
+
+
+def test_the_proxys_account_remembers_a_drain_in_the_file_that_root_made(grid: Grid) -> None:
+    memory = grid.run_dir / "appliance.json"
+    for command, is_drained in (("drain", True), ("undrain", False)):
+        grid.applctl("appliance", command)
+        until(lambda: json.loads(memory.read_text())["drained"] is is_drained, f"{command} is remembered")  # noqa: B023
+    grid.available(1)

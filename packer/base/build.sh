@@ -7,14 +7,14 @@
 #
 # OUT is a qcow2 file; it is replaced only by one that is complete.
 set -euo pipefail
+kind=$1 out=$(realpath "$2")
+case $kind in packages | cloud) ;; *) kind=$(realpath --canonicalize-existing "$kind") ;; esac
 cd "$(dirname "$0")"
 
 readonly SUITE=bookworm IMAGE=debian-12-genericcloud-amd64.qcow2
 readonly PUBLISHED="https://cloud.debian.org/images/cloud/$SUITE/latest"
 
 main() {
-    local kind=$1 out
-    out=$(realpath "$2")
     local as_root=()
     [ "$(id -u)" = 0 ] || as_root=(mmdebstrap --unshare-helper)
     work=$(mktemp -d "$out.XXXXXX")
@@ -35,4 +35,4 @@ download() {
     mv "$work/$IMAGE" "$1"
 }
 
-main "$@"
+main

@@ -7,7 +7,8 @@
 set -euo pipefail
 
 mkdir -p "$1"
-readonly FOLDER=$(realpath "$1") HERE=$(realpath "$(dirname "$0")")
+FOLDER=$(realpath "$1")
+HERE=$(realpath "$(dirname "$0")")
 readonly NAME=playwright-appliance.qcow2 BASE=${BASE:-packages}
 PATH=$PATH:/usr/sbin:/sbin
 

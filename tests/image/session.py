@@ -27,7 +27,7 @@ class Client:
     """A client that has been started."""
 
     def __init__(self, endpoint: str, token: str, *urls: str, site: str = "", hold_s: float = 0) -> None:
-        """Open a page on `site`, if it is given, try the URLs, and stay for `hold_s` seconds."""
+        """Open a page, on `site` if it is given, try the URLs, and stay for `hold_s` seconds."""
         environment = os.environ | {"TOKEN": token, "SITE": site, "HOLD_S": str(hold_s)}
         self._process = subprocess.Popen(
             [sys.executable, CLIENT, endpoint, *urls],
@@ -49,6 +49,11 @@ class Client:
         """Wait until it has ended; gives "" or, if it failed, what it said."""
         _, said = self._process.communicate(timeout=_SESSION_S)
         return said if self._process.returncode else ""
+
+    def kill(self) -> None:
+        """End it, hard."""
+        self._process.kill()
+        self._process.communicate()
 
     @property
     def has_ended(self) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.image import seed
-from tests.image.machine import IMAGE, Machine
+from tests.image.machine import BOOT_S, IMAGE, Machine
+
+TOKEN = "a-token-from-user-data"
+SEEDED = {"APPLIANCE_TOKEN": TOKEN, "CHROMIUM_WORKERS": 2, "SPARE_WORKERS": 0}
 
 MakeMachine = Callable[..., Machine]
 
@@ -34,14 +37,32 @@ def make_machine(folder: Path, request: pytest.FixtureRequest) -> Iterator[MakeM
     """Give what makes a machine by its name, and switches it on; all are gone at the module's end."""
     made: list[Machine] = []
 
-    def make(name: str, **options: object) -> Machine:
-        machine = Machine(folder / name, **options)  # type: ignore[arg-type]
+    def make(name: str, **options: Any) -> Machine:
+        machine = Machine(folder / name, **options)
         made.append(machine)
         return machine.start()
 
     yield make
-    failed = request.session.testsfailed
     for machine in made:
-        machine.destroy()
-        if failed or os.environ.get("SHOW_CONSOLE"):
-            print(f"== console of {machine.folder.name}\n{machine.console.read_text(errors='replace')[-4000:]}")
+        put_away(machine, request)
+
+
+@pytest.fixture(scope="session")
+def seeded(folder: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Give a machine with user data, which is whole: all its workers are there."""
+    content = {"user-data": seed.user_data(folder, SEEDED), "meta-data": seed.meta_data("seeded")}
+    drive = seed.make_drive(folder / "seeded.iso", "cidata", content)
+    machine = Machine(folder / "seeded", drives=[drive], memory_mib=3072).start()
+    try:
+        machine.guest.await_login(BOOT_S)
+        machine.await_whole()
+        yield machine
+    finally:
+        put_away(machine, request)
+
+
+def put_away(machine: Machine, request: pytest.FixtureRequest) -> None:
+    """Destroy a machine; what it said is shown if anything failed."""
+    machine.destroy()
+    if request.session.testsfailed:
+        print(f"== console of {machine.folder.name}\n{machine.console.read_text(errors='replace')[-4000:]}")

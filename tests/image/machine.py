@@ -97,6 +97,15 @@ class Machine:
 
         return until(shown, f"the console of {self.folder.name} shows {text!r}", within_s, every_s=0.2)
 
+    def run(self, command: str, *, check: bool = True) -> str:
+        """Run a shell command in it, as root, and give what it printed on standard output."""
+        return self.guest.run(command, within_s=STEP_S, check=check)
+
+    def await_whole(self) -> None:
+        """Wait until the proxy and all workers of its appliance are there."""
+        ask = "applctl status >/dev/null && echo whole"
+        until(lambda: self.run(ask, check=False), f"the appliance of {self.folder.name} is whole", BOOT_S, every_s=1)
+
     def press_power_button(self) -> None:
         """Ask the machine's system to switch it off."""
         self._ask("system_powerdown")

@@ -25,7 +25,7 @@ def machine(make_machine: Callable[..., Machine]) -> Machine:
 def token_of(machine: Machine) -> str:
     shown = machine.on_console("Playwright Appliance", within_s=600)
     shown = machine.on_console(": ready")
-    return re.findall(r"Token +([A-Za-z0-9]{32})", shown)[-1]
+    return re.findall(r"Token +([0-9a-f]{32})", shown)[-1]
 
 
 def test_its_console_shows_the_endpoint_and_a_token_that_lets_in(

@@ -23,7 +23,7 @@ from tests.system.grid import free_port
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGE = Path(os.environ.get("IMAGE") or ROOT / "build" / "image" / "playwright-appliance.qcow2")
+IMAGE = Path(os.environ.get("IMAGE") or ROOT / "build" / "image" / "playwright-appliance.qcow2").absolute()
 
 # The site that browsers may reach: QEMU starts a program for each connection to it (page.py).
 SITE = "http://203.0.113.200/"

@@ -9,18 +9,35 @@ from typing import Any
 import pytest
 
 from tests.image import seed
-from tests.image.machine import BOOT_S, IMAGE, Machine
+from tests.image.machine import BOOT_S, IMAGE, Machine, accelerator
 
 TOKEN = "a-token-from-user-data"
 SEEDED = {"APPLIANCE_TOKEN": TOKEN, "CHROMIUM_WORKERS": 2, "SPARE_WORKERS": 0}
 
 MakeMachine = Callable[..., Machine]
+Measured = dict[str, object]
+
+_measured: Measured = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let no test be ended by the time that suits others: all that they wait for has a deadline of its own."""
     for item in items:
         item.add_marker(pytest.mark.timeout(0))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was measured, and with which acceleration."""
+    if _measured:
+        terminalreporter.section(f"measured, with {accelerator()}")
+        for what, value in _measured.items():
+            terminalreporter.line(f"{value:>8}  {what}")
+
+
+@pytest.fixture
+def measured() -> Measured:
+    """Give where a test notes what it measured."""
+    return _measured
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import socket
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.image import seed
+from tests.image.conftest import MakeMachine
 from tests.image.machine import BOOT_S, STEP_S, Cable, Machine
 from tests.image.session import Client
 from tests.waiting import until
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def pair(make_machine: Callable[..., Machine], folder: Path) -> Pair:
+def pair(make_machine: MakeMachine, folder: Path) -> Pair:
     ports = free_udp_ports()
     cables = Cable(*ports, number=1), Cable(*reversed(ports), number=2)
     serving = {"APPLIANCE_TOKEN": TOKEN, "REDIS_LISTEN": "10.55.0.1:6379", "REDIS_PASSWORD": PASSWORD}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.image import seed
-from tests.image.machine import Machine
+from tests.image.conftest import MakeMachine
 
 
-def test_wrong_settings_on_a_drive_are_named_on_the_console(make_machine: Callable[..., Machine], folder: Path) -> None:
+def test_wrong_settings_on_a_drive_are_named_on_the_console(make_machine: MakeMachine, folder: Path) -> None:
     settings = seed.settings_text({"PORT": "none", "REDIS_URL": "http://redis"})
     drive = seed.make_drive(folder / "wrong.iso", "APPLIANCE", {"appliance.env": settings})
     shown = make_machine("wrong", drives=[drive]).on_console("these settings are wrong")

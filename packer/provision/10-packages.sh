@@ -4,7 +4,7 @@ set -euo pipefail
 
 readonly PACKAGES=(
     chromium-headless-shell redis-server python3-venv nftables
-    fonts-liberation2 fonts-noto-cjk fonts-noto-color-emoji
+    fontconfig fonts-liberation2 fonts-noto-cjk fonts-noto-color-emoji
     systemd-timesyncd logrotate curl less sudo vim-tiny
 )
 

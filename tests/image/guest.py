@@ -32,7 +32,7 @@ class Guest:
 
     def login_message(self) -> str:
         """Log in as a person does, and give what is shown."""
-        return self._ssh("", 180.0, "-tt", input="exit\n").stdout
+        return self._ssh("", 180.0, "-tt", "-o", "ControlPath=none", input="exit\n").stdout
 
     def await_login(self, within_s: float) -> None:
         """Wait until a login is possible."""

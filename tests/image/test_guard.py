@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -28,7 +29,7 @@ REDIS, ENDPOINT = "http://127.0.0.1:6399/", "http://127.0.0.1:8080/healthz"
 
 
 @pytest.fixture(scope="module")
-def inside(seeded: Machine) -> list[str]:
+def inside(seeded: Machine) -> Iterator[list[str]]:
     """Make what pages must not reach, and see that root does: addresses of metadata, Redis, the API, workers."""
     seeded.run(MAKE_CLOUD)
     seeded.run("systemd-run --quiet --unit redis-tcp redis-server --port 6399 --save ''")
@@ -45,7 +46,8 @@ def inside(seeded: Machine) -> list[str]:
             f"curl -s --http0.9 --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null -m 60 {url}; test $? != 7"
         )
     seeded.run("until redis-cli -p 6399 ping; do :; done")
-    return [*urls, REDIS]
+    yield [*urls, REDIS]
+    seeded.run("systemctl stop cloud redis-tcp; ip link delete to-cloud; ip netns delete cloud")
 
 
 def worker_urls(machine: Machine) -> list[str]:

@@ -21,8 +21,8 @@ main() {
     for platform in "${PLATFORMS[@]}"; do platforms+=(--platform "$platform"); done
     mkdir "$work/source" # setuptools leaves things where it builds, and would pack them the next time
     (cd .. && cp -r setup.py pyproject.toml README.md supervisord.conf appliance proxy workers "$work/source")
-    "$pip" wheel --quiet --no-deps --wheel-dir "$work/own" "$work/source"
-    "$pip" download --quiet --dest "$work/wheels" --only-binary=:all: --implementation cp \
+    "$pip" -qq wheel --no-deps --wheel-dir "$work/own" "$work/source"
+    "$pip" -qq download --dest "$work/wheels" --only-binary=:all: --implementation cp \
         --python-version "$PYTHON_VERSION" "${platforms[@]}" "$work"/own/*.whl "${ALSO[@]}"
     cp -r provision files "$work"
     tar -C "$work" --owner=0 --group=0 -cf "$work.tar" provision files wheels

@@ -7,7 +7,8 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -qy
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay bench-scale simulate chaos fuzz lint clean
+.PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay bench-scale simulate chaos fuzz \
+        image image-test image-check lint clean
 
 help: ## explain these commands
 	@echo "The Playwright Appliance: a Playwright grid on this machine."; echo
@@ -20,7 +21,7 @@ up: $(VENV)/installed ## start the grid, and open a page through it
 down: ## stop the grid
 	@test ! -x $(BIN)/applctl || $(BIN)/applctl down
 
-test: lint ## test everything, with real browsers
+test: lint image-check ## test everything, with real browsers
 	$(BIN)/applctl setup
 	@test "$$(id -u)" != 0 || { command -v nft && command -v ip && command -v ss; } >/dev/null \
 	|| { $(APT) update && $(APT) install nftables iproute2; } >/dev/null
@@ -52,6 +53,15 @@ chaos: $(VENV)/installed-test ## kill and pause everything at random, for 10 min
 
 fuzz: $(VENV)/installed-test ## attack a proxy with 110,000 malformed and hostile cases; FUZZ="--seed 7"
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+image: $(VENV)/installed ## build an image of a machine, for QEMU; BASE=cloud from Debian's cloud image
+	packer/build.sh build/image
+
+image-test: image $(VENV)/installed-test ## build the image, boot it, and use it; IMAGE=file tests another
+	$(BIN)/pytest tests/image -x
+
+image-check:
+	@packer/check.sh
 
 lint: $(VENV)/installed-test ## check style and types
 	$(BIN)/ruff check

@@ -65,9 +65,13 @@ class Accounts:
 
     @property
     def as_worker(self) -> list[str]:
-        """What to put before a worker's command."""
+        """What to put before a worker's command.
+
+        Not --no-new-privs: with it Linux takes the effective group away as the worker is executed, for one that is not
+        the real one (cap_bprm_creds_from_file in security/commoncap.c). The driver gets it (kernel.bound_to_parent).
+        """
         user, group = f"--reuid={self.browser.uid}", f"--rgid={self.browser.gid}"
-        return [*_SETPRIV.split(), user, group, f"--egid={self.service.gid}", "--clear-groups"]
+        return ["setpriv", user, group, f"--egid={self.service.gid}", "--clear-groups"]
 
     @property
     def as_browser(self) -> list[str]:

@@ -147,19 +147,20 @@ class Settings(
         return frozenset(name.lower() for name in own | set(self.allowed_hosts))
 
 
-def load(**overrides: Any) -> Settings:
-    """Read and check the settings.
+def load(*, file: Path | None = None, **overrides: Any) -> Settings:
+    """Read and check the settings; those in `file`, if it is given, rather than in the settings file.
 
     Raises SettingsError, whose message names every setting that is wrong, one on a line.
     """
     wrong: dict[str, str] = {}
+    file = file or settings_file()
     try:
-        settings = Settings(_env_file=settings_file(), **overrides)
+        settings = Settings(_env_file=file, **overrides)
     except ValidationError as error:
         wrong = {str(e["loc"][0]): e["msg"].removeprefix("Value error, ") for e in error.errors()}
         # The other settings are checked against each other as well; the defaults only fill the gaps.
         defaults = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in wrong}
-        settings = Settings(_env_file=settings_file(), **{**overrides, **defaults})
+        settings = Settings(_env_file=file, **{**overrides, **defaults})
     lines = [f"{name.upper()}: {reason}" for name, reason in wrong.items()] + contradictions(settings, wrong)
     if lines:
         raise SettingsError(

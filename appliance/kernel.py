@@ -12,6 +12,7 @@ from contextlib import contextmanager
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_GET_PDEATHSIG = 2
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here, since little is safe between fork and exec
 
@@ -36,7 +37,7 @@ def bound_to_parent(number: int) -> Callable[[], None]:
     """Give a `preexec_fn` for a child that gets the signal when this process ends.
 
     It has this process's real group alone (appliance/accounts.py), which the kernel must be told first: a change
-    of credentials clears the signal.
+    of credentials clears the signal. Where that takes a group from it, no program that it starts gives it more again.
     The child leads a process group of its own: a Ctrl-C in the terminal is for the worker, which then
     stops it in order.
     """
@@ -44,7 +45,9 @@ def bound_to_parent(number: int) -> Callable[[], None]:
 
     def prepare() -> None:
         os.setpgid(0, 0)
-        os.setresgid(group, group, group)
+        if os.getegid() != group:
+            os.setresgid(group, group, group)
+            _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         die_with_parent(number)
         if os.getppid() != parent:  # it ended before it was bound to
             os._exit(1)

@@ -1,4 +1,4 @@
-"""`applctl config`: every setting, its value, and where that comes from."""
+"""`applctl config`: every setting, its value, and where that comes from; and `set`, `unset` to change them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance import config as configuration
+from appliance import settings_file
 from appliance.cli.output import console, json_option, print_json
 from appliance.config import Settings
 from appliance.errors import SettingsError
@@ -29,22 +30,30 @@ class Setting:
     description: str
 
 
-@click.command(
-    short_help="Explain every setting.",
+@click.group(
+    short_help="Explain every setting, and change them.",
+    invoke_without_command=True,
     epilog="""
 \b
 Examples:
   applctl config
+  applctl config set CHROMIUM_WORKERS=4
   PORT=9000 applctl config          # try a setting out
   applctl config --json | jq -r '.[] | select(.source != "default") | .name'
 """,
 )
 @json_option
-def config(as_json: bool) -> None:
+@click.pass_context
+def config(ctx: click.Context, as_json: bool) -> None:
     """Show every setting: its value, where that comes from, and what it does.
 
     Passwords in URLs are masked.
     """
+    if ctx.invoked_subcommand is None:
+        _show(as_json)
+
+
+def _show(as_json: bool) -> None:
     try:
         settings, error = configuration.load(), None
     except SettingsError as wrong:  # shown all the same: whoever corrects them needs the descriptions
@@ -59,6 +68,55 @@ def config(as_json: bool) -> None:
         console(as_json=True).print(f"Warning: {name} in the settings file is no setting{advice}", markup=False)
     if error:
         raise error
+
+
+@config.command(
+    name="set",
+    short_help="Set settings in the settings file.",
+    epilog="""
+\b
+Examples:
+  applctl config set CHROMIUM_WORKERS=4 SHUTDOWN_GRACE=60
+  applctl config set APPLIANCE_TOKEN        # asks for it, so that no history knows it
+""",
+)
+@click.argument("assignments", metavar="NAME=VALUE...", nargs=-1, required=True)
+@json_option
+def set_(assignments: tuple[str, ...], as_json: bool) -> None:
+    """Set settings in the settings file. What else is in there stays, comments too.
+
+    All of them are set or, if they are wrong, none. NAME alone asks for the value.
+    """
+    values = {}
+    for assignment in assignments:
+        name, given, value = assignment.partition("=")
+        values[name.upper()] = value if given else click.prompt(name.upper(), hide_input=True, err=True)
+    _change(values, as_json)
+
+
+@config.command(
+    short_help="Take settings out of the settings file.",
+    epilog="""
+\b
+Example:
+  applctl config unset CHROMIUM_WORKERS
+""",
+)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@json_option
+def unset(names: tuple[str, ...], as_json: bool) -> None:
+    """Take settings out of the settings file, so that their defaults count."""
+    _change({name.upper(): None for name in names}, as_json)
+
+
+def _change(values: Mapping[str, str | None], as_json: bool) -> None:
+    file, out = settings_file.change(values), console(as_json)
+    for name in values:
+        if name in os.environ:
+            out.print(f"Warning: {name} is set in the environment, too, and that counts.", markup=False)
+    out.print(f"{file} is changed. `applctl restart` makes it so.", markup=False)
+    if as_json:
+        print_json({"file": file, "changed": list(values)})
 
 
 def _print(settings: list[Setting]) -> None:

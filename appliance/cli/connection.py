@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from appliance import config
 from appliance.config import Settings
@@ -12,7 +13,7 @@ from appliance.store import Store
 from appliance.supervision import started_settings
 
 
-def current_settings(**overrides: object) -> Settings:
+def current_settings(**overrides: Any) -> Settings:
     """Give the settings that the appliance was started with, or would be; raises SettingsError."""
     settings = config.load(**overrides)
     return started_settings(settings) or settings

@@ -53,8 +53,9 @@ Examples:
 )
 @click.option("--no-setup", is_flag=True, help="Install nothing: Redis and the browsers are there.")
 @click.option("--no-demo", is_flag=True, help="Do not open a page through the grid at the end.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until the grid is ready, and open no page.")
 @json_option
-def up(no_setup: bool, no_demo: bool, as_json: bool) -> None:
+def up(no_setup: bool, no_demo: bool, no_wait: bool, as_json: bool) -> None:
     """Start the appliance in the background, wait until it is ready, and try it out.
 
     Running it again is harmless: what runs is left as it is, with the settings that it was started
@@ -64,15 +65,17 @@ def up(no_setup: bool, no_demo: bool, as_json: bool) -> None:
     running = started_settings(settings)
     if running:
         out.print("The appliance is running already.")
-        if running.memory.read().drained:
-            out.print("It is drained: `applctl appliance undrain` lets it serve again.")
-        else:
-            await_grid(running, out)
-        _present(running, None, out, as_json)
+    else:
+        _bring_up(settings, out, with_setup=not no_setup)
+    if no_wait:
+        _present_unready(running or settings, out, as_json)
         return
-    _bring_up(settings, out, with_setup=not no_setup)
-    tried = None if no_demo or not settings.workers_of(settings.default_browser_type) else _try_out(settings, out)
-    _present(settings, tried, out, as_json)
+    if running and running.memory.read().drained:
+        out.print("It is drained: `applctl appliance undrain` lets it serve again.")
+    else:
+        await_grid(running or settings, out)
+    tries_out = not running and not no_demo and settings.workers_of(settings.default_browser_type)
+    _present(running or settings, _try_out(settings, out) if tries_out else None, out, as_json)
 
 
 @click.command(
@@ -127,6 +130,7 @@ def restart(name: str | None, as_json: bool) -> None:
     with out.status("Stopping: running sessions may end first …"):
         stop(settings)
     _bring_up(settings, out, with_setup=False)
+    await_grid(settings, out)
     _present(settings, None, out, as_json)
 
 
@@ -146,10 +150,9 @@ def _provide(settings: Settings, out: Console) -> list[provision.Provided]:
 
 
 def _bring_up(settings: Settings, out: Console, *, with_setup: bool) -> None:
-    """End what an earlier run left, start the appliance, and wait until it is ready."""
+    """End what an earlier run left, and start the appliance."""
     with bringing_up(settings):
         _start(settings, out, with_setup)
-    await_grid(settings, out)
 
 
 def _start(settings: Settings, out: Console, with_setup: bool) -> None:
@@ -178,6 +181,12 @@ def _try_out(settings: Settings, out: Console) -> Demo:
         result = run_demo(settings, Path(PICTURE))
     out.print(describe(result), markup=False)
     return result
+
+
+def _present_unready(settings: Settings, out: Console, as_json: bool) -> None:
+    out.print(f"The grid at {settings.endpoint} starts; `applctl status` shows how far it is.", markup=False)
+    if as_json:
+        print_json({"endpoint": settings.endpoint, "run_dir": settings.run_dir})
 
 
 def _present(settings: Settings, tried: Demo | None, out: Console, as_json: bool) -> None:

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Sees to programs: need.sh PROGRAM... installs the Debian packages of those that are missing, or says which they are.
+set -euo pipefail
+
+declare -rA PACKAGES=(
+    [packer]=packer [shellcheck]=shellcheck [cloud-init]=cloud-init [curl]=curl [ssh]=openssh-client
+    [qemu-system-x86_64]=qemu-system-x86 [qemu-img]=qemu-utils [xorriso]=xorriso
+    [mmdebstrap]=mmdebstrap [sfdisk]=fdisk [mke2fs]=e2fsprogs [mkfs.vfat]=dosfstools [mcopy]=mtools
+    [grub-mkimage]=grub-common [/usr/lib/grub/i386-pc]=grub-pc-bin [/usr/lib/grub/x86_64-efi]=grub-efi-amd64-bin
+)
+PATH=$PATH:/usr/sbin:/sbin
+
+missing=()
+for program in "$@"; do
+    [ -e "$program" ] || command -v "$program" >/dev/null || missing+=("${PACKAGES[$program]}")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo -n)
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qy)
+if ! { "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "${missing[@]}"; } >/dev/null; then
+    echo "These packages are needed, and could not be installed: ${missing[*]}" >&2
+    echo "Install them as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 1
+fi

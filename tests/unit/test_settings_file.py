@@ -1,0 +1,73 @@
+"""`applctl config set` and `unset` change the settings file, or leave it as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from appliance import config
+from appliance.cli import main
+
+
+@pytest.fixture(autouse=True)
+def file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Let no setting of the machine into the tests."""
+    for name in config.Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "appliance.env"))
+    return tmp_path / "appliance.env"
+
+
+def applctl(*arguments: str, answer: str = "") -> Result:
+    return CliRunner().invoke(main, ["config", *arguments], input=answer)
+
+
+def test_a_setting_is_set_and_all_else_in_the_file_stays(file: Path) -> None:
+    file.write_text("# ours\nport=9000 # was free\nexport QUEUE_TIMEOUT=7")
+    file.chmod(0o640)
+    assert applctl("set", "PORT=9001", "BROWSER_ARGS=--lang='de DE' --mute-audio").exit_code == 0
+    assert file.read_text().startswith("# ours\n")
+    assert file.stat().st_mode & 0o777 == 0o640
+    settings = config.load()
+    assert (settings.port, settings.queue_timeout) == (9001, 7)
+    assert settings.browser_args == ["--lang=de DE", "--mute-audio"]
+
+
+def test_a_new_file_is_for_its_owner_alone(file: Path) -> None:
+    assert applctl("set", "PORT=9001").exit_code == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_wrong_settings_are_refused_together_and_leave_the_file_as_it_was(file: Path) -> None:
+    file.write_text("PORT=9000\n")
+    result = applctl("set", "SPARE_WORKERS=2", "HEARTBEAT_INTERVAL=10")
+    assert result.exit_code == 1
+    assert "WORKER_TTL must be at least 3" in result.stderr
+    assert [path.name for path in file.parent.iterdir()] == ["appliance.env"]
+    assert file.read_text() == "PORT=9000\n"
+
+
+def test_a_name_that_is_none_is_refused_with_the_one_that_is_meant() -> None:
+    result = applctl("set", "CHROMIUM_WORKER=2")
+    assert result.exit_code == 1
+    assert "did you mean CHROMIUM_WORKERS?" in result.stderr
+
+
+def test_unset_takes_a_setting_out_however_it_is_written(file: Path) -> None:
+    file.write_text("port=9000\nSPARE_WORKERS=3\n")
+    assert applctl("unset", "PORT", "QUEUE_TIMEOUT").exit_code == 0
+    assert file.read_text() == "SPARE_WORKERS=3\n"
+
+
+def test_a_name_alone_asks_for_its_value_and_does_not_show_it() -> None:
+    result = applctl("set", "APPLIANCE_TOKEN", answer="a-token-of-20-letters\n")
+    assert result.exit_code == 0
+    assert "a-token-of" not in result.output
+    assert config.load().appliance_token.get_secret_value() == "a-token-of-20-letters"  # type: ignore[union-attr]
+
+
+def test_it_says_that_the_environment_counts_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "9000")
+    assert "set in the environment" in applctl("set", "PORT=9001").output

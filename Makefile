@@ -23,8 +23,7 @@ down: ## stop the grid
 
 test: lint image-check ## test everything, with real browsers
 	$(BIN)/applctl setup
-	@test "$$(id -u)" != 0 || { command -v nft && command -v ip && command -v ss; } >/dev/null \
-	|| { $(APT) update && $(APT) install nftables iproute2; } >/dev/null
+	@test "$$(id -u)" != 0 || packer/need.sh nft ip ss haproxy nginx cc
 	$(BIN)/pytest --numprocesses 2 --dist loadscope
 
 bench: $(VENV)/installed-test ## measure the grid against a direct connection

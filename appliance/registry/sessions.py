@@ -124,6 +124,8 @@ class Sessions:
         self._proxy = proxy_id
         self._lease_ms = int(settings.lease_ttl * 1000)
         self._renewing = threading.Lock()
+        self._renewals = 0
+        self._renewal_failed = ""
         self._renewed_at = time.monotonic()
         self._worker_ttl_s = settings.worker_ttl
         self._queue_timeout_s = settings.queue_timeout
@@ -176,23 +178,33 @@ class Sessions:
     def renew(self) -> None:
         """Renew the leases of all sessions, and take up again those that Redis has forgotten.
 
-        Also kills those of whose end no message told.
+        Also kills those of whose end no message told. Whoever comes while it is done shares how it ends: while Redis
+        is away, nobody waits for the failures of all that came before.
         """
+        before = self._renewals
         with self._renewing:
-            self._renew()
+            if self._renewals == before:
+                self._try_to_renew()
+            elif self._renewal_failed:
+                raise StoreUnavailable(self._renewal_failed)
 
     def _renew_if_late(self) -> None:
         """Renew after a pause past the leases: what is relayed has an older right to its slots than what comes now."""
-        if self._is_late():
-            with self._renewing:
-                if self._is_late():  # nobody has done it while this waited
-                    self._renew()
+        if (time.monotonic() - self._renewed_at) * 1000 > self._lease_ms:
+            self.renew()
 
-    def _is_late(self) -> bool:
-        return (time.monotonic() - self._renewed_at) * 1000 > self._lease_ms
+    def _try_to_renew(self) -> None:
+        began, self._renewal_failed = time.monotonic(), ""
+        try:
+            self._renew()
+            self._renewed_at = began
+        except StoreUnavailable as error:
+            self._renewal_failed = str(error)
+            raise
+        finally:
+            self._renewals += 1
 
     def _renew(self) -> None:
-        began = time.monotonic()
         relayed = {session.id: session for session in self._live.values() if session.grant}
         unknown, kills = self._registry.renew(self._proxy, list(relayed), self._lease_ms)
         for session_id, reason in kills.items():
@@ -203,7 +215,6 @@ class Sessions:
                 session.unknown_since = None
             elif session_id in self._live and session.grant:
                 self._assert(session, session.grant)
-        self._renewed_at = began
 
     def refuse_waiting(self, error: RequestError | None) -> None:
         """Refuse every session that waits for its slot, from now on; None lets them wait again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,10 +13,10 @@ import pytest
 
 from appliance import config
 from appliance.config import Settings
-from appliance.errors import BrowserNotServed, ClientGone, NoSlot, QueueFull, VersionNotServed
+from appliance.errors import BrowserNotServed, ClientGone, NoSlot, QueueFull, StoreUnavailable, VersionNotServed
 from appliance.models import Browser, SessionRequest
 from appliance.registry import Mailbox, Registry, Session, Sessions
-from appliance.store import Store
+from appliance.store import ANSWER_TIMEOUT_S, Store
 from tests.integration.test_selection import claim, spec
 from tests.waiting import until
 
@@ -228,6 +229,18 @@ def test_a_proxy_that_lives_after_its_leases_have_expired_keeps_its_sessions_whe
         until(lambda: [one.id for one in registry.sessions()] == [session.id], "it is asserted as soon as it is told")
     mailbox.close()
     listener.join()
+
+
+def test_past_the_leases_all_who_come_while_redis_hangs_are_refused_together(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = Store(f"redis://127.0.0.1:{silent.getsockname()[1]}", "test")
+        sessions = Sessions(Registry(store), settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
+        began = time.monotonic()
+        until(lambda: time.monotonic() > began + 0.01, "the leases have expired")
+        with ThreadPoolExecutor(8) as pool:
+            refused = [pool.submit(enter, sessions) for _ in range(8)]
+            assert all(isinstance(one.exception(), StoreUnavailable) for one in refused)
+        assert time.monotonic() - began < 3 * ANSWER_TIMEOUT_S, "they waited for each other"
 
 
 def enter(sessions: Sessions) -> None:

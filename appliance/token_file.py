@@ -77,6 +77,7 @@ class TokenFile:
             fcntl.flock(folder, fcntl.LOCK_EX)
             yield
         finally:
+            fcntl.flock(folder, fcntl.LOCK_UN)  # gevent's os.close, in the proxy, closes a folder only at a later turn
             os.close(folder)
 
     def _write(self, table: Table) -> None:

@@ -187,3 +187,20 @@ def test_the_file_is_for_its_grid_alone(tmp_path: Path) -> None:
     assert TokenFile(tmp_path, "redis://:new@h", "grid").read().keys() == {"d"}  # only the password changed
     assert not TokenFile(tmp_path, "redis://:old@other", "grid").read()
     assert not TokenFile(tmp_path, "redis://:old@h", "another").read()
+
+
+# As in the proxy: gevent's os.close closes a folder only when its loop comes round.
+TWO_CHANGES = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, pathlib, sys
+from appliance.token_file import TokenFile
+file = TokenFile(pathlib.Path(sys.argv[1]), "redis://h", "grid")
+gevent.sleep(0)
+for _ in range(2):
+    file.join({})
+"""
+
+
+def test_the_file_can_be_changed_twice_in_one_turn_of_the_proxys_loop(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", TWO_CHANGES, str(tmp_path)], check=True, timeout=20)

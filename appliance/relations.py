@@ -16,7 +16,8 @@ WAYS_TO_GUARD = (
     "Run `applctl token create NAME` first, or set APPLIANCE_TOKEN; or ALLOW_ANONYMOUS=true, if that is intended."
 )
 
-_SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes (unix(7)); leave room for the file's name
+_SOCKET_PATH_MAX = 107  # sun_path holds 108 bytes, with a zero at the end (unix(7))
+_LONGEST_SOCKET = "/log/supervisor.sock.4194304"  # as supervisord makes it, with its process id (proc(5), pid_max)
 
 
 def contradictions(settings: object, without: Collection[str] = ()) -> list[str]:
@@ -37,7 +38,7 @@ def _check_lease_ttl(ttl_s: float, interval_s: float) -> str:
 
 
 def _check_run_dir(run_dir: Path) -> str:
-    longest = _SOCKET_PATH_MAX - 20
+    longest = _SOCKET_PATH_MAX - len(_LONGEST_SOCKET)
     return (
         "" if len(str(run_dir)) <= longest else f"RUN_DIR is too long for unix sockets (at most {longest} characters)"
     )

@@ -55,7 +55,7 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
         ("LEASE_RENEW_INTERVAL", "10", "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"),
         ("HOST", "0.0.0.0", "ALLOW_ANONYMOUS"),
         ("APPLIANCE_TOKEN", "fifteen-letters", "at least 16 characters"),
-        ("RUN_DIR", "/tmp/" + "x" * 90, "RUN_DIR"),
+        ("RUN_DIR", "/tmp/" + "x" * 75, "RUN_DIR"),
         ("DEFAULT_BROWSER_TYPE", "firefox", "FIREFOX_WORKERS"),
         ("TLS_CERT", "cert.pem", "TLS_CERT and TLS_KEY must be set both"),
         ("TLS_KEY", "key.pem", "TLS_CERT and TLS_KEY must be set both"),

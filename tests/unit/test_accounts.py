@@ -10,6 +10,7 @@ import pytest
 
 from appliance import config, kernel
 from appliance.accounts import accounts_of, require_usable
+from appliance.addresses import LOOPBACK, reachable_by_others
 from appliance.errors import SettingsError
 from appliance.settings.accounts import PRIVATE
 from appliance.supervision import export, prepare_run_dir
@@ -127,6 +128,33 @@ def test_private_networks_are_named_singly_or_all_or_none() -> None:
     ]
     with pytest.raises(SettingsError, match="which lies in PEERS"):
         config.load(egress_private="10.1.0.0/16", peers="10.0.0.0/8")
+
+
+SERVING = {"redis_listen": "10.0.0.5:6379", "redis_password": "0123456789abcdef"}
+JOINING = {"redis_url": "redis://10.0.0.5", "private_hostname": "10.0.0.6"}
+
+
+@pytest.mark.parametrize(
+    ("shared", "said"), [(SERVING, "this one's Redis.* leave REDIS_LISTEN out"), (JOINING, "this one's workers.*")]
+)
+def test_under_the_guard_an_appliance_of_a_shared_grid_must_name_the_others(shared: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=f"PEERS is needed.*{said}"):
+        config.load(**shared, **BOTH)
+    for unhindered in (BOTH | {"peers": "10.0.0.0/24"}, BOTH | {"guard_inbound": False}, BOTH | {"guard": False}, {}):
+        config.load(**shared, **unhindered)
+
+
+def test_where_nobody_else_needs_to_reach_the_appliance_no_peers_are_asked_for() -> None:
+    config.load(**BOTH)
+    config.load(redis_url="redis://127.0.0.1", **BOTH)
+    config.load(redis_listen="127.0.0.1:6379", **BOTH)
+    config.load(**JOINING | {"private_hostname": "127.0.0.1"}, **BOTH)
+
+
+@pytest.mark.skipif(reachable_by_others("redis://198.51.100.7", None) == LOOPBACK, reason="no way leads out of here")
+def test_peers_are_asked_for_by_the_address_that_leads_to_redis_too() -> None:
+    with pytest.raises(SettingsError, match="PEERS is needed"):
+        config.load(redis_url="redis://198.51.100.7", **BOTH)
 
 
 def test_a_firefox_that_its_driver_reaches_by_loopback_is_refused_under_the_guard() -> None:

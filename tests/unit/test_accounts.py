@@ -130,6 +130,16 @@ def test_private_networks_are_named_singly_or_all_or_none() -> None:
         config.load(egress_private="10.1.0.0/16", peers="10.0.0.0/8")
 
 
+def test_a_browser_of_another_account_is_given_none_of_roots_secrets() -> None:
+    secrets = ("AWS_SECRET_ACCESS_KEY", "REDISCLI_AUTH", "NODE_AUTH_TOKEN", "PLAYWRIGHT_SERVICE_ACCESS_TOKEN", "USER")
+    wanted = ("PATH", "LC_ALL", "TZ", "DISPLAY", "https_proxy", "NO_PROXY", "PLAYWRIGHT_BROWSERS_PATH", "DEBUG")
+    given = dict.fromkeys((*secrets, *wanted), "value") | {"BROWSER_USER": "browser"}
+    found = driver_environment(given, Path("/run/w"), Path("/run/w/tmp"), Path("/run/cache"))
+    assert found.keys() & given.keys() == set(wanted)
+    same = driver_environment(given | {"BROWSER_USER": ""}, Path("/run/w"), Path("/run/w/tmp"), Path("/run/cache"))
+    assert same.keys() > {*secrets, *wanted}, "its account could read them anyway"
+
+
 SERVING = {"redis_listen": "10.0.0.5:6379", "redis_password": "0123456789abcdef"}
 JOINING = {"redis_url": "redis://10.0.0.5", "private_hostname": "10.0.0.6"}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from appliance import config, kernel
+from appliance import config
 from appliance.accounts import accounts_of, require_usable
 from appliance.addresses import LOOPBACK, reachable_by_others
 from appliance.errors import SettingsError
@@ -47,9 +48,24 @@ def test_accounts_that_are_not_fit_are_refused(names: dict[str, str], said: str)
 
 
 @as_root
-def test_a_process_of_one_group_is_not_touched_by_looking_as_its_real_group() -> None:
-    with kernel.as_real_group():
-        assert os.getgid() == os.getegid()
+def test_a_process_looks_as_its_real_group_and_is_what_it_was_afterwards() -> None:
+    code = """
+from pathlib import Path
+from appliance import kernel
+def show():
+    lines = Path("/proc/thread-self/status").read_text().splitlines()
+    print(*next(line for line in lines if line.startswith("Gid:")).split()[1:])
+show()
+with kernel.as_real_group():
+    show()
+show()
+"""
+    groups = {}
+    for effective in (1, 2):
+        command = ["setpriv", "--rgid=1", f"--egid={effective}", "--clear-groups", sys.executable, "-c", code]
+        groups[effective] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    # real, effective, saved and file-system group: proc(5)
+    assert groups == {1: ["1 1 1 1"] * 3, 2: ["1 2 2 2", "1 2 2 1", "1 2 2 2"]}
 
 
 @as_root

@@ -161,14 +161,14 @@ def load(*, file: Path | None = None, **overrides: Any) -> Settings:
         # The other settings are checked against each other as well; the defaults only fill the gaps.
         defaults = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in wrong}
         settings = Settings(_env_file=file, **{**overrides, **defaults})
+    if "private_hostname" not in settings.model_fields_set:
+        settings.private_hostname = reachable_by_others(settings.redis_url, settings.redis_listen)
     lines = [f"{name.upper()}: {reason}" for name, reason in wrong.items()] + contradictions(settings, wrong)
     if lines:
         raise SettingsError(
             "\n  ".join(["these settings are wrong:", *lines]),
             f"Correct them in the environment or in {settings_file()}; `applctl config` explains each.",
         )
-    if "private_hostname" not in settings.model_fields_set:
-        settings.private_hostname = reachable_by_others(settings.redis_url, settings.redis_listen)
     return settings
 
 

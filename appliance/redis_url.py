@@ -1,4 +1,7 @@
-"""REDIS_URL: whether the client can take it, and how it is shown without its password."""
+"""REDIS_URL: whether the client can take it, and how it is shown without its password.
+
+What is wrong with one is said without a word of it: of a password with a slash, say, anything may be part.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 
+_ENCODE = "in a password, write what is no letter or digit percent-encoded, / as %2F"
 _PASSWORD = re.compile(r"(://[^:@/\s]*):\S*@")
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:password|token)=)[^&\s]+", re.IGNORECASE)
 
@@ -16,7 +20,9 @@ def check(url: str) -> None:
     """Raise ValueError, with a sentence without the password, if `appliance.store.connect` could not take a URL."""
     if not url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         raise ValueError(f"must start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
-    parts = urlsplit(url)
+    parts = _split(url)
+    if parts.netloc and "@" in parts.path + parts.query + parts.fragment:
+        raise ValueError(f"has an @ too late, as if its password held one of / ? # as it is: {_ENCODE}")
     database = parse_qs(parts.query).get("db", [""])[0]
     if parts.scheme == "unix":
         if not parts.path:
@@ -27,7 +33,14 @@ def check(url: str) -> None:
         _check_address(parts.netloc.rpartition("@")[2])
         database = database or parts.path.strip("/")
     if database and not (database.isascii() and database.isdigit()):
-        raise ValueError(f"names the database {database!r}, which must be a number")
+        raise ValueError("names a database that is no number: write redis://host:6379/0")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # whose text may quote the password
+        raise ValueError(f"is no URL: {_ENCODE}") from None
 
 
 def _check_sentinels(parts: SplitResult) -> str:
@@ -50,7 +63,7 @@ def _check_address(address: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError(f"has the address {address!r}, whose port must be a number from 1 to 65535")
+        raise ValueError("has an address whose port is no number from 1 to 65535")
     return parts.hostname or ""
 
 
@@ -67,7 +80,7 @@ def split_address(address: str) -> tuple[str, int]:
     host = _check_address(address)
     port = urlsplit(f"//{address}").port
     if not host or port is None:
-        raise ValueError(f"is {address!r}, which must be an address and a port, like 10.0.0.5:6379")
+        raise ValueError("must be an address and a port, like 10.0.0.5:6379")
     return host, port
 
 

@@ -16,7 +16,8 @@ WAYS_TO_GUARD = (
     "Run `applctl token create NAME` first, or set APPLIANCE_TOKEN; or ALLOW_ANONYMOUS=true, if that is intended."
 )
 
-_SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes (unix(7)); leave room for the file's name
+_SOCKET_PATH_MAX = 107  # sun_path holds 108 bytes, with a zero at the end (unix(7))
+_LONGEST_SOCKET = "/log/supervisor.sock.4194304"  # as supervisord makes it, with its process id (proc(5), pid_max)
 
 
 def contradictions(settings: object, without: Collection[str] = ()) -> list[str]:
@@ -37,7 +38,7 @@ def _check_lease_ttl(ttl_s: float, interval_s: float) -> str:
 
 
 def _check_run_dir(run_dir: Path) -> str:
-    longest = _SOCKET_PATH_MAX - 20
+    longest = _SOCKET_PATH_MAX - len(_LONGEST_SOCKET)
     return (
         "" if len(str(run_dir)) <= longest else f"RUN_DIR is too long for unix sockets (at most {longest} characters)"
     )
@@ -66,6 +67,26 @@ def _check_egress(allowed: Sequence[Network], peers: Sequence[Network]) -> str:
     """Pages reach no peer, so a network that holds nothing else cannot be allowed."""
     vain = [one for one in allowed if any(one.version == peer.version and one.subnet_of(peer) for peer in peers)]  # type: ignore[arg-type]
     return f"EGRESS_PRIVATE has {vain[0]}, which lies in PEERS: pages reach none of those" if vain else ""
+
+
+def _check_peers(
+    is_guarded: bool,
+    guard_inbound: bool,
+    peers: Sequence[Network],
+    redis_url: str | None,
+    redis_listen: str | None,
+    private_hostname: str,
+) -> str:
+    """The guard drops what comes from appliances that it is not told of, so that sessions there would wait in vain."""
+    serves = bool(redis_listen) and not is_loopback(redis_urls.split_address(redis_listen or "")[0])
+    joins = bool(redis_url) and not is_loopback(private_hostname)
+    if not (is_guarded and guard_inbound) or peers or not (serves or joins):
+        return ""
+    alone = "leave REDIS_LISTEN out" if serves else "set PRIVATE_HOSTNAME=127.0.0.1"
+    return (
+        f"PEERS is needed: under the guard the grid's other appliances do not reach this one's "
+        f"{'Redis' if serves else 'workers'}. Name their addresses or their network; if there are none, {alone}"
+    )
 
 
 def _check_bidi(is_guarded: bool, workers: int, channel: str) -> str:
@@ -106,6 +127,7 @@ _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("tls_cert", "tls_key"): _check_tls,
     ("service_user", "browser_user"): _check_accounts,
     ("egress_private", "peers"): _check_egress,
+    ("is_guarded", "guard_inbound", "peers", "redis_url", "redis_listen", "private_hostname"): _check_peers,
     ("is_guarded", "firefox_workers", "firefox_channel"): _check_bidi,
     ("redis_listen", "redis_url", "redis_password"): _check_redis_listen,
     ("redis_tls_cert", "redis_tls_key"): _check_redis_tls,

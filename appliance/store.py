@@ -8,7 +8,7 @@ import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -214,6 +214,8 @@ def _connect_by_sentinel(parts: SplitResult, options: dict[str, Any]) -> redis.R
         name, _, port = host.rpartition(":")
         addresses.append((name, int(port)) if name else (port, 26379))
     sentinel = Sentinel(addresses, sentinel_kwargs={"socket_timeout": CONNECT_TIMEOUT_S})  # type: ignore[no-untyped-call]
-    options |= {"username": parts.username, "password": parts.password, "db": int(database or 0)}
+    for name in ("username", "password"):
+        options[name] = unquote(getattr(parts, name) or "") or None
+    options["db"] = int(database or 0)
     client: redis.Redis = sentinel.master_for(service, **options)  # type: ignore[no-untyped-call]
     return client

@@ -23,6 +23,16 @@ NODE_FLAGS = ("--min-semi-space-size=8",)
 _OWN_NAMES = {"REDIS_SERVER", "REDIS_PROCESSES", "STOP_WAIT", *(f"{browser.upper()}_PROCESSES" for browser in Browser)}
 _OWN_PREFIXES = ("APPLIANCE_", "SUPERVISOR_")
 
+# What driver and browsers of another account are given of root's environment: what they read that is no secret.
+# PLAYWRIGHT_SERVICE_… are of Microsoft's cloud, its access token among them; NODE_AUTH_TOKEN is npm's.
+_PASSED_NAMES = {
+    *("PATH", "LANG", "LANGUAGE", "TZ", "TZDIR", "TERM", "DEBUG", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY"),
+    *("NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "NODE_DEBUG", "NODE_NO_WARNINGS", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *(f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "ALL", "NO", "FTP")),
+}
+_PASSED_PREFIXES = ("LC_", "PLAYWRIGHT_", "FONTCONFIG_", "DBUS_", "CHROME_", "MOZ_", "WEBKIT_", "LIBGL_", "MESA_")
+_WITHHELD_PREFIX = "PLAYWRIGHT_SERVICE_"
+
 _CHANNELS_TO_NAME = ("chromium-headless-shell", "chromium", "chrome", "msedge", "moz-firefox")
 
 
@@ -59,14 +69,20 @@ def driver_environment(
     In that are the ways to Redis and to supervisord, which are none of the browser's business.
     In `compile_cache` node keeps what it compiled of the driver's program (nodejs.org/api/module.html,
     "Module compile cache"; before node 22 it does not), for the drivers that come after.
-    An account of the browsers' own (BROWSER_USER) cannot use the home of the one that started the appliance.
+    An account of the browsers' own (BROWSER_USER) cannot use the home of root, who started the appliance, and is
+    given what browsers read alone: root's environment may hold keys to anything.
     """
     kept = {name: value for name, value in environment.items() if not _is_own(name)}
     if environment.get("BROWSER_USER"):
-        kept = {name: value for name, value in kept.items() if not name.startswith("XDG_")}
+        kept = {name: value for name, value in kept.items() if _is_passed(name)}
         kept["HOME"] = str(temporary)
     added = {"TMPDIR": str(temporary), MARKER: str(workspace), "NODE_COMPILE_CACHE": str(compile_cache)}
     return {**kept, **added}
+
+
+def _is_passed(name: str) -> bool:
+    known = name.upper() in _PASSED_NAMES or name.startswith(_PASSED_PREFIXES)
+    return known and not name.startswith(_WITHHELD_PREFIX)
 
 
 def _is_own(name: str) -> bool:

@@ -26,7 +26,7 @@ def check_guard(settings: Settings) -> Iterator[Check]:
     if loaded is None:
         yield failed("guard", "its rules are not loaded: pages reach private networks", "Run: applctl guard apply")
     elif not loaded:
-        found = "its rules are not those of the settings, or of the resolvers in /etc/resolv.conf, as they are now"
+        found = "its rules were changed, or the settings or /etc/resolv.conf were after they had been loaded"
         yield failed("guard", found, "Run: applctl guard apply")
     else:
         yield ok("guard", "its rules are loaded, as the settings ask")

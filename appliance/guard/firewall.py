@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from appliance.errors import GuardError
-from appliance.guard.ruleset import TABLE, mark_of, removal
+from appliance.guard.ruleset import TABLE, mark_of, outline_of, removal
 
 _TIMEOUT_S = 30
 
@@ -30,10 +30,11 @@ def remove() -> None:
 
 
 def is_loaded(text: str) -> bool | None:
-    """Tell whether these rules are in force; None if none of ours are. Raises GuardError."""
+    """Tell whether these rules are in force, all and no other; None if our table is not there. Raises GuardError."""
     if f"table {TABLE}\n" not in _nft("list", "tables"):
         return None
-    return mark_of(_nft("list", "table", *TABLE.split())) == mark_of(text)
+    listed = _nft("list", "table", *TABLE.split())
+    return mark_of(listed) == mark_of(text) and outline_of(listed) == outline_of(text)
 
 
 def _nft(*arguments: str, said: str = "") -> str:

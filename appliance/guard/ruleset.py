@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -79,6 +80,23 @@ def mark_of(text: str) -> str:
     """Give the mark in a text of rules, or in what nft lists of them; "" if there is none."""
     _, found, rest = text.partition(f'"{MARK}')
     return rest.partition('"')[0] if found else ""
+
+
+def outline_of(text: str) -> Counter[str]:
+    """Count the rules of each chain in a text of rules, or in what nft lists of them, which words them otherwise.
+
+    What makes a chain be asked at all, and switches a table off, is worded alike (nft(8), "type" and "flags").
+    """
+    counts: Counter[str] = Counter()
+    chain = ""
+    for line in map(str.strip, text.rpartition(f"table {TABLE} {{\n")[2].splitlines()):
+        if line.startswith("chain "):
+            chain = line
+        elif line.startswith(("type ", "flags ")):
+            counts[f"{chain} {line}"] += 1
+        elif line not in ("", "}"):
+            counts[chain] += 1
+    return counts
 
 
 def _browsers(values: Values) -> Iterator[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import os
+import socket
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -48,8 +51,18 @@ class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
     """A connection that gives up on a supervisord that hangs; supervisor's own waits for ever."""
 
     def connect(self) -> None:
+        """Connect to who is root or this account itself: another might name any process as its own to be ended."""
         super().connect()
         self.sock.settimeout(ANSWER_TIMEOUT_S)
+        if _listener(self.sock) not in (0, os.geteuid()):
+            raise AccessDenied(f"what answers at {self.socketfile} is another account's")
+
+
+def _listener(connection: socket.socket) -> int:
+    """Give the user id of who listens at the other end (unix(7), SO_PEERCRED)."""
+    ids = struct.Struct("3i")  # process, user, group
+    user: int = ids.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, ids.size))[1]
+    return user
 
 
 class _Transport(SupervisorTransport):  # type: ignore[misc]
@@ -69,7 +82,7 @@ class Supervisor:
 
     def __init__(self, run_dir: Path) -> None:
         """Take RUN_DIR, which holds the socket; nothing is connected yet."""
-        self.socket = run_dir / "supervisor.sock"
+        self.socket = run_dir / "log" / "supervisor.sock"
 
     def running(self) -> bool:
         """Say whether a supervisord answers; raises AccessDenied if this account may not ask."""

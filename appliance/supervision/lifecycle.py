@@ -143,7 +143,7 @@ def stop(settings: Settings) -> bool:
         left = left_over(settings.run_dir)
         was_running = bool(left)
         _end(left)
-    for name in ("supervisor.sock", "log/supervisord.pid"):  # which a supervisord that was killed leaves
+    for name in ("log/supervisor.sock", "log/supervisord.pid"):  # which a supervisord that was killed leaves
         (settings.run_dir / name).unlink(missing_ok=True)
     return was_running
 

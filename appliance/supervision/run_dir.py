@@ -4,6 +4,7 @@ One account, that of who starts the appliance: all is closed to the others. Root
 BROWSER_USER: it stays root's, and so do the logs and supervisord's socket, which gives command of the
 appliance. SERVICE_USER makes Redis' socket and the tokens' file in it, and by the sticky bit (inode(7)) can
 remove or replace none but its own. BROWSER_USER passes through to the folders that are its own.
+RUN_DIR may have been SERVICE_USER's before: root then takes over no link and no log that is another's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from appliance.token_file import FILE as TOKENS
 
 _CLOSED = 0o700
 _SHARED = 0o1771
+_LOG, _BROWSERS_FOLDERS = "log", ("workers", "compile-cache")
 
 
 def prepare_run_dir(settings: Settings) -> None:
@@ -29,18 +31,16 @@ def prepare_run_dir(settings: Settings) -> None:
     if accounts:
         require_root()
     try:
-        if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / "log").is_dir():
+        if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / _LOG).is_dir():
             raise SettingsError(
                 f"RUN_DIR {run_dir} holds other things, and would be closed to other users",
                 "Set RUN_DIR to a folder of its own, which need not exist.",
             )
         run_dir.mkdir(parents=True, exist_ok=True)
-        run_dir.chmod(_SHARED if accounts else _CLOSED)
-        for name in ("log", "workers", "compile-cache"):
-            (run_dir / name).mkdir(exist_ok=True)
-            (run_dir / name).chmod(_CLOSED)
         if accounts:
             _share(run_dir, accounts)
+        else:
+            _close(run_dir)
     except OSError as error:
         raise SettingsError(
             f"RUN_DIR {run_dir} cannot be prepared: {error.strerror}",
@@ -48,20 +48,56 @@ def prepare_run_dir(settings: Settings) -> None:
         ) from error
 
 
+def _close(run_dir: Path) -> None:
+    run_dir.chmod(_CLOSED)
+    for name in (_LOG, *_BROWSERS_FOLDERS):
+        (run_dir / name).mkdir(exist_ok=True)
+        (run_dir / name).chmod(_CLOSED)
+
+
 def _share(run_dir: Path, accounts: Accounts) -> None:
     """Give each account what is its own; links, which would be of an account's making, are not followed."""
     os.chown(run_dir, 0, accounts.service.gid)
-    for name in ("workers", "compile-cache"):
-        os.chown(run_dir / name, accounts.browser.uid, accounts.browser.gid, follow_symlinks=False)
+    run_dir.chmod(_SHARED)
+    _give(run_dir / _LOG, 0, 0)
+    _require_roots(run_dir / _LOG)
+    for name in _BROWSERS_FOLDERS:
+        _give(run_dir / name, accounts.browser.uid, accounts.browser.gid)
     with suppress(FileNotFoundError):  # an earlier run of root's alone may have made it
         os.chown(run_dir / TOKENS, accounts.service.uid, -1, follow_symlinks=False)
+
+
+def _give(folder: Path, user: int, group: int) -> None:
+    """Make a folder, unless it is there, and close it to all but one account; raises SettingsError if it is a link."""
+    folder.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        raise SettingsError(f"{folder} is a link, which root does not follow here", "Have a folder in its place.")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, user, group)
+        os.fchmod(descriptor, _CLOSED)
+    finally:
+        os.close(descriptor)
+
+
+def _require_roots(folder: Path) -> None:
+    """Raise SettingsError if root, who writes there, would write to a link's end or to another's file."""
+    for path in folder.iterdir():
+        kind = "a link" if path.is_symlink() else "another account's" if path.lstat().st_uid else ""
+        if kind:
+            raise SettingsError(
+                f"{path} is {kind}, and root would write there",
+                f"Empty {folder}: an appliance without SERVICE_USER has left it, or whoever has that account.",
+            )
 
 
 @contextmanager
 def bringing_up(settings: Settings) -> Iterator[None]:
     """Be the only one who starts an appliance in RUN_DIR; raises SupervisorError if another does already."""
     prepare_run_dir(settings)
-    with (settings.run_dir / "up.lock").open("w") as lock:
+    # no file of its own: in RUN_DIR, SERVICE_USER might have made it, a link or locked
+    lock = os.open(settings.run_dir / _LOG, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -69,3 +105,5 @@ def bringing_up(settings: Settings) -> Iterator[None]:
                 f"the appliance in {settings.run_dir} is just being started", "Wait for that."
             ) from None
         yield
+    finally:
+        os.close(lock)

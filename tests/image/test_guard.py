@@ -72,7 +72,7 @@ def test_a_sessions_own_requests_reach_what_is_outside_and_nothing_inside(saw: S
 
 
 def test_redis_and_supervisord_have_unix_sockets_that_browsers_cannot_open(seeded: Machine) -> None:
-    for socket in ("redis.sock", "supervisor.sock"):
+    for socket in ("redis.sock", "log/supervisor.sock"):
         script = f"import socket; socket.socket(socket.AF_UNIX).connect('/var/lib/playwright-appliance/{socket}')"
         said = seeded.run(
             f'setpriv --reuid browser --regid browser --clear-groups python3 -c "{script}" 2>&1', check=False

@@ -203,7 +203,7 @@ def test_a_browser_that_broke_out_reads_nothing_of_its_worker(machine: Machine, 
         assert "Permission denied" in read(f"/proc/{family['worker'].pid}/{secret}"), secret
     for file in ("tokens.json", "log/proxy.log", "log/supervisord.pid"):
         assert "Permission denied" in read(str(grid.run_dir / file)), file
-    for name in ("redis.sock", "supervisor.sock"):
+    for name in ("redis.sock", "log/supervisor.sock"):
         code = f"import socket; socket.socket(socket.AF_UNIX).connect('{grid.run_dir}/{name}')"
         done = subprocess.run([*become, "/usr/bin/python3", "-c", code], capture_output=True, text=True, check=False)
         assert "Permission denied" in done.stderr, name

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from appliance import config, kernel
+from appliance import config
 from appliance.accounts import accounts_of, require_usable
+from appliance.addresses import LOOPBACK, reachable_by_others
 from appliance.errors import SettingsError
 from appliance.settings.accounts import PRIVATE
 from appliance.supervision import export, prepare_run_dir
@@ -46,9 +48,24 @@ def test_accounts_that_are_not_fit_are_refused(names: dict[str, str], said: str)
 
 
 @as_root
-def test_a_process_of_one_group_is_not_touched_by_looking_as_its_real_group() -> None:
-    with kernel.as_real_group():
-        assert os.getgid() == os.getegid()
+def test_a_process_looks_as_its_real_group_and_is_what_it_was_afterwards() -> None:
+    code = """
+from pathlib import Path
+from appliance import kernel
+def show():
+    lines = Path("/proc/thread-self/status").read_text().splitlines()
+    print(*next(line for line in lines if line.startswith("Gid:")).split()[1:])
+show()
+with kernel.as_real_group():
+    show()
+show()
+"""
+    groups = {}
+    for effective in (1, 2):
+        command = ["setpriv", "--rgid=1", f"--egid={effective}", "--clear-groups", sys.executable, "-c", code]
+        groups[effective] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    # real, effective, saved and file-system group: proc(5)
+    assert groups == {1: ["1 1 1 1"] * 3, 2: ["1 2 2 2", "1 2 2 1", "1 2 2 2"]}
 
 
 @as_root
@@ -127,6 +144,43 @@ def test_private_networks_are_named_singly_or_all_or_none() -> None:
     ]
     with pytest.raises(SettingsError, match="which lies in PEERS"):
         config.load(egress_private="10.1.0.0/16", peers="10.0.0.0/8")
+
+
+def test_a_browser_of_another_account_is_given_none_of_roots_secrets() -> None:
+    secrets = ("AWS_SECRET_ACCESS_KEY", "REDISCLI_AUTH", "NODE_AUTH_TOKEN", "PLAYWRIGHT_SERVICE_ACCESS_TOKEN", "USER")
+    wanted = ("PATH", "LC_ALL", "TZ", "DISPLAY", "https_proxy", "NO_PROXY", "PLAYWRIGHT_BROWSERS_PATH", "DEBUG")
+    given = dict.fromkeys((*secrets, *wanted), "value") | {"BROWSER_USER": "browser"}
+    found = driver_environment(given, Path("/run/w"), Path("/run/w/tmp"), Path("/run/cache"))
+    assert found.keys() & given.keys() == set(wanted)
+    same = driver_environment(given | {"BROWSER_USER": ""}, Path("/run/w"), Path("/run/w/tmp"), Path("/run/cache"))
+    assert same.keys() > {*secrets, *wanted}, "its account could read them anyway"
+
+
+SERVING = {"redis_listen": "10.0.0.5:6379", "redis_password": "0123456789abcdef"}
+JOINING = {"redis_url": "redis://10.0.0.5", "private_hostname": "10.0.0.6"}
+
+
+@pytest.mark.parametrize(
+    ("shared", "said"), [(SERVING, "this one's Redis.* leave REDIS_LISTEN out"), (JOINING, "this one's workers.*")]
+)
+def test_under_the_guard_an_appliance_of_a_shared_grid_must_name_the_others(shared: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=f"PEERS is needed.*{said}"):
+        config.load(**shared, **BOTH)
+    for unhindered in (BOTH | {"peers": "10.0.0.0/24"}, BOTH | {"guard_inbound": False}, BOTH | {"guard": False}, {}):
+        config.load(**shared, **unhindered)
+
+
+def test_where_nobody_else_needs_to_reach_the_appliance_no_peers_are_asked_for() -> None:
+    config.load(**BOTH)
+    config.load(redis_url="redis://127.0.0.1", **BOTH)
+    config.load(redis_listen="127.0.0.1:6379", **BOTH)
+    config.load(**JOINING | {"private_hostname": "127.0.0.1"}, **BOTH)
+
+
+@pytest.mark.skipif(reachable_by_others("redis://198.51.100.7", None) == LOOPBACK, reason="no way leads out of here")
+def test_peers_are_asked_for_by_the_address_that_leads_to_redis_too() -> None:
+    with pytest.raises(SettingsError, match="PEERS is needed"):
+        config.load(redis_url="redis://198.51.100.7", **BOTH)
 
 
 def test_a_firefox_that_its_driver_reaches_by_loopback_is_refused_under_the_guard() -> None:

@@ -10,6 +10,7 @@ import pytest
 from appliance import config
 from appliance.errors import SettingsError
 from appliance.models import Browser
+from appliance.store import connect
 from appliance.tokens import Token
 
 
@@ -55,7 +56,7 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
         ("LEASE_RENEW_INTERVAL", "10", "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"),
         ("HOST", "0.0.0.0", "ALLOW_ANONYMOUS"),
         ("APPLIANCE_TOKEN", "fifteen-letters", "at least 16 characters"),
-        ("RUN_DIR", "/tmp/" + "x" * 90, "RUN_DIR"),
+        ("RUN_DIR", "/tmp/" + "x" * 75, "RUN_DIR"),
         ("DEFAULT_BROWSER_TYPE", "firefox", "FIREFOX_WORKERS"),
         ("TLS_CERT", "cert.pem", "TLS_CERT and TLS_KEY must be set both"),
         ("TLS_KEY", "key.pem", "TLS_CERT and TLS_KEY must be set both"),
@@ -160,6 +161,7 @@ def test_a_token_that_is_wrong_is_not_in_the_message(monkeypatch: pytest.MonkeyP
         "redis://[::1]:6379",
         "rediss://user:p%40ss@h:1/0?db=3",
         "unix:///run/redis.sock?db=1",
+        "unix:///run/redis@home.sock",
         "redis+sentinel://h/mymaster",
         "redis+sentinel://:secret@h:26379,[::1]:2/mymaster/3",
     ],
@@ -173,16 +175,23 @@ def test_a_usable_redis_url_is_taken_as_it_is(url: str, monkeypatch: pytest.Monk
     ("url", "said"),
     [
         ("http://h", "must start with one of redis://"),
-        ("redis://h:abc", "'h:abc', whose port must be a number"),
-        ("redis://:secret@h:70000", "'h:70000', whose port"),
-        ("redis://h:", "'h:', whose port"),
-        ("redis://h/abc", "database 'abc', which must be a number"),
+        ("redis://h:abc", "an address whose port is no number"),
+        ("redis://:secret@h:70000", "an address whose port"),
+        ("redis://h:", "an address whose port"),
+        ("redis://h/abc", "a database that is no number"),
         ("unix://?db=0", "must name a socket"),
-        ("unix:///run/redis.sock?db=x", "database 'x'"),
-        ("redis+sentinel://h:1,h:abc/mymaster", "'h:abc', whose port"),
+        ("unix:///run/redis.sock?db=x", "a database that is no number"),
+        ("redis+sentinel://h:1,h:abc/mymaster", "an address whose port"),
         ("redis+sentinel://h:1,:2/mymaster", "lacks the name of a Sentinel's host"),
+        ("redis://:12345/secret@h", "percent-encoded, / as %2F"),
+        ("redis://:secret#x@10.0.0.1:6379", "percent-encoded, / as %2F"),
+        ("redis://:12345?secret@h", "percent-encoded, / as %2F"),
+        ("redis://:1@h/secret@h", "percent-encoded, / as %2F"),
+        ("unix://:1/secret@/run/redis.sock", "percent-encoded, / as %2F"),
+        ("redis://:[secret]@h", "percent-encoded, / as %2F"),
+        ("redis://:secret\u2100@h", "percent-encoded, / as %2F"),
         ("redis+sentinel://h:1", "names no Sentinel service"),
-        ("redis+sentinel://h:1/mymaster/x", "database 'x'"),
+        ("redis+sentinel://h:1/mymaster/x", "a database that is no number"),
     ],
 )
 def test_a_redis_url_that_cannot_be_used_is_refused(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +200,11 @@ def test_a_redis_url_that_cannot_be_used_is_refused(url: str, said: str, monkeyp
         config.load()
     assert re.search(rf"REDIS_URL: .*{re.escape(said)}", str(raised.value))
     assert "secret" not in str(raised.value)
+
+
+def test_a_password_for_sentinels_masters_is_decoded_like_any_other() -> None:
+    for url in ("redis://:p%2Fss%40@h", "redis+sentinel://:p%2Fss%40@h/mymaster"):
+        assert connect(url).connection_pool.connection_kwargs["password"] == "p/ss@"
 
 
 def test_names_in_the_file_that_are_no_settings_are_found_with_what_is_meant(own_settings: Path) -> None:

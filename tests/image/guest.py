@@ -43,7 +43,7 @@ class Guest:
         self._ssh("", 10.0, "-O", "exit")
 
     def _ssh(self, command: str, within_s: float, *options: str, input: str = "") -> subprocess.CompletedProcess[str]:
-        words = ["ssh", *self._options, *options, f"{USER}@127.0.0.1", *([command] if command else [])]
+        words = ["ssh", *options, *self._options, f"{USER}@127.0.0.1", *([command] if command else [])]
         try:
             return subprocess.run(words, input=input, capture_output=True, text=True, timeout=within_s, check=False)
         except subprocess.TimeoutExpired as late:

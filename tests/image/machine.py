@@ -27,7 +27,9 @@ IMAGE = Path(os.environ.get("IMAGE") or ROOT / "build" / "image" / "playwright-a
 
 # The site that browsers may reach: QEMU starts a program for each connection to it (page.py).
 SITE = "http://203.0.113.200/"
-GRID_MAC = "52:54:00:00:55:{:02x}"
+
+# The network cards' addresses, by which cloud-init tells them apart.
+OUTSIDE_MAC, GRID_MAC = "52:54:00:00:00:01", "52:54:00:00:55:{:02x}"
 
 # Under emulation, on a busy machine; everything is waited for by its condition.
 BOOT_S = 600.0
@@ -45,7 +47,7 @@ class Cable:
 
     @property
     def mac(self) -> str:
-        """The network card's address, by which cloud-init tells it from the other."""
+        """The network card's address at this end."""
         return GRID_MAC.format(self.number)
 
 
@@ -176,7 +178,14 @@ class Machine:
             "-qmp",
             f"unix:{self.folder}/qmp,server,nowait",
         ]
-        command += ["-netdev", outside, "-device", "virtio-net,netdev=outside", "-device", "virtio-rng-pci"]
+        command += [
+            "-netdev",
+            outside,
+            "-device",
+            f"virtio-net,netdev=outside,mac={OUTSIDE_MAC}",
+            "-device",
+            "virtio-rng-pci",
+        ]
         if self._cable:
             own, other = self._cable.own_port, self._cable.other_port
             command += ["-netdev", f"socket,id=grid,udp=127.0.0.1:{other},localaddr=127.0.0.1:{own}"]

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.image.machine import Cable
+from tests.image.machine import OUTSIDE_MAC, Cable
 
 SETTINGS_FILE = "/etc/playwright-appliance/appliance.env"
 
@@ -38,7 +38,7 @@ def meta_data(name: str) -> str:
 
 def network_config(cable: Cable) -> str:
     """Give what makes a machine 10.55.0.NUMBER on its cable; the other network stays as it is."""
-    outside = {"match": {"name": "en*"}, "dhcp4": True}
+    outside = {"match": {"macaddress": OUTSIDE_MAC}, "dhcp4": True}
     grid = {"match": {"macaddress": cable.mac}, "addresses": [f"10.55.0.{cable.number}/24"]}
     return json.dumps({"version": 2, "ethernets": {"grid": grid, "outside": outside}})
 

@@ -30,7 +30,9 @@ def token(machine: Machine) -> str:
     return token_of(machine)
 
 
-def test_its_console_shows_the_endpoint_and_a_token_that_lets_in(machine: Machine, measured: Measured) -> None:
+def test_its_console_shows_the_endpoint_and_a_token_that_lets_in(
+    machine: Machine, token: str, measured: Measured
+) -> None:
     assert use(machine.endpoint, token).title == "A page of the client's"
     took_s = time.monotonic() - machine.started_at
     measured["from power on to the end of the first session, in seconds"] = round(took_s)

@@ -66,7 +66,8 @@ def test_the_sandbox_is_on_and_the_doctor_finds_nothing(seeded: Machine) -> None
 
 
 def test_nothing_of_the_build_is_left(seeded: Machine) -> None:
-    assert seeded.run("getent passwd packer; ls /home", check=False) == "debian"
+    # written such that the commands, which are logged, do not find themselves
+    assert seeded.run("getent passwd | grep 'p[a]cker'; ls /home", check=False) == "debian"
     assert seeded.run("grep -rls 'p[a]cker' /etc /root /home /var", check=False) == ""
     assert seeded.run("ls -A /tmp/payload /root/.ssh/authorized_keys /var/lib/apt/lists", check=False) == ""
     assert seeded.run("ls /usr/sbin/policy-rc.d /opt/playwright-appliance/wheels", check=False) == ""
@@ -82,8 +83,8 @@ def test_the_kernel_gives_what_browsers_need(seeded: Machine) -> None:
 
 
 def test_letters_of_the_world_and_emoji_have_fonts(seeded: Machine) -> None:
-    for language, family in {"en": "Liberation", "zh": "CJK", "ja": "CJK", "ko": "CJK", "und-zsye": "Emoji"}.items():
-        assert family in seeded.run(f"fc-match -f '%{{family}}' sans:lang={language}")
+    for letters in (":lang=en", ":lang=zh-cn", ":lang=ja", ":lang=ko", ":charset=1f600"):
+        assert seeded.run(f"fc-list {letters}"), letters
 
 
 def test_an_idle_appliance_with_two_warm_workers_needs_little_memory(seeded: Machine, measured: Measured) -> None:
@@ -141,7 +142,7 @@ def test_it_says_what_share_of_the_boot_is_its_own(seeded: Machine, measured: Me
     ours = "systemctl show playwright-appliance -P ExecMainStartTimestampMonotonic -P InactiveExitTimestampMonotonic"
     stamps = [int(stamp) / 1e6 for stamp in seeded.run(ours).split()]
     ready = seeded.run("journalctl -b -o short-monotonic -u playwright-appliance-welcome | grep ready")
-    ready_s = float(re.findall(r"\[ *([\d.]+)\]", ready)[-1])
+    ready_s = float(re.findall(r"^\[ *([\d.]+)\].*: ready$", ready, re.MULTILINE)[-1])
     measured["from the kernel's start to the appliance's, in seconds"] = round(min(stamps))
     measured["from the appliance's start to ready, in seconds"] = round(ready_s - min(stamps))
     assert ready_s > min(stamps)

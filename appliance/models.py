@@ -146,7 +146,10 @@ class PoolCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a proxy says of its appliance; `relayed` counts its sessions, the waiting ones too."""
+    """What a proxy says of its appliance.
+
+    `relayed` counts its sessions, the waiting ones too; `admits` says whether it still takes further ones.
+    """
 
     appliance: str
     run: str
@@ -158,6 +161,7 @@ class Announcement:
     version: str
     pools: dict[Browser, int]
     relayed: int
+    admits: bool
     settle_ms: int
     ttl_ms: int
 

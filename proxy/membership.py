@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gevent
+
 from appliance import browsers, logs
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable
@@ -33,6 +35,16 @@ class Membership:
 
     def announce(self) -> None:
         """Say what this appliance is, and act on whether it is drained; raises StoreUnavailable."""
+        said = self._announce()
+        if said.admits != self._admits:  # for what it was told: who waits for the end of the drain need not wait longer
+            self._announce()
+
+    @property
+    def _admits(self) -> bool:
+        return self._departure.refusal() is None
+
+    def _announce(self) -> Announcement:
+        """Announce once; gives what was said."""
         settings, memory = self._settings, self._settings.memory.read()
         announcement = Announcement(
             appliance=settings.appliance_name,
@@ -45,16 +57,25 @@ class Membership:
             version=self.version,
             pools=settings.pools,
             relayed=len(self._sessions or ()),
+            admits=self._admits,
             settle_ms=int(settings.lease_ttl * 1000),
             ttl_ms=int(3 * settings.lease_ttl * 1000),
         )
         told = self._appliances.announce(announcement)
         if self._departure.note(told.drained, told.others):
             log.info("appliance.drained" if told.drained else "appliance.undrained", sessions=announcement.relayed)
+            if told.drained:
+                gevent.spawn(self._announce_the_end_of_the_notice)
         if told.drained != memory.drained:
             self._remember(memory.run, told.drained)
         self._note_rival(told.rival)
         self._heed()
+        return announcement
+
+    def _announce_the_end_of_the_notice(self) -> None:
+        while left_s := self._departure.notice_left_s():
+            gevent.sleep(left_s)
+        self.try_to_announce()
 
     def try_to_announce(self) -> None:
         """Announce; if Redis is away, those who ask it will find that out by themselves."""

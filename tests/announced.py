@@ -20,6 +20,7 @@ def announcement(appliance: str, **changes: Any) -> Announcement:
         "version": "1.65.1",
         "pools": {Browser.CHROMIUM: 1},
         "relayed": 0,
+        "admits": False,
         "settle_ms": 0,
         "ttl_ms": 60_000,
     }

@@ -156,7 +156,7 @@ def _sessions_left(state: ApplianceState | None) -> str:
     if state is None:
         return "Redis has not heard of it yet"
     if not (state.on_workers or state.in_proxy):
-        return "it is being seen to that no session is left"
+        return "none is left, and its proxy is awaited to take no more (DRAIN_NOTICE)"
     return f"{state.on_workers} sessions are left on its workers, {state.in_proxy} in its proxy"
 
 

@@ -96,10 +96,10 @@ local function find_rival(a)
   return tonumber(redis.call('ZSCORE', key('proxies'), known.proxy) or 0) >= NOW and known.endpoint or ''
 end
 
--- announce {appliance, run, drained, stopping, proxy, endpoint, address, version, minor, pools, relayed, settle_ms,
---           ttl_ms} -> {drained, others, rival}
--- Says what an appliance is, how many sessions its proxy `relayed` has, the waiting ones too, and which browsers it is
--- configured to serve: so a client may wait for a worker that is only just starting, and is refused at once where none
+-- announce {appliance, run, drained, stopping, proxy, endpoint, address, version, minor, pools, relayed, admits,
+--           settle_ms, ttl_ms} -> {drained, others, rival}
+-- Says what an appliance is, how many sessions its proxy `relayed` has, the waiting ones too, whether it still `admits`
+-- further ones, and which browsers it is configured to serve: so a client may wait for a worker that is only just starting, and is refused at once where none
 -- will ever be. Gives whether it is to be drained, how many `others` serve, and the endpoint of a `rival`: of another
 -- run of this name, whose proxy lives. `settle_ms` is how long it takes until all sessions are known again that Redis
 -- may have forgotten.
@@ -110,7 +110,7 @@ register('announce', function(a)
   redis.call('ZADD', key('appliances'), 'GT', whole(NOW + a.ttl_ms), a.appliance)
   redis.call('HSET', key('appliance', a.appliance), 'proxy', a.proxy, 'endpoint', a.endpoint, 'address', a.address,
     'version', a.version, 'minor', a.minor, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
-    'told', whole(NOW), 'settle_ms', whole(a.settle_ms))
+    'admits', a.admits and '1' or '0', 'told', whole(NOW), 'settle_ms', whole(a.settle_ms))
   if a.stopping and not drained then
     redis.call('ZADD', key('stopping'), whole(NOW + a.ttl_ms), a.appliance)
   else

@@ -115,10 +115,14 @@ def _described(name: str, fields: dict[str, str]) -> ApplianceState:
 
 
 def _drain_status(state: ApplianceState, fields: dict[str, str], since_ms: float, now_ms: int) -> ApplianceStatus:
-    """Say whether a drain is over. If Redis has just lost everything, it is not known yet who has sessions."""
+    """Say whether a drain is over. If Redis has just lost everything, it is not known yet who has sessions.
+
+    A proxy that lives must have said, since the drain began, that it has none and admits none any more (DRAIN_NOTICE).
+    """
     if "told" not in fields or now_ms - state.since_ms < int(fields["settle_ms"]):
         return ApplianceStatus.DRAINING
-    in_proxy = bool(state.proxies) and (state.in_proxy > 0 or int(fields["told"]) < since_ms)
+    may_have_more = int(fields["told"]) < since_ms or fields.get("admits") == "1"
+    in_proxy = state.proxies and (state.in_proxy or may_have_more)
     return ApplianceStatus.DRAINING if state.on_workers or in_proxy else ApplianceStatus.DRAINED
 
 

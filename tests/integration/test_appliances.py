@@ -90,6 +90,9 @@ def test_it_may_be_stopped_when_nothing_of_others_nor_of_its_own_runs_on_it(
     assert status(appliances) == "draining"
     appliances.announce(announcement("here"))
     assert status(appliances) == "drained"
+    appliances.announce(announcement("here", admits=True))  # DRAIN_NOTICE is not over
+    assert status(appliances) == "draining"
+    appliances.announce(announcement("here"))
     assert status(appliances, "there") == "serving"
 
 

@@ -7,6 +7,7 @@ import gevent
 from appliance import browsers, logs
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable
+from appliance.memory import Memory
 from appliance.models import Announcement
 from appliance.registry import Appliances, Sessions
 from proxy.departure import Departure
@@ -50,6 +51,7 @@ class Membership:
             appliance=settings.appliance_name,
             run=memory.run,
             drained=memory.drained,
+            turn=memory.turn,
             stopping=self._departure.is_stopping,
             proxy=self._proxy_id,
             endpoint=settings.endpoint,
@@ -66,8 +68,7 @@ class Membership:
             log.info("appliance.drained" if told.drained else "appliance.undrained", sessions=announcement.relayed)
             if told.drained:
                 gevent.spawn(self._announce_the_end_of_the_notice)
-        if told.drained != memory.drained:
-            self._remember(memory.run, told.drained)
+        self._remember(Memory(memory.run, told.drained, told.turn))
         self._note_rival(told.rival)
         self._heed()
         return announcement
@@ -91,9 +92,9 @@ class Membership:
             log.error("appliance.name_taken", name=name, by=endpoint, hint="Set APPLIANCE_NAME to another name on one.")
         self._rival = endpoint
 
-    def _remember(self, run: str, drained: bool) -> None:
+    def _remember(self, memory: Memory) -> None:
         try:
-            self._settings.memory.remember(run, drained)
+            self._settings.memory.remember(memory)
         except OSError as error:
             log.error("appliance.not_remembered", path=str(self._settings.memory.path), error=str(error))
 

@@ -9,10 +9,11 @@ from appliance.models import Announcement, Browser
 
 def announcement(appliance: str, **changes: Any) -> Announcement:
     """Give an announcement that differs from the usual one in what is named."""
-    fields = {
+    fields: dict[str, Any] = {
         "appliance": appliance,
         "run": f"first of {appliance}",
         "drained": False,
+        "turn": 0,
         "stopping": False,
         "proxy": f"{appliance}.abcdef",
         "endpoint": f"ws://{appliance}:8080",

@@ -28,7 +28,7 @@ class Appliances:
         fields = asdict(announcement)
         fields["pools"] = {browser.value: workers for browser, workers in announcement.pools.items()}
         answer = self._store.call("announce", minor=minor_version(announcement.version), **fields)
-        return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]))
+        return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]), int(answer["turn"]))
 
     def drain_appliance(self, appliance: str, reason: str) -> bool:
         """Give an appliance no new sessions, until it is undrained or started anew. False if it is unknown."""

@@ -10,6 +10,7 @@ from tests.announced import announcement
 from tests.integration.test_selection import CONCURRENCY, claim, spec
 
 STANDBY = WorkerStatus.STANDBY
+SNAPSHOT = "for _, name in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', name, name, 'DB', 1) end"
 
 
 @pytest.fixture
@@ -126,9 +127,33 @@ def test_redis_knows_better_than_an_appliance_that_missed_the_end_of_its_drain(
 ) -> None:
     appliances.drain_appliance("here", "drained by operator")
     appliances.undrain_appliance("here")
-    assert appliances.announce(announcement("here", drained=True)) == Standing(False, 1)
+    assert appliances.announce(announcement("here", drained=True)) == Standing(False, 1, turn=2)
     appliances.drain_appliance("here", "drained by operator")
-    assert appliances.announce(announcement("here", drained=False)) == Standing(True, 1)
+    assert appliances.announce(announcement("here", drained=False)) == Standing(True, 1, turn=3)
+
+
+@pytest.mark.parametrize("speaker", ["proxy", "worker"])
+@pytest.mark.parametrize("drains", [True, False])
+def test_a_redis_that_comes_back_with_older_data_believes_an_appliance_that_has_heard_of_a_later_turn(
+    drains: bool, speaker: str, registry: Registry, appliances: Appliances
+) -> None:
+    if not drains:
+        appliances.drain_appliance("here", "drained by operator")
+    registry.store.read(("EVAL", SNAPSHOT, 0))
+    if drains:
+        appliances.drain_appliance("here", "drained by operator")
+    else:
+        appliances.undrain_appliance("here")
+    told = appliances.announce(announcement("here"))
+    registry.store.read(("SWAPDB", 0, 1))
+    assert status(appliances) == ("serving" if drains else "draining")
+    memory = {"drained": told.drained, "turn": told.turn}
+    if speaker == "worker":
+        register(registry, "A", "here", **memory)
+        assert statuses(registry)["A" if drains else "B"] == ("draining" if drains else "available")
+    assert appliances.announce(announcement("here", settle_ms=60_000, **memory)) == told
+    assert status(appliances) == ("draining" if drains else "serving"), "which sessions it has is not known yet"
+    assert appliances.announce(announcement("here")) == told, "an older memory does not undo it"
 
 
 def test_a_new_run_of_an_appliance_is_not_drained(registry: Registry, appliances: Appliances) -> None:

@@ -74,6 +74,15 @@ def test_it_may_not_be_stopped_before_the_notice_is_over_which_is_announced_at_o
     assert state(appliances).safe_to_stop
 
 
+def test_it_remembers_which_turn_of_its_drains_it_has_heard_of(settings: Settings, appliances: Appliances) -> None:
+    membership, _ = member(settings, appliances)
+    membership.announce()
+    appliances.drain_appliance("here", "drained by operator")
+    appliances.undrain_appliance("here")
+    membership.announce()
+    assert (settings.memory.read().drained, settings.memory.read().turn) == (False, 2)
+
+
 def test_where_no_other_serves_it_may_be_stopped_as_soon_as_it_was_told(
     settings: Settings, registry: Registry, appliances: Appliances
 ) -> None:

@@ -1,7 +1,8 @@
 """What an appliance remembers of itself in RUN_DIR: which run of it this is, and whether it is drained.
 
 Redis keeps nothing on disk. If it loses everything, or has not heard of an appliance for so long that it forgot it,
-or is one that comes back with older data (a snapshot, a replica), the appliance says again whether it is drained. `applctl up` begins a new run, which is not.
+or comes back with older data (of a snapshot, of a replica), the appliance says again whether it is drained.
+`applctl up` begins a new run, which is not.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def _ask(settings: Settings, name: str, *, drains: bool) -> None:
 
 def _state_of(settings: Settings, name: str) -> ApplianceState | None:
     with open_registry(settings) as registry:
-        return next((one for one in Appliances(registry).states() if one.name == name), None)
+        return Appliances(registry).state(name)
 
 
 def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: Console) -> ApplianceState:

@@ -266,3 +266,15 @@ def test_a_grid_of_many_is_counted_in_slices_and_the_count_is_kept(registry: Reg
     registry.remove_worker("w0", "crashed")
     assert Appliances(registry).states() == states
     assert 0 < registry.store.read(("PTTL", registry.store.key("census")))[0] <= 2000
+
+
+def test_a_look_reads_the_records_of_appliances_only_also_while_one_is_drained(
+    registry: Registry, appliances: Appliances
+) -> None:
+    claim(registry, "s")
+    appliances.drain_appliance("here", "drained by operator")
+    registry.store.read(("CONFIG", "RESETSTAT"))
+    assert appliances.states()[0] == appliances.state("here")
+    assert appliances.state("nobody") is None
+    (calls,) = registry.store.read(("INFO", "commandstats"))
+    assert calls["cmdstat_hgetall"]["calls"] == 2 + 1

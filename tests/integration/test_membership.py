@@ -51,7 +51,9 @@ def record(registry: Registry) -> dict[str, str]:
 
 
 def state(appliances: Appliances) -> ApplianceState:
-    return next(one for one in appliances.states() if one.name == "here")
+    state = appliances.state("here")
+    assert state
+    return state
 
 
 def forget_settling(registry: Registry) -> None:

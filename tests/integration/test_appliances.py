@@ -215,7 +215,7 @@ def test_a_drained_appliance_does_not_count_as_one_that_recycles(registry: Regis
     registry.heartbeat_worker("A", 0)
     registry.remove_worker("B", "drained by operator")
     recycling, teams = (registry.store.key(name, "chromium", "1.65") for name in ("recycling", "teams"))
-    assert registry.store.read(("ZCARD", recycling), ("HGET", teams, "here")) == [0, "0 0"]
+    assert registry.store.read(("ZCARD", recycling), ("HGET", teams, "here")) == [0, None]
     appliances.undrain_appliance("here")
     assert registry.store.read(("ZCARD", recycling)) == [1]
 
@@ -278,3 +278,18 @@ def test_a_look_reads_the_records_of_appliances_only_also_while_one_is_drained(
     assert appliances.state("nobody") is None
     (calls,) = registry.store.read(("INFO", "commandstats"))
     assert calls["cmdstat_hgetall"]["calls"] == 2 + 1
+
+
+def test_nothing_is_kept_of_the_teams_of_appliances_that_were_drained_and_are_gone(
+    registry: Registry, appliances: Appliances
+) -> None:
+    for number in range(3):
+        name = f"scaled-in-{number}"
+        appliances.announce(announcement(name))
+        register(registry, f"first of {name}", name)
+        appliances.drain_appliance(name, "drained by operator")
+        registry.remove_worker(f"first of {name}", "drained by operator")
+        register(registry, f"second of {name}", name)
+        registry.remove_worker(f"second of {name}", "stopped")
+    (teams,) = registry.store.read(("HGETALL", registry.store.key("teams", "chromium", "1.65")))
+    assert teams.keys() == {"here", "there"}

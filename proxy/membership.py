@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from appliance import browsers, logs
 from appliance.config import Settings
@@ -27,6 +30,9 @@ class Membership:
         self._departure = departure
         self._sessions: Sessions | None = None
         self._rival = ""
+        self._announcing = BoundedSemaphore()
+        self._began_at = 0.0
+        self._failure: StoreUnavailable | None = None
         if settings.memory.read().drained:  # it stays so, whether Redis can be asked or not
             departure.note(drained=True, others=0)
 
@@ -35,9 +41,25 @@ class Membership:
         self._sessions = sessions
 
     def announce(self) -> None:
-        """Say what this appliance is, and act on whether it is drained; raises StoreUnavailable."""
+        """Say what this appliance is, and act on whether it is drained; raises StoreUnavailable.
+
+        One after another, or an answer that is late would undo what a newer one said; who had to wait while another
+        began and ended one shares what came of it.
+        """
+        asked_at = time.monotonic()
+        with self._announcing:
+            if self._began_at <= asked_at:
+                self._began_at, self._failure = time.monotonic(), None
+                try:
+                    self._announce_whole()
+                except StoreUnavailable as error:
+                    self._failure = error
+            if self._failure:
+                raise self._failure
+
+    def _announce_whole(self) -> None:
         said = self._announce()
-        if said.admits != self._admits:  # for what it was told: who waits for the end of the drain need not wait longer
+        if said.admits != self._admits:  # for what it was told: who waits for the drain's end need not wait longer
             self._announce()
 
     @property

@@ -10,7 +10,8 @@ import pytest
 
 from appliance import config
 from appliance.config import Settings
-from appliance.models import ApplianceState
+from appliance.errors import StoreUnavailable
+from appliance.models import Announcement, ApplianceState, Standing
 from appliance.registry import Appliances, Registry
 from proxy.departure import Departure
 from proxy.membership import Membership
@@ -83,6 +84,52 @@ def test_it_remembers_which_turn_of_its_drains_it_has_heard_of(settings: Setting
     appliances.undrain_appliance("here")
     membership.announce()
     assert (settings.memory.read().drained, settings.memory.read().turn) == (False, 2)
+
+
+class Late(Appliances):
+    """Appliances whose answers to announcements are `delay_s` seconds on their way."""
+
+    delay_s = 0.0
+
+    def announce(self, announcement: Announcement) -> Standing:
+        told, delay_s = super().announce(announcement), self.delay_s
+        gevent.sleep(delay_s)
+        return told
+
+
+def test_an_answer_that_is_late_does_not_undo_what_was_said_after_it(
+    settings: Settings, registry: Registry, appliances: Appliances
+) -> None:
+    late = Late(registry)
+    membership, departure = member(settings, late)
+    membership.announce()
+    late.delay_s = 0.2
+    earlier = gevent.spawn(membership.announce)
+    gevent.sleep(0)
+    appliances.drain_appliance("here", "drained by operator")
+    late.delay_s = 0
+    membership.announce()
+    earlier.join()
+    assert departure.leaving()
+    assert settings.memory.read().drained
+
+
+def test_those_who_want_to_announce_while_redis_hangs_wait_for_its_time_out_together(
+    settings: Settings, registry: Registry, appliances: Appliances
+) -> None:
+    calls = []
+
+    class Hanging(Late):
+        def announce(self, announcement: Announcement) -> Standing:
+            calls.append(announcement)
+            gevent.sleep(0.05)
+            raise StoreUnavailable("Redis does not answer")
+
+    membership, _ = member(settings, Hanging(registry))
+    waiting = [gevent.spawn(membership.announce) for _ in range(10)]
+    gevent.joinall(waiting)
+    assert [type(one.exception) for one in waiting] == [StoreUnavailable] * 10
+    assert len(calls) == 2, "of those who came while the first was under way"
 
 
 def test_where_no_other_serves_it_may_be_stopped_as_soon_as_it_was_told(

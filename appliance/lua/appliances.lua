@@ -105,17 +105,18 @@ end
 --           settle_ms, ttl_ms} -> {drained, turn, others, rival}
 -- Says what an appliance is, how many sessions its proxy `relayed` has, the waiting ones too, whether it still `admits`
 -- further ones, and which browsers it is configured to serve: so a client may wait for a worker that is only just starting, and is refused at once where none
--- will ever be. Gives whether it is to be drained and since which `turn`, how many `others` serve, and the endpoint of a `rival`: of another
+-- will ever be. Gives whether it is to be drained and since which `turn`, of which it has `heard` then, how many `others` serve, and the endpoint of a `rival`: of another
 -- run of this name, whose proxy lives. `settle_ms` is how long it takes until all sessions are known again that Redis
 -- may have forgotten.
 register('announce', function(a)
   local rival = find_rival(a)
   recall(a.appliance, a.run, a.drained, a.turn)
   local drained = is_drained(a.appliance)
+  local turn = tonumber(redis.call('HGET', key('appliance', a.appliance), 'turn') or 0)
   redis.call('ZADD', key('appliances'), 'GT', whole(NOW + a.ttl_ms), a.appliance)
   redis.call('HSET', key('appliance', a.appliance), 'proxy', a.proxy, 'endpoint', a.endpoint, 'address', a.address,
     'version', a.version, 'minor', a.minor, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
-    'admits', a.admits and '1' or '0', 'told', whole(NOW), 'settle_ms', whole(a.settle_ms))
+    'admits', a.admits and '1' or '0', 'heard', whole(turn), 'settle_ms', whole(a.settle_ms))
   if a.stopping and not drained then
     redis.call('ZADD', key('stopping'), whole(NOW + a.ttl_ms), a.appliance)
   else
@@ -127,7 +128,6 @@ register('announce', function(a)
   end
   local leaving = redis.call('ZCARD', key('drained')) + redis.call('ZCARD', key('stopping'))
   local others = redis.call('ZCOUNT', key('appliances'), whole(NOW), '+inf') - leaving - (is_leaving and 0 or 1)
-  local turn = tonumber(redis.call('HGET', key('appliance', a.appliance), 'turn') or 0)
   return {drained = drained, turn = turn, others = math.max(0, others), rival = rival}
 end)
 

@@ -54,20 +54,19 @@ class Appliances:
 
     def _look(self, names: list[str], census: Census) -> list[ApplianceState]:
         drained, stopping, proxies, *records = self._store.read(
-            ("ZRANGE", self._store.key("drained"), 0, -1, "WITHSCORES"),
+            ("ZRANGE", self._store.key("drained"), 0, -1),
             ("ZRANGE", self._store.key("stopping"), 0, -1),
             ("ZRANGE", self._store.key("proxies"), 0, -1, "WITHSCORES"),
             *[("HGETALL", self._store.key("appliance", name)) for name in names],
         )
         now_ms = self._registry.now_ms()
         alive = Counter(_owner(proxy) for proxy, until_ms in _scores(proxies).items() if until_ms >= now_ms)
-        since_ms = _scores(drained)
         states = []
         for name, fields in zip(names, records, strict=True):
             state = _described(name, fields, census.get(name))
             state.proxies = alive[name]
-            if name in since_ms:
-                state.status = _drain_status(state, fields, since_ms[name], now_ms)
+            if name in drained:
+                state.status = _drain_status(state, fields, now_ms)
             elif name in stopping:
                 state.status = ApplianceStatus.STOPPING
             states.append(state)
@@ -114,14 +113,14 @@ def _described(name: str, fields: dict[str, str], counts: dict[str, Any] | None)
     return state
 
 
-def _drain_status(state: ApplianceState, fields: dict[str, str], since_ms: float, now_ms: int) -> ApplianceStatus:
+def _drain_status(state: ApplianceState, fields: dict[str, str], now_ms: int) -> ApplianceStatus:
     """Say whether a drain is over. If Redis has just lost everything, it is not known yet who has sessions.
 
     A proxy that lives must have said, since the drain began, that it has none and admits none any more (DRAIN_NOTICE).
     """
-    if "told" not in fields or now_ms - state.since_ms < int(fields["settle_ms"]):
+    if "heard" not in fields or now_ms - state.since_ms < int(fields["settle_ms"]):
         return ApplianceStatus.DRAINING
-    may_have_more = int(fields["told"]) < since_ms or fields.get("admits") == "1"
+    may_have_more = fields["heard"] != fields.get("turn") or fields.get("admits") == "1"
     in_proxy = state.proxies and (state.in_proxy or may_have_more)
     return ApplianceStatus.DRAINING if state.on_workers or in_proxy else ApplianceStatus.DRAINED
 

@@ -177,6 +177,20 @@ def test_a_version_that_only_drained_appliances_serve_is_not_waited_for(
     assert claim(registry, "t", minor="1.62")["state"] == "waiting"
 
 
+def test_who_waits_for_a_version_is_refused_when_its_last_appliance_is_drained_but_not_while_another_has_it(
+    registry: Registry, appliances: Appliances
+) -> None:
+    for name in ("old", "as old"):
+        appliances.announce(announcement(name, version="1.62.0"))
+        register(registry, name, name, version="1.62.0", concurrency=1)
+        assert claim(registry, f"on {name}", minor="1.62")["state"] == "active"
+    assert claim(registry, "s", minor="1.62") == {"state": "waiting"}
+    appliances.drain_appliance("old", "drained by operator")
+    assert claim(registry, "s", minor="1.62") == {"state": "waiting"}
+    appliances.drain_appliance("as old", "drained by operator")
+    assert claim(registry, "s", minor="1.62") == {"state": "unserved", "versions": ["1.65"]}
+
+
 def test_a_version_that_another_appliance_is_about_to_serve_is_waited_for(
     registry: Registry, appliances: Appliances
 ) -> None:

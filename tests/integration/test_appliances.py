@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from redis.client import PubSub
 
 from appliance.models import Browser, Standing, WorkerStatus
 from appliance.registry import Appliances, Registry
 from tests.announced import announcement
 from tests.integration.test_selection import CONCURRENCY, claim, spec
+from tests.waiting import until
 
 STANDBY = WorkerStatus.STANDBY
 SNAPSHOT = "for _, name in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', name, name, 'DB', 1) end"
@@ -95,6 +99,35 @@ def test_it_may_be_stopped_when_nothing_of_others_nor_of_its_own_runs_on_it(
     assert status(appliances) == "draining"
     appliances.announce(announcement("here"))
     assert status(appliances, "there") == "serving"
+
+
+def test_what_a_proxy_said_during_an_earlier_drain_does_not_count(appliances: Appliances, registry: Registry) -> None:
+    appliances.drain_appliance("here", "drained by operator")
+    appliances.announce(announcement("here"))
+    assert status(appliances) == "drained"
+    appliances.undrain_appliance("here")
+    appliances.drain_appliance("here", "drained by operator")
+    assert status(appliances) == "draining"
+    appliances.announce(announcement("here"))
+    assert status(appliances) == "drained"
+
+
+def test_the_proxies_of_an_appliance_are_told_when_its_drain_begins_and_ends(
+    registry: Registry, appliances: Appliances
+) -> None:
+    messages = registry.store.subscribe(registry.store.key("proxy", "here.abcdef"))
+    others = registry.store.subscribe(registry.store.key("proxy", "there.abcdef"))
+    for call in (lambda: appliances.drain_appliance("here", "x"), lambda: appliances.undrain_appliance("here")):
+        call()
+        assert until(lambda: next_message(messages), "the message") == {"appliance": True}
+    assert next_message(others) is None
+    messages.close()
+    others.close()
+
+
+def next_message(messages: PubSub) -> object:
+    message = messages.get_message(ignore_subscribe_messages=True, timeout=0.1)
+    return json.loads(message["data"]) if message else None
 
 
 def test_while_redis_may_have_forgotten_sessions_nothing_counts_as_safe(
@@ -210,6 +243,8 @@ def test_how_many_others_serve_counts_neither_the_drained_nor_those_that_stop(ap
     assert appliances.announce(announcement("third")) == Standing(False, 0)
     assert status(appliances, "there") == "stopping"
     assert appliances.announce(announcement("there", run="second")) == Standing(False, 1)
+    appliances.announce(announcement("here", stopping=True))
+    assert appliances.announce(announcement("third")) == Standing(False, 1), "one that is both counts once"
 
 
 def test_an_appliance_that_is_not_heard_is_forgotten_and_comes_back_as_it_was(registry: Registry) -> None:
@@ -270,6 +305,19 @@ def test_undrained_with_several_that_stand_by_as_many_serve_as_are_to(registry: 
     assert sorted(statuses(registry).values()) == ["available", "available", "standby"]
     registry.remove_worker("A", "crashed")
     assert statuses(registry) == {"B": "available", "C": "available"}
+
+
+def test_undrained_a_worker_that_serves_no_longer_stands_by(registry: Registry) -> None:
+    appliances = Appliances(registry)
+    appliances.announce(announcement("here"))
+    appliances.drain_appliance("here", "drained by operator")
+    register(registry, "A", "here", ttl_ms=90_000)  # the first to start, and the last to be looked at
+    for worker in "BC":
+        register(registry, worker, "here")
+    appliances.undrain_appliance("here")
+    assert statuses(registry) == {"A": "available", "B": "standby", "C": "standby"}
+    standby = registry.store.key("standby", "chromium", "1.65") + ":here"
+    assert registry.store.read(("ZRANGE", standby, 0, -1)) == [["B", "C"]]
 
 
 def test_a_grid_of_many_is_counted_in_slices_and_the_count_is_kept(registry: Registry) -> None:

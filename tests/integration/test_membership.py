@@ -11,17 +11,18 @@ import pytest
 from appliance import config
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable
-from appliance.models import Announcement, ApplianceState, Standing
-from appliance.registry import Appliances, Registry
+from appliance.models import Announcement, ApplianceState, Browser, SessionRequest, Standing
+from appliance.registry import Appliances, Registry, Sessions
 from proxy.departure import Departure
 from proxy.membership import Membership
 from tests.announced import announcement
+from tests.integration.test_selection import spec
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "none"))
-    settings = config.load(run_dir=tmp_path, appliance_name="here", drain_notice=0.3)
+    settings = config.load(run_dir=tmp_path, appliance_name="here", drain_notice=0.3, drain_timeout=0.5)
     settings.memory.begin_run()
     return settings
 
@@ -84,6 +85,28 @@ def test_it_remembers_which_turn_of_its_drains_it_has_heard_of(settings: Setting
     appliances.undrain_appliance("here")
     membership.announce()
     assert (settings.memory.read().drained, settings.memory.read().turn) == (False, 2)
+
+
+def test_sessions_that_are_left_when_drain_timeout_is_over_are_ended_and_not_before(
+    settings: Settings, registry: Registry, appliances: Appliances
+) -> None:
+    membership, departure = member(settings, appliances)
+    sessions = Sessions(registry, settings, "here.abcdef", membership.announce)
+    membership.mind(sessions)
+    membership.announce()
+    registry.register_worker(spec("A", appliance="there"))
+    reasons: list[str] = []
+    with sessions.open(SessionRequest(Browser.CHROMIUM, "1.65"), lambda _: None) as session:
+        session.on_end(reasons.append)
+        appliances.drain_appliance("here", "drained by operator")
+        membership.announce()
+        assert departure.leaving()
+        while departure.drained_for_s < settings.drain_timeout - 0.1:
+            membership.announce()
+            assert reasons == []
+            gevent.sleep(0.02)
+        eventually(lambda: membership.announce() or reasons)  # type: ignore[func-returns-value]
+    assert "DRAIN_TIMEOUT of 0.5 s is over" in reasons[0]
 
 
 class Late(Appliances):

@@ -1,7 +1,8 @@
 """What an appliance remembers of itself in RUN_DIR: which run of it this is, and whether it is drained.
 
 Redis keeps nothing on disk. If it loses everything, or has not heard of an appliance for so long that it forgot it,
-the appliance says again that it is drained. `applctl up` begins a new run, which is not.
+or comes back with older data (of a snapshot, of a replica), the appliance says again whether it is drained.
+`applctl up` begins a new run, which is not.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ _READABLE_BY_ALL = 0o644  # the file holds no secret, and worker processes may b
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`run` tells one start of an appliance from the next; "" if it was not started by `applctl up`."""
+    """`run` tells one start of an appliance from the next; "" if it was not started by `applctl up`.
+
+    `turn` counts the beginnings and ends of its drains that it has heard of.
+    """
 
     run: str = ""
     drained: bool = False
+    turn: int = 0
 
 
 class MemoryFile:
@@ -38,7 +43,7 @@ class MemoryFile:
         """Give what is remembered: nothing, if there is no file or it cannot be understood."""
         try:
             content = json.loads(self.path.read_text())
-            return Memory(str(content["run"]), bool(content["drained"]))
+            return Memory(str(content["run"]), bool(content["drained"]), int(content.get("turn", 0)))
         except (OSError, ValueError, TypeError, KeyError):
             return Memory()
 
@@ -46,10 +51,10 @@ class MemoryFile:
         """Begin a new run, which is not drained; raises OSError if that cannot be written."""
         self._write(Memory(secrets.token_hex(4)))
 
-    def remember(self, run: str, drained: bool) -> None:
+    def remember(self, memory: Memory) -> None:
         """Remember whether a run is drained; raises OSError if that cannot be written."""
-        if self.read() != Memory(run, drained):
-            self._write(Memory(run, drained))
+        if self.read() != memory:
+            self._write(memory)
 
     def _write(self, memory: Memory) -> None:
         """Replace the file in one step."""

@@ -33,7 +33,7 @@ class WorkerSpec:
     `lifetime` and `status` are what it remembers of an earlier registration; a new one stands by.
     `connections` are those that its driver holds when it registers again: if Redis has forgotten their
     sessions, they count as active for `settle_ms`, in which the proxies assert them.
-    `run` and `drained` are what its appliance remembers of itself (appliance/memory.py).
+    `run`, `drained` and `turn` are what its appliance remembers of itself (appliance/memory.py).
     """
 
     id: str
@@ -54,6 +54,7 @@ class WorkerSpec:
     settle_ms: int = 0
     run: str = ""
     drained: bool = False
+    turn: int = 0
 
     @property
     def minor(self) -> str:
@@ -146,11 +147,15 @@ class PoolCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a proxy says of its appliance; `relayed` counts its sessions, the waiting ones too."""
+    """What a proxy says of its appliance.
+
+    `relayed` counts its sessions, the waiting ones too; `admits` says whether it still takes further ones.
+    """
 
     appliance: str
     run: str
     drained: bool
+    turn: int
     stopping: bool
     proxy: str
     endpoint: str
@@ -158,6 +163,7 @@ class Announcement:
     version: str
     pools: dict[Browser, int]
     relayed: int
+    admits: bool
     settle_ms: int
     ttl_ms: int
 
@@ -166,12 +172,14 @@ class Announcement:
 class Standing:
     """What an appliance is told when it announces itself.
 
+    `turn` counts the beginnings and ends of its drains.
     `others` counts the other appliances that serve; `rival` is the endpoint of one that goes by the same name, or "".
     """
 
     drained: bool
     others: int
     rival: str = ""
+    turn: int = 0
 
 
 class ApplianceStatus(StrEnum):

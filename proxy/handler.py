@@ -125,13 +125,13 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
-        if refusal := self.proxy.departure.refusal():
-            raise refusal
         if request.path != "/":
             raise NotFound(f"there are no sessions at {request.path[:100]}", "Connect to / of this host and port.")
         token = self.proxy.guard.admit(request.headers.get("authorization", ""), request.query)
         default = self.proxy.settings.default_browser_type
         wanted = handshake.parse(request.items, request.target, self.client, default, token)
+        if refusal := self.proxy.departure.refusal():  # just before `open` counts it: what is announced is complete
+            raise refusal
         watch = HangupWatch(self.socket)
         with ExitStack() as to_be_closed:
             with closing(watch), self.proxy.sessions.open(wanted.request, watch.start) as session:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
+import gevent
+from gevent.lock import BoundedSemaphore
+
 from appliance import browsers, logs
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable
+from appliance.memory import Memory
 from appliance.models import Announcement
 from appliance.registry import Appliances, Sessions
 from proxy.departure import Departure
@@ -24,6 +30,9 @@ class Membership:
         self._departure = departure
         self._sessions: Sessions | None = None
         self._rival = ""
+        self._announcing = BoundedSemaphore()
+        self._began_at = 0.0
+        self._failure: StoreUnavailable | None = None
         if settings.memory.read().drained:  # it stays so, whether Redis can be asked or not
             departure.note(drained=True, others=0)
 
@@ -32,12 +41,39 @@ class Membership:
         self._sessions = sessions
 
     def announce(self) -> None:
-        """Say what this appliance is, and act on whether it is drained; raises StoreUnavailable."""
+        """Say what this appliance is, and act on whether it is drained; raises StoreUnavailable.
+
+        One after another, or an answer that is late would undo what a newer one said; who had to wait while another
+        began and ended one shares what came of it.
+        """
+        asked_at = time.monotonic()
+        with self._announcing:
+            if self._began_at <= asked_at:
+                self._began_at, self._failure = time.monotonic(), None
+                try:
+                    self._announce_whole()
+                except StoreUnavailable as error:
+                    self._failure = error
+            if self._failure:
+                raise self._failure
+
+    def _announce_whole(self) -> None:
+        said = self._announce()
+        if said.admits != self._admits:  # for what it was told: who waits for the drain's end need not wait longer
+            self._announce()
+
+    @property
+    def _admits(self) -> bool:
+        return self._departure.refusal() is None
+
+    def _announce(self) -> Announcement:
+        """Announce once; gives what was said."""
         settings, memory = self._settings, self._settings.memory.read()
         announcement = Announcement(
             appliance=settings.appliance_name,
             run=memory.run,
             drained=memory.drained,
+            turn=memory.turn,
             stopping=self._departure.is_stopping,
             proxy=self._proxy_id,
             endpoint=settings.endpoint,
@@ -45,16 +81,24 @@ class Membership:
             version=self.version,
             pools=settings.pools,
             relayed=len(self._sessions or ()),
+            admits=self._admits,
             settle_ms=int(settings.lease_ttl * 1000),
             ttl_ms=int(3 * settings.lease_ttl * 1000),
         )
         told = self._appliances.announce(announcement)
         if self._departure.note(told.drained, told.others):
             log.info("appliance.drained" if told.drained else "appliance.undrained", sessions=announcement.relayed)
-        if told.drained != memory.drained:
-            self._remember(memory.run, told.drained)
+            if told.drained:
+                gevent.spawn(self._announce_the_end_of_the_notice)
+        self._remember(Memory(memory.run, told.drained, told.turn))
         self._note_rival(told.rival)
         self._heed()
+        return announcement
+
+    def _announce_the_end_of_the_notice(self) -> None:
+        while left_s := self._departure.notice_left_s():
+            gevent.sleep(left_s)
+        self.try_to_announce()
 
     def try_to_announce(self) -> None:
         """Announce; if Redis is away, those who ask it will find that out by themselves."""
@@ -70,9 +114,9 @@ class Membership:
             log.error("appliance.name_taken", name=name, by=endpoint, hint="Set APPLIANCE_NAME to another name on one.")
         self._rival = endpoint
 
-    def _remember(self, run: str, drained: bool) -> None:
+    def _remember(self, memory: Memory) -> None:
         try:
-            self._settings.memory.remember(run, drained)
+            self._settings.memory.remember(memory)
         except OSError as error:
             log.error("appliance.not_remembered", path=str(self._settings.memory.path), error=str(error))
 

@@ -98,7 +98,7 @@ class Operations:
 
     def _appliance(self) -> tuple[str, bytes]:
         name = self._proxy.settings.appliance_name
-        state = next((one for one in self._proxy.appliances.states() if one.name == name), ApplianceState(name))
+        state = self._proxy.appliances.state(name) or ApplianceState(name)
         return JSON, json.dumps(state.as_dict()).encode()
 
 

@@ -12,7 +12,7 @@ from appliance.cli.connection import current_settings, open_registry
 from appliance.cli.output import console, duration, json_option, print_json
 from appliance.config import Settings
 from appliance.errors import ApplianceError, StoreUnavailable
-from appliance.models import ApplianceState
+from appliance.models import ApplianceState, ApplianceStatus
 from appliance.registry import Appliances
 
 REASON = "its appliance is drained"
@@ -23,6 +23,18 @@ class NotDrained(ApplianceError):
     """Sessions are left when the time is over."""
 
     hint = "Wait longer, or end them: applctl sessions list, applctl sessions kill ID. It stays drained."
+
+
+class Undrained(ApplianceError):
+    """Somebody else has ended the drain."""
+
+    hint = "It serves, so it may not be stopped. To drain it again: applctl appliance drain."
+
+
+class Gone(ApplianceError):
+    """Nothing is heard of the appliance any more: it was stopped, or is cut off from Redis with its sessions."""
+
+    hint = "If it does not run any more, it need not be drained. If it does, see there: applctl status."
 
 
 @click.command(
@@ -66,7 +78,7 @@ def appliance() -> None:
     short_help="Take an appliance out of service.",
     epilog="""
 \b
-Exit codes with --wait: 0 it may be stopped; 1 sessions are left after --timeout.
+Exit codes with --wait: 0 it may be stopped; 1 sessions are left after --timeout, or it was undrained, or is gone.
 
 \b
 Examples:
@@ -129,21 +141,29 @@ def _ask(settings: Settings, name: str, *, drains: bool) -> None:
 
 def _state_of(settings: Settings, name: str) -> ApplianceState | None:
     with open_registry(settings) as registry:
-        return next((one for one in Appliances(registry).states() if one.name == name), None)
+        return Appliances(registry).state(name)
 
 
 def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: Console) -> ApplianceState:
-    """Wait until an appliance may be stopped. While Redis is away that cannot be known, so it is waited for, too."""
+    """Wait until an appliance may be stopped. While Redis is away that cannot be known, so it is waited for, too.
+
+    Raises Undrained, or Gone if Redis has known nothing of it for LEASE_TTL, in which an appliance that lives speaks.
+    """
     deadline = time.monotonic() + timeout_s if timeout_s is not None else None
-    said, state = "", None
+    said, heard_at = "", time.monotonic()
     while True:
         try:
             state = _state_of(settings, name)
             left = _sessions_left(state)
         except StoreUnavailable as error:
-            left = str(error)
-        if state and state.safe_to_stop:
-            return state
+            state, left, heard_at = None, str(error), time.monotonic()
+        if state:
+            heard_at = time.monotonic()
+            _require_drained(state)
+            if state.safe_to_stop:
+                return state
+        if time.monotonic() - heard_at > settings.lease_ttl:
+            raise Gone(f"{name} is gone: Redis has heard nothing of it for {settings.lease_ttl:g} s")
         if left != said:
             out.print(f"{name} drains; {left}.", markup=False)
         said = left
@@ -152,11 +172,16 @@ def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: 
         time.sleep(_POLL_INTERVAL_S)
 
 
+def _require_drained(state: ApplianceState) -> None:
+    if state.status in (ApplianceStatus.SERVING, ApplianceStatus.STOPPING):
+        raise Undrained(f"{state.name} was undrained, or started anew, meanwhile")
+
+
 def _sessions_left(state: ApplianceState | None) -> str:
     if state is None:
         return "Redis has not heard of it yet"
     if not (state.on_workers or state.in_proxy):
-        return "it is being seen to that no session is left"
+        return "none is left, and its proxy is awaited to take no more (DRAIN_NOTICE)"
     return f"{state.on_workers} sessions are left on its workers, {state.in_proxy} in its proxy"
 
 

@@ -71,9 +71,11 @@ def up(no_setup: bool, no_demo: bool, no_wait: bool, as_json: bool) -> None:
         _present_unready(running or settings, out, as_json)
         return
     if running and running.memory.read().drained:
-        out.print("It is drained: `applctl appliance undrain` lets it serve again.")
-    else:
-        await_grid(running or settings, out)
+        out.print(f"The grid at {running.endpoint} is drained here: `applctl appliance undrain` lets it serve again.")
+        if as_json:
+            _present(running, None, out, as_json)
+        return
+    await_grid(running or settings, out)
     tries_out = not running and not no_demo and settings.workers_of(settings.default_browser_type)
     _present(running or settings, _try_out(settings, out) if tries_out else None, out, as_json)
 

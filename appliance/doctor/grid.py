@@ -48,11 +48,17 @@ def check_workers(view: GridView) -> Iterator[Check]:
         return
     configured = len(worker_slots(view.settings))
     found = f"{configured - len(view.missing)} of {configured} are registered"
-    if view.missing:
+    if view.missing and _is_drained(view):
+        yield warning("workers", f"{found}; those of a drained appliance start anew, to stand by", "Wait for them.")
+    elif view.missing:
         remedy = f"One that was just recycled is back soon; else see: applctl logs {view.missing[0]}"
         yield failed("workers", f"{found}, without {', '.join(view.missing)}", remedy)
     else:
         yield ok("workers", found)
+
+
+def _is_drained(view: GridView) -> bool:
+    return view.settings.memory.read().drained
 
 
 def check_proxy(view: GridView) -> Iterator[Check]:
@@ -61,7 +67,7 @@ def check_proxy(view: GridView) -> Iterator[Check]:
         return
     if view.ready:
         yield ok("proxy", f"{view.settings.endpoint} takes sessions")
-    elif view.proxy_answers and view.settings.memory.read().drained:
+    elif view.proxy_answers and _is_drained(view):
         yield warning("proxy", "the appliance is drained", "To let it serve again: applctl appliance undrain")
     elif view.proxy_answers:
         yield failed(

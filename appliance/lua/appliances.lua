@@ -3,9 +3,10 @@
 -- The workers of a drained appliance drain, and those that come in their place stand by: its teams have the
 -- target 0 (teams.lua). It offers no browser: a client of a version that only it serves is refused, not kept waiting.
 --
--- `run` tells one start of an appliance from the next. While a run is known here, what is here says whether it is
--- drained. Of one that is new, or that Redis has forgotten, the appliance's own memory says it (appliance/memory.py),
--- which comes with each announcement and each registration.
+-- `run` tells one start of an appliance from the next, and `turn` counts the beginnings and ends of its drains. While a
+-- run is known here, what is here says whether it is drained. Of one that is new, or that Redis has forgotten, the
+-- appliance's own memory says it (appliance/memory.py), which comes with each announcement and each registration; also
+-- if it has heard of a later turn: then Redis came back with older data.
 
 local function workers_of(appliance)
   local found = {}
@@ -53,6 +54,7 @@ end
 
 local function start_drain(appliance, reason)
   redis.call('ZADD', key('drained'), NOW, appliance)
+  redis.call('HINCRBY', key('appliance', appliance), 'turn', '1')
   record('appliance.drained', 'appliance', appliance, 'reason', reason)
   local workers = workers_of(appliance)
   for _, worker in ipairs(workers) do
@@ -65,6 +67,7 @@ end
 
 local function end_drain(appliance)
   redis.call('ZREM', key('drained'), appliance)
+  redis.call('HINCRBY', key('appliance', appliance), 'turn', '1')
   record('appliance.undrained', 'appliance', appliance)
   for _, known in ipairs(workers_of(appliance)) do
     local worker = read(key('worker', known.id))  -- one before it may have made it serve
@@ -76,10 +79,11 @@ local function end_drain(appliance)
   tell_proxies_of(appliance)
 end
 
--- Takes over what an appliance remembers of its drain, if nothing is known of this run of it.
-local function recall(appliance, run, is_to_be_drained)
+-- Takes over what an appliance remembers of its drain, if nothing is known of this run of it, or not its last turn.
+local function recall(appliance, run, is_to_be_drained, turn)
   local name = key('appliance', appliance)
-  if redis.call('HGET', name, 'run') == run then return end
+  local known = read_fields(name, {'run', 'turn'})
+  if known and known.run == run and tonumber(known.turn or 0) >= turn then return end
   redis.call('DEL', name)
   redis.call('HSET', name, 'run', run, 'since', whole(NOW))
   if is_to_be_drained and not is_drained(appliance) then
@@ -87,6 +91,7 @@ local function recall(appliance, run, is_to_be_drained)
   elseif is_drained(appliance) and not is_to_be_drained then
     end_drain(appliance)
   end
+  redis.call('HSET', name, 'turn', whole(turn))
 end
 
 -- Gives the endpoint of another run that goes by an appliance's name, or "".
@@ -96,21 +101,22 @@ local function find_rival(a)
   return tonumber(redis.call('ZSCORE', key('proxies'), known.proxy) or 0) >= NOW and known.endpoint or ''
 end
 
--- announce {appliance, run, drained, stopping, proxy, endpoint, address, version, minor, pools, relayed, settle_ms,
---           ttl_ms} -> {drained, others, rival}
--- Says what an appliance is, how many sessions its proxy `relayed` has, the waiting ones too, and which browsers it is
--- configured to serve: so a client may wait for a worker that is only just starting, and is refused at once where none
--- will ever be. Gives whether it is to be drained, how many `others` serve, and the endpoint of a `rival`: of another
+-- announce {appliance, run, drained, turn, stopping, proxy, endpoint, address, version, minor, pools, relayed, admits,
+--           settle_ms, ttl_ms} -> {drained, turn, others, rival}
+-- Says what an appliance is, how many sessions its proxy `relayed` has, the waiting ones too, whether it still `admits`
+-- further ones, and which browsers it is configured to serve: so a client may wait for a worker that is only just starting, and is refused at once where none
+-- will ever be. Gives whether it is to be drained and since which `turn`, of which it has `heard` then, how many `others` serve, and the endpoint of a `rival`: of another
 -- run of this name, whose proxy lives. `settle_ms` is how long it takes until all sessions are known again that Redis
 -- may have forgotten.
 register('announce', function(a)
   local rival = find_rival(a)
-  recall(a.appliance, a.run, a.drained)
+  recall(a.appliance, a.run, a.drained, a.turn)
   local drained = is_drained(a.appliance)
+  local turn = tonumber(redis.call('HGET', key('appliance', a.appliance), 'turn') or 0)
   redis.call('ZADD', key('appliances'), 'GT', whole(NOW + a.ttl_ms), a.appliance)
   redis.call('HSET', key('appliance', a.appliance), 'proxy', a.proxy, 'endpoint', a.endpoint, 'address', a.address,
     'version', a.version, 'minor', a.minor, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
-    'told', whole(NOW), 'settle_ms', whole(a.settle_ms))
+    'admits', a.admits and '1' or '0', 'heard', whole(turn), 'settle_ms', whole(a.settle_ms))
   if a.stopping and not drained then
     redis.call('ZADD', key('stopping'), whole(NOW + a.ttl_ms), a.appliance)
   else
@@ -122,7 +128,7 @@ register('announce', function(a)
   end
   local leaving = redis.call('ZCARD', key('drained')) + redis.call('ZCARD', key('stopping'))
   local others = redis.call('ZCOUNT', key('appliances'), whole(NOW), '+inf') - leaving - (is_leaving and 0 or 1)
-  return {drained = drained, others = math.max(0, others), rival = rival}
+  return {drained = drained, turn = turn, others = math.max(0, others), rival = rival}
 end)
 
 -- drain_appliance {appliance, reason} -> {known}

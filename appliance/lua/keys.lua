@@ -35,7 +35,7 @@
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
 --  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
---  appliance:<name>           hash     what an appliance says of itself: its run, endpoint, version, pools
+--  appliance:<name>           hash     what an appliance says of itself: run, endpoint, version, pools; the turn of its drains
 --  drained                    zset     appliance that is drained -> since when
 --  stopping                   zset     appliance that shuts down, without a drain -> until when that is believed
 --  kills:<proxy>              hash     session that the proxy is to end -> the reason

@@ -1,19 +1,28 @@
 -- The sessions' functions: claim, retry, release, kill, renew, assert.
 
--- What a proxy needs to know of its session; `worker` saves reading it where it is known.
+-- The versions that suit a session: its own, or all that are offered if it names none.
+local function suitable(session)
+  return session.minor ~= '' and {session.minor} or minors_of(session.browser)
+end
+
+local function is_served(session)
+  local minor = suitable(session)[1]
+  return minor and is_offered(session.browser, minor)
+end
+
+-- What a proxy needs to know of its session; `worker` saves reading it where it is known. One that waits for what
+-- nobody offers any more is told so: its proxy releases it.
 local function answer(session, worker)
-  if session.state ~= 'active' then return {state = 'waiting'} end
+  if session.state ~= 'active' then
+    if is_served(session) then return {state = 'waiting'} end
+    return {state = 'unserved', versions = minors_of(session.browser)}
+  end
   worker = worker or read_fields(key('worker', session.worker), CHOSEN)
   if not worker then return {state = 'lost'} end
   return {
     state = 'active', worker = session.worker, slot = worker.slot, endpoint = worker.endpoint,
     waited_ms = tonumber(session.granted) - tonumber(session.started),
   }
-end
-
--- The versions that suit a session: its own, or all that are offered if it names none.
-local function suitable(session)
-  return session.minor ~= '' and {session.minor} or minors_of(session.browser)
 end
 
 local function queue_length(browser)
@@ -31,16 +40,15 @@ register('claim', function(a, request)
   if redis.call('EXISTS', key('session', a.id)) == 1 then return answer(read_session(a.id)) end
   session.request, session.started, session.deadline = request, whole(NOW), whole(NOW + a.wait_ms)
   session.arrival = redis.call('INCR', key('arrivals', a.browser))
-  local minors = suitable(a)
-  local worker = admit(session, minors)
+  local worker = admit(session, suitable(a))
   if worker then return answer(session, worker) end
-  local is_served = minors[1] and is_offered(a.browser, minors[1])
-  if is_served and queue_length(a.browser) < a.queue_max then
+  local has_a_server = is_served(a)
+  if has_a_server and queue_length(a.browser) < a.queue_max then
     enqueue(session)
     return {state = 'waiting'}
   end
   redis.call('DECR', key('arrivals', a.browser))
-  if is_served then return {state = 'full'} end
+  if has_a_server then return {state = 'full'} end
   return {state = 'unserved', versions = minors_of(a.browser)}
 end)
 

@@ -17,17 +17,16 @@ local function is_drained(appliance)
   return redis.call('ZSCORE', key('drained'), appliance) and true or false
 end
 
--- How many workers of a team are to serve, and how many more stand by for when one of them leaves.
-local function size_of_team(worker)
-  if is_drained(worker.appliance) then return 0, 0 end
-  return tonumber(worker.target), tonumber(worker.spares)
+-- How many workers of a team are to serve.
+local function target_of(worker)
+  return is_drained(worker.appliance) and 0 or tonumber(worker.target)
 end
 
--- Notes how large a team is, for those who recycle.
+-- Notes how large a team is, for those who recycle; of a drained appliance nothing, for it may never come back.
 local function size_team(worker)
-  local target, spares = size_of_team(worker)
-  local size = whole(target) .. ' ' .. whole(spares)
-  redis.call('HSET', key('teams', worker.browser, worker.minor), worker.appliance, size)
+  local teams = key('teams', worker.browser, worker.minor)
+  if is_drained(worker.appliance) then return redis.call('HDEL', teams, worker.appliance) end
+  redis.call('HSET', teams, worker.appliance, whole(worker.target) .. ' ' .. whole(worker.spares))
 end
 
 -- Notes until when a worker's slot counts as being recycled, or with nil that its worker is back.
@@ -48,7 +47,7 @@ local function serve(worker)
 end
 
 local function promote(worker)
-  while redis.call('SCARD', team('serving', worker)) < size_of_team(worker) do
+  while redis.call('SCARD', team('serving', worker)) < target_of(worker) do
     local id = redis.call('ZPOPMIN', team('standby', worker))[1]
     if not id then return end
     local spare = read(key('worker', id))

@@ -13,14 +13,14 @@ register('take_launch_turn', function(a)
 end)
 
 -- register_worker {id, browser, version, minor, endpoint, appliance, slot, status, lifetime,
---                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained}
+--                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, turn}
 -- -> {status, lifetime}
 -- Registers a worker, or registers it again: then its status stays and its lifetime never falls. One
--- that comes as standby serves at once if its team has fewer than `target` that do. `run` and `drained` are what its
--- appliance remembers of itself.
+-- that comes as standby serves at once if its team has fewer than `target` that do. `run`, `drained` and `turn` are
+-- what its appliance remembers of itself.
 register('register_worker', function(a)
-  recall(a.appliance, a.run, a.drained)
-  a.run, a.drained = nil, nil
+  recall(a.appliance, a.run, a.drained, a.turn)
+  a.run, a.drained, a.turn = nil, nil, nil
   local name = key('worker', a.id)
   local known = read(name)
   if known then

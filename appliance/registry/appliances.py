@@ -14,6 +14,8 @@ from appliance.models import Announcement, ApplianceState, ApplianceStatus, Stan
 from appliance.registry.capacity import KEPT_MS
 from appliance.registry.registry import Registry
 
+Census = dict[str, dict[str, Any]]  # by appliance: standby, available, draining, sessions, versions
+
 
 class Appliances:
     """All appliances of one grid."""
@@ -28,7 +30,7 @@ class Appliances:
         fields = asdict(announcement)
         fields["pools"] = {browser.value: workers for browser, workers in announcement.pools.items()}
         answer = self._store.call("announce", minor=minor_version(announcement.version), **fields)
-        return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]))
+        return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]), int(answer["turn"]))
 
     def drain_appliance(self, appliance: str, reason: str) -> bool:
         """Give an appliance no new sessions, until it is undrained or started anew. False if it is unknown."""
@@ -40,47 +42,46 @@ class Appliances:
 
     def states(self) -> list[ApplianceState]:
         """Give all appliances, in the order of their names; also those of which only workers are heard."""
-        names, drained, stopping, proxies = self._store.read(
-            ("ZRANGE", self._store.key("appliances"), 0, -1),
-            ("ZRANGE", self._store.key("drained"), 0, -1, "WITHSCORES"),
+        (names,) = self._store.read(("ZRANGE", self._store.key("appliances"), 0, -1))
+        census = self._census()
+        return self._look(sorted({*names, *census}), census)
+
+    def state(self, name: str) -> ApplianceState | None:
+        """Give one appliance; None if it is unknown."""
+        (known,) = self._store.read(("ZSCORE", self._store.key("appliances"), name))
+        census = self._census()
+        return self._look([name], census)[0] if known is not None or name in census else None
+
+    def _look(self, names: list[str], census: Census) -> list[ApplianceState]:
+        drained, stopping, proxies, *records = self._store.read(
+            ("ZRANGE", self._store.key("drained"), 0, -1),
             ("ZRANGE", self._store.key("stopping"), 0, -1),
             ("ZRANGE", self._store.key("proxies"), 0, -1, "WITHSCORES"),
+            *[("HGETALL", self._store.key("appliance", name)) for name in names],
         )
-        records = self._records(names)
-        states = {name: _described(name, fields) for name, fields in records.items()}
-        self._count(states)
-        if drained:
-            self._count_exactly(states)
         now_ms = self._registry.now_ms()
         alive = Counter(_owner(proxy) for proxy, until_ms in _scores(proxies).items() if until_ms >= now_ms)
-        since_ms = _scores(drained)
-        for name, state in states.items():
+        states = []
+        for name, fields in zip(names, records, strict=True):
+            state = _described(name, fields, census.get(name))
             state.proxies = alive[name]
-            if name in since_ms:
-                state.status = _drain_status(state, records.get(name, {}), since_ms[name], now_ms)
+            if name in drained:
+                state.status = _drain_status(state, fields, now_ms)
             elif name in stopping:
                 state.status = ApplianceStatus.STOPPING
-        return [states[name] for name in sorted(states)]
+            states.append(state)
+        return states
 
-    def _records(self, names: list[str]) -> dict[str, dict[str, str]]:
-        commands = [("HGETALL", self._store.key("appliance", name)) for name in names]
-        return dict(zip(names, self._store.read(*commands) if commands else [], strict=True))
-
-    def _count(self, states: dict[str, ApplianceState]) -> None:
-        """Count workers and their sessions."""
+    def _census(self) -> Census:
         (kept,) = self._store.read(("GET", self._store.key("census")))
-        for name, counts in (json.loads(kept) if kept else self._take_census()).items():
-            state = states.setdefault(name, ApplianceState(name))
-            state.workers = {status.value: counts[status] for status in WorkerStatus}
-            state.on_workers = counts["sessions"]
-            state.versions = sorted({*state.versions, *counts["versions"]})
+        return json.loads(kept) if kept else self._take_census()
 
-    def _take_census(self) -> dict[str, dict[str, Any]]:
+    def _take_census(self) -> Census:
         """Count in slices, between which Redis serves others; of a large grid it is kept for a while, for all proxies.
 
         A drained appliance is given no sessions, so that an old count of them is never too small.
         """
-        census: dict[str, dict[str, Any]] = {}
+        census: Census = {}
         cursor, slices = "0", 0
         while cursor != "0" or not slices:
             answer = self._store.call("count_appliances", cursor=cursor)
@@ -93,32 +94,34 @@ class Appliances:
             self._store.read(("SET", self._store.key("census"), json.dumps(census), "PX", KEPT_MS))
         return census
 
-    def _count_exactly(self, states: dict[str, ApplianceState]) -> None:
-        """Count the proxies' sessions, which their own words tell as of an announcement ago; the greater number counts.
 
-        Redis may have forgotten some. That needs a look at all sessions, so only the end of a drain is worth it.
-        """
-        in_proxies = Counter(_owner(session.proxy) for session in self._registry.sessions())
-        for name, state in states.items():
-            state.in_proxy = max(state.in_proxy, in_proxies[name])
-
-
-def _described(name: str, fields: dict[str, str]) -> ApplianceState:
-    return ApplianceState(
+def _described(name: str, fields: dict[str, str], counts: dict[str, Any] | None) -> ApplianceState:
+    """Describe an appliance by what its proxy said an announcement ago, and by what was counted on its workers."""
+    state = ApplianceState(
         name,
         endpoint=fields.get("endpoint", ""),
         address=fields.get("address", ""),
-        versions=[fields["version"]] if "version" in fields else [],
         in_proxy=int(fields.get("relayed", 0)),
         since_ms=int(fields.get("since", 0)),
     )
+    versions = {fields["version"]} if "version" in fields else set()
+    if counts:
+        state.workers = {status.value: counts[status] for status in WorkerStatus}
+        state.on_workers = counts["sessions"]
+        versions |= counts["versions"].keys()
+    state.versions = sorted(versions)
+    return state
 
 
-def _drain_status(state: ApplianceState, fields: dict[str, str], since_ms: float, now_ms: int) -> ApplianceStatus:
-    """Say whether a drain is over. If Redis has just lost everything, it is not known yet who has sessions."""
-    if "told" not in fields or now_ms - state.since_ms < int(fields["settle_ms"]):
+def _drain_status(state: ApplianceState, fields: dict[str, str], now_ms: int) -> ApplianceStatus:
+    """Say whether a drain is over. If Redis has just lost everything, it is not known yet who has sessions.
+
+    A proxy that lives must have said, since the drain began, that it has none and admits none any more (DRAIN_NOTICE).
+    """
+    if "heard" not in fields or now_ms - state.since_ms < int(fields["settle_ms"]):
         return ApplianceStatus.DRAINING
-    in_proxy = bool(state.proxies) and (state.in_proxy > 0 or int(fields["told"]) < since_ms)
+    may_have_more = fields["heard"] != fields.get("turn") or fields.get("admits") == "1"
+    in_proxy = state.proxies and (state.in_proxy or may_have_more)
     return ApplianceStatus.DRAINING if state.on_workers or in_proxy else ApplianceStatus.DRAINED
 
 

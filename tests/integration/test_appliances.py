@@ -1,39 +1,11 @@
-"""Appliances on a real Redis: what they announce, and how one is drained."""
+"""Appliances on a real Redis: what they announce, and what follows for those who want to be served."""
 
 from __future__ import annotations
 
-import pytest
-
-from appliance.models import Browser, Standing, WorkerStatus
+from appliance.models import Browser, Standing
 from appliance.registry import Appliances, Registry
-from tests.announced import announcement
-from tests.integration.test_selection import CONCURRENCY, claim, spec
-
-STANDBY = WorkerStatus.STANDBY
-
-
-@pytest.fixture
-def appliances(registry: Registry) -> Appliances:
-    """Two appliances: `here` has a worker that serves and a spare, `there` one that serves."""
-    for name in ("here", "there"):
-        Appliances(registry).announce(announcement(name))
-        registry.renew(f"{name}.abcdef", [], 60_000)
-    for worker, appliance in {"A": "here", "B": "here", "C": "there"}.items():
-        register(registry, worker, appliance)
-    return Appliances(registry)
-
-
-def register(registry: Registry, worker: str, appliance: str, **changes: object) -> str:
-    changes = {"status": STANDBY, "spares": 1, "run": f"first of {appliance}"} | changes
-    return registry.register_worker(spec(worker, appliance=appliance, **changes))
-
-
-def statuses(registry: Registry) -> dict[str, str]:
-    return {worker.id: worker.status for worker in registry.workers()}
-
-
-def status(appliances: Appliances, name: str = "here") -> str:
-    return {state.name: state.status.value for state in appliances.states()}[name]
+from tests.announced import announcement, register, status, statuses
+from tests.integration.test_selection import CONCURRENCY, claim
 
 
 def test_an_appliance_is_listed_with_what_it_says_and_what_runs_on_it(
@@ -58,83 +30,6 @@ def test_the_workers_of_a_drained_appliance_drain_and_its_spare_is_not_promoted(
     assert claim(registry, "one more")["state"] == "waiting"
 
 
-def test_what_is_respawned_on_a_drained_appliance_stands_by(registry: Registry, appliances: Appliances) -> None:
-    appliances.drain_appliance("here", "drained by operator")
-    registry.remove_worker("A", "drained by operator")
-    register(registry, "A2", "here")
-    registry.heartbeat_worker("A2", 0)
-    assert statuses(registry) == {"A2": "standby", "B": "standby", "C": "available"}
-
-
-def test_undrained_it_serves_at_once_with_what_stands_by_and_those_who_wait_are_served(
-    registry: Registry, appliances: Appliances
-) -> None:
-    appliances.drain_appliance("here", "drained by operator")
-    for number in range(CONCURRENCY + 1):
-        claim(registry, str(number))
-    assert appliances.undrain_appliance("here")
-    assert statuses(registry) == {"A": "draining", "B": "available", "C": "available"}
-    assert claim(registry, str(CONCURRENCY))["worker"] == "B"
-
-
-def test_it_may_be_stopped_when_nothing_of_others_nor_of_its_own_runs_on_it(
-    registry: Registry, appliances: Appliances
-) -> None:
-    appliances.drain_appliance("there", "drained by operator")
-    assert claim(registry, "s")["worker"] == "A"
-    appliances.undrain_appliance("there")
-    appliances.announce(announcement("here", relayed=1))  # its proxy relays a session that another's worker has
-    appliances.drain_appliance("here", "drained by operator")
-    assert status(appliances) == "draining"
-    registry.release("s", "client left")
-    assert status(appliances) == "draining"
-    appliances.announce(announcement("here"))
-    assert status(appliances) == "drained"
-    assert status(appliances, "there") == "serving"
-
-
-def test_while_redis_may_have_forgotten_sessions_nothing_counts_as_safe(
-    registry: Registry, appliances: Appliances
-) -> None:
-    registry.store.read(("FLUSHALL",))
-    appliances.announce(announcement("here", drained=True, settle_ms=60_000))
-    assert status(appliances) == "draining"
-    register(registry, "A", "here", drained=True, status=WorkerStatus.AVAILABLE, connections=2, settle_ms=60_000)
-    registry.store.read(("HSET", registry.store.key("appliance", "here"), "settle_ms", 0))
-    assert (status(appliances), appliances.states()[0].on_workers) == ("draining", 2)
-
-
-@pytest.mark.parametrize("first", ["proxy", "worker"])
-def test_a_drain_outlives_the_loss_of_redis_data_whoever_speaks_first(
-    first: str, registry: Registry, appliances: Appliances
-) -> None:
-    appliances.drain_appliance("here", "drained by operator")
-    registry.store.read(("FLUSHALL",))
-    if first == "proxy":
-        assert appliances.announce(announcement("here", drained=True)) == Standing(True, 0)
-    assert register(registry, "A", "here", drained=True, status=WorkerStatus.AVAILABLE) == "draining"
-    assert register(registry, "B", "here", drained=True) == "standby"
-    assert appliances.announce(announcement("here", drained=True)).drained
-    assert claim(registry, "s")["state"] == "unserved"
-
-
-def test_redis_knows_better_than_an_appliance_that_missed_the_end_of_its_drain(
-    registry: Registry, appliances: Appliances
-) -> None:
-    appliances.drain_appliance("here", "drained by operator")
-    appliances.undrain_appliance("here")
-    assert appliances.announce(announcement("here", drained=True)) == Standing(False, 1)
-    appliances.drain_appliance("here", "drained by operator")
-    assert appliances.announce(announcement("here", drained=False)) == Standing(True, 1)
-
-
-def test_a_new_run_of_an_appliance_is_not_drained(registry: Registry, appliances: Appliances) -> None:
-    appliances.drain_appliance("here", "drained by operator")
-    assert register(registry, "D", "here", run="second of here") == "standby"
-    assert statuses(registry) == {"A": "draining", "B": "available", "C": "available", "D": "standby"}
-    assert appliances.announce(announcement("here", run="second of here")) == Standing(False, 1)
-
-
 def test_a_version_that_only_drained_appliances_serve_is_not_waited_for(
     registry: Registry, appliances: Appliances
 ) -> None:
@@ -147,6 +42,20 @@ def test_a_version_that_only_drained_appliances_serve_is_not_waited_for(
     assert claim(registry, "t", minor="1.62") == {"state": "unserved", "versions": ["1.65"]}
     appliances.undrain_appliance("old")
     assert claim(registry, "t", minor="1.62")["state"] == "waiting"
+
+
+def test_who_waits_for_a_version_is_refused_when_its_last_appliance_is_drained_but_not_while_another_has_it(
+    registry: Registry, appliances: Appliances
+) -> None:
+    for name in ("old", "as old"):
+        appliances.announce(announcement(name, version="1.62.0"))
+        register(registry, name, name, version="1.62.0", concurrency=1)
+        assert claim(registry, f"on {name}", minor="1.62")["state"] == "active"
+    assert claim(registry, "s", minor="1.62") == {"state": "waiting"}
+    appliances.drain_appliance("old", "drained by operator")
+    assert claim(registry, "s", minor="1.62") == {"state": "waiting"}
+    appliances.drain_appliance("as old", "drained by operator")
+    assert claim(registry, "s", minor="1.62") == {"state": "unserved", "versions": ["1.65"]}
 
 
 def test_a_version_that_another_appliance_is_about_to_serve_is_waited_for(
@@ -168,28 +77,8 @@ def test_how_many_others_serve_counts_neither_the_drained_nor_those_that_stop(ap
     assert appliances.announce(announcement("third")) == Standing(False, 0)
     assert status(appliances, "there") == "stopping"
     assert appliances.announce(announcement("there", run="second")) == Standing(False, 1)
-
-
-def test_an_appliance_that_is_not_heard_is_forgotten_and_comes_back_as_it_was(registry: Registry) -> None:
-    appliances = Appliances(registry)
-    appliances.announce(announcement("here", ttl_ms=-1))
-    appliances.drain_appliance("here", "drained by operator")
-    registry.reap()
-    assert appliances.states() == []
-    assert not appliances.drain_appliance("here", "drained by operator")
-    assert not appliances.undrain_appliance("here")
-    assert appliances.announce(announcement("here", drained=True)) == Standing(True, 0)
-
-
-def test_a_drained_appliance_does_not_count_as_one_that_recycles(registry: Registry, appliances: Appliances) -> None:
-    registry.drain_worker("A", "drained by operator")  # B takes its place
-    appliances.drain_appliance("here", "drained by operator")
-    registry.heartbeat_worker("A", 0)
-    registry.remove_worker("B", "drained by operator")
-    recycling, teams = (registry.store.key(name, "chromium", "1.65") for name in ("recycling", "teams"))
-    assert registry.store.read(("ZCARD", recycling), ("HGET", teams, "here")) == [0, "0 0"]
-    appliances.undrain_appliance("here")
-    assert registry.store.read(("ZCARD", recycling)) == [1]
+    appliances.announce(announcement("here", stopping=True))
+    assert appliances.announce(announcement("third")) == Standing(False, 1), "one that is both counts once"
 
 
 def test_a_worker_speaks_for_its_appliance_while_no_proxy_does(registry: Registry) -> None:
@@ -219,17 +108,6 @@ def test_a_browser_that_is_announced_is_waited_for(registry: Registry) -> None:
     assert claim(registry, "t", Browser.WEBKIT, "1.60") == {"state": "unserved", "versions": ["1.65"]}
 
 
-def test_undrained_with_several_that_stand_by_as_many_serve_as_are_to(registry: Registry) -> None:
-    Appliances(registry).announce(announcement("here"))
-    Appliances(registry).drain_appliance("here", "drained by operator")
-    for worker in "ABC":
-        register(registry, worker, "here", target=2)
-    Appliances(registry).undrain_appliance("here")
-    assert sorted(statuses(registry).values()) == ["available", "available", "standby"]
-    registry.remove_worker("A", "crashed")
-    assert statuses(registry) == {"B": "available", "C": "available"}
-
-
 def test_a_grid_of_many_is_counted_in_slices_and_the_count_is_kept(registry: Registry) -> None:
     for number in range(300):
         register(registry, f"w{number}", f"appliance-{number % 3}", target=100, version=f"1.65.{number % 2}")
@@ -238,3 +116,15 @@ def test_a_grid_of_many_is_counted_in_slices_and_the_count_is_kept(registry: Reg
     registry.remove_worker("w0", "crashed")
     assert Appliances(registry).states() == states
     assert 0 < registry.store.read(("PTTL", registry.store.key("census")))[0] <= 2000
+
+
+def test_a_look_reads_the_records_of_appliances_only_also_while_one_is_drained(
+    registry: Registry, appliances: Appliances
+) -> None:
+    claim(registry, "s")
+    appliances.drain_appliance("here", "drained by operator")
+    registry.store.read(("CONFIG", "RESETSTAT"))
+    assert appliances.states()[0] == appliances.state("here")
+    assert appliances.state("nobody") is None
+    (calls,) = registry.store.read(("INFO", "commandstats"))
+    assert calls["cmdstat_hgetall"]["calls"] == 2 + 1

@@ -657,8 +657,10 @@ class Everyone(RuleBasedStateMachine):
             assert held.state == answer["state"]
             assert answer["state"] == "waiting" or held.worker == answer["worker"]
         else:
-            assert not held
             self.clients.remove(client)
+            if held:  # it has waited for what nobody offers any more
+                assert (answer["state"], held.state) == ("unserved", "waiting")
+                self.release(client.id)
         client.grant = None
         if answer["state"] == "active":
             client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["endpoint"], 0)
@@ -695,7 +697,7 @@ class Everyone(RuleBasedStateMachine):
         answer = self.registry.suspect(client.id, client.grant.worker_id)
         self.settle()
         if client.id not in self.grid.sessions:  # Redis lost it before, or the client's time was up
-            assert answer["state"] in ("lost", "waiting")
+            assert answer["state"] in ("lost", "waiting", "unserved")
             answer = {"state": "lost"}
         self.heed(client, answer)
 

@@ -60,6 +60,9 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
         assert re.search("is not drained within 0 s: 1 sessions are left", failed.stderr)
         page.context.browser.close()
     grid.applctl("appliance", "drain", "--wait", "--timeout", "30")
+    assert grid.applctl("doctor", check=False).returncode == 0, "a worker that starts anew is no fault of a drained one"
+    shown = grid.applctl("up", "--no-setup").stdout
+    assert ("undrain" in shown, "The grid is ready" in shown) == (True, False)
     assert grid.get("/api/v1/appliance")["safe_to_stop"]
 
     process(grid, "proxy").kill()

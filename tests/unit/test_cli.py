@@ -12,7 +12,8 @@ from appliance import __version__
 from appliance.cli import main
 from appliance.cli.state import _as_data
 from appliance.config import Settings
-from appliance.doctor.grid import check_changes
+from appliance.doctor.grid import check_changes, check_workers
+from appliance.memory import Memory
 from appliance.models import WorkerState
 from appliance.redis_url import mask
 from appliance.supervision import GridView
@@ -218,6 +219,16 @@ def test_doctor_tells_the_settings_that_run_from_those_of_here() -> None:
     assert "REDIS_URL=redis://:***@h (here redis://:***@g)" in check.finding
     assert "HEADLESS" not in check.finding
     assert "applctl restart" in check.remedy
+
+
+@pytest.mark.parametrize(("drained", "status"), [(True, "warning"), (False, "failed")])
+def test_doctor_expects_the_workers_of_a_drained_appliance_to_be_on_their_way(
+    drained: bool, status: str, tmp_path: Path
+) -> None:
+    settings = Settings(run_dir=tmp_path, chromium_workers=1)
+    settings.memory.remember(Memory("a run", drained))
+    (check,) = check_workers(GridView(settings, supervisor_pid=1))
+    assert check.status == status
 
 
 def test_status_keeps_the_secret_of_a_workers_endpoint() -> None:

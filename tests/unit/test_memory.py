@@ -13,10 +13,10 @@ def test_each_run_is_another_and_is_not_drained(tmp_path: Path) -> None:
     file = MemoryFile(tmp_path)
     file.begin_run()
     first = file.read()
-    file.remember(first.run, drained=True)
-    assert file.read() == Memory(first.run, drained=True)
+    file.remember(Memory(first.run, drained=True, turn=3))
+    assert file.read() == Memory(first.run, drained=True, turn=3)
     file.begin_run()
-    assert not file.read().drained
+    assert (file.read().drained, file.read().turn) == (False, 0)
     assert file.read().run not in ("", first.run)
     assert [path.name for path in tmp_path.iterdir()] == ["appliance.json"]
 
@@ -26,6 +26,11 @@ def test_what_is_not_there_or_damaged_is_nothing(content: str | None, tmp_path: 
     if content is not None:
         (tmp_path / "appliance.json").write_text(content)
     assert MemoryFile(tmp_path).read() == Memory()
+
+
+def test_one_written_before_turns_were_counted_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "appliance.json").write_text('{"run": "a", "drained": true}')
+    assert MemoryFile(tmp_path).read() == Memory("a", drained=True)
 
 
 def test_workers_of_another_account_can_read_it(tmp_path: Path) -> None:

@@ -1,0 +1,167 @@
+"""What a proxy says of its appliance, and what it makes of the answers, on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import pytest
+
+from appliance import config
+from appliance.config import Settings
+from appliance.errors import StoreUnavailable
+from appliance.models import Announcement, ApplianceState, Browser, SessionRequest, Standing
+from appliance.registry import Appliances, Registry, Sessions
+from proxy.departure import Departure
+from proxy.membership import Membership
+from tests.announced import announcement
+from tests.integration.test_selection import spec
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "none"))
+    settings = config.load(run_dir=tmp_path, appliance_name="here", drain_notice=0.3, drain_timeout=0.5)
+    settings.memory.begin_run()
+    return settings
+
+
+@pytest.fixture
+def appliances(registry: Registry) -> Appliances:
+    """Two appliances: `here`, whose proxy lives but has said nothing yet, and `there`, which serves."""
+    Appliances(registry).announce(announcement("there"))
+    registry.renew("here.abcdef", [], 60_000)
+    return Appliances(registry)
+
+
+def member(settings: Settings, appliances: Appliances) -> tuple[Membership, Departure]:
+    departure = Departure(settings.drain_notice)
+    return Membership(settings, appliances, "here.abcdef", departure), departure
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait for what another greenlet does."""
+    with gevent.Timeout(5):
+        while not condition():
+            gevent.sleep(0.01)
+
+
+def record(registry: Registry) -> dict[str, str]:
+    (fields,) = registry.store.read(("HGETALL", registry.store.key("appliance", "here")))
+    return dict(fields)
+
+
+def state(appliances: Appliances) -> ApplianceState:
+    state = appliances.state("here")
+    assert state
+    return state
+
+
+def forget_settling(registry: Registry) -> None:
+    registry.store.read(("HSET", registry.store.key("appliance", "here"), "settle_ms", 0))
+
+
+def test_it_may_not_be_stopped_before_the_notice_is_over_which_is_announced_at_once(
+    settings: Settings, registry: Registry, appliances: Appliances
+) -> None:
+    membership, departure = member(settings, appliances)
+    membership.announce()
+    appliances.drain_appliance("here", "drained by operator")
+    membership.announce()
+    forget_settling(registry)
+    assert departure.refusal() is None
+    assert not state(appliances).safe_to_stop
+    eventually(departure.refusal)
+    eventually(lambda: record(registry)["admits"] == "0")
+    forget_settling(registry)
+    assert state(appliances).safe_to_stop
+
+
+def test_it_remembers_which_turn_of_its_drains_it_has_heard_of(settings: Settings, appliances: Appliances) -> None:
+    membership, _ = member(settings, appliances)
+    membership.announce()
+    appliances.drain_appliance("here", "drained by operator")
+    appliances.undrain_appliance("here")
+    membership.announce()
+    assert (settings.memory.read().drained, settings.memory.read().turn) == (False, 2)
+
+
+def test_sessions_that_are_left_when_drain_timeout_is_over_are_ended_and_not_before(
+    settings: Settings, registry: Registry, appliances: Appliances
+) -> None:
+    membership, departure = member(settings, appliances)
+    sessions = Sessions(registry, settings, "here.abcdef", membership.announce)
+    membership.mind(sessions)
+    membership.announce()
+    registry.register_worker(spec("A", appliance="there"))
+    reasons: list[str] = []
+    with sessions.open(SessionRequest(Browser.CHROMIUM, "1.65"), lambda _: None) as session:
+        session.on_end(reasons.append)
+        appliances.drain_appliance("here", "drained by operator")
+        membership.announce()
+        assert departure.leaving()
+        while departure.drained_for_s < settings.drain_timeout - 0.1:
+            membership.announce()
+            assert reasons == []
+            gevent.sleep(0.02)
+        eventually(lambda: membership.announce() or reasons)  # type: ignore[func-returns-value]
+    assert "DRAIN_TIMEOUT of 0.5 s is over" in reasons[0]
+
+
+class Late(Appliances):
+    """Appliances whose answers to announcements are `delay_s` seconds on their way."""
+
+    delay_s = 0.0
+
+    def announce(self, announcement: Announcement) -> Standing:
+        told, delay_s = super().announce(announcement), self.delay_s
+        gevent.sleep(delay_s)
+        return told
+
+
+def test_an_answer_that_is_late_does_not_undo_what_was_said_after_it(
+    settings: Settings, registry: Registry, appliances: Appliances
+) -> None:
+    late = Late(registry)
+    membership, departure = member(settings, late)
+    membership.announce()
+    late.delay_s = 0.2
+    earlier = gevent.spawn(membership.announce)
+    gevent.sleep(0)
+    appliances.drain_appliance("here", "drained by operator")
+    late.delay_s = 0
+    membership.announce()
+    earlier.join()
+    assert departure.leaving()
+    assert settings.memory.read().drained
+
+
+def test_those_who_want_to_announce_while_redis_hangs_wait_for_its_time_out_together(
+    settings: Settings, registry: Registry, appliances: Appliances
+) -> None:
+    calls = []
+
+    class Hanging(Late):
+        def announce(self, announcement: Announcement) -> Standing:
+            calls.append(announcement)
+            gevent.sleep(0.05)
+            raise StoreUnavailable("Redis does not answer")
+
+    membership, _ = member(settings, Hanging(registry))
+    waiting = [gevent.spawn(membership.announce) for _ in range(10)]
+    gevent.joinall(waiting)
+    assert [type(one.exception) for one in waiting] == [StoreUnavailable] * 10
+    assert len(calls) == 2, "of those who came while the first was under way"
+
+
+def test_where_no_other_serves_it_may_be_stopped_as_soon_as_it_was_told(
+    settings: Settings, registry: Registry, appliances: Appliances
+) -> None:
+    appliances.drain_appliance("there", "drained by operator")
+    membership, _ = member(settings, appliances)
+    membership.announce()
+    appliances.drain_appliance("here", "drained by operator")
+    membership.announce()
+    forget_settling(registry)
+    assert state(appliances).safe_to_stop

@@ -15,6 +15,7 @@ from appliance.cli.guard import apply_guard
 from appliance.cli.output import console, json_option, print_json
 from appliance.cli.startup import await_grid
 from appliance.config import Settings
+from appliance.doctor.grid import check_changes
 from appliance.supervision import Supervisor, bringing_up, require_free_port, start, started_settings, stop
 
 _RESTART_MARGIN_S = 20
@@ -64,7 +65,7 @@ def up(no_setup: bool, no_demo: bool, no_wait: bool, as_json: bool) -> None:
     settings, out = config.load(), console(as_json)
     running = started_settings(settings)
     if running:
-        out.print("The appliance is running already.")
+        say_what_runs(settings, running, out)
     else:
         _bring_up(settings, out, with_setup=not no_setup)
     if no_wait:
@@ -183,6 +184,15 @@ def _try_out(settings: Settings, out: Console) -> Demo:
         result = run_demo(settings, Path(PICTURE))
     out.print(describe(result), markup=False)
     return result
+
+
+def say_what_runs(settings: Settings, running: Settings, out: Console) -> None:
+    """Say that the appliance runs already, and which settings it does not have as they are here now."""
+    out.print("The appliance is running already.")
+    for check in check_changes(settings, running):
+        if check.status != "ok":
+            out.print(f"  {check.finding}", style="yellow", markup=False)
+            out.print(f"  {check.remedy}", markup=False)
 
 
 def _present_unready(settings: Settings, out: Console, as_json: bool) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from appliance import __version__
 from appliance.cli import main
+from appliance.cli.lifecycle import say_what_runs
 from appliance.cli.state import _as_data
 from appliance.config import Settings
 from appliance.doctor.grid import check_changes, check_workers
@@ -219,6 +221,16 @@ def test_doctor_tells_the_settings_that_run_from_those_of_here() -> None:
     assert "REDIS_URL=redis://:***@h (here redis://:***@g)" in check.finding
     assert "HEADLESS" not in check.finding
     assert "applctl restart" in check.remedy
+
+
+def test_up_says_that_what_runs_was_started_with_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    out = Console(width=300)
+    say_what_runs(Settings(port=8080), Settings(port=8080), out)
+    assert "PORT" not in capsys.readouterr().out
+    say_what_runs(Settings(port=8080), Settings(port=9000), out)
+    said = capsys.readouterr().out
+    assert "PORT=9000 (here 8080)" in said
+    assert "applctl restart" in said
 
 
 @pytest.mark.parametrize(("drained", "status"), [(True, "warning"), (False, "failed")])

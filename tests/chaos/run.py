@@ -68,7 +68,7 @@ def _appliance(workers: int, report: Report) -> Iterator[Grid]:
         yield grid
     finally:
         kept = Path(tempfile.mkdtemp(prefix="chaos-"))
-        shutil.copytree(grid.run_dir / "log", kept, dirs_exist_ok=True)
+        shutil.copytree(grid.run_dir / "log", kept, ignore=shutil.ignore_patterns("*.sock"), dirs_exist_ok=True)
         try:
             grid.stop()
         except AssertionError as error:

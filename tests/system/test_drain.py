@@ -110,6 +110,7 @@ def test_a_draining_worker_waits_for_the_session_of_a_proxy_that_was_away_while_
         until(lambda: (known := entry(grid, worker)) and known.active == 1, "the session is known again")
         browser.close()
     until(lambda: not entry(grid, worker), "the drained worker is gone")
+    grid.available(1)
 
 
 def pause_beyond(seconds: float, grid: Grid, paused: WorkerState, other: WorkerState) -> None:

@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
             $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -qy
+# It measures how soon all is whole again, so nothing else runs meanwhile; the others mostly wait.
+ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
 .PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay bench-scale simulate chaos fuzz \
@@ -24,7 +26,8 @@ down: ## stop the grid
 test: lint image-check ## test everything, with real browsers
 	$(BIN)/applctl setup
 	@test "$$(id -u)" != 0 || packer/need.sh nft ip ss haproxy nginx cc
-	$(BIN)/pytest --numprocesses 2 --dist loadscope
+	$(BIN)/pytest $(ALONE)
+	$(BIN)/pytest --numprocesses 2 --dist loadscope $(ALONE:%=--ignore=%)
 
 bench: $(VENV)/installed-test ## measure the grid against a direct connection
 	$(BIN)/python -m tests.bench

@@ -8,12 +8,11 @@ or comes back with older data (of a snapshot, of a replica), the appliance says 
 from __future__ import annotations
 
 import json
-import os
-import pwd
 import secrets
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from appliance import files
 
 FILE = "appliance.json"
 _READABLE_BY_ALL = 0o644  # the file holds no secret, and worker processes may be another account's
@@ -57,17 +56,4 @@ class MemoryFile:
             self._write(memory)
 
     def _write(self, memory: Memory) -> None:
-        """Replace the file in one step."""
-        file, name = tempfile.mkstemp(prefix=f"{FILE}.", dir=self.path.parent)
-        try:
-            with os.fdopen(file, "w") as out:
-                if self._owner:
-                    os.fchown(file, pwd.getpwnam(self._owner).pw_uid, -1)
-                json.dump(asdict(memory), out)
-                os.fchmod(out.fileno(), _READABLE_BY_ALL)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(name, self.path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        files.replace(self.path, json.dumps(asdict(memory)), self._owner, _READABLE_BY_ALL)

@@ -9,14 +9,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import pwd
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance import tokens
+from appliance import files, tokens
 from appliance.errors import SettingsError
 from appliance.redis_url import mask
 from appliance.tokens import Table, Token
@@ -81,19 +79,8 @@ class TokenFile:
             os.close(folder)
 
     def _write(self, table: Table) -> None:
-        """Replace the file in one step; mkstemp gives it to this user alone, who may be root."""
-        file, name = tempfile.mkstemp(prefix=f"{FILE}.", dir=self.path.parent)
-        try:
-            with os.fdopen(file, "w") as out:
-                if self._owner:
-                    os.fchown(file, pwd.getpwnam(self._owner).pw_uid, -1)
-                json.dump({"grid": self._grid, "tokens": tokens.as_data(table)}, out, indent=1)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(name, self.path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        content = {"grid": self._grid, "tokens": tokens.as_data(table)}
+        files.replace(self.path, json.dumps(content, indent=1), self._owner)
 
 
 def _without_expired(table: Table) -> dict[str, Token]:

@@ -41,18 +41,17 @@ class Appliances:
         return bool(self._store.call("undrain_appliance", appliance=appliance)["known"])
 
     def states(self) -> list[ApplianceState]:
-        """Give all appliances, in the order of their names; also those of which only workers are heard."""
+        """Give all appliances that Redis knows, in the order of their names."""
         (names,) = self._store.read(("ZRANGE", self._store.key("appliances"), 0, -1))
         census = self._census()
         return self._look(sorted({*names, *census}), census)
 
     def state(self, name: str) -> ApplianceState | None:
         """Give one appliance; None if it is unknown."""
-        (known,) = self._store.read(("ZSCORE", self._store.key("appliances"), name))
-        census = self._census()
-        return self._look([name], census)[0] if known is not None or name in census else None
+        return next(iter(self._look([name], self._census())), None)
 
     def _look(self, names: list[str], census: Census) -> list[ApplianceState]:
+        """Give those that have a record. Their records are read last: what Redis has lost meanwhile is not believed."""
         drained, stopping, proxies, *records = self._store.read(
             ("ZRANGE", self._store.key("drained"), 0, -1),
             ("ZRANGE", self._store.key("stopping"), 0, -1),
@@ -63,6 +62,8 @@ class Appliances:
         alive = Counter(_owner(proxy) for proxy, until_ms in _scores(proxies).items() if until_ms >= now_ms)
         states = []
         for name, fields in zip(names, records, strict=True):
+            if not fields:
+                continue
             state = _described(name, fields, census.get(name))
             state.proxies = alive[name]
             if name in drained:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from appliance.models import Browser, Standing
 from appliance.registry import Appliances, Registry
+from appliance.registry.appliances import Census
 from tests.announced import announcement, register, status, statuses
 from tests.integration.test_selection import CONCURRENCY, claim
 
@@ -118,6 +121,21 @@ def test_a_grid_of_many_is_counted_in_slices_and_the_count_is_kept(registry: Reg
     assert 0 < registry.store.read(("PTTL", registry.store.key("census")))[0] <= 2000
 
 
+def test_what_redis_loses_during_a_look_is_not_said_to_serve(
+    registry: Registry, appliances: Appliances, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliances.drain_appliance("here", "drained by operator")
+    counted = appliances._census
+
+    def count_and_lose() -> Census:
+        census = counted()
+        registry.store.read(("FLUSHALL",))
+        return census
+
+    monkeypatch.setattr(appliances, "_census", count_and_lose)
+    assert appliances.state("here") is None
+
+
 def test_a_look_reads_the_records_of_appliances_only_also_while_one_is_drained(
     registry: Registry, appliances: Appliances
 ) -> None:
@@ -127,4 +145,4 @@ def test_a_look_reads_the_records_of_appliances_only_also_while_one_is_drained(
     assert appliances.states()[0] == appliances.state("here")
     assert appliances.state("nobody") is None
     (calls,) = registry.store.read(("INFO", "commandstats"))
-    assert calls["cmdstat_hgetall"]["calls"] == 2 + 1
+    assert calls["cmdstat_hgetall"]["calls"] == 2 + 1 + 1

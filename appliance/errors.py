@@ -24,6 +24,7 @@ ApplianceError
    ├─ ShuttingDown          503
    ├─ Drained               503
    └─ StoreUnavailable      503
+      └─ StoreRefuses       503
 WorkerUnreachable           the worker that was claimed does not answer: another one is
 ClientGone                  the client hung up: nobody is left to answer
 """
@@ -196,6 +197,12 @@ class StoreUnavailable(RequestError):
     status = 503
     retry_after_s = 2
     hint = "Running sessions go on. `applctl doctor` on the appliance checks REDIS_URL."
+
+
+class StoreRefuses(StoreUnavailable):
+    """Redis answers, but does not let the appliance in, or cannot do what it asks: that does not pass by itself."""
+
+    hint = "Check the user and the password in REDIS_URL, and what that user may do."
 
 
 class WorkerUnreachable(Exception):

@@ -150,6 +150,7 @@ class Announcement:
     """What a proxy says of its appliance.
 
     `relayed` counts its sessions, the waiting ones too; `admits` says whether it still takes further ones.
+    `serves_redis` says whether the grid's Redis runs on it, and `rival` is as Standing has it, if it is so for certain.
     """
 
     appliance: str
@@ -164,6 +165,8 @@ class Announcement:
     pools: dict[Browser, int]
     relayed: int
     admits: bool
+    serves_redis: bool
+    rival: str
     settle_ms: int
     ttl_ms: int
 
@@ -196,7 +199,8 @@ class ApplianceState:
     """An appliance as Redis sees it; times are milliseconds of the Redis server's clock.
 
     `on_workers` counts the sessions of its workers, whichever proxy relays them, and `in_proxy` those of its proxy, the
-    waiting ones too, whichever appliance's workers they have. `proxies` counts its proxies that live.
+    waiting ones too, whichever appliance's workers they have. `proxies` counts its proxies that live, and `needed_by`
+    the other appliances that use the Redis which runs on it. `rival` is the endpoint of another of its name, or "".
     """
 
     name: str
@@ -208,12 +212,14 @@ class ApplianceState:
     on_workers: int = 0
     in_proxy: int = 0
     proxies: int = 0
+    needed_by: int = 0
+    rival: str = ""
     since_ms: int = 0
 
     @property
     def safe_to_stop(self) -> bool:
-        """Whether it is drained, and nothing runs on it: neither of its own nor of others."""
-        return self.status is ApplianceStatus.DRAINED
+        """Whether it is drained, and nothing runs on it: neither of its own nor of others, nor their Redis."""
+        return self.status is ApplianceStatus.DRAINED and not self.needed_by
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, for JSON."""

@@ -15,7 +15,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from appliance.errors import SettingsError, StoreUnavailable
+from appliance.errors import SettingsError, StoreRefuses, StoreUnavailable
 
 LUA_FOLDER = Path(__file__).parent / "lua"
 LUA_FILES = (
@@ -30,6 +30,10 @@ ANSWER_TIMEOUT_S = 2.0
 CONNECTIONS_MAX = 16  # at a time; more would not be quicker, for Redis works through commands one by one
 RETRIES = 3  # of a connection: with the back-off below, half a second
 
+_SHUT = (
+    *(redis.AuthenticationError, redis.AuthenticationWrongNumberOfArgsError),
+    *(redis.exceptions.AuthorizationError, redis.exceptions.NoPermissionError),
+)
 _AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
 
 
@@ -177,6 +181,8 @@ class Store:
 
 
 def _unavailable(error: redis.RedisError) -> StoreUnavailable:
+    if isinstance(error, _SHUT):
+        return StoreRefuses(f"Redis refuses: {error}")
     verb = "does not answer" if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) else "refuses"
     return StoreUnavailable(f"Redis {verb}: {error}")
 

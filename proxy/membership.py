@@ -29,7 +29,7 @@ class Membership:
         self._proxy_id = proxy_id
         self._departure = departure
         self._sessions: Sessions | None = None
-        self._rival = ""
+        self._seen_rival = self._rival = ""
         self._announcing = BoundedSemaphore()
         self._began_at = 0.0
         self._failure: StoreUnavailable | None = None
@@ -82,6 +82,8 @@ class Membership:
             pools=settings.pools,
             relayed=len(self._sessions or ()),
             admits=self._admits,
+            serves_redis=not settings.redis_url,
+            rival=self._rival,
             settle_ms=int(settings.lease_ttl * 1000),
             ttl_ms=int(3 * settings.lease_ttl * 1000),
         )
@@ -109,10 +111,11 @@ class Membership:
 
     def _note_rival(self, endpoint: str) -> None:
         """Say if another appliance goes by this name. One that is seen once may be an earlier run of this one."""
-        if endpoint and endpoint == self._rival:
+        self._rival = endpoint if endpoint == self._seen_rival else ""
+        self._seen_rival = endpoint
+        if self._rival:
             name = self._settings.appliance_name
             log.error("appliance.name_taken", name=name, by=endpoint, hint="Set APPLIANCE_NAME to another name on one.")
-        self._rival = endpoint
 
     def _remember(self, memory: Memory) -> None:
         try:

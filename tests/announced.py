@@ -24,6 +24,8 @@ def announcement(appliance: str, **changes: Any) -> Announcement:
         "pools": {Browser.CHROMIUM: 1},
         "relayed": 0,
         "admits": False,
+        "serves_redis": False,
+        "rival": "",
         "settle_ms": 0,
         "ttl_ms": 60_000,
     }

@@ -48,7 +48,7 @@ def _slots(ledger: Ledger) -> Iterator[Difference]:
             yield Difference(("slot", worker.id, held_by), text, remedy)
         active = len(ledger.slots.get(worker.id, ()))
         if active > worker.concurrency:
-            text = f"worker {worker.id} has {active} sessions, but only {worker.concurrency} slots"
+            text = f"worker {worker.id} has more sessions than slots: {active} of {worker.concurrency}"
             yield Difference(("too many", worker.id), text, _REPORT)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from appliance.cli.connection import current_settings, open_registry
-from appliance.cli.output import console, duration, json_option, print_json
+from appliance.cli.output import console, counted, duration, json_option, print_json
 from appliance.config import Settings
 from appliance.errors import ApplianceError, StoreUnavailable
 from appliance.models import ApplianceState, ApplianceStatus
@@ -29,6 +30,12 @@ class Undrained(ApplianceError):
     """Somebody else has ended the drain."""
 
     hint = "It serves, so it may not be stopped. To drain it again: applctl appliance drain."
+
+
+class StillNeeded(ApplianceError):
+    """Nothing runs on it but the Redis that others use."""
+
+    hint = "Without it the others refuse new sessions. Stop it last, or give the grid a Redis of its own."
 
 
 class Gone(ApplianceError):
@@ -58,6 +65,8 @@ def appliances(as_json: bool) -> None:
         print_json([one.as_dict() for one in found])
     elif found:
         console().print(_table(found, now_ms), soft_wrap=False)
+        for note in _notes(found):
+            console().print(note, style="yellow", markup=False)
     else:
         console().print("Redis knows of no appliance.")
 
@@ -78,7 +87,8 @@ def appliance() -> None:
     short_help="Take an appliance out of service.",
     epilog="""
 \b
-Exit codes with --wait: 0 it may be stopped; 1 sessions are left after --timeout, or it was undrained, or is gone.
+Exit codes with --wait: 0 it may be stopped; 1 sessions are left after --timeout, or others use its Redis, or it was
+undrained, or is gone.
 
 \b
 Examples:
@@ -162,6 +172,8 @@ def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: 
             _require_drained(state)
             if state.safe_to_stop:
                 return state
+            if state.status is ApplianceStatus.DRAINED:
+                raise StillNeeded(f"{name} is drained, but its Redis is used by {counted(state.needed_by, 'other')}")
         if time.monotonic() - heard_at > settings.lease_ttl:
             raise Gone(f"{name} is gone: Redis has heard nothing of it for {settings.lease_ttl:g} s")
         if left != said:
@@ -182,7 +194,15 @@ def _sessions_left(state: ApplianceState | None) -> str:
         return "Redis has not heard of it yet"
     if not (state.on_workers or state.in_proxy):
         return "none is left, and its proxy is awaited to take no more (DRAIN_NOTICE)"
-    return f"{state.on_workers} sessions are left on its workers, {state.in_proxy} in its proxy"
+    return f"{counted(state.on_workers, 'session')} left on its workers, {state.in_proxy} in its proxy"
+
+
+def _notes(found: list[ApplianceState]) -> Iterator[str]:
+    for one in found:
+        if one.needed_by:
+            yield f"The Redis of {one.name} is used by {counted(one.needed_by, 'other')}: stop it last."
+        if one.rival:
+            yield f"Two appliances are called {one.name}: {one.rival}, too. Set APPLIANCE_NAME to another name on one."
 
 
 def _table(found: list[ApplianceState], now_ms: int) -> Table:

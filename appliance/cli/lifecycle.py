@@ -16,7 +16,17 @@ from appliance.cli.output import console, json_option, print_json
 from appliance.cli.startup import await_grid
 from appliance.config import Settings
 from appliance.doctor.grid import check_changes
-from appliance.supervision import Supervisor, bringing_up, require_free_port, start, started_settings, stop
+from appliance.errors import StoreRefuses, StoreUnavailable
+from appliance.supervision import (
+    Supervisor,
+    bringing_up,
+    require_free_name,
+    require_free_port,
+    require_usable_redis,
+    start,
+    started_settings,
+    stop,
+)
 
 _RESTART_MARGIN_S = 20
 
@@ -166,6 +176,8 @@ def _start(settings: Settings, out: Console, with_setup: bool) -> None:
     require_free_port(settings)  # before anything is installed
     certificate.require_usable(settings.tls_cert, settings.tls_key)
     certificate.require_usable(settings.redis_tls_cert, settings.redis_tls_key, "REDIS_")
+    if settings.redis_url:
+        _join(settings, out)
     if with_setup:
         _provide(settings, out)
     redis = None if settings.redis_url else provision.find_redis()
@@ -177,6 +189,17 @@ def _start(settings: Settings, out: Console, with_setup: bool) -> None:
     if settings.is_guarded:
         apply_guard(settings, out)
     start(settings, Path(redis.path) if redis else None)
+
+
+def _join(settings: Settings, out: Console) -> None:
+    """See that the grid's Redis takes this appliance; one that is away may come back while everything starts."""
+    try:
+        require_usable_redis(settings)
+        require_free_name(settings)
+    except StoreRefuses:
+        raise
+    except StoreUnavailable as error:
+        out.print(f"{error}. The appliance waits for it.", style="yellow", markup=False)
 
 
 def _try_out(settings: Settings, out: Console) -> Demo:

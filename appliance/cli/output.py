@@ -26,6 +26,11 @@ def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2, default=str))
 
 
+def counted(count: int, noun: str) -> str:
+    """Write how many there are of something: "1 session", "2 sessions"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """Write a duration with its two largest units: "3 h 12 min"."""
     left = int(seconds)

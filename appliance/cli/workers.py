@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from appliance.cli.connection import current_settings, open_registry
-from appliance.cli.output import console, json_option, print_json
+from appliance.cli.output import console, counted, json_option, print_json
 from appliance.errors import ApplianceError
 from appliance.models import WorkerState
 
@@ -49,7 +49,7 @@ def drain(names: tuple[str, ...], everyone: bool, as_json: bool) -> None:
     if as_json:
         print_json([{"worker": worker, "sessions": sessions} for worker, sessions in left.items()])
     for worker, sessions in left.items():
-        console(as_json).print(f"{worker} drains; {sessions} sessions are left", markup=False)
+        console(as_json).print(f"{worker} drains; {counted(sessions, 'session')} left", markup=False)
 
 
 def _choose(workers: list[WorkerState], names: tuple[str, ...], everyone: bool, appliance: str) -> list[WorkerState]:

@@ -61,6 +61,13 @@ def _is_drained(view: GridView) -> bool:
     return view.settings.memory.read().drained
 
 
+def check_name(view: GridView) -> Iterator[Check]:
+    """No other appliance of the grid has this one's name."""
+    if view.rival:
+        finding = f"another appliance of the grid is called {view.settings.appliance_name}, too: {view.rival}"
+        yield failed("name", finding, "Set APPLIANCE_NAME to another name on one of them, and: applctl restart.")
+
+
 def check_proxy(view: GridView) -> Iterator[Check]:
     """The proxy answers, and has a worker for new sessions."""
     if not view.running:
@@ -92,8 +99,8 @@ def check_audit(view: GridView) -> Iterator[Check]:
     for difference in done.differences:
         yield failed("audit", difference.text, difference.remedy)
     if not done.differences:
-        counted = f"{done.sessions} sessions, {done.workers} workers"
-        yield ok("audit", f"Redis, sockets, processes and folders agree: {counted}")
+        counted = f"sessions: {done.sessions}, workers: {done.workers}"
+        yield ok("audit", f"Redis, sockets, processes and folders agree ({counted})")
 
 
 def check_workspaces(view: GridView) -> Iterator[Check]:
@@ -155,6 +162,7 @@ CHECKS: tuple[Callable[[GridView], Iterator[Check]], ...] = (
     check_supervisord,
     check_processes,
     check_workers,
+    check_name,
     check_proxy,
     check_audit,
     check_workspaces,

@@ -12,11 +12,10 @@ from appliance import browsers
 from appliance.accounts import accounts_of
 from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
-from appliance.errors import LaunchError, StoreUnavailable
+from appliance.errors import LaunchError, StoreRefuses, StoreUnavailable
 from appliance.models import Browser
 from appliance.provision import MIN_REDIS, browser_version, find_redis
-from appliance.store import Store
-from appliance.supervision import Supervisor
+from appliance.supervision import Supervisor, require_usable_redis
 
 _DISTRIBUTION = "playwright-appliance"
 
@@ -102,17 +101,13 @@ def check_redis(settings: Settings) -> Iterator[Check]:
 
 
 def _check_redis_server(settings: Settings) -> Check:
-    store = Store(settings.effective_redis_url, settings.grid_namespace)
     try:
-        found = str(store.ping().get("redis_version", "0"))
-        if int(found.split(".")[0]) < MIN_REDIS:
-            return failed("redis", f"Redis {found} has no Functions", f"Use Redis {MIN_REDIS} or later, or Valkey.")
-        store.read(("FUNCTION", "STATS"))
+        found = require_usable_redis(settings)
+    except StoreRefuses as error:
+        return failed("redis", str(error), error.hint)
     except StoreUnavailable as error:
         remedy = "Check REDIS_URL." if settings.redis_url else "See what it says: applctl logs redis."
         return failed("redis", str(error), remedy)
-    finally:
-        store.close()
     return ok("redis", f"Redis {found} answers and knows Functions")
 
 

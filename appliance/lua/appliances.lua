@@ -102,12 +102,14 @@ local function find_rival(a)
 end
 
 -- announce {appliance, run, drained, turn, stopping, proxy, endpoint, address, version, minor, pools, relayed, admits,
---           settle_ms, ttl_ms} -> {drained, turn, others, rival}
--- Says what an appliance is, how many sessions its proxy `relayed` has, the waiting ones too, whether it still `admits`
--- further ones, and which browsers it is configured to serve: so a client may wait for a worker that is only just starting, and is refused at once where none
--- will ever be. Gives whether it is to be drained and since which `turn`, of which it has `heard` then, how many `others` serve, and the endpoint of a `rival`: of another
--- run of this name, whose proxy lives. `settle_ms` is how long it takes until all sessions are known again that Redis
--- may have forgotten.
+--           serves_redis, rival, settle_ms, ttl_ms} -> {drained, turn, others, rival}
+-- Says what an appliance is: how many sessions its proxy has (`relayed`, the waiting ones too), whether it still
+-- `admits` further ones, whether this Redis runs on it, and which browsers it is configured to serve. So a client may
+-- wait for a worker that is only just starting, and is refused at once where none will ever be.
+--
+-- Gives whether it is to be drained and since which `turn`, of which it has `heard` then, how many `others` serve, and
+-- the endpoint of a `rival`: of another run of this name, whose proxy lives. A rival that it was told of twice it says
+-- itself. `settle_ms` is how long it takes until all sessions are known again that Redis may have forgotten.
 register('announce', function(a)
   local rival = find_rival(a)
   recall(a.appliance, a.run, a.drained, a.turn)
@@ -116,7 +118,8 @@ register('announce', function(a)
   redis.call('ZADD', key('appliances'), 'GT', whole(NOW + a.ttl_ms), a.appliance)
   redis.call('HSET', key('appliance', a.appliance), 'proxy', a.proxy, 'endpoint', a.endpoint, 'address', a.address,
     'version', a.version, 'minor', a.minor, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
-    'admits', a.admits and '1' or '0', 'heard', whole(turn), 'settle_ms', whole(a.settle_ms))
+    'admits', a.admits and '1' or '0', 'heard', whole(turn), 'settle_ms', whole(a.settle_ms),
+    'serves_redis', a.serves_redis and '1' or '0', 'rival', a.rival)
   if a.stopping and not drained then
     redis.call('ZADD', key('stopping'), whole(NOW + a.ttl_ms), a.appliance)
   else

@@ -40,6 +40,15 @@ class Appliances:
         """Let a drained appliance serve again. False if it is unknown."""
         return bool(self._store.call("undrain_appliance", appliance=appliance)["known"])
 
+    def rival(self, name: str, run: str) -> str:
+        """Give the endpoint of an appliance of a name whose proxy lives, and which is not the given run; "" if none."""
+        (known,) = self._store.read(("HMGET", self._store.key("appliance", name), "run", "proxy", "endpoint"))
+        known_run, proxy, endpoint = known
+        if not proxy or known_run == run:
+            return ""
+        (until_ms,) = self._store.read(("ZSCORE", self._store.key("proxies"), proxy))
+        return str(endpoint) if float(until_ms or 0) >= self._registry.now_ms() else ""
+
     def states(self) -> list[ApplianceState]:
         """Give all appliances that Redis knows, in the order of their names."""
         (names,) = self._store.read(("ZRANGE", self._store.key("appliances"), 0, -1))
@@ -52,20 +61,23 @@ class Appliances:
 
     def _look(self, names: list[str], census: Census) -> list[ApplianceState]:
         """Give those that have a record. Their records are read last: what Redis has lost meanwhile is not believed."""
-        drained, stopping, proxies, *records = self._store.read(
+        drained, stopping, proxies, heard, *records = self._store.read(
             ("ZRANGE", self._store.key("drained"), 0, -1),
             ("ZRANGE", self._store.key("stopping"), 0, -1),
             ("ZRANGE", self._store.key("proxies"), 0, -1, "WITHSCORES"),
+            ("ZRANGE", self._store.key("appliances"), 0, -1, "WITHSCORES"),
             *[("HGETALL", self._store.key("appliance", name)) for name in names],
         )
         now_ms = self._registry.now_ms()
         alive = Counter(_owner(proxy) for proxy, until_ms in _scores(proxies).items() if until_ms >= now_ms)
+        there = {name for name, until_ms in _scores(heard).items() if until_ms >= now_ms}
         states = []
         for name, fields in zip(names, records, strict=True):
             if not fields:
                 continue
             state = _described(name, fields, census.get(name))
             state.proxies = alive[name]
+            state.needed_by = len(there - {name}) if fields.get("serves_redis") == "1" else 0
             if name in drained:
                 state.status = _drain_status(state, fields, now_ms)
             elif name in stopping:
@@ -103,6 +115,7 @@ def _described(name: str, fields: dict[str, str], counts: dict[str, Any] | None)
         endpoint=fields.get("endpoint", ""),
         address=fields.get("address", ""),
         in_proxy=int(fields.get("relayed", 0)),
+        rival=fields.get("rival", ""),
         since_ms=int(fields.get("since", 0)),
     )
     versions = {fields["version"]} if "version" in fields else set()

@@ -13,7 +13,7 @@ import psutil
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable, SupervisorError
 from appliance.models import Browser, PoolCapacity, SessionState, WorkerState
-from appliance.registry import Registry
+from appliance.registry import Appliances, Registry
 from appliance.store import Store
 from appliance.supervision.client import ProcessInfo, Supervisor
 from appliance.supervision.lifecycle import left_over
@@ -25,7 +25,8 @@ _ANSWER_TIMEOUT_S = 5.0
 class GridView:
     """What was seen in one look. `workers` are this appliance's; pools and sessions the whole grid's.
 
-    `left_over` names the processes of an earlier run, if supervisord does not answer.
+    `left_over` names the processes of an earlier run, if supervisord does not answer. `rival` is the endpoint of
+    another appliance of the same name, or of this one if the other spoke last.
     """
 
     settings: Settings
@@ -33,6 +34,7 @@ class GridView:
     left_over: list[str] = field(default_factory=list)
     processes: list[ProcessInfo] = field(default_factory=list)
     redis_error: str = ""
+    rival: str = ""
     workers: list[WorkerState] = field(default_factory=list)
     pools: list[PoolCapacity] = field(default_factory=list)
     sessions: list[SessionState] = field(default_factory=list)
@@ -62,6 +64,8 @@ class GridView:
             found.append(self.redis_error)
         elif self.missing:
             found.append(f"no worker is registered for {', '.join(self.missing)}")
+        if self.rival:
+            found.append(f"another appliance of the grid is called {self.settings.appliance_name}, too: {self.rival}")
         if not self.ready:
             found.append(self.not_ready_because)
         return found
@@ -111,6 +115,8 @@ def _look_into_redis(view: GridView) -> None:
         view.workers = [worker for worker in workers if worker.appliance == view.settings.appliance_name]
         view.pools = registry.capacity()
         view.sessions = registry.sessions()
+        appliance = Appliances(registry).state(view.settings.appliance_name)
+        view.rival = appliance.rival if appliance else ""
     except StoreUnavailable as error:
         view.redis_error = str(error)
     finally:

@@ -104,6 +104,32 @@ def test_two_appliances_of_one_name_are_told_of_each_other_and_an_earlier_run_th
     assert appliances.announce(other).rival == ""
 
 
+def test_an_earlier_run_of_an_appliance_does_not_take_its_name_and_a_proxy_that_is_gone_does_not(
+    registry: Registry, appliances: Appliances
+) -> None:
+    assert appliances.rival("here", "a new one") == "ws://here:8080"
+    assert appliances.rival("here", announcement("here").run) == ""
+    assert appliances.rival("nobody", "a new one") == ""
+    registry.renew("here.abcdef", [], -1)
+    assert appliances.rival("here", "a new one") == ""
+
+
+def test_who_serves_redis_to_others_is_not_safe_to_stop_until_they_are_gone(
+    registry: Registry, appliances: Appliances
+) -> None:
+    appliances.drain_appliance("here", "drained by operator")
+    for worker in ("A", "B"):
+        registry.remove_worker(worker, "drained")
+    appliances.announce(announcement("here", serves_redis=True))
+    here, there = appliances.states()
+    assert (here.status, here.needed_by, here.safe_to_stop) == ("drained", 1, False)
+    assert there.needed_by == 0
+    registry.remove_worker("C", "stopped")
+    registry.store.read(("ZADD", registry.store.key("appliances"), 0, "there"))
+    here = appliances.states()[0]
+    assert (here.needed_by, here.safe_to_stop) == (0, True)
+
+
 def test_a_browser_that_is_announced_is_waited_for(registry: Registry) -> None:
     assert claim(registry, "s", Browser.WEBKIT) == {"state": "unserved", "versions": {}}
     Appliances(registry).announce(announcement("here", pools={Browser.WEBKIT: 1}))

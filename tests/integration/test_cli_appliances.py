@@ -56,6 +56,14 @@ def test_it_waits_until_no_session_is_left(wait: Wait, appliances: Appliances) -
     assert waiting.result(10).exit_code == 0
 
 
+def test_who_serves_redis_to_others_is_not_said_to_be_safe_to_stop(wait: Wait, appliances: Appliances) -> None:
+    appliances.announce(announcement("there"))
+    waiting = wait()
+    appliances.announce(announcement("here", serves_redis=True))
+    result = waiting.result(10)
+    assert (result.exit_code, "its Redis is used by 1 other" in result.stderr) == (1, True)
+
+
 def test_an_appliance_that_was_undrained_meanwhile_is_not_waited_for(wait: Wait, appliances: Appliances) -> None:
     waiting = wait()
     appliances.undrain_appliance("here")

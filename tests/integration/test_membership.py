@@ -20,9 +20,10 @@ from tests.integration.test_selection import spec
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "none"))
-    settings = config.load(run_dir=tmp_path, appliance_name="here", drain_notice=0.3, drain_timeout=0.5)
+    own = {"run_dir": tmp_path, "redis_url": redis_url, "appliance_name": "here"}
+    settings = config.load(**own, drain_notice=0.3, drain_timeout=0.5)
     settings.memory.begin_run()
     return settings
 
@@ -165,3 +166,29 @@ def test_where_no_other_serves_it_may_be_stopped_as_soon_as_it_was_told(
     membership.announce()
     forget_settling(registry)
     assert state(appliances).safe_to_stop
+
+
+def test_a_rival_is_told_to_the_grid_once_it_is_no_earlier_run(settings: Settings, appliances: Appliances) -> None:
+    """Two of one name overwrite each other's record, in turn."""
+    other = announcement("here", run="another", proxy="here.123456", endpoint="ws://another:8080")
+    appliances._registry.renew("here.123456", [], 60_000)
+    membership, _ = member(settings, appliances)
+    told = []
+    for _ in range(3):
+        appliances.announce(other)
+        membership.announce()
+        told.append(state(appliances).rival)
+    assert told == ["", "", "ws://another:8080"]
+    membership.announce()
+    membership.announce()
+    assert state(appliances).rival == "", "the other is gone"
+
+
+def test_an_appliance_without_redis_url_says_that_the_redis_runs_on_it(
+    settings: Settings, appliances: Appliances
+) -> None:
+    member(settings, appliances)[0].announce()
+    assert state(appliances).needed_by == 0
+    settings.redis_url = None
+    member(settings, appliances)[0].announce()
+    assert state(appliances).needed_by == 1

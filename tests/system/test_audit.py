@@ -76,7 +76,7 @@ def test_doctor_says_that_all_agrees_where_it_does(grid: Grid, playwright: Playw
     assert grid.audit() == []
     _, (check,) = doctor(grid)
     assert check["status"] == "ok"
-    assert check["finding"] == "Redis, sockets, processes and folders agree: 2 sessions, 1 workers"
+    assert check["finding"] == "Redis, sockets, processes and folders agree (sessions: 2, workers: 1)"
     for browser in browsers:
         browser.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -12,10 +13,19 @@ from appliance.store import Store
 from appliance.supervision import left_over
 from tests.certificates import Authority
 from tests.system.conftest import StartGrid
-from tests.system.grid import free_port
+from tests.system.grid import APPLCTL, Grid, free_port
 from tests.system.test_losses import process
 
 PASSWORD = "shared-0123456789"
+
+
+def failed_up(grid: Grid, folder: Path, **settings: str) -> str:
+    """Give what `applctl up` of one more appliance says, of another folder and port, that is not to start."""
+    changes = {"RUN_DIR": str(folder / "one more"), "PORT": str(free_port()), **settings}
+    done = subprocess.run([APPLCTL, "up"], env=grid.env | changes, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert not left_over(folder / "one more")
+    return done.stderr
 
 
 def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_grid: StartGrid, tmp_path: Path) -> None:
@@ -42,6 +52,11 @@ def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_gr
     }.items():
         with pytest.raises(StoreUnavailable, match=refusal):
             Store(url, "grid").ping()
+
+    shared = {"REDIS_URL": f"rediss://:wrong-password@{address}", "REDIS_LISTEN": ""}
+    assert "Redis refuses: invalid username-password" in failed_up(grid, tmp_path, **shared)
+    shared = {"REDIS_URL": f"rediss://:{PASSWORD}@{address}", "REDIS_LISTEN": "", "REDIS_PASSWORD": ""}
+    assert f"called {other.env['APPLIANCE_NAME']} already" in failed_up(other, tmp_path, **shared)
 
     assert (grid.run_dir / "redis.conf").stat().st_mode & 0o777 == 0o600
     lines = [

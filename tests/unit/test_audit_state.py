@@ -78,7 +78,7 @@ IN_REDIS = {
         slots={W: frozenset({S, "ticket"})},
         leases={S: LATER_MS, "ticket": LATER_MS},
     ),
-    f"worker {W} has 1 sessions, but only 0 slots": replace(
+    f"worker {W} has more sessions than slots: 1 of 0": replace(
         LEDGER, workers=(replace(WORKER, concurrency=0),), pools={POOL: frozenset()}
     ),
     "there is a lease of ghost, but no such session": replace(LEDGER, leases={S: LATER_MS, "ghost": LATER_MS}),

@@ -6,7 +6,7 @@ import difflib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,9 @@ def change(values: Mapping[str, str | None]) -> Path:
     cannot be written.
     """
     file = config.settings_file()
-    _require_known(values)
+    require_known(values)
+    if file.exists() and not file.is_file():
+        raise SettingsError(f"{file} is no file", "Name one, which need not exist yet: APPLIANCE_ENV.")
     try:
         with _copy_of(file) as copy:
             for name, value in values.items():
@@ -38,7 +40,8 @@ def change(values: Mapping[str, str | None]) -> Path:
     return file
 
 
-def _require_known(names: Mapping[str, str | None]) -> None:
+def require_known(names: Iterable[str]) -> None:
+    """Raise SettingsError, with the setting that is likely meant, if a name is none of a setting."""
     known = [name.upper() for name in config.Settings.model_fields]
     for name in names:
         if name not in known:

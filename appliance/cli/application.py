@@ -32,6 +32,16 @@ class Application(click.Group):
         """Give the commands in the order of their use, not of the alphabet."""
         return list(self.commands)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; of one that only groups have, `drain` say, the error names theirs."""
+        groups = {name: one.commands for name, one in self.commands.items() if isinstance(one, click.Group)}
+        meant = [f"{self.name} {name} {args[0]}" for name, commands in groups.items() if args[0] in commands]
+        if args[0] not in self.commands and meant:
+            raise click.UsageError(f"No such command '{args[0]}'. Did you mean: {', '.join(meant)}?", ctx)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exits with 1 after an ApplianceError."""
         try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 from dotenv import dotenv_values
-from rich.table import Table
 from rich.text import Text
 
 from appliance import config as configuration
@@ -37,6 +37,7 @@ class Setting:
 \b
 Examples:
   applctl config
+  applctl config explain DRAIN_TIMEOUT
   applctl config set CHROMIUM_WORKERS=4
   PORT=9000 applctl config          # try a setting out
   applctl config --json | jq -r '.[] | select(.source != "default") | .name'
@@ -53,12 +54,31 @@ def config(ctx: click.Context, as_json: bool) -> None:
         _show(as_json)
 
 
-def _show(as_json: bool) -> None:
+@config.command(
+    name="explain",
+    short_help="Explain some settings.",
+    epilog="""
+\b
+Examples:
+  applctl config explain DRAIN_NOTICE DRAIN_TIMEOUT
+  applctl config explain PORT --json | jq '.[].value'
+""",
+)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@json_option
+def explain_(names: tuple[str, ...], as_json: bool) -> None:
+    """Show some settings as `applctl config` shows all of them."""
+    settings_file.require_known(name.upper() for name in names)
+    _show(as_json, {name.upper() for name in names})
+
+
+def _show(as_json: bool, names: Collection[str] = ()) -> None:
+    """Show the settings of these names, or all."""
     try:
         settings, error = configuration.load(), None
     except SettingsError as wrong:  # shown all the same: whoever corrects them needs the descriptions
         settings, error = None, wrong
-    explained = explain(settings)
+    explained = [setting for setting in explain(settings) if not names or setting.name in names]
     if as_json:
         print_json([asdict(setting) for setting in explained])
     else:
@@ -120,14 +140,19 @@ def _change(values: Mapping[str, str | None], as_json: bool) -> None:
 
 
 def _print(settings: list[Setting]) -> None:
-    table = Table("Setting", "Value", "Source", "Description", box=None, pad_edge=False)
-    for setting in settings:
-        style = "" if setting.source == "default" else "bold"
-        value = "" if setting.value is None else str(setting.value)
-        table.add_row(setting.name, Text(value), setting.source, Text(setting.description), style=style)
+    """Print each setting as one would write it, where it comes from, and below that what it does."""
     out = console()
-    out.print(table, soft_wrap=False)
+    for setting in settings:
+        value = "" if setting.value is None else str(setting.value)
+        style = "" if setting.source == "default" else "bold"
+        out.print(Text.assemble((f"{setting.name}={value}", style), (f"  ({setting.source})", "dim")))
+        out.print(_paragraph(setting.description, out.width), markup=False)
     out.print(f"\nSettings file: {configuration.settings_file()}", markup=False)
+
+
+def _paragraph(text: str, width: int) -> str:
+    indent = 4 * " "
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def explain(settings: Settings | None) -> list[Setting]:

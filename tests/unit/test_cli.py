@@ -54,6 +54,12 @@ def test_it_tells_its_version() -> None:
     assert __version__ in applctl("--version").output
 
 
+def test_a_command_that_only_groups_have_is_found_there() -> None:
+    result = applctl("drain", "chromium-00")
+    assert result.exit_code == 2
+    assert "Did you mean: applctl appliance drain, applctl workers drain?" in result.stderr
+
+
 def test_a_wrong_command_line_exits_with_2() -> None:
     assert applctl("dance").exit_code == 2
     assert applctl("status", "--wrong").exit_code == 2
@@ -114,6 +120,16 @@ def test_config_names_the_source_of_every_setting(tmp_path: Path, monkeypatch: p
     assert (settings["HOST"]["value"], settings["HOST"]["source"]) == ("127.0.0.2", "file")
     assert settings["LOG_LEVEL"]["source"] == "default"
     assert all(setting["description"] for setting in settings.values())
+
+
+def test_config_explains_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "9000")
+    lines = applctl("config", "explain", "port", "DRAIN_NOTICE").stdout.splitlines()
+    assert lines[0] == "PORT=9000  (environment)"
+    assert "DRAIN_NOTICE=10.0  (default)" in lines
+    assert lines[1] == "    Port that the proxy listens on."
+    wrong = applctl("config", "explain", "PRT")
+    assert (wrong.exit_code, "did you mean PORT?" in wrong.stderr) == (1, True)
 
 
 def test_config_explains_the_settings_even_when_one_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def test_a_setting_is_set_and_all_else_in_the_file_stays(file: Path) -> None:
 def test_a_new_file_is_for_its_owner_alone(file: Path) -> None:
     assert applctl("set", "PORT=9001").exit_code == 0
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_file_is_not_replaced_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPLIANCE_ENV", os.devnull)
+    result = applctl("set", "PORT=9001")
+    assert (result.exit_code, "is no file" in result.stderr) == (1, True)
 
 
 def test_wrong_settings_are_refused_together_and_leave_the_file_as_it_was(file: Path) -> None:

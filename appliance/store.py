@@ -169,8 +169,8 @@ class Store:
         return subscription
 
     def ping(self) -> dict[str, Any]:
-        """Give Redis' own description of its server; raises StoreUnavailable."""
-        info: dict[str, Any] = self.read(("INFO", "server"))[0]
+        """Give what Redis says of its server and its clients; raises StoreUnavailable."""
+        info: dict[str, Any] = self.read(("INFO", "server", "clients"))[0]
         return info
 
     def close(self) -> None:

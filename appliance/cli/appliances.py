@@ -110,10 +110,10 @@ def drain(name: str | None, wait: bool, timeout_s: float | None, as_json: bool) 
     name = name or settings.appliance_name
     _ask(settings, name, drains=True)
     state = _await_drained(settings, name, timeout_s, out) if wait else _state_of(settings, name)
-    if not wait:
-        out.print(f"{name} drains; {_sessions_left(state)}.", markup=False)
-    elif state:
+    if state and state.safe_to_stop:
         out.print(f"{name} is drained: it may be stopped.", markup=False)
+    else:
+        out.print(f"{name} drains; {_sessions_left(state)}.", markup=False)
     if as_json:
         print_json(state.as_dict() if state else {"name": name})
 
@@ -192,8 +192,10 @@ def _require_drained(state: ApplianceState) -> None:
 def _sessions_left(state: ApplianceState | None) -> str:
     if state is None:
         return "Redis has not heard of it yet"
+    if state.status is ApplianceStatus.DRAINED:
+        return f"no session is left, but its Redis is used by {counted(state.needed_by, 'other')}"
     if not (state.on_workers or state.in_proxy):
-        return "none is left, and its proxy is awaited to take no more (DRAIN_NOTICE)"
+        return "no session is left, and its proxy is awaited to take no more (DRAIN_NOTICE)"
     return f"{counted(state.on_workers, 'session')} left on its workers, {state.in_proxy} in its proxy"
 
 

@@ -12,7 +12,7 @@ from appliance import browsers, certificate, config, provision
 from appliance.cli import welcome
 from appliance.cli.demo import PICTURE, Demo, describe, run_demo
 from appliance.cli.guard import apply_guard
-from appliance.cli.output import console, json_option, print_json
+from appliance.cli.output import busy, console, json_option, print_json
 from appliance.cli.startup import await_grid
 from appliance.config import Settings
 from appliance.doctor.grid import check_changes
@@ -106,7 +106,7 @@ def down(as_json: bool) -> None:
     Harmless if it does not run. Processes whose supervisord was killed are ended too.
     """
     settings, out = config.load(), console(as_json)
-    with out.status("Stopping: running sessions may end first …"):
+    with busy(out, "Stopping: running sessions may end first"):
         was_running = stop(settings)
     out.print("The appliance is stopped." if was_running else "The appliance was not running.")
     if as_json:
@@ -134,13 +134,13 @@ def restart(name: str | None, as_json: bool) -> None:
     if name:
         running = started_settings(settings) or settings
         deadline = time.monotonic() + running.shutdown_grace + _RESTART_MARGIN_S
-        with out.status(f"Restarting {name} …"):
+        with busy(out, f"Restarting {name}"):
             Supervisor(settings.run_dir).restart_process(name, deadline)
         out.print(f"{name} is restarted.", markup=False)
         if as_json:
             print_json({"restarted": name})
         return
-    with out.status("Stopping: running sessions may end first …"):
+    with busy(out, "Stopping: running sessions may end first"):
         stop(settings)
     _bring_up(settings, out, with_setup=False)
     await_grid(settings, out)
@@ -203,7 +203,7 @@ def _join(settings: Settings, out: Console) -> None:
 
 
 def _try_out(settings: Settings, out: Console) -> Demo:
-    with out.status("Opening a page through the grid …"):
+    with busy(out, "Opening a page through the grid"):
         result = run_demo(settings, Path(PICTURE))
     out.print(describe(result), markup=False)
     return result

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -19,6 +20,15 @@ json_option: Callable[[Command], Command] = click.option(
 def console(as_json: bool = False) -> Console:
     """Give where text for people goes: standard output, unless JSON is printed there."""
     return Console(stderr=as_json, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def busy(out: Console, with_what: str) -> Iterator[None]:
+    """Say with what a command is busy while it is: as a spinner on a terminal, else as a line."""
+    if not out.is_terminal:
+        out.print(f"{with_what} …", markup=False)
+    with out.status(f"{with_what} …"):
+        yield
 
 
 def print_json(data: Any) -> None:

@@ -18,6 +18,7 @@ from appliance.provision import MIN_REDIS, browser_version, find_redis
 from appliance.supervision import Supervisor, require_usable_redis
 
 _DISTRIBUTION = "playwright-appliance"
+_CLIENTS_SHARE = 0.8  # of the connections that Redis allows, beyond which a grid that grows runs into them
 
 
 def check_packages(settings: Settings) -> Iterator[Check]:
@@ -89,7 +90,7 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
 def check_redis(settings: Settings) -> Iterator[Check]:
     """Redis can be had, and knows Functions."""
     if settings.redis_url or Supervisor(settings.run_dir).running():
-        yield _check_redis_server(settings)
+        yield from _check_redis_server(settings)
         return
     found = find_redis()
     if found:
@@ -100,15 +101,23 @@ def check_redis(settings: Settings) -> Iterator[Check]:
         )
 
 
-def _check_redis_server(settings: Settings) -> Check:
+def _check_redis_server(settings: Settings) -> Iterator[Check]:
     try:
-        found = require_usable_redis(settings)
+        info = require_usable_redis(settings)
     except StoreRefuses as error:
-        return failed("redis", str(error), error.hint)
+        yield failed("redis", str(error), error.hint)
+        return
     except StoreUnavailable as error:
         remedy = "Check REDIS_URL." if settings.redis_url else "See what it says: applctl logs redis."
-        return failed("redis", str(error), remedy)
-    return ok("redis", f"Redis {found} answers and knows Functions")
+        yield failed("redis", str(error), remedy)
+        return
+    yield ok("redis", f"Redis {info['redis_version']} answers and knows Functions")
+    clients, most = int(info["connected_clients"]), int(info["maxclients"])
+    found = f"Redis has {clients} of at most {most} connections"
+    if clients > most * _CLIENTS_SHARE:
+        yield warning("redis", found, "Raise its maxclients, and its limit of open files: each worker needs two.")
+    else:
+        yield ok("redis", found)
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (

@@ -9,6 +9,7 @@ from appliance.config import Settings
 from appliance.redis_url import split_address
 
 FILE = "redis.conf"
+_CLIENTS_MAX = 65_000  # each worker has two connections; Redis takes fewer, and says so, if it may open fewer files
 
 # It keeps nothing on disk: workers and proxies bring the state back if it restarts. The title names the
 # socket whatever else it listens on: by that `applctl down` finds one whose supervisord is gone.
@@ -31,7 +32,7 @@ def text(settings: Settings) -> str:
     if not settings.redis_listen:
         return "".join([*lines, "port 0\n"])
     host, port = split_address(settings.redis_listen)
-    lines.append(f"bind {host}\n")
+    lines.append(f"bind {host}\nmaxclients {_CLIENTS_MAX}\n")
     if not settings.redis_tls_cert:
         return "".join([*lines, f"port {port}\n"])
     lines.append(f"port 0\ntls-port {port}\ntls-auth-clients no\n")

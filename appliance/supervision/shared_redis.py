@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from appliance.config import Settings
 from appliance.errors import SettingsError, StoreRefuses
 from appliance.provision import MIN_REDIS
@@ -9,20 +11,21 @@ from appliance.registry import Appliances, Registry
 from appliance.store import Store
 
 
-def require_usable_redis(settings: Settings) -> str:
-    """Give the version of the Redis that the settings name.
+def require_usable_redis(settings: Settings) -> dict[str, Any]:
+    """Give what the Redis that the settings name says of itself (`Store.ping`).
 
     Raises StoreRefuses if it does not take this appliance, StoreUnavailable if it is away.
     """
     store = Store(settings.effective_redis_url, settings.grid_namespace)
     try:
-        version = str(store.ping().get("redis_version", "0"))
+        info = store.ping()
+        version = str(info.get("redis_version", "0"))
         if int(version.split(".")[0]) < MIN_REDIS:
             raise StoreRefuses(f"Redis {version} has no Functions", f"Use Redis {MIN_REDIS} or later, or Valkey.")
         store.read(("FUNCTION", "STATS"))
     finally:
         store.close()
-    return version
+    return info
 
 
 def require_free_name(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from appliance.models import (
     WorkerState,
     WorkerStatus,
 )
+from appliance.registry.answers import grid_time_ms, session_state, worker_state
 from appliance.registry.capacity import capacity
 from appliance.store import Store
 from appliance.tokens import Table, Token
@@ -158,19 +159,19 @@ class Registry:
 
     def now_ms(self) -> int:
         """Give the grid's time, which all times here are of: Redis', without its steps and without silences."""
-        return _grid_time_ms(*self.store.read(("TIME",), ("GET", self.store.key("clock"))))
+        return grid_time_ms(*self.store.read(("TIME",), ("GET", self.store.key("clock"))))
 
     def workers(self) -> list[WorkerState]:
         """Give all registered workers, in the order of appliance and slot."""
         ids, time, clock = self.store.read(
             ("ZRANGE", self.store.key("workers"), 0, -1), ("TIME",), ("GET", self.store.key("clock"))
         )
-        now_ms = _grid_time_ms(time, clock)
+        now_ms = grid_time_ms(time, clock)
         commands: list[tuple[Any, ...]] = [("HGETALL", self.store.key("worker", i)) for i in ids]
         commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
         answers = self.store.read(*commands) if commands else []
         found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
-        states = [_worker_state(fields, active, now_ms) for fields, active in found if fields]
+        states = [worker_state(fields, active, now_ms) for fields, active in found if fields]
         return sorted(states, key=lambda w: (w.appliance, w.slot, w.id))
 
     def sessions(self) -> list[SessionState]:
@@ -180,7 +181,7 @@ class Registry:
         )
         ids = [*leases, *waiting]
         answers = self.store.read(*[("HGETALL", self.store.key("session", i)) for i in ids]) if ids else []
-        return sorted((_session_state(fields) for fields in answers if fields), key=lambda s: s.started_ms)
+        return sorted((session_state(fields) for fields in answers if fields), key=lambda s: s.started_ms)
 
     def capacity(self) -> list[PoolCapacity]:
         """Give the capacity of each pool: one per browser and Playwright version. Of a large grid, as of 2 s ago.
@@ -207,49 +208,3 @@ class Registry:
         """Give the newest events, the oldest of them first; `id` begins with the server's milliseconds."""
         entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", count))[0]
         return [{"id": entry_id, **fields} for entry_id, fields in reversed(entries)]
-
-
-def _grid_time_ms(time: tuple[int, int], clock: str | None) -> int:
-    """Give the grid's time as the Lua library does (`tell_time` in keys.lua)."""
-    wall = int(time[0]) * 1000 + int(time[1]) // 1000
-    seen, grid, longest = map(int, clock.split()) if clock else (wall, wall, 0)
-    return grid + max(0, min(wall - seen, longest))
-
-
-def _worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerState:
-    return WorkerState(
-        id=fields["id"],
-        browser=fields["browser"],
-        version=fields["version"],
-        endpoint=fields["endpoint"],
-        appliance=fields["appliance"],
-        slot=fields["slot"],
-        status=fields["status"],
-        active=active,
-        lifetime=int(fields["lifetime"]),
-        concurrency=int(fields["concurrency"]),
-        quota=int(fields["quota"]),
-        started_ms=int(float(fields["started"])),
-        heartbeat_ms=int(float(fields["heartbeat"])),
-        pid=int(fields["pid"]),
-        memory_bytes=int(fields["memory"]),
-        suspect="suspect" in fields,
-        stale=now_ms - float(fields["heartbeat"]) > float(fields["ttl"]),
-    )
-
-
-def _session_state(fields: dict[str, str]) -> SessionState:
-    request = json.loads(fields["request"])
-    return SessionState(
-        id=request["id"],
-        state=fields["state"],
-        browser=request["browser"],
-        minor=request["minor"],
-        worker=fields["worker"],
-        proxy=fields["proxy"],
-        client=request["client"],
-        user_agent=request["user_agent"],
-        name=request["name"],
-        started_ms=int(fields["started"]),
-        token=request.get("token", ""),  # a proxy of an earlier version may have written it
-    )

@@ -60,6 +60,7 @@ image: $(VENV)/installed ## build an image of a machine, for QEMU; BASE=cloud fr
 	packer/build.sh build/image
 
 image-test: image $(VENV)/installed-test ## build the image, boot it, and use it; IMAGE=file tests another
+	@packer/need.sh /usr/share/ovmf/OVMF.fd
 	$(BIN)/pytest tests/image -x
 
 image-check:

@@ -55,26 +55,39 @@ class Machine:
     """One machine; it is switched on by `start`, and off for good by `destroy`."""
 
     def __init__(
-        self, folder: Path, *, drives: Sequence[Path] = (), cable: Cable | None = None, memory_mib: int = 2048
+        self,
+        folder: Path,
+        *,
+        drives: Sequence[Path] = (),
+        cable: Cable | None = None,
+        memory_mib: int = 2048,
+        disk_gib: int | None = None,
+        firmware: Path | None = None,
+        authority: Path | None = None,
     ) -> None:
-        """Take a folder of its own, further drives with seeds (tests/image/seed.py), and the size of its memory."""
+        """Take a folder of its own, further drives with seeds (tests/image/seed.py), and what differs from the usual.
+
+        `firmware` is that of UEFI in place of the BIOS. `authority` is who certified the grid, if it speaks TLS.
+        """
         self.folder = folder
         self.console = folder / "console.log"
         self._ports = {"ssh": free_port(), "grid": free_port()}
         self._drives = drives
         self._cable = cable
         self._memory_mib = memory_mib
+        self._firmware = firmware
+        self.authority = authority
         self._process: subprocess.Popen[bytes] | None = None
         self.guest = Guest(folder, self._ports["ssh"])
         self.started_at = 0.0
         folder.mkdir(parents=True)
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", IMAGE, "-F", "qcow2", folder / "disk.qcow2"]
-        subprocess.run(create, check=True)
+        subprocess.run([*create, *([f"{disk_gib}G"] if disk_gib else [])], check=True)
 
     @property
     def endpoint(self) -> str:
         """Where clients on this machine reach the grid."""
-        return f"ws://127.0.0.1:{self._ports['grid']}"
+        return f"{'wss' if self.authority else 'ws'}://127.0.0.1:{self._ports['grid']}"
 
     @property
     def http(self) -> str:
@@ -160,32 +173,13 @@ class Machine:
             ]
         )
         command = [
-            "qemu-system-x86_64",
-            "-accel",
-            accelerator(),
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            str(self._memory_mib),
+            *("qemu-system-x86_64", "-accel", accelerator(), "-cpu", "max", "-smp", "2", "-m", str(self._memory_mib)),
+            *("-display", "none", "-serial", f"file:{self.console}", "-qmp", f"unix:{self.folder}/qmp,server,nowait"),
+            *("-netdev", outside, "-device", f"virtio-net,netdev=outside,mac={OUTSIDE_MAC}"),
+            *("-device", "virtio-rng-pci"),
         ]
-        command += [
-            "-display",
-            "none",
-            "-serial",
-            f"file:{self.console}",
-            "-qmp",
-            f"unix:{self.folder}/qmp,server,nowait",
-        ]
-        command += [
-            "-netdev",
-            outside,
-            "-device",
-            f"virtio-net,netdev=outside,mac={OUTSIDE_MAC}",
-            "-device",
-            "virtio-rng-pci",
-        ]
+        if self._firmware:
+            command += ["-bios", str(self._firmware)]
         if self._cable:
             own, other = self._cable.own_port, self._cable.other_port
             command += ["-netdev", f"socket,id=grid,udp=127.0.0.1:{other},localaddr=127.0.0.1:{own}"]

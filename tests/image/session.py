@@ -26,9 +26,21 @@ class Saw:
 class Client:
     """A client that has been started."""
 
-    def __init__(self, endpoint: str, token: str, *urls: str, site: str = "", hold_s: float = 0) -> None:
-        """Open a page, on `site` if it is given, try the URLs, and stay for `hold_s` seconds."""
+    def __init__(
+        self,
+        endpoint: str,
+        token: str,
+        *urls: str,
+        site: str = "",
+        hold_s: float = 0,
+        authority: Path | None = None,
+    ) -> None:
+        """Open a page, on `site` if it is given, try the URLs, and stay for `hold_s` seconds.
+
+        `authority` is who certified the endpoint, if that is none that everybody knows.
+        """
         environment = os.environ | {"TOKEN": token, "SITE": site, "HOLD_S": str(hold_s)}
+        environment |= {"NODE_EXTRA_CA_CERTS": str(authority)} if authority else {}
         self._process = subprocess.Popen(
             [sys.executable, CLIENT, endpoint, *urls],
             env=environment,

@@ -1,4 +1,8 @@
-"""Two machines, one grid: the second is told nothing but where Redis is, and the token."""
+"""Two machines, one grid: the second is told nothing but where Redis is, and the token.
+
+Between them they also are what the others are not: the first speaks TLS with a certificate from its drive, the second
+is booted by UEFI and has a larger disk.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.certificates import Authority
 from tests.image import seed
 from tests.image.conftest import MakeMachine
 from tests.image.machine import BOOT_S, Cable, Machine
@@ -19,7 +24,19 @@ TOKEN = "a-token-of-both-machines"
 PASSWORD = "a-password-of-redis"
 CLIENTS = 3  # of each proxy; one worker serves five at a time, so they need both machines'
 HOLD_S = 600.0
+DISK_GIB = 24  # the image's own has 8
+UEFI = Path("/usr/share/ovmf/OVMF.fd")
 BOUND_S = 40.0  # WORKER_TTL, REAPER_RUN_INTERVAL, and twice that for emulation
+
+
+class Given(NamedTuple):
+    """What one machine is given, on its drive and as its hardware."""
+
+    name: str
+    cable: Cable
+    settings: dict[str, object]
+    files: dict[str, str]
+    options: dict[str, object]
 
 
 class Pair(NamedTuple):
@@ -29,20 +46,32 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module")
 def pair(make_machine: MakeMachine, folder: Path) -> Pair:
+    authority = Authority(folder)
+    issued = authority.issue("grid")
+    pems = {"certificate.pem": issued.certificate.read_text(), "key.pem": issued.key.read_text()}
     ports = free_udp_ports()
     cables = Cable(*ports, number=1), Cable(*reversed(ports), number=2)
-    serving = {"APPLIANCE_TOKEN": TOKEN, "REDIS_LISTEN": "10.55.0.1:6379", "REDIS_PASSWORD": PASSWORD}
+    serving = {
+        "APPLIANCE_TOKEN": TOKEN,
+        "REDIS_LISTEN": "10.55.0.1:6379",
+        "REDIS_PASSWORD": PASSWORD,
+        "TLS_CERT": "/etc/playwright-appliance/certificate.pem",
+        "TLS_KEY": "/etc/playwright-appliance/key.pem",
+    }
     joining = {"APPLIANCE_TOKEN": TOKEN, "REDIS_URL": f"redis://:{PASSWORD}@10.55.0.1:6379/0"}
+    first = Given("first", cables[0], serving, pems, {"authority": authority.file})
+    second = Given("second", cables[1], joining, {}, {"firmware": UEFI, "disk_gib": DISK_GIB})
     machines = []
-    for name, cable, settings in zip(("first", "second"), cables, (serving, joining), strict=True):
+    for name, cable, settings, files, options in (first, second):
         content = {
+            **files,
             "user-data": seed.user_data(folder),
             "meta-data": seed.meta_data(name),
             "network-config": seed.network_config(cable),
             "appliance.env": seed.settings_text(settings),
         }
         drive = seed.make_drive(folder / f"{name}.iso", "cidata", content)
-        machines.append(make_machine(name, drives=[drive], cable=cable))
+        machines.append(make_machine(name, drives=[drive], cable=cable, **options))
     for machine in machines:
         machine.guest.await_login(BOOT_S)
     pair = Pair(*machines)
@@ -78,10 +107,15 @@ def sessions_across(machine: Machine) -> int:
 
 
 def clients_of(machine: Machine) -> list[Client]:
-    clients = [Client(machine.endpoint, TOKEN, hold_s=HOLD_S) for _ in range(CLIENTS)]
+    clients = [Client(machine.endpoint, TOKEN, hold_s=HOLD_S, authority=machine.authority) for _ in range(CLIENTS)]
     for client in clients:
         client.saw()
     return clients
+
+
+def test_a_machine_boots_by_uefi_and_grows_into_its_disk(pair: Pair) -> None:
+    assert pair.second.run("test -d /sys/firmware/efi && echo UEFI") == "UEFI"
+    assert int(pair.second.run("df --output=size -BG / | tail -n 1").rstrip("G")) >= DISK_GIB - 2
 
 
 def test_a_machine_that_is_switched_off_takes_only_its_own_sessions_with_it(pair: Pair) -> None:

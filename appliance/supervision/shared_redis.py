@@ -38,7 +38,9 @@ def require_free_name(settings: Settings) -> None:
         name = settings.appliance_name
         if taken_by := Appliances(Registry(store)).rival(name, settings.memory.read().run):
             raise SettingsError(
-                f"the grid has an appliance called {name} already: {taken_by}", "Set APPLIANCE_NAME to another name."
+                f"the grid has an appliance called {name} already: {taken_by}",
+                "Set APPLIANCE_NAME to another name. If it was this one, which is gone, the grid forgets it within "
+                f"{settings.lease_ttl:g} s: try again then.",
             )
     finally:
         store.close()

@@ -109,6 +109,13 @@ class Membership:
         except StoreUnavailable as error:
             log.warning("appliance.not_announced", error=str(error))
 
+    def leave(self) -> None:
+        """Say that this proxy has ended; if Redis is away, it is forgotten with its lease."""
+        try:
+            self._appliances.leave(self._proxy_id)
+        except StoreUnavailable as error:
+            log.warning("appliance.not_announced", error=str(error))
+
     def _note_rival(self, endpoint: str) -> None:
         """Say if another appliance goes by this name. One that is seen once may be an earlier run of this one."""
         self._rival = endpoint if endpoint == self._seen_rival else ""

@@ -103,6 +103,7 @@ class Proxy:
             self._shut_down()
         finally:
             gevent.killall(loops)
+            self._membership.leave()
         log.info("proxy.stopped")
 
     def start_loops(self) -> list[gevent.Greenlet[..., None]]:

@@ -32,6 +32,10 @@ class Appliances:
         answer = self._store.call("announce", minor=minor_version(announcement.version), **fields)
         return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]), int(answer["turn"]))
 
+    def leave(self, proxy: str) -> None:
+        """Say that a proxy has ended: from now on it counts as gone, as if its lease were over."""
+        self._registry.renew(proxy, [], lease_ms=-1)
+
     def drain_appliance(self, appliance: str, reason: str) -> bool:
         """Give an appliance no new sessions, until it is undrained or started anew. False if it is unknown."""
         return bool(self._store.call("drain_appliance", appliance=appliance, reason=reason)["known"])
@@ -61,16 +65,15 @@ class Appliances:
 
     def _look(self, names: list[str], census: Census) -> list[ApplianceState]:
         """Give those that have a record. Their records are read last: what Redis has lost meanwhile is not believed."""
-        drained, stopping, proxies, heard, *records = self._store.read(
+        drained, stopping, proxies, *records = self._store.read(
             ("ZRANGE", self._store.key("drained"), 0, -1),
             ("ZRANGE", self._store.key("stopping"), 0, -1),
             ("ZRANGE", self._store.key("proxies"), 0, -1, "WITHSCORES"),
-            ("ZRANGE", self._store.key("appliances"), 0, -1, "WITHSCORES"),
             *[("HGETALL", self._store.key("appliance", name)) for name in names],
         )
         now_ms = self._registry.now_ms()
         alive = Counter(_owner(proxy) for proxy, until_ms in _scores(proxies).items() if until_ms >= now_ms)
-        there = {name for name, until_ms in _scores(heard).items() if until_ms >= now_ms}
+        there = {*alive, *census}
         states = []
         for name, fields in zip(names, records, strict=True):
             if not fields:

@@ -125,7 +125,7 @@ def test_who_serves_redis_to_others_is_not_safe_to_stop_until_they_are_gone(
     assert (here.status, here.needed_by, here.safe_to_stop) == ("drained", 1, False)
     assert there.needed_by == 0
     registry.remove_worker("C", "stopped")
-    registry.store.read(("ZADD", registry.store.key("appliances"), 0, "there"))
+    appliances.leave("there.abcdef")
     here = appliances.states()[0]
     assert (here.needed_by, here.safe_to_stop) == (0, True)
 

@@ -56,8 +56,11 @@ def test_it_waits_until_no_session_is_left(wait: Wait, appliances: Appliances) -
     assert waiting.result(10).exit_code == 0
 
 
-def test_who_serves_redis_to_others_is_not_said_to_be_safe_to_stop(wait: Wait, appliances: Appliances) -> None:
+def test_who_serves_redis_to_others_is_not_said_to_be_safe_to_stop(
+    wait: Wait, registry: Registry, appliances: Appliances
+) -> None:
     appliances.announce(announcement("there"))
+    registry.renew("there.abcdef", [], 60_000)
     waiting = wait()
     appliances.announce(announcement("here", serves_redis=True))
     result = waiting.result(10)

@@ -187,6 +187,7 @@ def test_a_rival_is_told_to_the_grid_once_it_is_no_earlier_run(settings: Setting
 def test_an_appliance_without_redis_url_says_that_the_redis_runs_on_it(
     settings: Settings, appliances: Appliances
 ) -> None:
+    appliances._registry.renew("there.abcdef", [], 60_000)
     member(settings, appliances)[0].announce()
     assert state(appliances).needed_by == 0
     settings.redis_url = None

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from appliance.errors import StoreUnavailable
+from appliance.registry import Appliances
 from appliance.store import Store
 from appliance.supervision import left_over
 from tests.certificates import Authority
@@ -66,3 +67,10 @@ def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_gr
     assert process(grid, "redis").pid in {left.pid for left in left_over(grid.run_dir)}, "it would not be found"
     assert "***" in grid.applctl("config").stdout
     assert PASSWORD not in grid.applctl("config").stdout
+
+    appliances = Appliances(grid.registry)
+    here, there = (appliances.state(one.env["APPLIANCE_NAME"]) for one in (grid, other))
+    assert (here.needed_by, there.needed_by, there.proxies) == (1, 0, 1)
+    other.applctl("down")
+    here, there = (appliances.state(one.env["APPLIANCE_NAME"]) for one in (grid, other))
+    assert (here.needed_by, there.proxies) == (0, 0), "who has stopped is gone at once"

@@ -16,6 +16,7 @@ import os
 import pwd
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -126,6 +127,23 @@ def require_usable(settings: Named, installation: Path) -> None:
                 f"the account {name} cannot run the {module} of {installation} with {sys.executable}: {said}",
                 "Have the installation, its Python and RUN_DIR where that account may go: not in root's home.",
             )
+
+
+def require_readable(settings: Named, files: Mapping[str, Path | None]) -> None:
+    """Raise SettingsError if Redis and the proxy may not read a file; `files` are named by the settings they are of."""
+    accounts = accounts_of(settings)
+    for setting, path in files.items():
+        if accounts and path and not _may_read(accounts.as_service(settings.port), path):
+            name = accounts.service.name
+            raise SettingsError(
+                f"{setting} {path} cannot be read by the account {name}",
+                f"Let its group read the file, and enter the folders that lead there: chgrp {name} {path}; "
+                f"chmod 640 {path}",
+            )
+
+
+def _may_read(prefix: list[str], path: Path) -> bool:
+    return not subprocess.run([*prefix, "test", "-r", str(path)], check=False).returncode
 
 
 def _look_up(setting: str, name: str) -> Account:

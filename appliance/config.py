@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -177,3 +178,12 @@ def unknown_names() -> dict[str, str]:
     known = [name.upper() for name in Settings.model_fields]
     names = (name for name in dotenv_values(settings_file()) if name.upper() not in known)
     return {name: next(iter(difflib.get_close_matches(name.upper(), known, n=1)), "") for name in names}
+
+
+def as_text(value: Any) -> str:
+    """Write a setting's value as one would set it; an empty text counts as not set."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return shlex.join(map(str, value)) if isinstance(value, list) else str(value)

@@ -41,7 +41,11 @@ class GridCollector:
         on_workers = GaugeMetricFamily("appliance_sessions_on_workers", "Sessions of its workers.", labels=labels)
         in_proxy = GaugeMetricFamily("appliance_sessions_in_proxy", "Sessions that its proxy relays.", labels=labels)
         draining = GaugeMetricFamily("appliance_draining", "1 if it is drained.", labels=labels)
-        safe = GaugeMetricFamily("appliance_safe_to_stop", "1 if it is drained, and no session is left.", labels=labels)
+        safe = GaugeMetricFamily(
+            "appliance_safe_to_stop",
+            "1 if it is drained, no session is left, and no other uses its Redis.",
+            labels=labels,
+        )
         for one in self._appliances():
             on_workers.add_metric([one.name], one.on_workers)
             in_proxy.add_metric([one.name], one.in_proxy)

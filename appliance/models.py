@@ -200,8 +200,8 @@ class ApplianceState:
 
     `on_workers` counts the sessions of its workers, whichever proxy relays them, and `in_proxy` those of its proxy, the
     waiting ones too, whichever appliance's workers they have. `proxies` counts its proxies that live, and `needed_by`
-    the other appliances, those with a proxy or a worker, that use the Redis which runs on it. `rival` is the endpoint
-    of another one of its name, or "".
+    the other appliances, those with a proxy or a worker, that use the Redis which runs on it. `rival` is where another
+    one of its name is, or "".
     """
 
     name: str

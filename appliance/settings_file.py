@@ -24,9 +24,9 @@ def change(values: Mapping[str, str | None]) -> Path:
     """
     file = config.settings_file()
     require_known(values)
-    if file.exists() and not file.is_file():
-        raise SettingsError(f"{file} is no file", "Name one, which need not exist yet: APPLIANCE_ENV.")
     try:
+        if file.exists() and not file.is_file():
+            raise SettingsError(f"{file} is no file", "Name one, which need not exist yet: APPLIANCE_ENV.")
         with _copy_of(file) as copy:
             for name, value in values.items():
                 _write(copy, name, value)

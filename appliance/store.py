@@ -170,8 +170,17 @@ class Store:
 
     def ping(self) -> dict[str, Any]:
         """Give what Redis says of its server and its clients; raises StoreUnavailable."""
-        info: dict[str, Any] = self.read(("INFO", "server", "clients"))[0]
+        info: dict[str, Any] = self.read(("INFO",))[0]
         return info
+
+    def version(self) -> str:
+        """Give the version of the Redis server, "" if this user may not ask for it; raises StoreUnavailable."""
+        try:
+            return str(self.ping().get("redis_version", ""))
+        except StoreRefuses as error:
+            if isinstance(error.__cause__, redis.exceptions.NoPermissionError):
+                return ""
+            raise
 
     def close(self) -> None:
         """Close all connections."""

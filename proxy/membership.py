@@ -30,6 +30,7 @@ class Membership:
         self._departure = departure
         self._sessions: Sessions | None = None
         self._seen_rival = self._rival = ""
+        self._rival_seen_at = 0.0
         self._announcing = BoundedSemaphore()
         self._began_at = 0.0
         self._failure: StoreUnavailable | None = None
@@ -114,15 +115,23 @@ class Membership:
         try:
             self._appliances.leave(self._proxy_id)
         except StoreUnavailable as error:
-            log.warning("appliance.not_announced", error=str(error))
+            log.warning("proxy.end_not_said", error=str(error))
 
-    def _note_rival(self, endpoint: str) -> None:
-        """Say if another appliance goes by this name. One that is seen once may be an earlier run of this one."""
-        self._rival = endpoint if endpoint == self._seen_rival else ""
-        self._seen_rival = endpoint
-        if self._rival:
+    def _note_rival(self, where: str) -> None:
+        """Say if another appliance goes by this name. One that is seen once may be an earlier run of this one.
+
+        That it is not seen means that this one spoke last, unless that goes on for longer than it could be silent.
+        """
+        now = time.monotonic()
+        if not where:
+            if now - self._rival_seen_at > self._settings.lease_ttl:
+                self._seen_rival = self._rival = ""
+            return
+        if where == self._seen_rival:
+            self._rival = where
             name = self._settings.appliance_name
-            log.error("appliance.name_taken", name=name, by=endpoint, hint="Set APPLIANCE_NAME to another name on one.")
+            log.error("appliance.name_taken", name=name, by=where, hint="Set APPLIANCE_NAME to another name on one.")
+        self._seen_rival, self._rival_seen_at = where, now
 
     def _remember(self, memory: Memory) -> None:
         try:

@@ -38,7 +38,7 @@ class Application(click.Group):
         """Find a command; of one that only groups have, `drain` say, the error names theirs."""
         groups = {name: one.commands for name, one in self.commands.items() if isinstance(one, click.Group)}
         meant = [f"{self.name} {name} {args[0]}" for name, commands in groups.items() if args[0] in commands]
-        if args[0] not in self.commands and meant:
+        if meant and args[0] not in self.commands and not ctx.resilient_parsing:
             raise click.UsageError(f"No such command '{args[0]}'. Did you mean: {', '.join(meant)}?", ctx)
         return super().resolve_command(ctx, args)
 

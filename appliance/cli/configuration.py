@@ -15,6 +15,7 @@ from rich.text import Text
 from appliance import config as configuration
 from appliance import settings_file
 from appliance.cli.output import console, json_option, print_json
+from appliance.cli.precheck import require_startable
 from appliance.config import Settings
 from appliance.errors import SettingsError
 from appliance.redis_url import mask
@@ -91,6 +92,24 @@ def _show(as_json: bool, names: Collection[str] = ()) -> None:
 
 
 @config.command(
+    short_help="Check the settings, and start nothing.",
+    epilog="""
+\b
+Example:
+  applctl config check && applctl restart
+""",
+)
+@json_option
+def check(as_json: bool) -> None:
+    """Check what `up` and `restart` check first: values, certificates, whether a shared Redis takes the appliance."""
+    settings, out = configuration.load(), console(as_json)
+    require_startable(settings, out)
+    out.print("These settings can be used.")
+    if as_json:
+        print_json({"usable": True})
+
+
+@config.command(
     name="set",
     short_help="Set settings in the settings file.",
     epilog="""
@@ -143,7 +162,7 @@ def _print(settings: list[Setting]) -> None:
     """Print each setting as one would write it, where it comes from, and below that what it does."""
     out = console()
     for setting in settings:
-        value = "" if setting.value is None else str(setting.value)
+        value = configuration.as_text(setting.value)
         style = "" if setting.source == "default" else "bold"
         out.print(Text.assemble((f"{setting.name}={value}", style), (f"  ({setting.source})", "dim")))
         out.print(_paragraph(setting.description, out.width), markup=False)

@@ -32,13 +32,13 @@ def guard() -> None:
 
 @guard.command()
 def show() -> None:
-    """Print the rules that the settings ask for, as nft reads them."""
+    """Print the rules, as nft reads them: of an appliance that runs, those of the settings that it was started with."""
     click.echo(rules.ruleset(rules.values_of(current_settings())), nl=False)
 
 
 @guard.command()
 def apply() -> None:
-    """Load the rules, in one step in place of those that are loaded."""
+    """Load the rules, in one step in place of those that are loaded. A changed setting counts after `restart`."""
     apply_guard(current_settings(), console())
 
 

@@ -8,25 +8,16 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from appliance import browsers, certificate, config, provision
+from appliance import browsers, config, provision
 from appliance.cli import welcome
 from appliance.cli.demo import PICTURE, Demo, describe, run_demo
 from appliance.cli.guard import apply_guard
 from appliance.cli.output import busy, console, json_option, print_json
+from appliance.cli.precheck import require_startable
 from appliance.cli.startup import await_grid
 from appliance.config import Settings
 from appliance.doctor.grid import check_changes
-from appliance.errors import StoreRefuses, StoreUnavailable
-from appliance.supervision import (
-    Supervisor,
-    bringing_up,
-    require_free_name,
-    require_free_port,
-    require_usable_redis,
-    start,
-    started_settings,
-    stop,
-)
+from appliance.supervision import Supervisor, bringing_up, require_free_port, start, started_settings, stop
 
 _RESTART_MARGIN_S = 20
 
@@ -77,6 +68,7 @@ def up(no_setup: bool, no_demo: bool, no_wait: bool, as_json: bool) -> None:
     if running:
         say_what_runs(settings, running, out)
     else:
+        require_startable(settings, out)
         _bring_up(settings, out, with_setup=not no_setup)
     if no_wait:
         _present_unready(running or settings, out, as_json)
@@ -140,6 +132,7 @@ def restart(name: str | None, as_json: bool) -> None:
         if as_json:
             print_json({"restarted": name})
         return
+    require_startable(settings, out)
     with busy(out, "Stopping: running sessions may end first"):
         stop(settings)
     _bring_up(settings, out, with_setup=False)
@@ -174,10 +167,6 @@ def _start(settings: Settings, out: Console, with_setup: bool) -> None:
     if stop(settings):
         out.print("Ended what an earlier run had left.")
     require_free_port(settings)  # before anything is installed
-    certificate.require_usable(settings.tls_cert, settings.tls_key)
-    certificate.require_usable(settings.redis_tls_cert, settings.redis_tls_key, "REDIS_")
-    if settings.redis_url:
-        _join(settings, out)
     if with_setup:
         _provide(settings, out)
     redis = None if settings.redis_url else provision.find_redis()
@@ -189,17 +178,6 @@ def _start(settings: Settings, out: Console, with_setup: bool) -> None:
     if settings.is_guarded:
         apply_guard(settings, out)
     start(settings, Path(redis.path) if redis else None)
-
-
-def _join(settings: Settings, out: Console) -> None:
-    """See that the grid's Redis takes this appliance; one that is away may come back while everything starts."""
-    try:
-        require_usable_redis(settings)
-        require_free_name(settings)
-    except StoreRefuses:
-        raise
-    except StoreUnavailable as error:
-        out.print(f"{error}. The appliance waits for it.", style="yellow", markup=False)
 
 
 def _try_out(settings: Settings, out: Console) -> Demo:

@@ -26,7 +26,7 @@ EXIT_NOT_RUNNING = 3
 \b
 Exit codes:
   0  running and ready
-  1  running, but not whole: a process or worker is missing (also while a worker is recycled)
+  1  running, but not whole: a process or worker is missing (also while a worker is recycled), or its name is taken
   3  not running
 
 \b

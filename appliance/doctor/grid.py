@@ -7,7 +7,6 @@ import os
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from appliance import config
 from appliance.audit import audit
@@ -64,8 +63,9 @@ def _is_drained(view: GridView) -> bool:
 def check_name(view: GridView) -> Iterator[Check]:
     """No other appliance of the grid has this one's name."""
     if view.rival:
-        finding = f"another appliance of the grid is called {view.settings.appliance_name}, too: {view.rival}"
-        yield failed("name", finding, "Set APPLIANCE_NAME to another name on one of them, and: applctl restart.")
+        yield failed(
+            "name", view.name_taken, "Set APPLIANCE_NAME to another name on one of them, and: applctl restart."
+        )
 
 
 def check_proxy(view: GridView) -> Iterator[Check]:
@@ -120,7 +120,10 @@ def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
     now, then = (one.model_dump(exclude={"appliance_token"}) for one in (settings, started))  # it is not kept
     changed = [name for name in now if now[name] != then[name]]
     if changed:
-        differences = [f"{name.upper()}={_shown(then[name])} (here {_shown(now[name])})" for name in changed]
+        differences = [
+            f"{name.upper()}={config.as_text(mask(then[name]))} (here {config.as_text(mask(now[name]))})"
+            for name in changed
+        ]
         yield warning(
             "changes",
             f"the appliance was started with other settings than stand here now: {', '.join(differences)}",
@@ -129,13 +132,6 @@ def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
         )
     else:
         yield ok("changes", "the appliance runs with the settings as they are now")
-
-
-def _shown(value: Any) -> str:
-    """Write a setting's value as one would set it."""
-    if isinstance(value, list):
-        return shlex.join(mask(value))
-    return str(value).lower() if isinstance(value, bool) else str(mask("" if value is None else value))
 
 
 def _workspaces(run_dir: Path) -> list[Path]:

@@ -15,7 +15,8 @@ from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import LaunchError, StoreRefuses, StoreUnavailable
 from appliance.models import Browser
 from appliance.provision import MIN_REDIS, browser_version, find_redis
-from appliance.supervision import Supervisor, require_usable_redis
+from appliance.registry import Registry
+from appliance.supervision import Supervisor, registry_of, require_usable_redis
 
 _DISTRIBUTION = "playwright-appliance"
 _CLIENTS_SHARE = 0.8  # of the connections that Redis allows, beyond which a grid that grows runs into them
@@ -103,15 +104,21 @@ def check_redis(settings: Settings) -> Iterator[Check]:
 
 def _check_redis_server(settings: Settings) -> Iterator[Check]:
     try:
-        info = require_usable_redis(settings)
+        with registry_of(settings) as registry:
+            yield ok("redis", f"Redis {require_usable_redis(registry)} answers and knows Functions")
+            yield from _check_connections(registry)
     except StoreRefuses as error:
         yield failed("redis", str(error), error.hint)
-        return
     except StoreUnavailable as error:
         remedy = "Check REDIS_URL." if settings.redis_url else "See what it says: applctl logs redis."
         yield failed("redis", str(error), remedy)
+
+
+def _check_connections(registry: Registry) -> Iterator[Check]:
+    """Redis takes more connections, as far as this user may ask."""
+    if not registry.store.version():
         return
-    yield ok("redis", f"Redis {info['redis_version']} answers and knows Functions")
+    info = registry.store.ping()
     clients, most = int(info["connected_clients"]), int(info["maxclients"])
     found = f"Redis has {clients} of at most {most} connections"
     if clients > most * _CLIENTS_SHARE:

@@ -94,11 +94,12 @@ local function recall(appliance, run, is_to_be_drained, turn)
   redis.call('HSET', name, 'turn', whole(turn))
 end
 
--- Gives the endpoint of another run that goes by an appliance's name, or "".
+-- Gives where another run is that goes by an appliance's name, and whose proxy lives, or "".
 local function find_rival(a)
-  local known = read_fields(key('appliance', a.appliance), {'run', 'proxy', 'endpoint'})
+  local known = read_fields(key('appliance', a.appliance), {'run', 'proxy', 'endpoint', 'address'})
   if not known or not known.proxy or known.proxy == a.proxy or known.run == a.run then return '' end
-  return tonumber(redis.call('ZSCORE', key('proxies'), known.proxy) or 0) >= NOW and known.endpoint or ''
+  local is_alive = tonumber(redis.call('ZSCORE', key('proxies'), known.proxy) or 0) >= NOW
+  return is_alive and known.endpoint .. ' at ' .. known.address or ''
 end
 
 -- announce {appliance, run, drained, turn, stopping, proxy, endpoint, address, version, minor, pools, relayed, admits,
@@ -108,8 +109,8 @@ end
 -- wait for a worker that is only just starting, and is refused at once where none will ever be.
 --
 -- Gives whether it is to be drained and since which `turn`, of which it has `heard` then, how many `others` serve, and
--- the endpoint of a `rival`: of another run of this name, whose proxy lives. A rival that it was told of twice it says
--- itself. `settle_ms` is how long it takes until all sessions are known again that Redis may have forgotten.
+-- where a `rival` is: another run of this name, whose proxy lives. A rival that it was told of twice it says itself,
+-- for the two overwrite each other's record. `settle_ms` is how long it takes until all sessions are known again that Redis may have forgotten.
 register('announce', function(a)
   local rival = find_rival(a)
   recall(a.appliance, a.run, a.drained, a.turn)
@@ -132,6 +133,13 @@ register('announce', function(a)
   local leaving = redis.call('ZCARD', key('drained')) + redis.call('ZCARD', key('stopping'))
   local others = redis.call('ZCOUNT', key('appliances'), whole(NOW), '+inf') - leaving - (is_leaving and 0 or 1)
   return {drained = drained, turn = turn, others = math.max(0, others), rival = rival}
+end)
+
+-- rival_of {appliance, run} -> {rival}
+-- Gives where another appliance is that goes by the name of this one, whichever of the two spoke last, or "".
+register('rival_of', function(a)
+  local known = read_fields(key('appliance', a.appliance), {'run', 'rival'})
+  return {rival = known and known.run == a.run and known.rival or find_rival(a)}
 end)
 
 -- drain_appliance {appliance, reason} -> {known}

@@ -45,13 +45,8 @@ class Appliances:
         return bool(self._store.call("undrain_appliance", appliance=appliance)["known"])
 
     def rival(self, name: str, run: str) -> str:
-        """Give the endpoint of an appliance of a name whose proxy lives, and which is not the given run; "" if none."""
-        (known,) = self._store.read(("HMGET", self._store.key("appliance", name), "run", "proxy", "endpoint"))
-        known_run, proxy, endpoint = known
-        if not proxy or known_run == run:
-            return ""
-        (until_ms,) = self._store.read(("ZSCORE", self._store.key("proxies"), proxy))
-        return str(endpoint) if float(until_ms or 0) >= self._registry.now_ms() else ""
+        """Give where another appliance is that has the name of this one, which is the given run of it; "" if none."""
+        return str(self._store.call("rival_of", appliance=name, run=run)["rival"])
 
     def states(self) -> list[ApplianceState]:
         """Give all appliances that Redis knows, in the order of their names."""

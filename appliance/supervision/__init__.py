@@ -10,7 +10,12 @@ from appliance.supervision.lifecycle import (
     stop,
 )
 from appliance.supervision.run_dir import bringing_up, prepare_run_dir
-from appliance.supervision.shared_redis import require_free_name, require_usable_redis
+from appliance.supervision.shared_redis import (
+    registry_of,
+    require_free_name,
+    require_guarded,
+    require_usable_redis,
+)
 from appliance.supervision.view import GridView, look, worker_slots
 
 __all__ = [
@@ -24,8 +29,10 @@ __all__ = [
     "look",
     "prepare_run_dir",
     "recover",
+    "registry_of",
     "require_free_name",
     "require_free_port",
+    "require_guarded",
     "require_usable_redis",
     "start",
     "started_settings",

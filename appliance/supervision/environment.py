@@ -39,7 +39,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
                 "Choose another RUN_DIR, or move the installation.",
             )
     accounts = accounts_of(settings)
-    values = {name.upper(): _text(getattr(settings, name)) for name in Settings.model_fields}
+    values = {name.upper(): config.as_text(getattr(settings, name)) for name in Settings.model_fields}
     return {
         **os.environ,
         **values,
@@ -69,12 +69,3 @@ def recover(environment: Mapping[str, str]) -> Settings:
         text = environment.get(name.upper(), "")
         values[name] = text if text or field.default is not None else None
     return config.load(**values)
-
-
-def _text(value: Any) -> str:
-    """Write a value as an environment variable; an empty one counts as not set."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return shlex.join(map(str, value)) if isinstance(value, list) else str(value)

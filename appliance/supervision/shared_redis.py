@@ -1,46 +1,58 @@
-"""Whether the Redis that an appliance is to use takes it: its password, its version, and the appliance's name there."""
+"""Whether a grid takes an appliance: its Redis lets it in, its name is free there, and it is guarded by a token."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from appliance.config import Settings
 from appliance.errors import SettingsError, StoreRefuses
+from appliance.models import Browser
 from appliance.provision import MIN_REDIS
 from appliance.registry import Appliances, Registry
+from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
 
 
-def require_usable_redis(settings: Settings) -> dict[str, Any]:
-    """Give what the Redis that the settings name says of itself (`Store.ping`).
+@contextmanager
+def registry_of(settings: Settings) -> Iterator[Registry]:
+    """Give the registry in the Redis that the settings name, for the length of a block."""
+    store = Store(settings.effective_redis_url, settings.grid_namespace)
+    try:
+        yield Registry(store)
+    finally:
+        store.close()
+
+
+def require_usable_redis(registry: Registry) -> str:
+    """Give the version of a Redis, "" if it does not tell, after a call that needs all that an appliance needs.
 
     Raises StoreRefuses if it does not take this appliance, StoreUnavailable if it is away.
     """
-    store = Store(settings.effective_redis_url, settings.grid_namespace)
-    try:
-        info = store.ping()
-        version = str(info.get("redis_version", "0"))
-        if int(version.split(".")[0]) < MIN_REDIS:
-            raise StoreRefuses(f"Redis {version} has no Functions", f"Use Redis {MIN_REDIS} or later, or Valkey.")
-        store.read(("FUNCTION", "STATS"))
-    finally:
-        store.close()
-    return info
+    version = registry.store.version()
+    if version and int(version.split(".")[0]) < MIN_REDIS:
+        raise StoreRefuses(f"Redis {version} has no Functions", f"Use Redis {MIN_REDIS} or later, or Valkey.")
+    registry.is_ready(Browser.CHROMIUM)
+    return version
 
 
-def require_free_name(settings: Settings) -> None:
+def require_free_name(settings: Settings, registry: Registry) -> None:
     """Raise SettingsError if another appliance of the grid that lives has this one's name.
 
     What an earlier run of this one has left there does not count.
     """
-    store = Store(settings.effective_redis_url, settings.grid_namespace)
-    try:
-        name = settings.appliance_name
-        if taken_by := Appliances(Registry(store)).rival(name, settings.memory.read().run):
-            raise SettingsError(
-                f"the grid has an appliance called {name} already: {taken_by}",
-                "Set APPLIANCE_NAME to another name. If it was this one, which is gone, the grid forgets it within "
-                f"{settings.lease_ttl:g} s: try again then.",
-            )
-    finally:
-        store.close()
+    name = settings.appliance_name
+    if taken_by := Appliances(registry).rival(name, settings.memory.read().run):
+        raise SettingsError(
+            f"the grid has an appliance called {name} already: {taken_by}",
+            "Set APPLIANCE_NAME to another name. If it was this one, which is gone, the grid forgets it within "
+            f"{settings.lease_ttl:g} s: try again then.",
+        )
+
+
+def require_guarded(settings: Settings, registry: Registry) -> None:
+    """Raise SettingsError if the endpoint would be open to anybody: the grid has no token, and never had one."""
+    if settings.allow_anonymous or is_loopback(settings.host) or settings.appliance_token:
+        return
+    if not (settings.token_file.read() or registry.tokens()):
+        raise SettingsError(NOT_GUARDED, WAYS_TO_GUARD)

@@ -25,8 +25,8 @@ _ANSWER_TIMEOUT_S = 5.0
 class GridView:
     """What was seen in one look. `workers` are this appliance's; pools and sessions the whole grid's.
 
-    `left_over` names the processes of an earlier run, if supervisord does not answer. `rival` is the endpoint of
-    another appliance of the same name, or of this one if the other spoke last.
+    `left_over` names the processes of an earlier run, if supervisord does not answer. `rival` is where another
+    appliance of the same name is.
     """
 
     settings: Settings
@@ -54,6 +54,11 @@ class GridView:
         return [slot for slot in worker_slots(self.settings) if slot not in registered]
 
     @property
+    def name_taken(self) -> str:
+        """Say who else has this appliance's name."""
+        return f"another appliance of the grid is called {self.settings.appliance_name}, too: {self.rival}"
+
+    @property
     def problems(self) -> list[str]:
         """What keeps the appliance from being whole, one sentence each; empty if it is."""
         if not self.running:
@@ -65,7 +70,7 @@ class GridView:
         elif self.missing:
             found.append(f"no worker is registered for {', '.join(self.missing)}")
         if self.rival:
-            found.append(f"another appliance of the grid is called {self.settings.appliance_name}, too: {self.rival}")
+            found.append(self.name_taken)
         if not self.ready:
             found.append(self.not_ready_because)
         return found
@@ -115,8 +120,7 @@ def _look_into_redis(view: GridView) -> None:
         view.workers = [worker for worker in workers if worker.appliance == view.settings.appliance_name]
         view.pools = registry.capacity()
         view.sessions = registry.sessions()
-        appliance = Appliances(registry).state(view.settings.appliance_name)
-        view.rival = appliance.rival if appliance else ""
+        view.rival = Appliances(registry).rival(view.settings.appliance_name, view.settings.memory.read().run)
     except StoreUnavailable as error:
         view.redis_error = str(error)
     finally:

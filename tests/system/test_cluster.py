@@ -231,6 +231,25 @@ def test_an_upgrade_under_load_fails_no_session(
     cluster.agrees()
 
 
+def test_nginx_passes_on_what_a_drained_appliance_refuses(cluster: Cluster, tmp_path: Path) -> None:
+    """It asks nobody whether they are ready, and so still sends sessions to one that is drained."""
+    first, second, _ = cluster.members
+    nginx = LoadBalancer("nginx", cluster, tmp_path)
+    try:
+        first.applctl("appliance", "drain", second.name)
+        until(lambda: refusal(second, "1.65.0") == (503, "the appliance is drained"), "it refuses new sessions", 20)
+        refused = second.log("proxy").count("the appliance is drained")
+        with Load(nginx, 3, REST_S) as load:
+            until(lambda: load.served > 8, "clients are served", 30)
+        assert load.errors == []
+        assert second.log("proxy").count("the appliance is drained") > refused, "it was asked, too"
+    finally:
+        nginx.stop()
+        first.applctl("appliance", "undrain", second.name)
+    until(lambda: workers_of(second), "it serves again", 20)
+    cluster.agrees()
+
+
 def test_an_appliance_that_is_shut_down_under_load_fails_no_session(cluster: Cluster, haproxy: LoadBalancer) -> None:
     """The last test: nobody needs it any more."""
     first, second, _ = cluster.members

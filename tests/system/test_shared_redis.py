@@ -20,12 +20,11 @@ from tests.system.test_losses import process
 PASSWORD = "shared-0123456789"
 
 
-def failed_up(grid: Grid, folder: Path, **settings: str) -> str:
-    """Give what `applctl up` of one more appliance says, of another folder and port, that is not to start."""
-    changes = {"RUN_DIR": str(folder / "one more"), "PORT": str(free_port()), **settings}
-    done = subprocess.run([APPLCTL, "up"], env=grid.env | changes, capture_output=True, text=True, timeout=20)
+def refused(grid: Grid, command: str, **settings: object) -> str:
+    """Give what `applctl` says with these settings beside a grid's, which it is to refuse."""
+    changes = {name: str(value) for name, value in settings.items()}
+    done = subprocess.run([APPLCTL, command], env=grid.env | changes, capture_output=True, text=True, timeout=20)
     assert done.returncode == 1
-    assert not left_over(folder / "one more")
     return done.stderr
 
 
@@ -54,10 +53,13 @@ def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_gr
         with pytest.raises(StoreUnavailable, match=refusal):
             Store(url, "grid").ping()
 
-    shared = {"REDIS_URL": f"rediss://:wrong-password@{address}", "REDIS_LISTEN": ""}
-    assert "Redis refuses: invalid username-password" in failed_up(grid, tmp_path, **shared)
-    shared = {"REDIS_URL": f"rediss://:{PASSWORD}@{address}", "REDIS_LISTEN": "", "REDIS_PASSWORD": ""}
-    assert f"called {other.env['APPLIANCE_NAME']} already" in failed_up(other, tmp_path, **shared)
+    one_more = {"RUN_DIR": tmp_path / "one more", "PORT": free_port()}
+    assert f"called {other.env['APPLIANCE_NAME']} already" in refused(other, "up", **one_more)
+    assert not left_over(tmp_path / "one more")
+    before = process(other, "proxy").pid
+    wrong = f"rediss://:wrong-password@{address}"
+    assert "Redis refuses: invalid username-password" in refused(other, "restart", REDIS_URL=wrong)
+    assert process(other, "proxy").pid == before, "what runs is left alone"
 
     assert (grid.run_dir / "redis.conf").stat().st_mode & 0o777 == 0o600
     lines = [

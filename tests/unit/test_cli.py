@@ -60,6 +60,12 @@ def test_a_command_that_only_groups_have_is_found_there() -> None:
     assert "Did you mean: applctl appliance drain, applctl workers drain?" in result.stderr
 
 
+def test_the_completion_of_such_a_command_is_no_error() -> None:
+    asking = {"_APPLCTL_COMPLETE": "bash_complete", "COMP_WORDS": "applctl drain ", "COMP_CWORD": "2"}
+    result = CliRunner().invoke(main, [], prog_name="applctl", env=asking)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_a_wrong_command_line_exits_with_2() -> None:
     assert applctl("dance").exit_code == 2
     assert applctl("status", "--wrong").exit_code == 2

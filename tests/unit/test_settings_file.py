@@ -41,10 +41,11 @@ def test_a_new_file_is_for_its_owner_alone(file: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_no_file_is_not_replaced_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("APPLIANCE_ENV", os.devnull)
+def test_what_is_no_file_is_not_replaced_by_one(file: Path) -> None:
+    os.mkfifo(file)
     result = applctl("set", "PORT=9001")
     assert (result.exit_code, "is no file" in result.stderr) == (1, True)
+    assert file.is_fifo()
 
 
 def test_wrong_settings_are_refused_together_and_leave_the_file_as_it_was(file: Path) -> None:

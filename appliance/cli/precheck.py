@@ -1,0 +1,33 @@
+"""What would keep an appliance from serving, said before anything is started or stopped."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from appliance import accounts, certificate
+from appliance.config import Settings
+from appliance.errors import StoreRefuses, StoreUnavailable
+from appliance.supervision import registry_of, require_free_name, require_guarded, require_usable_redis
+
+
+def require_startable(settings: Settings, out: Console) -> None:
+    """Raise SettingsError or StoreRefuses if files or a shared Redis do not fit the settings, which are valid."""
+    certificate.require_usable(settings.tls_cert, settings.tls_key)
+    certificate.require_usable(settings.redis_tls_cert, settings.redis_tls_key, "REDIS_")
+    files = ("tls_cert", "tls_key", "redis_tls_cert", "redis_tls_key")
+    accounts.require_readable(settings, {name.upper(): getattr(settings, name) for name in files})
+    if settings.redis_url:
+        _require_welcome(settings, out)
+
+
+def _require_welcome(settings: Settings, out: Console) -> None:
+    """See that the grid takes this appliance; a Redis that is away may come back while everything starts."""
+    try:
+        with registry_of(settings) as registry:
+            require_usable_redis(registry)
+            require_free_name(settings, registry)
+            require_guarded(settings, registry)
+    except StoreRefuses:
+        raise
+    except StoreUnavailable as error:
+        out.print(f"{str(error).rstrip('.')}. The appliance waits for it.", style="yellow", markup=False)

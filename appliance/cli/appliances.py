@@ -210,7 +210,7 @@ def _notes(found: list[ApplianceState]) -> Iterator[str]:
 def _table(found: list[ApplianceState], now_ms: int) -> Table:
     names = ("Appliance", "State", "Endpoint", "Playwright", "Workers", "Sessions", "In proxy", "Known for")
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
-    table.columns[2].overflow = "fold"  # by it two of one name are told apart: it is never cut
+    table.columns[2].overflow = "fold"  # it is there to be copied, so never cut
     for one in found:
         workers = ", ".join(f"{count} {status}" for status, count in one.workers.items() if count)
         endpoint = one.endpoint if one.proxies else f"{one.endpoint} (away)".strip()

@@ -53,9 +53,9 @@ def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_gr
         with pytest.raises(StoreUnavailable, match=refusal):
             Store(url, "grid").ping()
 
-    one_more = {"RUN_DIR": tmp_path / "one more", "PORT": free_port()}
+    one_more = {"RUN_DIR": other.run_dir / "more", "PORT": free_port()}
     assert f"called {other.env['APPLIANCE_NAME']} already" in refused(other, "up", **one_more)
-    assert not left_over(tmp_path / "one more")
+    assert not left_over(other.run_dir / "more")
     before = process(other, "proxy").pid
     wrong = f"rediss://:wrong-password@{address}"
     assert "Redis refuses: invalid username-password" in refused(other, "restart", REDIS_URL=wrong)

@@ -10,13 +10,19 @@ from tests.bench.scale.phases import Phases
 from tests.bench.scale.plan import TOKEN, Plan
 from tests.bench.scale.probe import Probe
 from tests.bench.scale.server import Server
+from tests.waiting import until
+
+
+def ends(probe: Probe) -> set[str]:
+    """Give why workers have ended."""
+    return {event["reason"] for event in probe.registry.events(1000) if event["event"] == "worker.ended"}
 
 
 def test_a_simulated_grid_serves_and_is_whole_again_after_redis_lost_everything(tmp_path: Path) -> None:
     server = Server(tmp_path)
     server.start()
     times = {"session_s": 0.2, "stagger_s": 0.05, "interval_s": 0.2}
-    plan = Plan(server.url, str(tmp_path), appliances=2, workers=3, processes=1, **times)
+    plan = Plan(server.url, str(tmp_path), appliances=2, workers=3, processes=1, quota=8, **times)
     probe = Probe(plan)
     probe.registry.create_token(digest_of(TOKEN), "bench")
     try:
@@ -26,6 +32,7 @@ def test_a_simulated_grid_serves_and_is_whole_again_after_redis_lost_everything(
             load = phases.load(rate=20, seconds=0.5)
             assert load.sessions_per_s > 0
             assert not load.trouble
+            until(lambda: "quota reached" in ends(probe), "a worker is recycled")
             assert not phases.lose_redis().trouble.get("too many on one worker")
     finally:
         probe.close()

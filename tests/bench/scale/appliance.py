@@ -40,7 +40,7 @@ class SimulatedWorker(Worker):
         gevent.sleep(LAUNCH_S)
         with self._register(self) as registration:  # type: ignore[arg-type]  # it is its own driver
             self._serve()
-            drain(self._settings, registration, self.orders)
+            drain(self._settings, registration, self.orders, self.connections)
 
 
 class Appliance:

@@ -54,8 +54,8 @@ class Costs:
             "look at the tokens": (registry.tokens, CALLS),
             "a worker removed and registered": (lambda: self._replace(next(specs)), CALLS),
             "/readyz": (lambda: registry.is_ready(POOL[0]), 10),
-            "capacity of the pools": (registry.capacity, 10),
-            "what runs on each appliance": (appliances.states, 10),
+            "capacity of the pools": (lambda: self._counted_anew(registry.capacity), 10),
+            "what runs on each appliance": (lambda: self._counted_anew(appliances.states), 10),
         }
 
     def _cost(self, call: Callable[[], object], calls: int) -> float:
@@ -80,6 +80,11 @@ class Costs:
         self._registry.check_token("digest")
         self._claim(session)
         self._registry.release(session, "closed")
+
+    def _counted_anew(self, call: Callable[[], object]) -> None:
+        store = self._registry.store
+        store.read(("DEL", store.key("capacity"), store.key("census")))
+        call()
 
     def _replace(self, spec: WorkerSpec) -> None:
         self._registry.remove_worker(spec.id, "replaced")

@@ -9,12 +9,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from appliance.cli.connection import current_settings, open_registry
+from appliance.cli.connection import current_settings
 from appliance.cli.output import console, counted, duration, json_option, print_json
 from appliance.config import Settings
 from appliance.errors import ApplianceError, StoreUnavailable
 from appliance.models import ApplianceState, ApplianceStatus
-from appliance.registry import Appliances
+from appliance.registry import Appliances, open_registry
 
 REASON = "its appliance is drained"
 _POLL_INTERVAL_S = 0.5

@@ -7,7 +7,8 @@ from rich.console import Console
 from appliance import accounts, certificate
 from appliance.config import Settings
 from appliance.errors import StoreRefuses, StoreUnavailable
-from appliance.supervision import registry_of, require_free_name, require_guarded, require_usable_redis
+from appliance.registry import open_registry
+from appliance.supervision import require_free_name, require_guarded, require_usable_redis
 
 
 def require_startable(settings: Settings, out: Console) -> None:
@@ -23,7 +24,7 @@ def require_startable(settings: Settings, out: Console) -> None:
 def _require_welcome(settings: Settings, out: Console) -> None:
     """See that the grid takes this appliance; a Redis that is away may come back while everything starts."""
     try:
-        with registry_of(settings) as registry:
+        with open_registry(settings) as registry:
             require_usable_redis(registry)
             require_free_name(settings, registry)
             require_guarded(settings, registry)

@@ -8,10 +8,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from appliance.cli.connection import current_settings, open_registry
+from appliance.cli.connection import current_settings
 from appliance.cli.output import console, duration, json_option, print_json
 from appliance.errors import ApplianceError
 from appliance.models import SessionState
+from appliance.registry import open_registry
 
 REASON = "session closed by operator"
 

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from appliance import tokens
-from appliance.cli.connection import open_registry
 from appliance.config import Settings
-from appliance.registry import Registry
+from appliance.registry import Registry, open_registry
 from appliance.supervision import prepare_run_dir, started_settings
 from appliance.tokens import Table, Token
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from appliance.cli.connection import current_settings, open_registry
+from appliance.cli.connection import current_settings
 from appliance.cli.output import console, counted, json_option, print_json
 from appliance.errors import ApplianceError
 from appliance.models import WorkerState
+from appliance.registry import open_registry
 
 REASON = "drained by operator"
 

@@ -14,8 +14,7 @@ from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import StoreUnavailable
 from appliance.redis_url import mask
-from appliance.registry import Registry
-from appliance.store import Store
+from appliance.registry import open_registry
 from appliance.supervision import GridView, worker_slots
 
 
@@ -88,14 +87,12 @@ def check_audit(view: GridView) -> Iterator[Check]:
     """Redis' view is what this machine shows: sockets, processes, folders."""
     if not view.running or view.redis_error:
         return
-    store = Store(view.settings.effective_redis_url, view.settings.grid_namespace)
     try:
-        done = audit(view.settings, Registry(store))
+        with open_registry(view.settings) as registry:
+            done = audit(view.settings, registry)
     except StoreUnavailable as error:
         yield failed("audit", str(error), "Mend that, and run `applctl doctor` again.")
         return
-    finally:
-        store.close()
     for difference in done.differences:
         yield failed("audit", difference.text, difference.remedy)
     if not done.differences:

@@ -15,8 +15,8 @@ from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import LaunchError, StoreRefuses, StoreUnavailable
 from appliance.models import Browser
 from appliance.provision import MIN_REDIS, browser_version, find_redis
-from appliance.registry import Registry
-from appliance.supervision import Supervisor, registry_of, require_usable_redis
+from appliance.registry import Registry, open_registry
+from appliance.supervision import Supervisor, require_usable_redis
 
 _DISTRIBUTION = "playwright-appliance"
 _CLIENTS_SHARE = 0.8  # of the connections that Redis allows, beyond which a grid that grows runs into them
@@ -104,7 +104,7 @@ def check_redis(settings: Settings) -> Iterator[Check]:
 
 def _check_redis_server(settings: Settings) -> Iterator[Check]:
     try:
-        with registry_of(settings) as registry:
+        with open_registry(settings) as registry:
             yield ok("redis", f"Redis {require_usable_redis(registry)} answers and knows Functions")
             yield from _check_connections(registry)
     except StoreRefuses as error:

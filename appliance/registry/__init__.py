@@ -2,9 +2,9 @@
 
 from appliance.registry.appliances import Appliances
 from appliance.registry.mailbox import Mailbox
-from appliance.registry.registry import Registry
+from appliance.registry.registry import Registry, open_registry
 from appliance.registry.session import Session
 from appliance.registry.sessions import Sessions
 from appliance.registry.tokens import Tokens
 
-__all__ = ["Appliances", "Mailbox", "Registry", "Session", "Sessions", "Tokens"]
+__all__ = ["Appliances", "Mailbox", "Registry", "Session", "Sessions", "Tokens", "open_registry"]

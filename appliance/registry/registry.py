@@ -6,10 +6,13 @@ Every method raises StoreUnavailable if Redis is away.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from appliance import tokens
+from appliance.config import Settings
 from appliance.models import (
     Browser,
     Grant,
@@ -208,3 +211,13 @@ class Registry:
         """Give the newest events, the oldest of them first; `id` begins with the server's milliseconds."""
         entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", count))[0]
         return [{"id": entry_id, **fields} for entry_id, fields in reversed(entries)]
+
+
+@contextmanager
+def open_registry(settings: Settings) -> Iterator[Registry]:
+    """Give the registry of the grid that the settings name, until the block's end; nothing is connected yet."""
+    store = Store(settings.effective_redis_url, settings.grid_namespace)
+    try:
+        yield Registry(store)
+    finally:
+        store.close()

@@ -11,7 +11,6 @@ from appliance.supervision.lifecycle import (
 )
 from appliance.supervision.run_dir import bringing_up, prepare_run_dir
 from appliance.supervision.shared_redis import (
-    registry_of,
     require_free_name,
     require_guarded,
     require_usable_redis,
@@ -29,7 +28,6 @@ __all__ = [
     "look",
     "prepare_run_dir",
     "recover",
-    "registry_of",
     "require_free_name",
     "require_free_port",
     "require_guarded",

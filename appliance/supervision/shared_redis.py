@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from appliance.config import Settings
 from appliance.errors import SettingsError, StoreRefuses
 from appliance.models import Browser
 from appliance.provision import MIN_REDIS
 from appliance.registry import Appliances, Registry
 from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
-from appliance.store import Store
-
-
-@contextmanager
-def registry_of(settings: Settings) -> Iterator[Registry]:
-    """Give the registry in the Redis that the settings name, for the length of a block."""
-    store = Store(settings.effective_redis_url, settings.grid_namespace)
-    try:
-        yield Registry(store)
-    finally:
-        store.close()
 
 
 def require_usable_redis(registry: Registry) -> str:

@@ -13,8 +13,7 @@ import psutil
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable, SupervisorError
 from appliance.models import Browser, PoolCapacity, SessionState, WorkerState
-from appliance.registry import Appliances, Registry
-from appliance.store import Store
+from appliance.registry import Appliances, open_registry
 from appliance.supervision.client import ProcessInfo, Supervisor
 from appliance.supervision.lifecycle import left_over
 
@@ -113,18 +112,15 @@ def _named(process: psutil.Process) -> str:
 
 
 def _look_into_redis(view: GridView) -> None:
-    store = Store(view.settings.effective_redis_url, view.settings.grid_namespace)
-    registry = Registry(store)
+    name = view.settings.appliance_name
     try:
-        workers = registry.workers()
-        view.workers = [worker for worker in workers if worker.appliance == view.settings.appliance_name]
-        view.pools = registry.capacity()
-        view.sessions = registry.sessions()
-        view.rival = Appliances(registry).rival(view.settings.appliance_name, view.settings.memory.read().run)
+        with open_registry(view.settings) as registry:
+            view.workers = [worker for worker in registry.workers() if worker.appliance == name]
+            view.pools = registry.capacity()
+            view.sessions = registry.sessions()
+            view.rival = Appliances(registry).rival(name, view.settings.memory.read().run)
     except StoreUnavailable as error:
         view.redis_error = str(error)
-    finally:
-        store.close()
 
 
 def _get(settings: Settings, path: str) -> tuple[int, dict[str, Any]]:

@@ -24,7 +24,7 @@ AUDIT = """
 import json, sys
 from pathlib import Path
 from appliance.audit import audit
-from appliance.cli.connection import open_registry
+from appliance.registry import open_registry
 from appliance.config import Settings
 from appliance.supervision import started_settings
 settings = started_settings(Settings(run_dir=Path(sys.argv[1])))

@@ -5,6 +5,10 @@
 #   vhd   Azure: fixed size, whole MiB          gce   Google: disk.raw in a .tar.gz, whole GiB
 set -euo pipefail
 
+if [ $# -lt 2 ] || [ ! -f "$1" ]; then
+    echo "usage: formats.sh IMAGE.qcow2 FORMAT..., each one of raw, vmdk, vhd and gce" >&2
+    exit 2
+fi
 image=$1
 stem=${image%.qcow2}
 shift

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from appliance.cli.connection import current_settings
-from appliance.cli.output import console, counted, duration, json_option, print_json
+from appliance.cli.output import console, counted, json_option, print_json
 from appliance.config import Settings
 from appliance.errors import ApplianceError, StoreUnavailable
-from appliance.models import ApplianceState, ApplianceStatus
+from appliance.models import ApplianceState, ApplianceStatus, WorkerStatus
 from appliance.registry import Appliances, open_registry
 
 REASON = "its appliance is drained"
@@ -57,14 +57,15 @@ Examples:
 def appliances(as_json: bool) -> None:
     """List the appliances that share this grid's Redis: their workers and sessions, and whether they are drained.
 
-    Sessions are counted where their browsers are, and again in the proxy that their clients came to.
+    Workers are those that serve, of all that are there. Sessions are counted where their browsers are, and again, as
+    proxied, where their clients came to. An appliance without a proxy is away.
     """
     with open_registry(current_settings()) as registry:
-        found, now_ms = Appliances(registry).states(), registry.now_ms()
+        found = Appliances(registry).states()
     if as_json:
         print_json([one.as_dict() for one in found])
     elif found:
-        console().print(_table(found, now_ms), soft_wrap=False)
+        console().print(_table(found), soft_wrap=False)
         for note in _notes(found):
             console().print(note, style="yellow", markup=False)
     else:
@@ -207,14 +208,14 @@ def _notes(found: list[ApplianceState]) -> Iterator[str]:
             yield f"Two appliances are called {one.name}: {one.rival}, too. Set APPLIANCE_NAME to another name on one."
 
 
-def _table(found: list[ApplianceState], now_ms: int) -> Table:
-    names = ("Appliance", "State", "Endpoint", "Playwright", "Workers", "Sessions", "In proxy", "Known for")
+def _table(found: list[ApplianceState]) -> Table:
+    """Show on 80 columns what one looks for; --json has the rest."""
+    names = ("Appliance", "State", "Endpoint", "Playwright", "Workers", "Sessions", "Proxied")
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
-    table.columns[2].overflow = "fold"  # it is there to be copied, so never cut
+    table.columns[2].no_wrap, table.columns[2].overflow = True, "fold"  # it is there to be copied, so never cut
     for one in found:
-        workers = ", ".join(f"{count} {status}" for status, count in one.workers.items() if count)
-        endpoint = one.endpoint if one.proxies else f"{one.endpoint} (away)".strip()
-        age = duration((now_ms - one.since_ms) / 1000) if one.since_ms else ""
+        workers = f"{one.workers[WorkerStatus.AVAILABLE]} of {sum(one.workers.values())}"
+        state = one.status.value if one.proxies else "away"
         numbers = (str(one.on_workers), str(one.in_proxy))
-        table.add_row(one.name, one.status.value, endpoint, ", ".join(one.versions), workers, *numbers, age)
+        table.add_row(one.name, state, one.endpoint, ", ".join(one.versions), workers, *numbers)
     return table

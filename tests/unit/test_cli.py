@@ -11,12 +11,14 @@ from rich.console import Console
 
 from appliance import __version__
 from appliance.cli import main
+from appliance.cli.appliances import _table
 from appliance.cli.lifecycle import say_what_runs
+from appliance.cli.output import console
 from appliance.cli.state import _as_data
 from appliance.config import Settings
 from appliance.doctor.grid import check_changes, check_workers
 from appliance.memory import Memory
-from appliance.models import WorkerState
+from appliance.models import ApplianceState, ApplianceStatus, WorkerState
 from appliance.redis_url import mask
 from appliance.supervision import GridView
 
@@ -288,3 +290,14 @@ def test_status_of_another_accounts_appliance_does_not_say_that_it_is_not_runnin
     assert result.exit_code == 1
     assert f"this account may not look into {tmp_path / 'run'}" in result.stderr
     assert "not running" not in result.output
+
+
+def test_a_table_of_appliances_fits_80_columns_with_endpoints_that_can_be_copied(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    draining = ApplianceState("grid-1", ApplianceStatus.DRAINING, "ws://10.0.0.11:8080", versions=["1.65.0"], proxies=1)
+    gone = ApplianceState("grid-2", endpoint="ws://10.0.0.12:8080", versions=["1.62.0", "1.65.0"])
+    console().print(_table([draining, gone]), soft_wrap=False)
+    shown = capsys.readouterr().out
+    assert all(f" {word} " in shown for word in ("Playwright", "draining", "away", draining.endpoint, gone.endpoint))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from appliance.config import Settings
 from appliance.registry import Registry
 from appliance.store import Store
 from tests.redis_server import redis_server
@@ -36,3 +38,12 @@ def store(redis_url: str) -> Iterator[Store]:
 def registry(store: Store) -> Registry:
     """Give a registry whose Redis is empty."""
     return Registry(store)
+
+
+@pytest.fixture
+def settings_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Let no setting of this machine into a test; gives the settings file, which is not there yet."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "appliance.env"))
+    return tmp_path / "appliance.env"

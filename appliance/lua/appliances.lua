@@ -110,7 +110,8 @@ end
 --
 -- Gives whether it is to be drained and since which `turn`, of which it has `heard` then, how many `others` serve, and
 -- where a `rival` is: another run of this name, whose proxy lives. A rival that it was told of twice it says itself,
--- for the two overwrite each other's record. `settle_ms` is how long it takes until all sessions are known again that Redis may have forgotten.
+-- for the two overwrite each other's record. `settle_ms` is how long it takes until all sessions are known again that
+-- Redis may have forgotten.
 register('announce', function(a)
   local rival = find_rival(a)
   recall(a.appliance, a.run, a.drained, a.turn)
@@ -161,22 +162,18 @@ end)
 local COUNTED_HERE = {'appliance', 'status', 'version', 'unclaimed', 'settled'}
 
 -- count_appliances {cursor} -> {cursor, appliances}, these by name: {standby, available, draining, sessions, versions}
--- Counts the workers of each appliance and their sessions, in slices as count_workers does (capacity.lua). A
+-- Counts the next ones of all workers (`next_workers` in pool.lua) by their appliances, and their sessions. A
 -- connection whose session Redis has forgotten counts as one.
 register('count_appliances', function(a)
-  local cursor, found = unpack(redis.call('ZSCAN', key('workers'), a.cursor, 'COUNT', 100))
+  local cursor, workers = next_workers(a.cursor, COUNTED_HERE)
   local appliances = {}
-  for i = 1, #found, 2 do
-    local worker = read_fields(key('worker', found[i]), COUNTED_HERE)
-    if worker then
-      worker.id = found[i]
-      local counts = appliances[worker.appliance]
-        or {standby = 0, available = 0, draining = 0, sessions = 0, versions = {}}
-      appliances[worker.appliance] = counts
-      counts[worker.status] = counts[worker.status] + 1
-      counts.sessions = counts.sessions + taken_of(worker)
-      counts.versions[worker.version] = true
-    end
+  for _, worker in ipairs(workers) do
+    local counts = appliances[worker.appliance]
+      or {standby = 0, available = 0, draining = 0, sessions = 0, versions = {}}
+    appliances[worker.appliance] = counts
+    counts[worker.status] = counts[worker.status] + 1
+    counts.sessions = counts.sessions + taken_of(worker)
+    counts.versions[worker.version] = true
   end
   return {cursor = cursor, appliances = appliances}
 end)

@@ -32,21 +32,16 @@ local function count_worker(pool, worker)
 end
 
 -- count_workers {cursor} -> {cursor, pools}, these by browser and minor: {standby, available, draining, slots, active, free}
--- Counts the next ones of all workers, from the cursor "0" on until it is "0" again. Up to 128 of them, which Redis
--- keeps as a list, are counted at once; if many more come or go meanwhile, some may be counted twice.
+-- Counts the next ones of all workers (`next_workers` in pool.lua).
 register('count_workers', function(a)
-  local cursor, found = unpack(redis.call('ZSCAN', key('workers'), a.cursor, 'COUNT', 100))
+  local cursor, workers = next_workers(a.cursor, COUNTED)
   local pools = {}
-  for i = 1, #found, 2 do
-    local worker = read_fields(key('worker', found[i]), COUNTED)
-    if worker then
-      worker.id = found[i]
-      local browser = pools[worker.browser] or {}
-      browser[worker.minor] = browser[worker.minor]
-        or {standby = 0, available = 0, draining = 0, slots = 0, active = 0, free = 0}
-      pools[worker.browser] = browser
-      count_worker(browser[worker.minor], worker)
-    end
+  for _, worker in ipairs(workers) do
+    local browser = pools[worker.browser] or {}
+    browser[worker.minor] = browser[worker.minor]
+      or {standby = 0, available = 0, draining = 0, slots = 0, active = 0, free = 0}
+    pools[worker.browser] = browser
+    count_worker(browser[worker.minor], worker)
   end
   return {cursor = cursor, pools = pools}
 end)

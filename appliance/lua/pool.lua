@@ -129,6 +129,21 @@ local function pick(browser, minor)
   end
 end
 
+-- Gives fields of the next ones of all workers, from the cursor "0" on until it is "0" again, and the next cursor. Up to
+-- 128 of them, which Redis keeps as a list, are read at once; if many more come or go meanwhile, some may come twice.
+local function next_workers(cursor, fields)
+  local following, found = unpack(redis.call('ZSCAN', key('workers'), cursor, 'COUNT', 100))
+  local workers = {}
+  for i = 1, #found, 2 do
+    local worker = read_fields(key('worker', found[i]), fields)
+    if worker then
+      worker.id = found[i]
+      workers[#workers + 1] = worker
+    end
+  end
+  return following, workers
+end
+
 local function is_offered(browser, minor)
   return tonumber(redis.call('ZSCORE', key('offers', browser), minor) or 0) >= NOW
 end

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli import main
-from appliance.config import Settings
 from appliance.registry import Appliances, Registry
 from tests.announced import announcement
 from tests.waiting import until
@@ -27,11 +26,11 @@ def appliances(registry: Registry) -> Appliances:
 
 
 @pytest.fixture
-def wait(redis_url: str, appliances: Appliances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wait]:
+def wait(
+    settings_file: Path, redis_url: str, appliances: Appliances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Wait]:
     """Give what begins to wait until `here` is drained, in a thread."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    values = {"APPLIANCE_ENV": tmp_path / "none", "RUN_DIR": tmp_path, "REDIS_URL": redis_url, "GRID_NAMESPACE": "test"}
+    values = {"RUN_DIR": tmp_path, "REDIS_URL": redis_url, "GRID_NAMESPACE": "test"}
     for name, value in {**values, "LEASE_TTL": 1, "LEASE_RENEW_INTERVAL": 0.3}.items():
         monkeypatch.setenv(name, str(value))
 

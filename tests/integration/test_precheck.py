@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli import main
-from appliance.config import Settings
 from appliance.registry import Appliances, Registry
 from tests.announced import announcement
 from tests.certificates import Authority
@@ -21,12 +20,10 @@ Check = Callable[..., Result]
 
 
 @pytest.fixture
-def check(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
+def check(settings_file: Path, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     """Give what checks settings that differ from those of an appliance of this Redis."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    usual = {"APPLIANCE_ENV": tmp_path / "none", "RUN_DIR": tmp_path, "APPLIANCE_NAME": "here"}
-    usual |= {"REDIS_URL": redis_url, "GRID_NAMESPACE": "test"}
+    own = {"RUN_DIR": tmp_path, "APPLIANCE_NAME": "here"}
+    usual = own | {"REDIS_URL": redis_url, "GRID_NAMESPACE": "test"}
 
     def run(**settings: object) -> Result:
         for name, value in (usual | settings).items():

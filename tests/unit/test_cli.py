@@ -24,11 +24,8 @@ from appliance.supervision import GridView
 
 
 @pytest.fixture(autouse=True)
-def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_settings(settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of this machine's, and a RUN_DIR in which nothing runs."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "appliance.env"))
     monkeypatch.setenv("RUN_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -15,12 +15,8 @@ from appliance.tokens import Token
 
 
 @pytest.fixture(autouse=True)
-def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Let no setting of the machine into the tests."""
-    for name in config.Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "appliance.env"))
-    return tmp_path / "appliance.env"
+def own_settings(settings_file: Path) -> Path:
+    return settings_file
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_the_default(

@@ -13,12 +13,8 @@ from appliance.cli import main
 
 
 @pytest.fixture(autouse=True)
-def file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Let no setting of the machine into the tests."""
-    for name in config.Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "appliance.env"))
-    return tmp_path / "appliance.env"
+def file(settings_file: Path) -> Path:
+    return settings_file
 
 
 def applctl(*arguments: str, answer: str = "") -> Result:

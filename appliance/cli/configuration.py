@@ -1,4 +1,4 @@
-"""`applctl config`: every setting, its value, and where that comes from; and `set`, `unset` to change them."""
+"""`applctl config`: every setting, its value, and where that comes from; and what checks or changes them."""
 
 from __future__ import annotations
 

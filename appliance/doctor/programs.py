@@ -105,8 +105,10 @@ def check_redis(settings: Settings) -> Iterator[Check]:
 def _check_redis_server(settings: Settings) -> Iterator[Check]:
     try:
         with open_registry(settings) as registry:
-            yield ok("redis", f"Redis {require_usable_redis(registry)} answers and knows Functions")
-            yield from _check_connections(registry)
+            version = require_usable_redis(registry)
+            yield ok("redis", f"Redis {version or 'of an unknown version'} answers and knows Functions")
+            if version:
+                yield _check_connections(registry)
     except StoreRefuses as error:
         yield failed("redis", str(error), error.hint)
     except StoreUnavailable as error:
@@ -114,17 +116,14 @@ def _check_redis_server(settings: Settings) -> Iterator[Check]:
         yield failed("redis", str(error), remedy)
 
 
-def _check_connections(registry: Registry) -> Iterator[Check]:
-    """Redis takes more connections, as far as this user may ask."""
-    if not registry.store.version():
-        return
+def _check_connections(registry: Registry) -> Check:
+    """Redis takes more connections; only a user who may ask for its version may ask for that."""
     info = registry.store.ping()
     clients, most = int(info["connected_clients"]), int(info["maxclients"])
     found = f"Redis has {clients} of at most {most} connections"
     if clients > most * _CLIENTS_SHARE:
-        yield warning("redis", found, "Raise its maxclients, and its limit of open files: each worker needs two.")
-    else:
-        yield ok("redis", found)
+        return warning("redis", found, "Raise its maxclients, and its limit of open files: each worker needs two.")
+    return ok("redis", found)
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (

@@ -23,13 +23,16 @@ ApplianceError
    ├─ SessionKilled         503
    ├─ ShuttingDown          503
    ├─ Drained               503
+   ├─ CannotDial            503
    └─ StoreUnavailable      503
       └─ StoreRefuses       503
-WorkerUnreachable           the worker that was claimed does not answer: another one is
+DialFailed                  the worker that was claimed could not be reached, with the part to blame
 ClientGone                  the client hung up: nobody is left to answer
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 
 class ApplianceError(Exception):
@@ -191,6 +194,14 @@ class Drained(ShuttingDown):
     hint = "Connect by the grid's load balancer, or to another appliance. `applctl appliance undrain` ends this."
 
 
+class CannotDial(RequestError):
+    """The proxy reaches no worker, for a reason of its own; other proxies of the grid may."""
+
+    status = 503
+    retry_after_s = 5
+    hint = "Retry: a load balancer sends the next try to another appliance. `/readyz` here says when this is over."
+
+
 class StoreUnavailable(RequestError):
     """Redis does not answer."""
 
@@ -205,8 +216,26 @@ class StoreRefuses(StoreUnavailable):
     hint = "Check the user and the password in REDIS_URL, and what that user may do."
 
 
-class WorkerUnreachable(Exception):
-    """The worker that was claimed does not accept connections: the session claims another."""
+class Blame(StrEnum):
+    """Which part made a dial fail. Only a worker's own fault makes it suspect.
+
+    WORKER: its own appliance found that its driver does not answer.
+    PATH: the other appliance's proxy cannot be reached, or does not prove itself.
+    SELF: this proxy could not even try, for want of descriptors, memory or addresses.
+    """
+
+    WORKER = "worker"
+    PATH = "path"
+    SELF = "self"
+
+
+class DialFailed(Exception):
+    """The worker that was claimed could not be reached; `blame` says through whose fault."""
+
+    def __init__(self, message: str, blame: Blame) -> None:
+        """Set one sentence, and the part to blame."""
+        super().__init__(message)
+        self.blame = blame
 
 
 class ClientGone(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from dataclasses import dataclass
@@ -10,12 +11,17 @@ from urllib.parse import urlsplit
 
 import gevent
 
-from appliance.errors import WorkerUnreachable
+from appliance.errors import Blame, DialFailed
 from proxy import tcp
 from proxy.handshake import Answer, Handshake, parse_answer, worker_request
 
 DIAL_TIMEOUT_S = 5.0  # a warm worker answers in milliseconds
 ANSWER_MAX_BYTES = 64 * 1024
+
+_OWN_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+_PATH_ERRORS = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.EACCES, errno.EPERM}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +35,11 @@ class Connection:
 def dial(handshake: Handshake, endpoint: str, deadline: float) -> Connection:
     """Connect to a worker and ask it for a session, until the monotonic `deadline` at most.
 
-    Raises WorkerUnreachable.
+    Raises DialFailed.
     """
     limit_s = max(0.1, min(DIAL_TIMEOUT_S, deadline - time.monotonic()))
     parts = urlsplit(endpoint)
-    silent = WorkerUnreachable(f"the worker at {parts.netloc} does not answer within {limit_s:.1f} s")
+    silent = DialFailed(f"the worker at {parts.netloc} does not answer within {limit_s:.1f} s", Blame.WORKER)
     connection: socket.socket | None = None
     try:
         with gevent.Timeout(limit_s, silent):
@@ -41,13 +47,21 @@ def dial(handshake: Handshake, endpoint: str, deadline: float) -> Connection:
             connection.sendall(worker_request(handshake, endpoint))
             answer = _receive_answer(connection)
             if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # ws answers so for a driver that is closing
-                raise WorkerUnreachable(f"the worker at {parts.netloc} is ending")
+                raise DialFailed(f"the worker at {parts.netloc} is ending", Blame.WORKER)
             return Connection(connection, answer)
     except BaseException as error:  # whatever it is, also the greenlet's end
         _close(connection)
         if isinstance(error, (OSError, EOFError, ValueError)):
-            raise WorkerUnreachable(f"the worker at {parts.netloc} does not serve: {error}") from error
+            raise DialFailed(f"the worker at {parts.netloc} does not serve: {error}", blame_for(error)) from error
         raise
+
+
+def blame_for(error: BaseException) -> Blame:
+    """Return the part that an error of connecting, sending or receiving is to be blamed on."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _OWN_ERRORS:
+        return Blame.SELF
+    return Blame.PATH if number in _PATH_ERRORS else Blame.WORKER
 
 
 def _connect(host: str, port: int) -> socket.socket:

@@ -14,11 +14,13 @@ from geventwebsocket.handler import WebSocketHandler
 from appliance import logs
 from appliance.errors import (
     BadRequest,
+    Blame,
+    CannotDial,
     ClientGone,
+    DialFailed,
     NotFound,
     RequestError,
     RequestTimedOut,
-    WorkerUnreachable,
 )
 from appliance.models import Grant
 from appliance.registry import Session
@@ -155,7 +157,10 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             assert grant is not None  # noqa: S101  # `open` and `move` return with a grant, or raise
             try:
                 return dial(wanted, grant.endpoint, session.deadline)
-            except WorkerUnreachable as error:
+            except DialFailed as error:
+                if error.blame is Blame.SELF:
+                    log.error("worker.not_dialled", session=session.id, worker=grant.worker_id, error=str(error))
+                    raise CannotDial(f"this appliance cannot reach its workers: {error}") from error
                 log.warning("worker.suspect", session=session.id, worker=grant.worker_id, error=str(error))
                 self.proxy.sessions.move(session, watch.start)
 

@@ -1,0 +1,64 @@
+"""Whom a failed dial is blamed on: the worker, the path to it, or the proxy itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import time
+
+import pytest
+
+from appliance.errors import Blame, DialFailed
+from proxy.dial import blame_for, dial
+from proxy.handshake import Handshake, parse
+
+UPGRADE = [
+    *(("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+]
+
+
+@pytest.fixture
+def handshake() -> Handshake:
+    return parse(UPGRADE, "/", "127.0.0.1", "chromium", "")
+
+
+def blamed(handshake: Handshake, endpoint: str) -> Blame:
+    with pytest.raises(DialFailed) as failed:
+        dial(handshake, endpoint, time.monotonic() + 5)
+    return failed.value.blame
+
+
+def test_a_driver_that_is_gone_is_to_blame(handshake: Handshake) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert blamed(handshake, f"ws://127.0.0.1:{port}/secret") is Blame.WORKER
+
+
+def test_a_proxy_without_descriptors_has_itself_to_blame(handshake: Handshake) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        blame = blamed(handshake, "ws://127.0.0.1:1/secret")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert blame is Blame.SELF
+
+
+@pytest.mark.parametrize(
+    ("error", "blame"),
+    [
+        (OSError(errno.ENOBUFS, ""), Blame.SELF),
+        (OSError(errno.EADDRNOTAVAIL, ""), Blame.SELF),
+        (OSError(errno.ENETUNREACH, ""), Blame.PATH),
+        (OSError(errno.EPERM, "a firewall here"), Blame.PATH),
+        (ConnectionResetError(errno.ECONNRESET, ""), Blame.WORKER),
+        (EOFError(), Blame.WORKER),
+    ],
+)
+def test_an_error_is_blamed_on_the_part_that_it_shows_at_fault(error: Exception, blame: Blame) -> None:
+    assert blame_for(error) is blame

@@ -55,7 +55,8 @@ class Store:
     def __init__(self, url: str, namespace: str) -> None:
         """Take a URL as REDIS_URL has it; nothing is connected yet."""
         self.url = url
-        self.prefix = f"{{{namespace}}}:{SCHEMA}:"
+        self._root = f"{{{namespace}}}:"
+        self.prefix = f"{self._root}{SCHEMA}:"
         self._redis = connect(url)
         self._retry = Retry(
             ExponentialBackoff(cap=0.3, base=0.05),
@@ -68,6 +69,10 @@ class Store:
     def key(self, *parts: str) -> str:
         """Give the name of a key: `key("worker", id)`."""
         return self.prefix + ":".join(parts)
+
+    def shared_key(self, *parts: str) -> str:
+        """Return the name of a key that means the same to every schema: `shared_key("tokens")`."""
+        return self._root + ":".join(parts)
 
     def call(self, function: str, **argument: Any) -> dict[str, Any]:
         """Call a function of the Lua library, loading the library if Redis does not have it."""

@@ -44,9 +44,10 @@
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  capacity                   string   how many workers of each pool there were, for a moment (registry/capacity.py)
 --  census                     string   how many workers and sessions of each appliance, likewise (registry/appliances.py)
+--  events                     stream   starts and ends, the newest ones
+-- Keys outside of the schema's version, directly below "{grid}:" (tokens.lua)
 --  tokens                     hash     digest -> token, the revoked ones too
 --  tokens:used                hash     digest -> when the token was last used
---  events                     stream   starts and ends, the newest ones
 -- Channels: proxy:<id> and worker:<id> carry JSON messages, each only a hint to look.
 
 local NS, NOW

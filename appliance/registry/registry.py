@@ -5,6 +5,7 @@ Every method raises StoreUnavailable if Redis is away.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from appliance.registry.answers import grid_time_ms, session_state, worker_state
 from appliance.registry.capacity import capacity
 from appliance.store import Store
 from appliance.tokens import Table, Token
+
+OLDER_SCHEMAS = ("4", "3", "2")  # whose releases kept the tokens under their own prefix, as in lua/tokens.lua
 
 
 class Registry:
@@ -198,13 +201,15 @@ class Registry:
         return bool(self.store.call("is_ready", browser=browser)["ready"])
 
     def tokens(self) -> dict[str, Token]:
-        """Give the tokens that Redis knows, by their digests, the revoked ones too."""
-        (found,) = self.store.read(("HGETALL", self.store.key("tokens")))
-        return tokens.parse({digest: json.loads(text) for digest, text in found.items()})
+        """Return the tokens that Redis knows, by their digests, the revoked ones and those of older releases too."""
+        names = (("tokens",), *((schema, "tokens") for schema in OLDER_SCHEMAS))
+        tables = self.store.read(*[("HGETALL", self.store.shared_key(*name)) for name in names])
+        known = (tokens.parse({digest: json.loads(text) for digest, text in table.items()}) for table in tables)
+        return functools.reduce(tokens.joined, known)
 
     def tokens_used_ms(self) -> dict[str, int]:
         """Give when tokens were last used, by their digests; one that was not since Redis started is not there."""
-        (found,) = self.store.read(("HGETALL", self.store.key("tokens", "used")))
+        (found,) = self.store.read(("HGETALL", self.store.shared_key("tokens", "used")))
         return {digest: int(used_ms) for digest, used_ms in found.items()}
 
     def events(self, count: int = 100) -> list[dict[str, str]]:

@@ -36,6 +36,8 @@ class Tokens:
             self._look_into_copy()  # a revocation may be there of which Redis' message was lost
             there = self._registry.restore_tokens(self._known)
             log.info("tokens.restored", tokens=len(valid(there)))
+        elif not self._is_synchronous:  # Redis also brings over what an older release's table holds
+            there = self._registry.restore_tokens(self._known)
         if there != self._known or not self._is_synchronous:
             self._known = there
             self._save()

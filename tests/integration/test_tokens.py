@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -65,6 +66,63 @@ def test_a_token_that_expires_lets_nobody_in_after_that_and_is_forgotten(registr
     until(lambda: registry.check_token(digest_of(SECRET)) is None, "the token has expired")
     assert registry.create_token(digest_of(OTHER), "demo")
     assert registry.tokens().keys() == {digest_of(OTHER)}
+
+
+class OlderRelease:
+    """A release of an older schema beside this one: it knows only the table under its own prefix."""
+
+    def __init__(self, registry: Registry, schema: int = 4) -> None:
+        self._store, self._key = registry.store, registry.store.shared_key(str(schema), "tokens")
+
+    def write(self, secret: str, name: str, revoked_ms: int = 0) -> None:
+        text = json.dumps(Token(name, 1, revoked_ms).as_dict())
+        self._store.read(("HSET", self._key, digest_of(secret), text))
+
+    def lets_in(self, secret: str) -> bool:
+        (text,) = self._store.read(("HGET", self._key, digest_of(secret)))
+        return bool(text) and not json.loads(text)["revoked_ms"]
+
+
+def test_a_token_of_an_older_release_goes_on_being_valid_after_its_table_is_gone(
+    registry: Registry, start_proxy: StartProxy
+) -> None:
+    older = OlderRelease(registry)
+    older.write(SECRET, "ci")
+    registry.store.read(("HSET", registry.store.shared_key("4", "tokens:used"), digest_of(SECRET), "7"))
+    assert registry.check_token(digest_of(SECRET)) == "ci"
+    start_proxy("a")
+    registry.store.read(("DEL", registry.store.shared_key("4", "tokens")))
+    assert registry.check_token(digest_of(SECRET)) == "ci"
+    assert registry.tokens_used_ms().keys() == {digest_of(SECRET)}
+
+
+def test_a_token_revoked_in_one_release_is_revoked_at_once_in_the_other(registry: Registry) -> None:
+    older = OlderRelease(registry)
+    for secret, name in ((SECRET, "ci"), (OTHER, "cd")):
+        older.write(secret, name)
+    registry.revoke_token("ci")
+    assert not older.lets_in(SECRET)
+    assert registry.check_token(digest_of(SECRET)) is None
+    registry.restore_tokens({})
+    older.write(OTHER, "cd", revoked_ms=5)
+    assert registry.check_token(digest_of(OTHER)) is None
+    assert valid(registry.tokens()) == {}
+    assert registry.restore_tokens({digest_of(OTHER): Token("cd", 1)})[digest_of(OTHER)].revoked_ms == 5
+
+
+def test_a_token_made_beside_an_older_release_is_valid_there_too(registry: Registry) -> None:
+    older = OlderRelease(registry)
+    older.write(SECRET, "ci", revoked_ms=5)
+    registry.create_token(digest_of(OTHER), "ci")
+    assert older.lets_in(OTHER)
+    assert not older.lets_in(SECRET)
+    assert valid(registry.tokens()).keys() == {digest_of(OTHER)}
+
+
+def test_tokens_mean_the_same_to_every_schema(registry: Registry) -> None:
+    registry.create_token(digest_of(SECRET), "ci")
+    registry.check_token(digest_of(SECRET))
+    assert set(registry.store.read(("KEYS", "*tokens*"))[0]) == {"{test}:tokens", "{test}:tokens:used"}
 
 
 def test_a_change_is_told_to_every_proxy(registry: Registry) -> None:

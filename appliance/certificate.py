@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import ssl
 from pathlib import Path
 
 from appliance.errors import SettingsError
 
+_FIRST = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
-def load_into(context: ssl.SSLContext, certificate: Path, key: Path, prefix: str = "") -> None:
+
+def load_into(context: ssl.SSLContext, certificate: Path, key: Path, prefix: str = "") -> bytes:
     """Let a context serve with TLS_CERT (a certificate, and the chain that signed it) and TLS_KEY.
 
-    Raises SettingsError that says what is wrong with the files; the settings' names begin with `prefix`.
+    Returns the certificate in DER form. Raises SettingsError that says what is wrong with the files; the settings'
+    names begin with `prefix`.
     """
     for name, path in {f"{prefix}TLS_CERT": certificate, f"{prefix}TLS_KEY": key}.items():
         try:
@@ -27,6 +32,13 @@ def load_into(context: ssl.SSLContext, certificate: Path, key: Path, prefix: str
             f"{reason.lower().replace('_', ' ')}",
             "Both must be PEM: a certificate with its chain, and the key that belongs to it, without a password.",
         ) from error
+    first = _FIRST.search(certificate.read_text(errors="replace"))
+    return ssl.PEM_cert_to_DER_cert(first.group()) if first else b""
+
+
+def fingerprint(certificate: bytes) -> str:
+    """Return the SHA-256 of a certificate in DER form, in hexadecimal digits."""
+    return hashlib.sha256(certificate).hexdigest()
 
 
 def require_usable(certificate: Path | None, key: Path | None, prefix: str = "") -> None:

@@ -150,6 +150,7 @@ class Announcement:
     """What a proxy says of its appliance.
 
     `relayed` counts its sessions, the waiting ones too; `admits` says whether it still takes further ones.
+    `address`, `port` and `certificate` say where its inner door is, as in Door.
     `serves_redis` says whether the grid's Redis runs on it, and `rival` is as Standing has it, if it is so for certain.
     """
 
@@ -161,6 +162,8 @@ class Announcement:
     proxy: str
     endpoint: str
     address: str
+    port: int
+    certificate: str
     version: str
     pools: dict[Browser, int]
     relayed: int
@@ -169,6 +172,19 @@ class Announcement:
     rival: str
     settle_ms: int
     ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where an appliance lets the others of its grid in.
+
+    `address` is a name or address; `certificate` is the SHA-256 of the certificate that it serves there, in hexadecimal
+    digits, "" without TLS.
+    """
+
+    address: str
+    port: int
+    certificate: str
 
 
 @dataclass(frozen=True, slots=True)

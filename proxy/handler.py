@@ -183,7 +183,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         session.on_end(relay.end)
         try:
             with self.proxy.vigil.over(relay):
-                relay.run(grant.slot)
+                relay.run(f"worker {grant.slot} crashed")
         finally:
             session.end_reason, session.bytes_relayed = relay.end_reason, relay.bytes_relayed
             self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)

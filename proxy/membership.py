@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -21,13 +22,24 @@ log = logs.get_logger()
 class Membership:
     """The appliance as a member of its grid."""
 
-    def __init__(self, settings: Settings, appliances: Appliances, proxy_id: str, departure: Departure) -> None:
-        """Take whom to tell, and what follows from the answer. Raises LaunchError if there is no driver."""
+    def __init__(
+        self,
+        settings: Settings,
+        appliances: Appliances,
+        proxy_id: str,
+        departure: Departure,
+        certificate: Callable[[], str],
+    ) -> None:
+        """Set whom to tell, what follows from the answer, and what returns the fingerprint of the certificate served.
+
+        Raises LaunchError if there is no driver.
+        """
         self.version = browsers.driver_version(settings)
         self._settings = settings
         self._appliances = appliances
         self._proxy_id = proxy_id
         self._departure = departure
+        self._certificate = certificate
         self._sessions: Sessions | None = None
         self._seen_rival = self._rival = ""
         self._rival_seen_at = 0.0
@@ -79,6 +91,8 @@ class Membership:
             proxy=self._proxy_id,
             endpoint=settings.endpoint,
             address=settings.private_hostname,
+            port=settings.port,
+            certificate=self._certificate(),
             version=self.version,
             pools=settings.pools,
             relayed=len(self._sessions or ()),

@@ -20,6 +20,7 @@ from appliance.registry import Appliances, Mailbox, Registry, Sessions, Tokens
 from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
 from proxy.departure import Departure
+from proxy.door.keys import Keys
 from proxy.guard import Guard
 from proxy.handler import SessionHandler
 from proxy.limits import Connections, Unheard
@@ -66,14 +67,15 @@ class Proxy:
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
         self.appliances = Appliances(self.registry)
         self.departure = Departure(settings.drain_notice)
-        self._membership = Membership(settings, self.appliances, self.id, self.departure)
+        self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+        self._membership = Membership(settings, self.appliances, self.id, self.departure, self._certificate)
         self.sessions = Sessions(self.registry, settings, self.id, self._membership.announce)
         self._membership.mind(self.sessions)
         self._tokens = Tokens(self.registry, settings.token_file)
         self.guard = Guard(self._tokens, settings.allow_anonymous)
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self.vigil = Vigil(settings)
-        self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+        self._keys = Keys(self.registry)
         self.connections = Connections(settings.max_connections_per_client)
         self.unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
@@ -115,9 +117,10 @@ class Proxy:
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
             gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._tokens.sync),
+            gevent.spawn(self._repeat, settings.lease_renew_interval, self._keys.sync),
         ]
         if self.tls:
-            loops.append(gevent.spawn(self._repeat, CERTIFICATE_LOOK_S, self.tls.reload))
+            loops.append(gevent.spawn(self._repeat, CERTIFICATE_LOOK_S, self._reload_certificate))
         return loops
 
     def _require_tokens(self) -> None:
@@ -178,6 +181,15 @@ class Proxy:
             self._membership.announce()
         else:
             self.sessions.handle(message)
+
+    def _certificate(self) -> str:
+        """Return the fingerprint of the certificate that is served, "" without TLS."""
+        return self.tls.certificate if self.tls else ""
+
+    def _reload_certificate(self) -> None:
+        """Serve new files, and say so at once: other appliances' proxies connect to the certificate announced."""
+        if self.tls and self.tls.reload():
+            self._membership.announce()
 
     def _renew(self) -> None:
         self.sessions.renew()

@@ -72,8 +72,8 @@ class Relay:
         """Whether the client's system, not only the client, has stopped answering."""
         return not self._over.is_set() and tcp.is_unreachable(self._client)
 
-    def run(self, slot: str) -> None:
-        """Relay until the session is over; `slot` names the worker in a crash's reason."""
+    def run(self, if_worker_is_lost: str) -> None:
+        """Relay until the session is over; if the worker's side ends without a word, for the given reason."""
         try:
             self._worker.sendall(self._from_client)
             self._to_worker.start()
@@ -85,7 +85,7 @@ class Relay:
             if not self._is_goodbye:
                 self.close()
         if self._worker_gone and not (self._closing or self._said_by_worker.close_seen or self._is_goodbye):
-            self.end_reason = f"worker {slot} crashed"
+            self.end_reason = if_worker_is_lost
             self._closing = INTERNAL_ERROR, self.end_reason
 
     def end(self, reason: str) -> None:

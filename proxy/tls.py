@@ -37,6 +37,7 @@ class TlsSocket(SSLSocket):
 
     _sock: socket.socket  # gevent's names for the plain socket and for OpenSSL's session
     _sslobj: Any
+    certificate: str  # SHA-256 of the certificate that the connection is secured with, in hexadecimal digits
 
     def shutdown(self, how: int) -> None:
         """End as TLS wants it, with close_notify, before TCP ends; the peer's own is not waited for."""
@@ -110,40 +111,75 @@ class Tls:
         """Load the files; raises SettingsError if that cannot be done."""
         self._files = certificate_file, key_file
         self._print = self._look()
-        self._context = self._load()
+        self._context, self.certificate = self._load()
 
     def secure(self, sock: socket.socket) -> TlsSocket:
         """Take over a client's connection; the handshake is still to be done."""
         secured = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         assert isinstance(secured, TlsSocket)  # noqa: S101  # as the context's class says
+        secured.certificate = self.certificate
         return secured
 
-    def reload(self) -> None:
-        """Serve new connections with the files as they are now; those that are broken change nothing."""
+    def reload(self) -> bool:
+        """Serve new connections with the files as they are now; those that are broken change nothing.
+
+        Returns whether another certificate is served.
+        """
         if (found := self._look()) == self._print:
-            return
-        self._print = found
+            return False
+        self._print, before = found, self.certificate
         try:
-            self._context = self._load()
+            self._context, self.certificate = self._load()
         except SettingsError as error:
             log.error("certificate.broken", error=str(error))
         else:
             log.info("certificate.loaded", file=str(self._files[0]))
+        return self.certificate != before
 
-    def _load(self) -> _Context:
-        """Build a context of its own: in one that is in use, half of a broken pair would be left."""
+    def _load(self) -> tuple[_Context, str]:
+        """Build a context of its own: in one that is in use, half of a broken pair would be left.
+
+        Returns it with its certificate's fingerprint.
+        """
         context = _Context(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
-        certificate.load_into(context, *self._files)
-        return context
+        served = certificate.load_into(context, *self._files)
+        return context, certificate.fingerprint(served)
 
     def _look(self) -> _Print:
         """Tell the files' states apart; a file that is away is a state too."""
-        return tuple(_fingerprint(file) for file in self._files)
+        return tuple(_look_at(file) for file in self._files)
 
 
-def _fingerprint(file: Path) -> tuple[int, int, int]:
+def secure_dialled(sock: socket.socket) -> TlsSocket:
+    """Secure a connection to another appliance, whoever that is: its certificate is for the caller to judge.
+
+    Raises OSError; then the connection is closed.
+    """
+    secured = _DIALLING.wrap_socket(sock, do_handshake_on_connect=False)
+    assert isinstance(secured, TlsSocket)  # noqa: S101  # as the context's class says
+    try:
+        secured.do_handshake()
+        secured.certificate = certificate.fingerprint(secured.getpeercert(binary_form=True) or b"")
+    except BaseException:
+        secured.close()
+        raise
+    return secured
+
+
+def _dialling_context() -> _Context:
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+_DIALLING = _dialling_context()
+
+
+def _look_at(file: Path) -> tuple[int, int, int]:
     try:
         found = file.stat()
     except OSError:

@@ -7,6 +7,7 @@ does anyway: no clock is read and no timer is set for a message, and an idle ses
 from __future__ import annotations
 
 import time
+from dataclasses import astuple, dataclass, fields
 
 import gevent
 
@@ -19,14 +20,23 @@ LOOKS_PER_LIMIT = 4  # so that what happens is seen late by a quarter of the lim
 LOOKS_AT_ONCE = 100  # after so many the relays have their turn
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a session is limited by, as the settings of the same names: seconds, 0 for no limit."""
+
+    ping_interval: float = 0.0
+    ping_timeout: float = 0.0
+    session_timeout: float = 0.0
+    session_idle_timeout: float = 0.0
+
+
 class Vigil:
     """Looks after all sessions that a proxy relays."""
 
     def __init__(self, settings: Settings) -> None:
         """Take the settings with the limits."""
-        self._settings = settings
-        limits = settings.ping_interval, settings.ping_timeout, settings.session_timeout, settings.session_idle_timeout
-        self._round_s = min([LONGEST_ROUND_S, *(limit / LOOKS_PER_LIMIT for limit in limits if limit)])
+        self._limits = Limits(*(getattr(settings, field.name) for field in fields(Limits)))
+        self._round_s = min([LONGEST_ROUND_S, *(limit / LOOKS_PER_LIMIT for limit in astuple(self._limits) if limit)])
         self._watches: set[Watch] = set()
         self._now = 0.0  # seconds; see _tell_time
         self._told_at = time.monotonic()
@@ -34,7 +44,12 @@ class Vigil:
     def over(self, relay: Relay) -> Watch:
         """Give a watch over a session, for the `with` block that it lasts."""
         self._tell_time()
-        return Watch(relay, self._settings, self._watches, self._now)
+        return Watch(relay, self._limits, self._watches, self._now)
+
+    def over_inner(self, relay: Relay) -> Watch:
+        """Return a watch over a session that another appliance's proxy limits: it ends if that one's system is gone."""
+        self._tell_time()
+        return Watch(relay, Limits(), self._watches, self._now)
 
     def make_round(self) -> None:
         """Look at every session once, spread over the time of a round."""
@@ -59,13 +74,13 @@ class Watch:
     """What was seen of one session, and when: seconds of the vigil's clock."""
 
     __slots__ = (
-        "_asked_at", "_busy_at", "_heard", "_heard_at", "_message_bytes", "_relay", "_sent", "_sent_at", "_settings",
+        "_asked_at", "_busy_at", "_heard", "_heard_at", "_limits", "_message_bytes", "_relay", "_sent", "_sent_at",
         "_started", "_watches",
     )  # fmt: skip
 
-    def __init__(self, relay: Relay, settings: Settings, watches: set[Watch], now: float) -> None:
-        """Take the session's relay, and the watches among which this one is while its `with` block runs."""
-        self._relay, self._settings, self._watches = relay, settings, watches
+    def __init__(self, relay: Relay, limits: Limits, watches: set[Watch], now: float) -> None:
+        """Take the session's relay, its limits, and the watches among which this one is while its `with` block runs."""
+        self._relay, self._limits, self._watches = relay, limits, watches
         self._started = self._sent_at = self._heard_at = self._busy_at = now
         self._asked_at: float | None = None  # since when the client owes a sign of life
         self._sent = self._heard = 0
@@ -84,7 +99,7 @@ class Watch:
         self._see(now)
         if reason := self._reason_to_end(now):
             self._relay.end(reason)
-        elif 0 < self._settings.ping_interval <= now - self._sent_at and self._relay.ping():
+        elif 0 < self._limits.ping_interval <= now - self._sent_at and self._relay.ping():
             self._sent_at = now
             if self._asked_at is None:
                 self._asked_at = now
@@ -101,7 +116,7 @@ class Watch:
 
     def _reason_to_end(self, now: float) -> str:
         """Give the reason for which the session must end now, or ""."""
-        limits = self._settings
+        limits = self._limits
         if 0 < limits.session_timeout <= now - self._started:
             return f"session limit of {limits.session_timeout:.15g} s reached"
         if 0 < limits.session_idle_timeout <= now - self._busy_at:
@@ -111,6 +126,6 @@ class Watch:
     def _is_gone(self, now: float) -> bool:
         """Whether the client owes a sign of life for too long, or its system does."""
         owes_s = 0.0 if self._asked_at is None else now - self._asked_at
-        if 0 < self._settings.ping_timeout <= owes_s:
+        if 0 < self._limits.ping_timeout <= owes_s:
             return True
         return now - self._heard_at >= tcp.UNREACHABLE_S and self._relay.client_is_unreachable

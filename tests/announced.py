@@ -20,6 +20,8 @@ def announcement(appliance: str, **changes: Any) -> Announcement:
         "proxy": f"{appliance}.abcdef",
         "endpoint": f"ws://{appliance}:8080",
         "address": appliance,
+        "port": 8080,
+        "certificate": "",
         "version": "1.65.1",
         "pools": {Browser.CHROMIUM: 1},
         "relayed": 0,

@@ -102,8 +102,8 @@ local function find_rival(a)
   return is_alive and known.endpoint .. ' at ' .. known.address or ''
 end
 
--- announce {appliance, run, drained, turn, stopping, proxy, endpoint, address, version, minor, pools, relayed, admits,
---           serves_redis, rival, settle_ms, ttl_ms} -> {drained, turn, others, rival}
+-- announce {appliance, run, drained, turn, stopping, proxy, endpoint, address, port, certificate, version, minor, pools,
+--           relayed, admits, serves_redis, rival, settle_ms, ttl_ms} -> {drained, turn, others, rival}
 -- Says what an appliance is: how many sessions its proxy has (`relayed`, the waiting ones too), whether it still
 -- `admits` further ones, whether this Redis runs on it, and which browsers it is configured to serve. So a client may
 -- wait for a worker that is only just starting, and is refused at once where none will ever be.
@@ -119,7 +119,7 @@ register('announce', function(a)
   local turn = tonumber(redis.call('HGET', key('appliance', a.appliance), 'turn') or 0)
   redis.call('ZADD', key('appliances'), 'GT', whole(NOW + a.ttl_ms), a.appliance)
   redis.call('HSET', key('appliance', a.appliance), 'proxy', a.proxy, 'endpoint', a.endpoint, 'address', a.address,
-    'version', a.version, 'minor', a.minor, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
+    'port', whole(a.port), 'certificate', a.certificate, 'version', a.version, 'minor', a.minor, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
     'admits', a.admits and '1' or '0', 'heard', whole(turn), 'settle_ms', whole(a.settle_ms),
     'serves_redis', a.serves_redis and '1' or '0', 'rival', a.rival)
   if a.stopping and not drained then

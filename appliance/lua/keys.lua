@@ -35,7 +35,7 @@
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
 --  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
---  appliance:<name>           hash     what an appliance says of itself: run, endpoint, version, pools; the turn of its drains
+--  appliance:<name>           hash     what an appliance says of itself: run, endpoint, version, pools; its door; the turn of its drains
 --  drained                    zset     appliance that is drained -> since when
 --  stopping                   zset     appliance that shuts down, without a drain -> until when that is believed
 --  kills:<proxy>              hash     session that the proxy is to end -> the reason
@@ -44,6 +44,7 @@
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  capacity                   string   how many workers of each pool there were, for a moment (registry/capacity.py)
 --  census                     string   how many workers and sessions of each appliance, likewise (registry/appliances.py)
+--  door                       hash     the inner door's key, the one before it, and when it was made (door.lua)
 --  events                     stream   starts and ends, the newest ones
 -- Keys outside of the schema's version, directly below "{grid}:" (tokens.lua)
 --  tokens                     hash     digest -> token, the revoked ones too

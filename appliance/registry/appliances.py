@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from appliance.models import Announcement, ApplianceState, ApplianceStatus, Standing, WorkerStatus, minor_version
+from appliance.models import Announcement, ApplianceState, ApplianceStatus, Door, Standing, WorkerStatus, minor_version
 from appliance.registry.capacity import KEPT_MS
 from appliance.registry.registry import Registry
 
@@ -47,6 +47,12 @@ class Appliances:
     def rival(self, name: str, run: str) -> str:
         """Give where another appliance is that has the name of this one, which is the given run of it; "" if none."""
         return str(self._store.call("rival_of", appliance=name, run=run)["rival"])
+
+    def door(self, name: str) -> Door | None:
+        """Return where an appliance's inner door is, as it announced it; None if it is unknown."""
+        (fields,) = self._store.read(("HMGET", self._store.key("appliance", name), "address", "port", "certificate"))
+        address, port, certificate = fields
+        return Door(address, int(port), certificate or "") if address and port else None
 
     def states(self) -> list[ApplianceState]:
         """Give all appliances that Redis knows, in the order of their names."""

@@ -161,6 +161,17 @@ class Registry:
         """Join a copy of the tokens to those in Redis, where they may be forgotten. Gives all."""
         return tokens.parse(self.store.call("restore_tokens", tokens=tokens.as_data(table))["tokens"])
 
+    # ── The inner door ────────────────────────────────────────────────────────────────────────────
+
+    def door_keys(self, known: str, fresh: str, rotate_s: float) -> list[str]:
+        """Return the inner door's key, and the one before it.
+
+        `known` becomes the key if Redis has lost it ("" for none), `fresh` if there never was one, or when it is
+        `rotate_s` old.
+        """
+        answer = self.store.call("door_keys", known=known, fresh=fresh, rotate_ms=rotate_s * 1000)
+        return list(answer["keys"])
+
     # ── Views ─────────────────────────────────────────────────────────────────────────────────────
 
     def now_ms(self) -> int:

@@ -38,7 +38,7 @@ def appliances(registry: Registry) -> Appliances:
 
 def member(settings: Settings, appliances: Appliances) -> tuple[Membership, Departure]:
     departure = Departure(settings.drain_notice)
-    return Membership(settings, appliances, "here.abcdef", departure), departure
+    return Membership(settings, appliances, "here.abcdef", departure, lambda: ""), departure
 
 
 def eventually(condition: Callable[[], object]) -> None:

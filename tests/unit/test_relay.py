@@ -40,7 +40,7 @@ def reset(end: socket.socket) -> None:
 def test_a_session_ends_whose_sides_are_both_reset_while_neither_reads() -> None:
     (client, client_side), (worker, worker_side) = connected(), connected()
     relay = Relay(client_side, worker_side, b"", b"")
-    running = gevent.spawn(relay.run, "chromium-00")
+    running = gevent.spawn(relay.run, "worker chromium-00 crashed")
     fill(client)
     fill(worker)
     reset(client)

@@ -39,7 +39,7 @@ class Sides:
 
     def _serve(self) -> None:
         with self.vigil.over(self.relay):
-            self.relay.run("chromium-00")
+            self.relay.run("worker chromium-00 crashed")
         self.relay.finish()
         self._near.close()
 

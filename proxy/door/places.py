@@ -1,0 +1,80 @@
+"""Where other appliances' inner doors are, and whether such a place may be dialled at all.
+
+Whoever can write to Redis can announce an appliance wherever it likes. Nothing is said there before the other side has
+proven that it belongs to the grid; and what no appliance can be at is not even connected to.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Sequence
+
+from appliance.errors import Blame, DialFailed
+from appliance.guard.ruleset import METADATA
+from appliance.models import Door
+from appliance.registry import Appliances
+from appliance.settings.networks import Network, network
+
+KEPT_S = 5.0  # how long an announcement is believed; one that has changed is noticed at the first dial that fails
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# No appliance is there: this network's own, multicast, what clouds tell machines, and images of IPv4 addresses
+_NOWHERE = (*METADATA, *map(network, ("0.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8", "64:ff9b::/96", "2002::/16")))
+_LOOPBACK = tuple(map(network, ("127.0.0.0/8", "::1")))
+
+
+class Places:
+    """The doors of the other appliances, as they announced them."""
+
+    def __init__(self, appliances: Appliances) -> None:
+        """Set the registry of appliances; nothing is read yet."""
+        self._appliances = appliances
+        self._known: dict[str, tuple[float, Door]] = {}
+
+    def of(self, appliance: str) -> Door:
+        """Return where an appliance's door is; raises DialFailed if it has announced none, and StoreUnavailable."""
+        read_at, door = self._known.get(appliance, (0.0, None))
+        if door is None or time.monotonic() - read_at > KEPT_S:
+            door = self._appliances.door(appliance)
+            if door is None:
+                raise DialFailed(f"appliance {appliance} has not announced itself", Blame.PATH)
+            self._known[appliance] = time.monotonic(), door
+        return door
+
+    def forget(self, appliance: str) -> None:
+        """Read an appliance's announcement again at the next dial."""
+        self._known.pop(appliance, None)
+
+
+def address_of(door: Door, peers: Sequence[Network], allow_loopback: bool) -> Address:
+    """Return the address to dial; raises DialFailed if no appliance can be there, or none of this grid.
+
+    `peers` are where the other appliances are, if that is set. Loopback is allowed where this appliance's own address
+    is there, too.
+    """
+    found = _resolve(door.address)
+    if found in _LOOPBACK[0] or found in _LOOPBACK[1]:
+        if allow_loopback:
+            return found
+        raise DialFailed(f"{found} is this machine, not another appliance", Blame.PATH)
+    if any(found in one for one in _NOWHERE):
+        raise DialFailed(f"no appliance can be at {found}", Blame.PATH)
+    if peers and not any(found in one for one in peers):
+        raise DialFailed(f"{found} is not in PEERS", Blame.PATH)
+    return found
+
+
+def _resolve(name: str) -> Address:
+    """Return the address of a name; an address needs no look-up. An IPv4 address in IPv6's clothes is IPv4 again."""
+    try:
+        found: Address = ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise DialFailed(f"{name[:100]} has no address: {error}", Blame.PATH) from error
+        found = ipaddress.ip_address(str(answers[0][4][0]).partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found

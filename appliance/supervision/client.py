@@ -112,35 +112,33 @@ class Supervisor:
         ]
 
     def restart_process(self, name: str, deadline: float) -> None:
-        """Stop a process and start it again, until the monotonic time `deadline`."""
-        full_name = self._full_name(name)
-        if self._state(full_name) == "RUNNING":
-            self._call("stopProcess", full_name, False)
-        while self._state(full_name) in ("RUNNING", "STOPPING"):
+        """Stop a process and start it again, until the monotonic time `deadline`.
+
+        supervisord does both by itself (appliance/respawning.py): the process is started even if this is interrupted.
+        """
+        before = self._process(name)
+        self._call("restart", before.group, name, interface="appliance")
+        while not (now := self._process(name)).started or now.pid == before.pid:
             if time.monotonic() > deadline:
-                raise SupervisorError(f"{name} does not stop", f"See what it says: applctl logs {name}.")
+                what = "stop" if now.state == "STOPPING" or now.pid == before.pid else "start"
+                raise SupervisorError(f"{name} does not {what}", f"See what it says: applctl logs {name}.")
             time.sleep(_POLL_INTERVAL_S)
-        self._call("startProcess", full_name, False)
 
     def shutdown(self) -> None:
         """Ask supervisord to stop all processes and then itself; returns at once."""
         self._call("shutdown")
 
-    def _state(self, full_name: str) -> str:
-        return str(self._call("getProcessInfo", full_name)["statename"])
-
-    def _full_name(self, name: str) -> str:
-        processes = {p.name: f"{p.group}:{p.name}" for p in self.processes()}
+    def _process(self, name: str) -> ProcessInfo:
+        processes = {process.name: process for process in self.processes()}
         if name not in processes:
             raise SupervisorError(f"there is no process {name}", f"There are: {', '.join(processes)}.")
         return processes[name]
 
-    def _call(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any, interface: str = "supervisor") -> Any:
         transport = _Transport(self.socket)
         try:
-            function: Callable[..., Any] = getattr(
-                ServerProxy("http://localhost", transport=transport).supervisor, method
-            )
+            server = ServerProxy("http://localhost", transport=transport)
+            function: Callable[..., Any] = getattr(server, f"{interface}.{method}")
             return function(*arguments)
         except Fault as error:
             raise SupervisorError(f"supervisord refused {method}: {error.faultString}") from error

@@ -98,6 +98,12 @@ def accounts_of(settings: Named) -> Accounts | None:
     return found
 
 
+def browser_prefix(settings: Named) -> tuple[str, ...]:
+    """Return what to put before a command to try it as browsers are run, as far as this process may."""
+    accounts = accounts_of(settings)
+    return tuple(accounts.as_browser) if accounts and os.geteuid() == 0 else ()
+
+
 def require_root() -> None:
     """Raise SettingsError if this process may not start others under the accounts."""
     if os.geteuid() != 0:

@@ -74,7 +74,7 @@ def find(browser: Browser, settings: Settings) -> Program:
         return _named(browser, named)
     channel = channel_of(browser, settings)
     for path in _downloads(channel, driver_folder(settings)):
-        if _is_program(path):
+        if is_program(path):
             return Program(path, "playwright")
     for name in _SYSTEM.get(channel, ()):
         found = shutil.which(name)
@@ -140,7 +140,7 @@ def downloads_folder(driver: Path) -> Path:
 
 
 def _named(browser: Browser, path: Path) -> Program:
-    if not _is_program(path):
+    if not is_program(path):
         raise LaunchError(
             f"{browser.upper()}_EXECUTABLE names {path}, which is not there or not executable",
             f"Correct {browser.upper()}_EXECUTABLE, or leave it out to use what is found on this machine.",
@@ -150,20 +150,29 @@ def _named(browser: Browser, path: Path) -> Program:
 
 def _downloads(channel: str, driver: Path) -> Iterator[Path]:
     """Give the paths at which Playwright's own download of a browser can be, if it is complete."""
-    described = _read_json(driver / "package" / "browsers.json")["browsers"]
-    entry = next((e for e in described if e["name"] == channel), None)
-    if entry is None:
-        return
-    prefix = channel.replace("-", "_")
-    folders = [f"{prefix}-{entry['revision']}"]
-    folders += [f"{prefix}_{host}_special-{rev}" for host, rev in entry.get("revisionOverrides", {}).items()]
-    for name in folders:
+    for name in folder_names(channel, driver):
         folder = downloads_folder(driver) / name
         if os.path.isfile(folder / "INSTALLATION_COMPLETE"):
             yield from (folder / path for path in _DOWNLOADED.get(channel, ()))
 
 
-def _is_program(path: Path) -> bool:
+def folder_names(name: str, driver: Path) -> list[str]:
+    """Return what a driver may call the folder of one of its downloads; older systems have revisions of their own."""
+    described = _read_json(driver / "package" / "browsers.json")["browsers"]
+    prefix = name.replace("-", "_")
+    return [
+        folder
+        for entry in described
+        if entry["name"] == name
+        for folder in (
+            f"{prefix}-{entry['revision']}",
+            *(f"{prefix}_{host}_special-{rev}" for host, rev in entry.get("revisionOverrides", {}).items()),
+        )
+    ]
+
+
+def is_program(path: Path) -> bool:
+    """Tell whether a path leads to a program that this account may run."""
     return os.path.isfile(path) and os.access(path, os.X_OK)  # False, too, in a folder that is closed to this user
 
 

@@ -23,7 +23,7 @@ from typing import IO
 
 import psutil
 
-from appliance import browsers, kernel, logs
+from appliance import browsers, ffmpeg, kernel, logs
 from appliance.browsers import Program
 from appliance.config import Settings
 from appliance.errors import LaunchError
@@ -40,7 +40,9 @@ STOP_STEP_S = 1.0  # for each SIGTERM
 class Driver:
     """A driver's process with its browser."""
 
-    def __init__(self, command: list[str], workspace: Workspace, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, command: list[str], environment: dict[str, str], workspace: Workspace, wake: Callable[[], None]
+    ) -> None:
         """Start the driver; `wake` is called when `endpoint` or `has_ended` may have changed."""
         self.endpoint = ""
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
@@ -51,7 +53,7 @@ class Driver:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=workspace.path,
-            env=driver_environment(os.environ, workspace.path, workspace.temporary, _compile_cache(workspace)),
+            env=environment,
             text=True,
             errors="replace",
             preexec_fn=kernel.bound_to_parent(signal.SIGKILL),
@@ -137,6 +139,17 @@ def launch_command(settings: Settings, program: Program, workspace: Workspace) -
     cli: Path = folder / "package" / "cli.js"
     command = [str(folder / "node"), *NODE_FLAGS, str(cli), "launch-server"]
     return [*command, "--browser", settings.browser_type.value, "--config", str(file)]
+
+
+def launch_environment(settings: Settings, workspace: Workspace) -> dict[str, str]:
+    """Return the environment of driver and browser, with the way to ffmpeg; raises OSError."""
+    folders = (workspace.path, workspace.temporary, _compile_cache(workspace))
+    environment = driver_environment(os.environ, settings, *folders)
+    try:
+        return environment | {"PLAYWRIGHT_BROWSERS_PATH": str(ffmpeg.show_driver(settings, workspace.path))}
+    except LaunchError as error:
+        log.warning("browser.no_video", why=str(error), hint=error.hint)
+        return environment
 
 
 def _compile_cache(workspace: Workspace) -> Path:

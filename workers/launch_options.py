@@ -8,7 +8,10 @@ from typing import Any
 
 from appliance.browsers import channel_of
 from appliance.config import Settings
+from appliance.inherited import inherited
 from appliance.models import Browser
+from appliance.settings.proxies import UpstreamProxy, upstream_proxy
+from appliance.settings.workers import DEFAULT_LANGUAGE
 from workers.leftovers import MARKER
 
 # For a grid, beyond what Playwright passes by itself (chromiumSwitches in its coreBundle.js): there is
@@ -18,20 +21,6 @@ CHROMIUM_ARGS = ("--disable-gpu", "--disable-quic")
 # For the driver's node: room for what its start allocates. With V8's usual 1 MB, it begins by collecting
 # garbage many times over, in several threads.
 NODE_FLAGS = ("--min-semi-space-size=8",)
-
-# What `applctl up` (appliance/supervision/environment.py) and supervisord add to the settings.
-_OWN_NAMES = {"REDIS_SERVER", "REDIS_PROCESSES", "STOP_WAIT", *(f"{browser.upper()}_PROCESSES" for browser in Browser)}
-_OWN_PREFIXES = ("APPLIANCE_", "SUPERVISOR_")
-
-# What driver and browsers of another account are given of root's environment: what they read that is no secret.
-# PLAYWRIGHT_SERVICE_… are of Microsoft's cloud, its access token among them; NODE_AUTH_TOKEN is npm's.
-_PASSED_NAMES = {
-    *("PATH", "LANG", "LANGUAGE", "TZ", "TZDIR", "TERM", "DEBUG", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY"),
-    *("NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "NODE_DEBUG", "NODE_NO_WARNINGS", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    *(f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "ALL", "NO", "FTP")),
-}
-_PASSED_PREFIXES = ("LC_", "PLAYWRIGHT_", "FONTCONFIG_", "DBUS_", "CHROME_", "MOZ_", "WEBKIT_", "LIBGL_", "MESA_")
-_WITHHELD_PREFIX = "PLAYWRIGHT_SERVICE_"
 
 _CHANNELS_TO_NAME = ("chromium-headless-shell", "chromium", "chrome", "msedge", "moz-firefox")
 
@@ -49,7 +38,7 @@ def launch_options(settings: Settings, program: Path, host: str, ws_path: str, s
         "host": host,
         "port": 0,
         "wsPath": ws_path,
-        "args": [*(CHROMIUM_ARGS if browser is Browser.CHROMIUM else ()), *settings.browser_args],
+        "args": [*(_chromium_args(settings) if browser is Browser.CHROMIUM else ()), *settings.browser_args],
         "timeout": int(settings.launch_timeout * 1000),
         "handleSIGINT": False,  # a Ctrl-C is the worker's to handle
     }
@@ -58,32 +47,47 @@ def launch_options(settings: Settings, program: Path, host: str, ws_path: str, s
         options["channel"] = channel
     if browser is Browser.CHROMIUM:
         options["chromiumSandbox"] = sandbox
+    if settings.browser_proxy:
+        options["proxy"] = _proxy(upstream_proxy(settings.browser_proxy), settings.browser_proxy_bypass)
     return options
 
 
+def _chromium_args(settings: Settings) -> list[str]:
+    """Return the arguments of our own; Chromium takes its language by them, unless it is its own default."""
+    language = settings.browser_language
+    told = [] if language == DEFAULT_LANGUAGE else [f"--lang={language}", f"--accept-lang={language}"]
+    return [*CHROMIUM_ARGS, *told]
+
+
+def _proxy(proxy: UpstreamProxy, bypass: list[str]) -> dict[str, str]:
+    """Return Playwright's launch option `proxy`: for the browser, and for requests that the driver makes."""
+    options = {"server": proxy.server, "bypass": ",".join(bypass)}
+    options |= {"username": proxy.username, "password": proxy.password}
+    return {name: value for name, value in options.items() if value}
+
+
 def driver_environment(
-    environment: Mapping[str, str], workspace: Path, temporary: Path, compile_cache: Path
+    environment: Mapping[str, str], settings: Settings, workspace: Path, temporary: Path, compile_cache: Path
 ) -> dict[str, str]:
-    """Give the environment of driver and browser: the worker's own, without what is the appliance's.
+    """Return the environment of driver and browser: what is inherited (appliance/inherited.py), and what settings say.
 
-    In that are the ways to Redis and to supervisord, which are none of the browser's business.
-    In `compile_cache` node keeps what it compiled of the driver's program (nodejs.org/api/module.html,
-    "Module compile cache"; before node 22 it does not), for the drivers that come after.
-    An account of the browsers' own (BROWSER_USER) cannot use the home of root, who started the appliance, and is
-    given what browsers read alone: root's environment may hold keys to anything.
+    The ways to Redis and to supervisord are not among it. In `compile_cache` node keeps what it compiled of the
+    driver's program (nodejs.org/api/module.html, "Module compile cache"; before node 22 it does not), for the drivers
+    that come after. BROWSER_USER cannot use the home of root, who started the appliance.
     """
-    kept = {name: value for name, value in environment.items() if not _is_own(name)}
-    if environment.get("BROWSER_USER"):
-        kept = {name: value for name, value in kept.items() if _is_passed(name)}
-        kept["HOME"] = str(temporary)
-    added = {"TMPDIR": str(temporary), MARKER: str(workspace), "NODE_COMPILE_CACHE": str(compile_cache)}
-    return {**kept, **added}
+    has_account = bool(settings.browser_user)
+    return {
+        **inherited(environment, same_account=not has_account),
+        **({"HOME": str(temporary)} if has_account else {}),
+        **_locale(settings),
+        **settings.browser_variables,
+        "TMPDIR": str(temporary),
+        MARKER: str(workspace),
+        "NODE_COMPILE_CACHE": str(compile_cache),
+    }
 
 
-def _is_passed(name: str) -> bool:
-    known = name.upper() in _PASSED_NAMES or name.startswith(_PASSED_PREFIXES)
-    return known and not name.startswith(_WITHHELD_PREFIX)
-
-
-def _is_own(name: str) -> bool:
-    return name.lower() in Settings.model_fields or name in _OWN_NAMES or name.startswith(_OWN_PREFIXES)
+def _locale(settings: Settings) -> dict[str, str]:
+    """Return what tells browsers their time zone and language; LANG only says that text is UTF-8."""
+    language = settings.browser_language.replace("-", "_")
+    return {"TZ": settings.browser_timezone, "LANG": "C.UTF-8", "LANGUAGE": language}

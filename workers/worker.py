@@ -18,7 +18,7 @@ from appliance.registry import Mailbox, Registry
 from appliance.store import Store
 from workers import backoff, leftovers, probe, workspace
 from workers.drain import drain
-from workers.driver import Driver, launch_command
+from workers.driver import Driver, launch_command, launch_environment
 from workers.heart import Heart
 from workers.orders import Crashed, Orders, Stopped
 from workers.registration import Registration
@@ -109,7 +109,7 @@ class Worker:
     def _launch(self, command: list[str], own: Workspace) -> Iterator[Driver]:
         """Launch driver and browser, and see that they answer; stop them in the end."""
         deadline = time.monotonic() + self._settings.launch_timeout
-        driver = Driver(command, own, self.orders.wake)
+        driver = Driver(command, launch_environment(self._settings, own), own, self.orders.wake)
         try:
             self._await_endpoint(driver)
             browser_pid = driver.browser_pid()

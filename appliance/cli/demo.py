@@ -19,6 +19,7 @@ from appliance.cli.output import console, json_option, print_json
 from appliance.cli.token_ledger import temporary_token
 from appliance.config import Settings
 from appliance.errors import ApplianceError, SupervisorError
+from appliance.inherited import inherited
 from appliance.supervision import started_settings
 
 PICTURE = "appliance-demo.png"
@@ -98,7 +99,7 @@ def run_demo(settings: Settings, output: Path) -> Demo:
     timeout_ms = (settings.queue_timeout + settings.launch_timeout) * 1000
     try:
         with (
-            _own_certificate_accepted(settings),
+            _environment(settings),
             temporary_token(settings) as token,
             sync_playwright() as playwright,
         ):
@@ -122,17 +123,20 @@ def run_demo(settings: Settings, output: Path) -> Demo:
 
 
 @contextmanager
-def _own_certificate_accepted(settings: Settings) -> Iterator[None]:
-    """Let the client's driver, a Node.js process, not verify the certificate (see supervision/view.py)."""
+def _environment(settings: Settings) -> Iterator[None]:
+    """Give the client's driver, a Node.js process, what the grid's own have of this shell (appliance/inherited.py).
+
+    It does not verify the grid's certificate (see supervision/view.py).
+    """
     accepting = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "NODE_NO_WARNINGS": "1"} if settings.tls_cert else {}
     before = dict(os.environ)
-    os.environ.update(accepting)
+    os.environ.clear()
+    os.environ.update(inherited(before) | accepting)
     try:
         yield
     finally:
-        for name in accepting:
-            os.environ.pop(name)
-        os.environ.update({name: before[name] for name in accepting if name in before})
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _short(error: PlaywrightError) -> str:

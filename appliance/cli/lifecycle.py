@@ -150,8 +150,9 @@ def _provide(settings: Settings, out: Console) -> list[provision.Provided]:
 
         provided = provision.provide(settings, say)
     for one in provided:
-        where = "elsewhere, as REDIS_URL says" if one.how == "elsewhere" else f"{one.version}  {one.path}  ({one.how})"
-        out.print(f"  {one.name:<12} {where}", markup=False)
+        where = one.note or f"{one.version}  {one.path}  ({one.how})"
+        style = "yellow" if one.how == "missing" else None
+        out.print(f"  {one.name:<12} {where}", style=style, markup=False)
     return provided
 
 

@@ -14,6 +14,7 @@ from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import SettingsError
 from appliance.models import Browser
+from appliance.settings.proxies import upstream_proxy
 from appliance.supervision import Supervisor, require_free_port
 
 _SHM = "/dev/shm"  # noqa: S108  # only looked at
@@ -21,6 +22,7 @@ _MIN_SHM_BYTES = 512 * 2**20
 _MIN_DISK_BYTES = 2**30
 _WORKER_BYTES = 2**29  # what a browser takes with a few pages open, at least
 _FILES_PER_SESSION = 2  # the client's connection and the worker's
+_PROXIES = tuple(name for kind in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (kind, kind.lower()))
 _OTHER_FILES = 1300  # connections whose request is awaited, Redis, logs
 
 
@@ -106,6 +108,16 @@ def check_port(settings: Settings) -> Iterator[Check]:
         yield ok("port", f"{settings.host} port {settings.port} is free")
 
 
+def check_proxy(settings: Settings) -> Iterator[Check]:
+    """A proxy of this shell is not that of the browsers."""
+    named = [name for name in _PROXIES if os.environ.get(name)]
+    if settings.browser_proxy:
+        yield ok("proxy", f"browsers go through {upstream_proxy(settings.browser_proxy).server}")
+    elif named:
+        found = f"this shell has {', '.join(named)}, which browsers do not go by"
+        yield warning("proxy", found, "If the internet is reached through that proxy alone, set BROWSER_PROXY to it.")
+
+
 CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     check_run_dir,
     check_memory,
@@ -113,4 +125,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     check_open_files,
     check_certificate,
     check_port,
+    check_proxy,
 )

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from appliance import browsers
-from appliance.accounts import accounts_of
+from appliance import browsers, ffmpeg
+from appliance.accounts import accounts_of, browser_prefix
 from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import LaunchError, StoreRefuses, StoreUnavailable
@@ -71,6 +71,16 @@ def _check_browser(browser: Browser, settings: Settings) -> Check:
     return ok(browser, f"{found}, {program.path} ({program.source})")
 
 
+def check_ffmpeg(settings: Settings) -> Iterator[Check]:
+    """Sessions can record videos: ffmpeg is there, runs as browsers do, and has what drivers ask of it."""
+    try:
+        program = ffmpeg.require_usable(settings, browser_prefix(settings))
+    except LaunchError as error:
+        yield warning("ffmpeg", str(error), error.hint)
+    else:
+        yield ok("ffmpeg", f"{program.path} ({program.source}) records videos")
+
+
 def check_sandbox(settings: Settings) -> Iterator[Check]:
     """Chromium's sandbox is on."""
     if not settings.workers_of(Browser.CHROMIUM):
@@ -130,6 +140,7 @@ CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     check_packages,
     check_driver,
     check_browsers,
+    check_ffmpeg,
     check_sandbox,
     check_redis,
 )

@@ -1,10 +1,11 @@
-"""See to what the appliance needs beside Python: a Redis server, and a program for each pool's browser.
+"""See to what the appliance needs beside Python: a Redis server, a program for each pool's browser, and ffmpeg.
 
 What is there and runs is kept, so that running this again is quick and changes nothing.
 """
 
 from appliance.config import Settings
 from appliance.provision.browser import browser_version, provide_browser
+from appliance.provision.ffmpeg import provide_ffmpeg
 from appliance.provision.nft import provide_nft
 from appliance.provision.programs import Provided, ProvisionError, Say
 from appliance.provision.redis import MIN_REDIS, find_redis, provide_redis
@@ -22,10 +23,11 @@ __all__ = [
 
 
 def provide(settings: Settings, say: Say) -> list[Provided]:
-    """See to Redis, nftables for the guard, and the configured pools' browsers; `say` is told of each longer step.
+    """See to Redis, nftables for the guard, the pools' browsers and ffmpeg; `say` is told of each longer step.
 
     Raises ProvisionError, whose message is one sentence that says what to install.
     """
     provided = [provide_redis(settings, say)]
     provided += [provide_nft(say)] if settings.is_guarded else []
-    return provided + [provide_browser(b, settings, say) for b, workers in settings.pools.items() if workers]
+    provided += [provide_browser(b, settings, say) for b, workers in settings.pools.items() if workers]
+    return [*provided, provide_ffmpeg(settings, say)]  # which may have come with a browser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from appliance.errors import ApplianceError
 
 Say = Callable[[str], None]
-How = Literal["found", "downloaded", "installed", "elsewhere"]
+How = Literal["found", "downloaded", "installed", "elsewhere", "missing"]
 
 APT_TIMEOUT_S = 600
 _VERSION_TIMEOUT_S = 20
@@ -25,12 +25,16 @@ class ProvisionError(ApplianceError):
 
 @dataclass(frozen=True, slots=True)
 class Provided:
-    """A program that is there and runs, and how it came: it was there, or this call put it there."""
+    """A program that is there and runs, and how it came: it was there, or this call put it there.
+
+    `note` says what is otherwise.
+    """
 
     name: str
     path: str
     version: str
     how: How
+    note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, for JSON."""
@@ -68,10 +72,24 @@ def apt_install(package: str) -> str:
 
 
 def as_root() -> list[str] | None:
-    """Give what to put before a command to run it as root; None if this user may not."""
+    """Return what to put before a command to run it as root, behind this shell's proxies; None if this user may not.
+
+    sudo takes the proxies away, and apt knows them in lower case alone (apt-transport-http(1)).
+    """
+    proxies = _proxies(os.environ)
+    passed = ["env", *proxies] if proxies else []
     if os.geteuid() == 0:
-        return []
-    return ["sudo", "-n"] if shutil.which("sudo") and not run(["sudo", "-n", "true"], 10) else None
+        return passed
+    return ["sudo", "-n", *passed] if shutil.which("sudo") and not run(["sudo", "-n", "true"], 10) else None
+
+
+def _proxies(environment: Mapping[str, str]) -> list[str]:
+    """Return the proxies of an environment, each under both its names."""
+    found: dict[str, str] = {}
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        if value := environment.get(name) or environment.get(name.upper()):
+            found |= {name: value, name.upper(): value}
+    return [f"{name}={value}" for name, value in found.items()]
 
 
 def run(command: list[str], timeout_s: float) -> str:

@@ -25,7 +25,7 @@ def find_redis() -> Provided | None:
 def provide_redis(settings: Settings, say: Say) -> Provided:
     """Give the Redis server to run, after installing it if need be; raises ProvisionError."""
     if settings.redis_url:
-        return Provided("redis", "", "", "elsewhere")
+        return Provided("redis", "", "", "elsewhere", "elsewhere, as REDIS_URL says")
     found = find_redis()
     if found:
         return found

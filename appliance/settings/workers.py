@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psutil
-from pydantic import ByteSize, Field, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from appliance.models import Browser
+from appliance.settings.networks import split
+from appliance.settings.proxies import upstream_proxy
 from appliance.settings.timings import Seconds
 
 _MAX_WORKERS = 100
+DEFAULT_LANGUAGE = "en-US"  # which Chromium's headless shell has by itself
 
 
 def _default_chromium_workers() -> int:
@@ -26,6 +31,13 @@ def _default_chromium_workers() -> int:
 def _default_spare_workers() -> int:
     """One, if there is memory for it beside the default's Chromium workers."""
     return int(psutil.virtual_memory().total // (2 * 1024**3) > _default_chromium_workers())
+
+
+def _is_timezone(name: str) -> bool:
+    try:
+        return bool(ZoneInfo(name))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
 
 
 class WorkerSettings(BaseSettings):
@@ -105,6 +117,32 @@ class BrowserSettings(BaseSettings):
     browser_args: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="Further arguments for the browser, separated by spaces."
     )
+    browser_env: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Further environment variables of driver and browser, NAME=value, separated by spaces. Of the "
+        "shell that starts the appliance they are given only what docs/environment.md lists.",
+    )
+    browser_proxy: str | None = Field(
+        None,
+        description="Proxy of browsers and of context.request, like http://user:password@10.0.0.5:3128; also https, "
+        "socks4 and socks5. Sessions may name another. Default: none, whatever HTTP_PROXY says.",
+    )
+    browser_proxy_bypass: Annotated[list[str], NoDecode, BeforeValidator(split)] = Field(
+        default_factory=list,
+        description="Hosts that BROWSER_PROXY is not used for, separated by commas: names, addresses, .example.org "
+        "for all names below.",
+    )
+    browser_timezone: str = Field(
+        "UTC",
+        pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$",
+        description="Time zone of pages whose context sets no timezone_id, like Europe/Berlin.",
+    )
+    browser_language: str = Field(
+        DEFAULT_LANGUAGE,
+        pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$",
+        description="Language of pages whose context sets no locale, like de-DE: navigator.language and "
+        "Accept-Language. Chromium's headless shell writes numbers and dates as in en-US all the same.",
+    )
     chromium_sandbox: Literal["auto", "true", "false"] = Field(
         "auto", description="Chromium's sandbox. auto: on, except as root and where the kernel forbids it."
     )
@@ -127,10 +165,37 @@ class BrowserSettings(BaseSettings):
         0.5, ge=0, description="Seconds between two browser launches of this appliance, at least."
     )
 
-    @field_validator("browser_args", mode="before")
+    @field_validator("browser_args", "browser_env", mode="before")
     @classmethod
     def _split_args(cls, value: Any) -> Any:
         return shlex.split(value) if isinstance(value, str) else value
+
+    @field_validator("browser_env", mode="after")
+    @classmethod
+    def _variables(cls, value: list[str]) -> list[str]:
+        for one in value:
+            if not re.match(r"[A-Za-z_]\w*=", one):
+                raise ValueError(f"{one!r} is no NAME=value")
+        return value
+
+    @field_validator("browser_proxy")
+    @classmethod
+    def _usable_proxy(cls, value: str | None) -> str | None:
+        if value:
+            upstream_proxy(value)
+        return value
+
+    @field_validator("browser_timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        if not _is_timezone(value) and _is_timezone("Europe/Berlin"):  # else there is no tzdata on this machine
+            raise ValueError(f"{value!r} is no time zone; one is like Europe/Berlin")
+        return value
+
+    @property
+    def browser_variables(self) -> dict[str, str]:
+        """BROWSER_ENV as a dictionary."""
+        return {name: value for name, _, value in (one.partition("=") for one in self.browser_env)}
 
     def executable_of(self, browser: Browser) -> Path | None:
         """The program that a setting names for a browser, if one does."""

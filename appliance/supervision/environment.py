@@ -18,6 +18,7 @@ from appliance import config
 from appliance.accounts import accounts_of
 from appliance.config import Settings
 from appliance.errors import SettingsError
+from appliance.inherited import inherited
 from appliance.models import Browser
 
 CONFIGURATION = "supervisord.conf"
@@ -27,7 +28,7 @@ _UNSAFE = "%\"'\\\n"  # supervisord expands log files' names twice, and splits c
 
 
 def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
-    """Give the environment for supervisord: this process's own, overridden by all settings.
+    """Return the environment for supervisord: all settings, and what is inherited from this process's own.
 
     `redis_server` is the program of the appliance's own Redis; None if REDIS_URL names another. Raises
     SettingsError if a path cannot be written in supervisord's configuration, or an account is not there.
@@ -41,7 +42,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
     accounts = accounts_of(settings)
     values = {name.upper(): config.as_text(getattr(settings, name)) for name in Settings.model_fields}
     return {
-        **os.environ,
+        **_inherited(),
         **values,
         "REDIS_PASSWORD": settings.redis_password.get_secret_value() if settings.redis_password else "",
         "APPLIANCE_TOKEN": "",  # the proxies know its digest (lifecycle.start), and nobody needs more
@@ -55,6 +56,14 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         **{f"{browser.upper()}_PROCESSES": str(settings.processes_of(browser)) for browser in Browser},
         "STOP_WAIT": str(stop_wait_s(settings)),
     }
+
+
+def _inherited() -> dict[str, str]:
+    """Return what is inherited, its paths absolute: the processes have other working directories."""
+    kept = inherited(os.environ)
+    if (browsers := kept.get("PLAYWRIGHT_BROWSERS_PATH", "0")) != "0":  # "0": in the driver's own folder
+        kept["PLAYWRIGHT_BROWSERS_PATH"] = str(Path(browsers).absolute())
+    return kept
 
 
 def stop_wait_s(settings: Settings) -> int:

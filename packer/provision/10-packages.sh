@@ -3,7 +3,7 @@
 set -euo pipefail
 
 readonly PACKAGES=(
-    chromium-headless-shell redis-server python3-venv nftables
+    chromium-headless-shell ffmpeg redis-server python3-venv nftables
     fontconfig fonts-liberation2 fonts-noto-cjk fonts-noto-color-emoji
     systemd-timesyncd logrotate curl less sudo vim-tiny
 )

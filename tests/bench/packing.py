@@ -29,7 +29,7 @@ from appliance.models import Browser as BrowserType
 from tests.system import site
 from tests.waiting import until
 from workers import workspace
-from workers.driver import Driver, launch_command
+from workers.driver import Driver, launch_command, launch_environment
 
 # Script that lays out and paints, which keeps a renderer busy, and then a picture, for which the browser works.
 WORK = """() => {
@@ -116,7 +116,7 @@ def driver(folder: Path, number: int) -> Iterator[Driver]:
     settings = config.load(worker_slot=f"chromium-{number:02}")
     own = workspace.create(folder / "workers", settings.worker_slot)
     command = launch_command(settings, browsers.find(BrowserType.CHROMIUM, settings), own)
-    started = Driver(command, own, threading.Event().set)
+    started = Driver(command, launch_environment(settings, own), own, threading.Event().set)
     try:
         until(lambda: started.endpoint or started.has_ended, "the driver listens", within_s=30)
         yield started

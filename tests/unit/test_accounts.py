@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance import config
 from appliance.accounts import accounts_of, require_usable
 from appliance.addresses import LOOPBACK, reachable_by_others
+from appliance.config import Settings
 from appliance.errors import SettingsError
 from appliance.settings.accounts import PRIVATE
 from appliance.supervision import export, prepare_run_dir
@@ -51,6 +53,7 @@ def test_accounts_that_are_not_fit_are_refused(names: dict[str, str], said: str)
 def test_a_process_looks_as_its_real_group_and_is_what_it_was_afterwards() -> None:
     code = """
 from pathlib import Path
+from typing import Any
 from appliance import kernel
 def show():
     lines = Path("/proc/thread-self/status").read_text().splitlines()
@@ -124,15 +127,18 @@ def test_only_root_may_use_other_accounts(tmp_path: Path) -> None:
         os.seteuid(0)
 
 
+def environment_of(given: dict[str, str], **settings: Any) -> dict[str, str]:
+    workspace = Path("/run/workers/chromium-00.abcdef")
+    return driver_environment(given, Settings(**settings), workspace, workspace / "tmp", Path("/run/cache"))
+
+
 def test_a_browser_of_another_account_has_a_home_of_its_own() -> None:
-    environment = {"HOME": "/root", "XDG_RUNTIME_DIR": "/run/user/0", "LANG": "C.UTF-8"}
-    temporary = Path("/run/workers/chromium-00.abcdef/tmp")
-    own = driver_environment(environment | {"BROWSER_USER": "browser"}, temporary.parent, temporary, Path("/run/cache"))
-    assert (own["HOME"], own["LANG"]) == (str(temporary), "C.UTF-8")
-    assert "XDG_RUNTIME_DIR" not in own
-    assert "BROWSER_USER" not in own
-    same = driver_environment(environment, temporary.parent, temporary, Path("/run/cache"))
-    assert same["HOME"] == "/root"
+    given = {"HOME": "/root", "XDG_RUNTIME_DIR": "/run/user/0", "XDG_CACHE_HOME": "/root/cache", "DISPLAY": ":1"}
+    own = environment_of(given, **BOTH)
+    assert own["HOME"] == own["TMPDIR"] == "/run/workers/chromium-00.abcdef/tmp"
+    assert own["DISPLAY"] == ":1"
+    assert not own.keys() & {"XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "BROWSER_USER"}
+    assert given.items() <= environment_of(given).items()
 
 
 def test_private_networks_are_named_singly_or_all_or_none() -> None:
@@ -146,14 +152,13 @@ def test_private_networks_are_named_singly_or_all_or_none() -> None:
         config.load(egress_private="10.1.0.0/16", peers="10.0.0.0/8")
 
 
-def test_a_browser_of_another_account_is_given_none_of_roots_secrets() -> None:
-    secrets = ("AWS_SECRET_ACCESS_KEY", "REDISCLI_AUTH", "NODE_AUTH_TOKEN", "PLAYWRIGHT_SERVICE_ACCESS_TOKEN", "USER")
-    wanted = ("PATH", "LC_ALL", "TZ", "DISPLAY", "https_proxy", "NO_PROXY", "PLAYWRIGHT_BROWSERS_PATH", "DEBUG")
-    given = dict.fromkeys((*secrets, *wanted), "value") | {"BROWSER_USER": "browser"}
-    found = driver_environment(given, Path("/run/w"), Path("/run/w/tmp"), Path("/run/cache"))
-    assert found.keys() & given.keys() == set(wanted)
-    same = driver_environment(given | {"BROWSER_USER": ""}, Path("/run/w"), Path("/run/w/tmp"), Path("/run/cache"))
-    assert same.keys() > {*secrets, *wanted}, "its account could read them anyway"
+@pytest.mark.parametrize("settings", [BOTH, {}])
+def test_driver_and_browser_are_given_of_a_shell_only_what_is_listed(settings: dict[str, str]) -> None:
+    secrets = ("AWS_SECRET_ACCESS_KEY", "REDISCLI_AUTH", "NODE_AUTH_TOKEN", "PLAYWRIGHT_SERVICE_ACCESS_TOKEN")
+    accidents = ("https_proxy", "NO_PROXY", "NODE_OPTIONS", "DEBUG", "PWDEBUG", "LC_ALL", "LD_PRELOAD", "SSLKEYLOGFILE")
+    wanted = ("PATH", "DISPLAY", "PLAYWRIGHT_BROWSERS_PATH", "NODE_EXTRA_CA_CERTS")
+    given = dict.fromkeys((*secrets, *accidents, *wanted), "value")
+    assert environment_of(given, **settings).keys() & given.keys() == set(wanted)
 
 
 SERVING = {"redis_listen": "10.0.0.5:6379", "redis_password": "0123456789abcdef"}

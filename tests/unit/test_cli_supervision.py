@@ -14,6 +14,7 @@ from supervisor.options import ServerOptions
 from appliance import config
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
+from appliance.inherited import inherited
 from appliance.supervision import CONFIGURATION, Supervisor, export, look, recover, require_free_port, worker_slots
 from appliance.supervision.client import ProcessInfo
 from appliance.supervision.run_dir import bringing_up, prepare_run_dir
@@ -139,10 +140,24 @@ def test_a_supervisord_that_is_away_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_the_browser_is_given_nothing_of_the_appliances_environment(tmp_path: Path) -> None:
+    settings = config.load(run_dir=tmp_path)
+    exported = export(settings, REDIS) | {"SUPERVISOR_ENABLED": "1", "SUPERVISOR_SERVER_URL": "unix:///run/s.sock"}
+    kept = driver_environment(exported, settings, tmp_path, tmp_path, tmp_path).keys() & exported.keys()
+    assert kept == inherited(os.environ).keys()
+
+
+def test_the_processes_are_given_of_a_shell_only_what_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accidents = ("HTTP_PROXY", "TZ", "LANG", "LC_ALL", "PYTHONPATH", "LD_PRELOAD", "NODE_OPTIONS", "DEBUG", "A_SECRET")
+    for name in accidents:
+        monkeypatch.setenv(name, "of the shell")
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/ours.pem")
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", "browsers")
     exported = export(config.load(run_dir=tmp_path), REDIS)
-    supervisords = {"SUPERVISOR_ENABLED": "1", "SUPERVISOR_SERVER_URL": "unix:///run/supervisor.sock"}
-    own = (exported.keys() - os.environ.keys()) | supervisords.keys()
-    assert not driver_environment(exported | supervisords, tmp_path, tmp_path, tmp_path).keys() & own
+    assert not exported.keys() & set(accidents)
+    assert exported["SSL_CERT_FILE"] == "/etc/ours.pem"
+    assert exported["PLAYWRIGHT_BROWSERS_PATH"] == str(Path("browsers").absolute())
 
 
 def test_no_process_is_given_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,12 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
         ("REDIS_TLS_KEY", "key.pem", "REDIS_TLS_CERT and REDIS_TLS_KEY must be set both"),
         ("REDIS_LISTEN", "10.0.0.5", "an address and a port"),
         ("REDIS_LISTEN", "0.0.0.0:6379", "REDIS_PASSWORD is needed"),
+        ("BROWSER_PROXY", "proxy.corp.example:3128", "must be like http://10.0.0.5:3128"),
+        ("BROWSER_PROXY", "http://proxy.corp.example", "must be like http://10.0.0.5:3128"),
+        ("BROWSER_PROXY", "socks5://me:secret@h:1080", "do not send to a SOCKS proxy"),
+        ("BROWSER_TIMEZONE", "Europe/Berln", "is no time zone"),
+        ("BROWSER_LANGUAGE", "de_DE.UTF-8", "BROWSER_LANGUAGE"),
+        ("BROWSER_ENV", "DEBUG", "is no NAME=value"),
         ("REDIS_PASSWORD", "with/slashes/in/it", "A-Z, a-z, 0-9 and -._~"),
     ],
 )

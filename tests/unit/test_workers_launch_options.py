@@ -53,8 +53,34 @@ def test_only_a_stock_firefox_is_named_as_a_channel(browser: Browser, channel: s
     assert "chromiumSandbox" not in options
 
 
+def environment_of(given: dict[str, str], **settings: Any) -> dict[str, str]:
+    return driver_environment(given, Settings(**settings), Path("/run/w"), Path("/run/w/tmp"), Path("/run/cache"))
+
+
 def test_the_browser_does_not_learn_the_appliances_settings() -> None:
-    given = {"PATH": "/bin", "REDIS_URL": "redis://:secret@db", "HOST": "0.0.0.0", "LANG": "C"}
-    environment = driver_environment(given, Path("/run/w"), Path("/run/w/tmp"), Path("/run/cache"))
+    environment = environment_of({"PATH": "/bin", "REDIS_URL": "redis://:secret@db", "HOST": "0.0.0.0", "LANG": "C"})
+    place = {"LANG": "C.UTF-8", "LANGUAGE": "en_US", "TZ": "UTC"}
     added = {"TMPDIR": "/run/w/tmp", MARKER: "/run/w", "NODE_COMPILE_CACHE": "/run/cache"}
-    assert environment == {"PATH": "/bin", "LANG": "C", **added}
+    assert environment == {"PATH": "/bin", **place, **added}
+
+
+def test_variables_of_the_settings_are_the_browsers_but_for_those_that_the_worker_lives_by() -> None:
+    environment = environment_of({"PATH": "/bin"}, browser_env="DEBUG=pw:browser TMPDIR=/tmp 'A=b c=d'")
+    assert (environment["DEBUG"], environment["A"], environment["TMPDIR"]) == ("pw:browser", "b c=d", "/run/w/tmp")
+
+
+def test_chromium_is_told_a_language_that_is_not_its_own() -> None:
+    assert not any("lang" in one for one in options_of()["args"])
+    assert options_of(browser_language="de-DE")["args"][-2:] == ["--lang=de-DE", "--accept-lang=de-DE"]
+
+
+def test_the_proxy_is_playwrights_launch_option() -> None:
+    assert "proxy" not in options_of()
+    named = options_of(browser_proxy="http://me:p%3Aw@[fd00::1]:3128", browser_proxy_bypass="localhost, .corp.example")
+    assert named["proxy"] == {
+        "server": "http://[fd00::1]:3128",
+        "bypass": "localhost,.corp.example",
+        "username": "me",
+        "password": "p:w",
+    }
+    assert options_of(browser_proxy="socks5://proxy:1080")["proxy"] == {"server": "socks5://proxy:1080"}

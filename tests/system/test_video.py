@@ -1,0 +1,86 @@
+"""Videos of sessions: recorded by the worker's ffmpeg, wherever the browser came from, and fetched by the client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from tests.system.conftest import StartGrid
+from tests.system.grid import Grid
+
+PAGE = "<title>film</title><style>div{animation:a 1s infinite;width:90px}@keyframes a{to{width:400px}}</style><div>x"
+CLIENT = """
+import sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    context = playwright.chromium.connect(sys.argv[1]).new_context(record_video_dir=sys.argv[2])
+    page = context.new_page()
+    page.set_content(sys.argv[3])
+    page.wait_for_timeout(700)
+    context.close()
+    page.video.save_as(sys.argv[2] + "/film.webm")
+"""
+
+
+def assert_plays(film: Path) -> None:
+    """Decode a film to its end, without an error, and see that it has frames of a page's size."""
+    decode = ["ffmpeg", "-v", "error", "-i", film, "-f", "null", "-"]
+    assert not subprocess.run(decode, capture_output=True, text=True, check=True).stderr
+    ask = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", film]
+    (stream,) = json.loads(subprocess.run(ask, capture_output=True, check=True).stdout)["streams"]
+    assert stream["codec_name"] in ("vp8", "vp9")
+    assert int(stream["nb_read_frames"]) > 5
+    assert stream["width"] >= 800
+
+
+def test_a_context_records_its_pages(grid: Grid, tmp_path: Path) -> None:
+    with sync_playwright() as playwright:
+        context = playwright.chromium.connect(grid.endpoint).new_context(record_video_dir=tmp_path)
+        page = context.new_page()
+        page.set_content(PAGE)
+        page.wait_for_timeout(700)
+        context.close()
+        assert page.video
+        page.video.save_as(tmp_path / "film.webm")
+    assert_plays(tmp_path / "film.webm")
+    assert "no_video" not in grid.log("chromium-00")
+
+
+def test_a_page_records_a_screencast(grid: Grid, tmp_path: Path) -> None:
+    with sync_playwright() as playwright:
+        page = playwright.chromium.connect(grid.endpoint).new_page()
+        page.set_content(PAGE)
+        page.screencast.start(path=tmp_path / "cast.webm")
+        page.wait_for_timeout(700)
+        page.screencast.stop()
+    assert_plays(tmp_path / "cast.webm")
+
+
+def test_a_driver_of_another_version_finds_ffmpeg_under_its_own_revision(
+    start_grid: StartGrid, older_playwright: Path, tmp_path: Path
+) -> None:
+    (driver,) = older_playwright.glob("lib/python3*/site-packages/playwright/driver")
+    grid = start_grid(PLAYWRIGHT_DRIVER=driver)
+    command = [older_playwright / "bin/python", "-c", CLIENT, grid.endpoint, tmp_path, PAGE]
+    subprocess.run(command, check=True, timeout=60)
+    assert_plays(tmp_path / "film.webm")
+
+
+def test_playwrights_own_download_of_ffmpeg_is_used_as_it_is(start_grid: StartGrid, tmp_path: Path) -> None:
+    grid = start_grid(PLAYWRIGHT_BROWSERS_PATH=tmp_path)  # there is none yet: the system's is linked
+    (shown,) = grid.run_dir.glob("workers/**/programs/*/ffmpeg-linux")
+    mine = tmp_path / shown.parent.name / "ffmpeg-linux"
+    mine.parent.mkdir()
+    mine.write_text(f'#!/bin/sh\ntouch {tmp_path}/used\nexec ffmpeg "$@"\n')
+    mine.chmod(0o755)
+    grid.applctl("restart", "chromium-00")
+    grid.available(1)
+    assert not list(grid.run_dir.glob("workers/**/programs"))
+    with sync_playwright() as playwright:
+        page = playwright.chromium.connect(grid.endpoint).new_page(record_video_dir=tmp_path)
+        page.close()
+    assert (tmp_path / "used").exists()
+    assert sorted(path.name for path in mine.parent.iterdir()) == ["ffmpeg-linux"]

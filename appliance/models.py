@@ -39,7 +39,6 @@ class WorkerSpec:
     id: str
     browser: Browser
     version: str
-    endpoint: str
     appliance: str
     slot: str
     concurrency: int
@@ -69,7 +68,6 @@ class WorkerState:
     id: str
     browser: str
     version: str
-    endpoint: str
     appliance: str
     slot: str
     status: str
@@ -102,12 +100,12 @@ class SessionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A slot that was claimed: the worker to dial, and how long the claim waited for it."""
+    """A slot that was claimed: the worker to dial, by its appliance, and how long the claim waited for it."""
 
     session_id: str
     worker_id: str
     slot: str
-    endpoint: str
+    appliance: str
     waited_ms: int
 
 

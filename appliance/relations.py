@@ -10,6 +10,7 @@ from appliance import redis_url as redis_urls
 from appliance.models import Browser
 from appliance.settings.networks import Network
 from appliance.token_file import TokenFile
+from appliance.worker_folder import LONGEST_SOCKET
 
 NOT_GUARDED = "HOST is not loopback, and the grid has no token: anyone could open sessions there"
 WAYS_TO_GUARD = (
@@ -17,7 +18,6 @@ WAYS_TO_GUARD = (
 )
 
 _SOCKET_PATH_MAX = 107  # sun_path holds 108 bytes, with a zero at the end (unix(7))
-_LONGEST_SOCKET = "/log/supervisor.sock.4194304"  # as supervisord makes it, with its process id (proc(5), pid_max)
 
 
 def contradictions(settings: object, without: Collection[str] = ()) -> list[str]:
@@ -38,7 +38,7 @@ def _check_lease_ttl(ttl_s: float, interval_s: float) -> str:
 
 
 def _check_run_dir(run_dir: Path) -> str:
-    longest = _SOCKET_PATH_MAX - len(_LONGEST_SOCKET)
+    longest = _SOCKET_PATH_MAX - len(LONGEST_SOCKET)
     return (
         "" if len(str(run_dir)) <= longest else f"RUN_DIR is too long for unix sockets (at most {longest} characters)"
     )

@@ -23,7 +23,7 @@ LUA_FILES = (
     *("sessions", "appliances", "workers", "tokens", "door", "capacity"),
 )
 
-SCHEMA = 4  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
+SCHEMA = 5  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0

@@ -1,18 +1,16 @@
-"""Dials a worker: a connection and a handshake of the proxy's own."""
+"""Dials a worker of this appliance: a connection to its driver's socket, and a handshake of the proxy's own."""
 
 from __future__ import annotations
 
 import errno
 import socket
-import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import gevent
 
 from appliance.errors import Blame, DialFailed
-from proxy import tcp
 from proxy.handshake import Answer, Handshake, parse_answer, worker_request
 
 DIAL_TIMEOUT_S = 5.0  # a warm worker answers in milliseconds
@@ -32,27 +30,22 @@ class Connection:
     answer: Answer
 
 
-def dial(handshake: Handshake, endpoint: str, deadline: float) -> Connection:
-    """Connect to a worker and ask it for a session, until the monotonic `deadline` at most.
-
-    Raises DialFailed.
-    """
-    limit_s = max(0.1, min(DIAL_TIMEOUT_S, deadline - time.monotonic()))
-    parts = urlsplit(endpoint)
-    silent = DialFailed(f"the worker at {parts.netloc} does not answer within {limit_s:.1f} s", Blame.WORKER)
+def dial(handshake: Handshake, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Connection:
+    """Connect to a driver's socket and ask it for a session, for `limit_s` seconds at most; raises DialFailed."""
+    silent = DialFailed(f"the driver at {path} does not answer within {limit_s:.1f} s", Blame.WORKER)
     connection: socket.socket | None = None
     try:
         with gevent.Timeout(limit_s, silent):
-            connection = _connect(parts.hostname or "", parts.port or 80)
-            connection.sendall(worker_request(handshake, endpoint))
+            connection = _connect(path)
+            connection.sendall(worker_request(handshake))
             answer = _receive_answer(connection)
             if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # ws answers so for a driver that is closing
-                raise DialFailed(f"the worker at {parts.netloc} is ending", Blame.WORKER)
+                raise DialFailed(f"the driver at {path} is ending", Blame.WORKER)
             return Connection(connection, answer)
     except BaseException as error:  # whatever it is, also the greenlet's end
         _close(connection)
         if isinstance(error, (OSError, EOFError, ValueError)):
-            raise DialFailed(f"the worker at {parts.netloc} does not serve: {error}", blame_for(error)) from error
+            raise DialFailed(f"the driver at {path} does not serve: {error}", blame_for(error)) from error
         raise
 
 
@@ -64,12 +57,10 @@ def blame_for(error: BaseException) -> Blame:
     return Blame.PATH if number in _PATH_ERRORS else Blame.WORKER
 
 
-def _connect(host: str, port: int) -> socket.socket:
-    """Connect without asking the resolver, whose thread costs more than all the rest: drivers name addresses."""
-    connection = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+def _connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
     try:
-        tcp.tune(connection)
-        connection.connect((host, port))
+        connection.connect(str(path))
     except BaseException:
         connection.close()
         raise

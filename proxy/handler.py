@@ -24,6 +24,7 @@ from appliance.errors import (
 )
 from appliance.models import Grant
 from appliance.registry import Session
+from appliance.worker_folder import socket_of
 from proxy import handshake, tcp, tls, visitor
 from proxy.answers import OPEN, error_answer
 from proxy.dial import Connection, dial
@@ -156,13 +157,23 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             grant = session.grant
             assert grant is not None  # noqa: S101  # `open` and `move` return with a grant, or raise
             try:
-                return dial(wanted, grant.endpoint, session.deadline)
+                return self._dial(wanted, grant)
             except DialFailed as error:
                 if error.blame is Blame.SELF:
                     log.error("worker.not_dialled", session=session.id, worker=grant.worker_id, error=str(error))
                     raise CannotDial(f"this appliance cannot reach its workers: {error}") from error
                 log.warning("worker.suspect", session=session.id, worker=grant.worker_id, error=str(error))
                 self.proxy.sessions.move(session, watch.start)
+
+    def _dial(self, wanted: Handshake, grant: Grant) -> Connection:
+        """Connect to the worker that was claimed, of this appliance or another one; raises DialFailed."""
+        settings = self.proxy.settings
+        if grant.appliance != settings.appliance_name:
+            raise DialFailed(f"worker {grant.worker_id} is another appliance's, which cannot be dialled", Blame.PATH)
+        try:
+            return dial(wanted, socket_of(settings.run_dir, grant.worker_id))
+        except ValueError as error:  # no worker has given itself such an id
+            raise DialFailed(str(error), Blame.WORKER) from error
 
     def _greet(self, session: Session, connection: Connection) -> None:
         """Pass the worker's answer on, with what the client's log should say of its session."""

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from appliance.errors import BadRequest
 from appliance.models import Browser, SessionRequest
+from appliance.worker_folder import SESSIONS_PATH
 
 # What of the client's request reaches the worker, unchanged: what the driver answers to, its version
 # check included. Nothing else does: no Origin, no Authorization, no Cookie, no query string.
@@ -81,12 +82,11 @@ def parse(
     )
 
 
-def worker_request(handshake: Handshake, endpoint: str) -> bytes:
-    """Build the request to a worker, whose endpoint is `ws://host:port/path`."""
-    parts = urlsplit(endpoint)
+def worker_request(handshake: Handshake) -> bytes:
+    """Build the request to a worker's driver."""
     lines = [
-        f"GET {parts.path} HTTP/1.1",
-        f"Host: {parts.netloc}",
+        f"GET {SESSIONS_PATH} HTTP/1.1",
+        "Host: driver",
         "Connection: Upgrade",
         "Upgrade: websocket",
     ]

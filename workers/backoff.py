@@ -22,9 +22,9 @@ class Failures:
     the count.
     """
 
-    def __init__(self, folder: Path, slot: str) -> None:
-        """Take the folder of all workers' files, and read what the predecessors counted."""
-        self._file = folder / f"{slot}.failures"
+    def __init__(self, slot_folder: Path) -> None:
+        """Read what the slot's former workers have counted."""
+        self._file = slot_folder / "failures"
         self.before = self._read()
 
     def count(self) -> None:
@@ -42,7 +42,7 @@ class Failures:
     def _read(self) -> int:
         try:
             return int(self._file.read_text())
-        except (FileNotFoundError, ValueError):  # none yet, or torn by a full disk
+        except (OSError, ValueError):  # none yet, or torn by a full disk
             return 0
 
     def _write(self, failures: int) -> None:

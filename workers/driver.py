@@ -1,17 +1,19 @@
 """A Playwright driver: the node process that launches the browser and serves it to clients.
 
 Facts of `launch-server` (packages/playwright-core/src/cli/driver.ts and browserServerLauncherImpl.ts):
-it prints the endpoint, one line, when the browser is up. When its browser ends it closes its server
+it listens and prints the endpoint, one line, when the browser is up. When its browser ends it closes its server
 and, with nothing left to do, exits with code 0 (measured with 1.65: 0.1 s later, with clients or
 without). SIGTERM closes the browser; if that hangs, another SIGTERM kills it. Without a browser,
 SIGTERM ends the driver itself.
+
+What it prints is not believed, for a browser that broke out may print, too: it is up when its socket, whose place the
+worker has chosen, takes connections and a session there reaches the browser.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -23,7 +25,7 @@ from typing import IO
 
 import psutil
 
-from appliance import browsers, ffmpeg, kernel, logs
+from appliance import browsers, ffmpeg, kernel, logs, unix_sockets
 from appliance.browsers import Program
 from appliance.config import Settings
 from appliance.errors import LaunchError
@@ -33,6 +35,7 @@ from workers.workspace import Workspace
 
 log = logs.get_logger()
 
+PRELOAD = Path(__file__).with_name("preload") / "index.js"
 LINES_KEPT = 30
 STOP_STEP_S = 1.0  # for each SIGTERM
 
@@ -43,8 +46,8 @@ class Driver:
     def __init__(
         self, command: list[str], environment: dict[str, str], workspace: Workspace, wake: Callable[[], None]
     ) -> None:
-        """Start the driver; `wake` is called when `endpoint` or `has_ended` may have changed."""
-        self.endpoint = ""
+        """Start the driver; `wake` is called when `is_up` or `has_ended` may have changed."""
+        self.socket = workspace.socket
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._wake = wake
         self.process = subprocess.Popen(
@@ -63,12 +66,20 @@ class Driver:
 
     def connections(self) -> int:
         """Count the connections that the driver holds: one for each session that is relayed to it."""
-        try:
-            with kernel.as_real_group():
-                found = psutil.Process(self.process.pid).net_connections("tcp")
-        except psutil.Error:
-            return 0
-        return sum(connection.status == psutil.CONN_ESTABLISHED for connection in found)
+        return unix_sockets.connections_to(self.socket)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it takes connections."""
+        with socket.socket(socket.AF_UNIX) as trial:
+            return not trial.connect_ex(str(self.socket))
+
+    def open_to_the_proxy(self) -> None:
+        """Let the proxy connect, which has this process's effective group (appliance/accounts.py), and nobody else."""
+        is_shared = os.getegid() != os.getgid()
+        if is_shared:
+            os.chown(self.socket, -1, os.getegid())
+        self.socket.chmod(0o660 if is_shared else 0o600)
 
     @property
     def has_ended(self) -> bool:
@@ -101,9 +112,7 @@ class Driver:
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
             text = line.rstrip()
-            if text.startswith("ws://") and not self.endpoint:
-                self.endpoint = text
-            elif text:
+            if text:
                 self.lines.append(text)
                 log.debug("driver.output", line=text)
             self._wake()
@@ -131,13 +140,12 @@ def _why_no_sandbox(asked: str) -> str:
 def launch_command(settings: Settings, program: Program, workspace: Workspace) -> list[str]:
     """Write the driver's configuration, and give the command that reads it; raises LaunchError."""
     sandbox = settings.browser_type is Browser.CHROMIUM and uses_sandbox(settings)
-    path = "/" + secrets.token_urlsafe(24)
-    options = launch_options(settings, program.path, _address(settings.private_hostname), path, sandbox)
+    options = launch_options(settings, program.path, workspace.socket, sandbox)
     file = workspace.path / "launch.json"
-    file.write_text(json.dumps(options))  # the folder is closed to others, and so is the path in here
+    file.write_text(json.dumps(options))
     folder = browsers.driver_folder(settings)
     cli: Path = folder / "package" / "cli.js"
-    command = [str(folder / "node"), *NODE_FLAGS, str(cli), "launch-server"]
+    command = [str(folder / "node"), *NODE_FLAGS, "-r", str(PRELOAD), str(cli), "launch-server"]
     return [*command, "--browser", settings.browser_type.value, "--config", str(file)]
 
 
@@ -153,17 +161,5 @@ def launch_environment(settings: Settings, workspace: Workspace) -> dict[str, st
 
 
 def _compile_cache(workspace: Workspace) -> Path:
-    """Give the folder that all drivers share: beside the one of the workspaces, in which everything is swept."""
-    return workspace.path.parents[1] / "compile-cache"
-
-
-def _address(hostname: str) -> str:
-    """Give the address of PRIVATE_HOSTNAME to listen on; raises LaunchError."""
-    try:
-        found = socket.getaddrinfo(hostname, None, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise LaunchError(
-            f"PRIVATE_HOSTNAME is {hostname}, which has no address: {error.strerror}",
-            "Set it to a name or address of this machine that the grid's other appliances reach.",
-        ) from error
-    return str(found[0][4][0])
+    """Return the folder that all drivers share."""
+    return workspace.path.parents[2] / "compile-cache"

@@ -12,7 +12,7 @@ from appliance.inherited import inherited
 from appliance.models import Browser
 from appliance.settings.proxies import UpstreamProxy, upstream_proxy
 from appliance.settings.workers import DEFAULT_LANGUAGE
-from workers.leftovers import MARKER
+from appliance.worker_folder import MARKER, SESSIONS_PATH
 
 # For a grid, beyond what Playwright passes by itself (chromiumSwitches in its coreBundle.js): there is
 # no GPU, and QUIC would go around the proxies that sessions are given.
@@ -25,19 +25,18 @@ NODE_FLAGS = ("--min-semi-space-size=8",)
 _CHANNELS_TO_NAME = ("chromium-headless-shell", "chromium", "chrome", "msedge", "moz-firefox")
 
 
-def launch_options(settings: Settings, program: Path, host: str, ws_path: str, sandbox: bool) -> dict[str, Any]:
-    """Give the content of `launch-server --config`.
+def launch_options(settings: Settings, program: Path, socket: Path, sandbox: bool) -> dict[str, Any]:
+    """Return the content of `launch-server --config`.
 
-    `host` is the address to listen on, `ws_path` the endpoint's path; `sandbox` is for Chromium alone,
-    to which Playwright passes --no-sandbox if it is false.
+    `socket` is where the driver listens: node takes a path for a port (nodejs.org/api/net.html, "server.listen(path)").
+    `sandbox` is for Chromium alone, to which Playwright passes --no-sandbox if it is false.
     """
     browser = settings.browser_type
     options: dict[str, Any] = {
         "headless": settings.headless,
         "executablePath": str(program),
-        "host": host,
-        "port": 0,
-        "wsPath": ws_path,
+        "port": str(socket),
+        "wsPath": SESSIONS_PATH,
         "args": [*(_chromium_args(settings) if browser is Browser.CHROMIUM else ()), *settings.browser_args],
         "timeout": int(settings.launch_timeout * 1000),
         "handleSIGINT": False,  # a Ctrl-C is the worker's to handle

@@ -23,8 +23,7 @@ from pathlib import Path
 import psutil
 
 from appliance import kernel
-
-MARKER = "APPLIANCE_WORKSPACE"
+from appliance.worker_folder import MARKER
 
 _LOOK_INTERVAL_S = 0.02
 

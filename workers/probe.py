@@ -1,4 +1,4 @@
-"""Does a browser answer? Asked as a client asks, through the driver and the browser itself.
+"""Does a browser answer? Asked as a client asks, through the driver's socket and the browser itself.
 
 The least of Playwright's protocol that reaches the browser (packages/protocol/src/protocol.yml):
 `initialize`, upon which the server describes its objects by `__create__` events, then `newContext` on
@@ -8,22 +8,30 @@ the one of type Browser.
 from __future__ import annotations
 
 import json
+import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import websocket
 
 from appliance.errors import LaunchError
+from appliance.worker_folder import SESSIONS_PATH
+
+_LEAKS = b"GET /json HTTP/1.1\r\nHost: driver\r\nConnection: close\r\n\r\n"  # what a driver alone would answer
+_NOTHING = b"HTTP/1.1 404 "
 
 
 class _Connection:
     """A client's connection with one deadline for all that it does."""
 
-    def __init__(self, endpoint: str, deadline: float) -> None:
+    def __init__(self, connected: socket.socket, deadline: float) -> None:
         self._deadline = deadline
         self._last_id = 0
         self.guids: dict[str, str] = {}  # of the objects that the server has described, by their type
-        self._socket = websocket.create_connection(endpoint, timeout=self._left_s(), suppress_origin=True)
+        self._socket = websocket.create_connection(
+            f"ws://driver{SESSIONS_PATH}", socket=connected, timeout=self._left_s(), suppress_origin=True
+        )
 
     def call(self, guid: str, method: str, **params: Any) -> dict[str, Any]:
         """Call a method of an object; give its result, and raise LaunchError if it is an error."""
@@ -39,10 +47,6 @@ class _Connection:
         result: dict[str, Any] = answer.get("result", {})
         return result
 
-    def close(self) -> None:
-        """Close the connection without waiting for the other side."""
-        self._socket.shutdown()  # type: ignore[no-untyped-call]
-
     def _receive(self) -> dict[str, Any]:
         self._socket.settimeout(self._left_s())
         data = self._socket.recv()
@@ -55,22 +59,42 @@ class _Connection:
         return max(0.001, self._deadline - time.monotonic())
 
 
-def check(endpoint: str, timeout_s: float) -> None:
-    """Open a context in the browser behind an endpoint, and close it.
+def check(path: Path, timeout_s: float) -> None:
+    """Open a context in the browser behind a driver's socket, and close it.
 
     Raises LaunchError if that fails or takes longer than `timeout_s` seconds in all.
     """
     deadline = time.monotonic() + timeout_s
     try:
-        connection = _Connection(endpoint, deadline)
-        try:
-            _open_and_close_context(connection)
-        finally:
-            connection.close()
-    except websocket.WebSocketTimeoutException as error:
+        with _connected(path, timeout_s) as connected:
+            _open_and_close_context(_Connection(connected, deadline))
+    except (websocket.WebSocketTimeoutException, TimeoutError) as error:
         raise LaunchError(f"the browser did not answer within {timeout_s:.0f} s") from error
     except (websocket.WebSocketException, OSError) as error:
         raise LaunchError(f"the driver does not answer: {error}") from error
+
+
+def require_preload(path: Path, timeout_s: float) -> None:
+    """Raise LaunchError if the driver answers what is no session: then it runs without workers/preload."""
+    try:
+        with _connected(path, timeout_s) as connected:
+            connected.sendall(_LEAKS)
+            answer = connected.recv(len(_NOTHING), socket.MSG_WAITALL)
+    except OSError as error:
+        raise LaunchError(f"the driver does not answer: {error}") from error
+    if answer != _NOTHING:
+        raise LaunchError(f"the driver is not confined: to GET /json it answers {answer!r}")
+
+
+def _connected(path: Path, timeout_s: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(timeout_s)
+    try:
+        connection.connect(str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _open_and_close_context(connection: _Connection) -> None:

@@ -48,7 +48,7 @@ class Watch:
         while not self._orders.crash:
             self._orders.doubted.wait(self._hang_timeout_s)
             try:
-                probe.check(self._driver.endpoint, self._hang_timeout_s)
+                probe.check(self._driver.socket, self._hang_timeout_s)
             except LaunchError as error:
                 log.warning("browser.silent", error=str(error))
                 self._orders.crashed(f"browser of worker {self._slot} stopped answering")

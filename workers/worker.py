@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from appliance import browsers, logs
+from appliance import browsers, logs, worker_folder
 from appliance.config import Settings
 from appliance.errors import LaunchError, StoreUnavailable
 from appliance.models import WorkerSpec
@@ -30,6 +30,7 @@ log = logs.get_logger()
 T = TypeVar("T")
 
 REDIS_RETRY_S = 0.5
+LOOK_S = 1.0
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs a message, which a heartbeat makes up for
 STEADY_S = 60.0  # a crash within this time counts as a failure of the slot
 
@@ -50,15 +51,15 @@ class Worker:
         self._slot = settings.worker_slot
         self._store = Store(settings.effective_redis_url, settings.grid_namespace)
         self._registry = Registry(self._store)
-        self._folder = settings.run_dir / "workers"
+        self._folder = worker_folder.folder_of_slot(settings.run_dir, self._slot)
         self._ready_at = 0.0
 
     def run(self) -> int:
-        """Live. Gives the exit code: 0 after a drain or a stop, 1 after a failure or a crash."""
-        own = workspace.create(self._folder, self._slot, self.id.rpartition(".")[2])
-        self._forget(workspace.sweep(self._folder))
-        failures = backoff.Failures(self._folder, self._slot)
+        """Live. Return the exit code: 0 after a drain or a stop, 1 after a failure or a crash."""
+        own = workspace.create(self._folder, self.id.rpartition(".")[2])
+        failures = backoff.Failures(self._folder)
         try:
+            self._forget(workspace.sweep(self._folder))
             failures.count()
             self._live(own, failures)
         except Stopped:
@@ -78,11 +79,12 @@ class Worker:
 
     def _forget(self, swept: list[str]) -> None:
         """Remove the dead owners of swept workspaces from the registry, before their heartbeats are missed."""
-        for name in swept:
+        for suffix in swept:
+            dead = f"{self._settings.appliance_name}.{self._slot}.{suffix}"
             try:
-                self._registry.remove_worker(f"{self._settings.appliance_name}.{name}", f"worker {name[:-7]} crashed")
+                self._registry.remove_worker(dead, f"worker {self._slot} crashed")
             except StoreUnavailable as error:
-                log.warning("worker.redis_away", error=str(error), swept=name)
+                log.warning("worker.redis_away", error=str(error), swept=dead)
 
     def _live(self, own: Workspace, failures: backoff.Failures) -> None:
         """The straight line. Raises Stopped, LaunchError and Crashed, each when all is undone."""
@@ -111,21 +113,28 @@ class Worker:
         deadline = time.monotonic() + self._settings.launch_timeout
         driver = Driver(command, launch_environment(self._settings, own), own, self.orders.wake)
         try:
-            self._await_endpoint(driver)
+            self._await_driver(driver)
+            probe.require_preload(driver.socket, max(1.0, deadline - time.monotonic()))
             browser_pid = driver.browser_pid()
             own.remember(leftovers.session_of(browser_pid))
             Watch(driver, browser_pid, self._slot, self.orders, self._settings.hang_timeout).start()
-            probe.check(driver.endpoint, max(1.0, deadline - time.monotonic()))
+            probe.check(driver.socket, max(1.0, deadline - time.monotonic()))
+            driver.open_to_the_proxy()
             yield driver
         finally:
             driver.stop()
 
-    def _await_endpoint(self, driver: Driver) -> None:
-        """Wait for the driver's word. It minds LAUNCH_TIMEOUT itself, and says more about it."""
-        timeout_s = self._settings.launch_timeout + 5
-        self.orders.wait(lambda: driver.endpoint or driver.has_ended or self.orders.terminations, timeout_s)
+    def _await_driver(self, driver: Driver) -> None:
+        """Wait until it takes connections. It minds LAUNCH_TIMEOUT itself, and says more about it.
+
+        The line that it prints then only wakes this up; if that is lost, the next look finds the driver all the same.
+        """
+        deadline = time.monotonic() + self._settings.launch_timeout + 5
+        while time.monotonic() < deadline:
+            if self.orders.wait(lambda: driver.is_up or driver.has_ended or self.orders.terminations, LOOK_S):
+                break
         self.orders.pause(0)
-        if not driver.endpoint:
+        if not driver.is_up:
             for line in driver.lines:
                 log.warning("driver.output", line=line)
             raise LaunchError(f"the browser did not start: {driver.complaint()}")
@@ -135,7 +144,7 @@ class Worker:
         """Register, and keep heartbeats and messages going; remove the registration in the end."""
         settings = self._settings
         registration = Registration(
-            self._registry, self._spec(driver), self.orders, settings.lease_ttl, driver.connections, settings.memory
+            self._registry, self._spec(), self.orders, settings.lease_ttl, driver.connections, settings.memory
         )
         mailbox = Mailbox(self._store, "worker", self.id, registration.handle)
         heart = Heart(registration, self.orders, settings.heartbeat_interval, settings.worker_max_memory)
@@ -153,13 +162,12 @@ class Worker:
             mailbox.close()
             registration.remove(f"worker {self._slot} failed")
 
-    def _spec(self, driver: Driver) -> WorkerSpec:
+    def _spec(self) -> WorkerSpec:
         settings = self._settings
         return WorkerSpec(
             id=self.id,
             browser=settings.browser_type,
             version=browsers.driver_version(settings),
-            endpoint=driver.endpoint,
             appliance=settings.appliance_name,
             slot=self._slot,
             concurrency=settings.max_concurrent_sessions,

@@ -1,13 +1,15 @@
 """A worker's temporary folder: its own, locked while it lives, removed with all that belongs to it.
 
 Rules
- 1. Each worker process makes a folder of its own, `<run dir>/workers/<slot>.<hex>`, and holds a lock
-    (flock) in it. The kernel frees the lock however the process ends.
- 2. A folder whose lock is free is garbage, whichever slot it was made for. Whoever finds it takes the
-    lock, kills the processes that belong to it, and removes it.
+ 1. Each worker process makes a folder of its own in its slot's (appliance/worker_folder.py), and holds a lock (flock)
+    in it. The kernel frees the lock however the process ends.
+ 2. A folder whose lock is free is garbage. The slot's next worker takes the lock, kills the processes that belong to
+    the folder, and removes it. Other slots' folders are none of its business; `applctl up` clears those of slots that
+    are no more.
  3. A folder whose lock is held belongs to a worker that lives, perhaps one that still drains.
  4. A sweeper can catch a folder between its making and its locking. Then the lock is refused, or the
     locked file is no longer in the folder, and its maker makes another.
+ 5. What cannot be opened or removed is logged and passed over: no folder keeps a worker from starting.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from appliance import logs
+from appliance import logs, worker_folder
 from workers import leftovers
 from workers.leftovers import BrowserSession
 
@@ -29,13 +31,14 @@ log = logs.get_logger()
 KILL_TIMEOUT_S = 5.0
 
 _ATTEMPTS = 20
+_CLOSED, _PASSAGE = 0o700, 0o710
 
 
 class Workspace:
     """A folder that this process holds the lock of."""
 
     def __init__(self, path: Path, lock: int) -> None:
-        """Take a folder and the descriptor of its locked file."""
+        """Set the folder, and the descriptor of its locked file."""
         self.path = path
         self._lock = lock
 
@@ -45,22 +48,27 @@ class Workspace:
         return self.path / "tmp"
 
     @property
+    def socket(self) -> Path:
+        """The socket that the driver listens on."""
+        return worker_folder.socket_in(self.path)
+
+    @property
     def session(self) -> BrowserSession | None:
         """The browser's session, if it got as far as to have one."""
         try:
             fields = json.loads((self.path / "session.json").read_text())
             return BrowserSession(int(fields["sid"]), tuple(fields["programs"]))
-        except (FileNotFoundError, ValueError, KeyError):  # none yet, or its writer died over it
+        except (OSError, ValueError, KeyError, TypeError):  # none yet, or its writer died over it
             return None
 
     def remember(self, session: BrowserSession) -> None:
         """Write the browser's session down for whoever sweeps this folder."""
         (self.path / "session.json").write_text(json.dumps(asdict(session)))
 
-    def clear(self, *, family: bool) -> None:
+    def clear(self, *, family: bool) -> bool:
         """Kill what belongs to the folder (with `family`, all descendants of this process), and remove it.
 
-        What cannot be done now is logged and left to the next sweep.
+        Return whether it is gone. What cannot be done now is logged and left to the next sweep.
         """
         try:
             leftovers.kill(self.path, self.session, KILL_TIMEOUT_S, family)
@@ -69,39 +77,63 @@ class Workspace:
             log.debug("workspace.already_removed", path=str(self.path))
         except OSError as error:
             log.warning("workspace.not_cleared", path=str(self.path), error=str(error))
+            return False
         finally:
             os.close(self._lock)
+        return True
 
 
-def create(parent: Path, slot: str, suffix: str = "") -> Workspace:
-    """Make and lock a folder "slot.suffix" for a worker, with another suffix if need be; raises OSError."""
-    parent.mkdir(parents=True, exist_ok=True)
+def create(slot_folder: Path, suffix: str = "") -> Workspace:
+    """Make and lock a folder for a worker of a slot, named `suffix` if nothing has that name; raises OSError."""
+    slot_folder.mkdir(parents=True, exist_ok=True)
+    _let_the_proxy_pass(slot_folder)
     for number in range(_ATTEMPTS):
-        path = parent / f"{slot}.{suffix if suffix and not number else secrets.token_hex(3)}"
-        path.mkdir(mode=0o700)
+        path = slot_folder / (suffix if suffix and not number else secrets.token_hex(3))
+        try:
+            path.mkdir(mode=_CLOSED)
+        except FileExistsError:
+            continue
         workspace = _take(path)
         if workspace:
-            workspace.temporary.mkdir()
+            workspace.temporary.mkdir(mode=_CLOSED)
+            _let_the_proxy_pass(path)
             return workspace
-    raise OSError(f"no folder in {parent} can be locked")
+    raise OSError(f"no folder in {slot_folder} can be locked")
 
 
-def sweep(parent: Path) -> list[str]:
-    """Clear every folder whose owner is dead. Gives their names."""
+def _let_the_proxy_pass(folder: Path) -> None:
+    """Open a folder to who has this process's effective group alone, if it has one: the proxy (appliance/accounts.py).
+
+    It may pass to the socket, and read nothing.
+    """
+    status, group = folder.stat(), os.getegid()
+    if status.st_uid != os.geteuid():  # it was made by root, who has seen to it
+        return
+    shared = group != os.getgid()
+    if shared and status.st_gid != group:
+        os.chown(folder, -1, group)
+    if status.st_mode & 0o7777 != (mode := _PASSAGE if shared else _CLOSED):
+        folder.chmod(mode)
+
+
+def sweep(slot_folder: Path) -> list[str]:
+    """Clear every folder of a slot whose owner is dead. Return the names of those that are gone."""
     swept = []
-    for path in sorted(p for p in parent.iterdir() if p.is_dir()):
+    for path in sorted(p for p in slot_folder.iterdir() if p.is_dir() and not p.is_symlink()):
         workspace = _take(path)
-        if workspace:
-            workspace.clear(family=False)
+        if workspace and workspace.clear(family=False):
             swept.append(path.name)
     return swept
 
 
 def _take(path: Path) -> Workspace | None:
-    """Lock a folder; None if another process has its lock, or has removed it."""
+    """Lock a folder; None if another process has its lock or has removed it, or if it cannot be opened."""
     try:
-        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("workspace.not_opened", path=str(path), error=str(error))
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,5 +141,7 @@ def _take(path: Path) -> Workspace | None:
             return Workspace(path, lock)
     except BlockingIOError:
         log.debug("workspace.in_use", path=str(path))
+    except OSError as error:  # no locks there (a network's file system), or no memory for one
+        log.warning("workspace.not_locked", path=str(path), error=str(error))
     os.close(lock)
     return None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
+from appliance import unix_sockets
 from appliance.config import Settings
-
-MARKER = "APPLIANCE_WORKSPACE"  # in the environment of drivers and browsers: workers/leftovers.py
+from appliance.worker_folder import MARKER, all_workers
 
 Role = Literal["supervisord", "proxy", "worker"]
 _ROLES: dict[str, Role] = {"supervisor.supervisord": "supervisord", "proxy": "proxy", "workers": "worker"}
@@ -56,26 +56,50 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """A unix socket on which a driver listens."""
+
+    pid: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A connection to a driver's unix socket; `name` is the same in all looks, `caller` a process of ours or 0."""
+
+    path: str
+    name: str
+    caller: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
-    """What was there in one look; `folders` are the workers' temporary folders, by name."""
+    """What was there in one look; `folders` are the workers' temporary folders, named "<slot>.<hex>"."""
 
     programs: tuple[Program, ...] = ()
     parts: tuple[Part, ...] = ()
     folders: frozenset[str] = frozenset()
     wires: tuple[Wire, ...] = ()
+    doors: tuple[Door, ...] = ()
+    calls: tuple[Call, ...] = ()
 
     def of(self, role: Role) -> list[Program]:
         """Give the processes of one role."""
         return [program for program in self.programs if program.role == role]
 
     def drivers(self, worker_pid: int) -> list[Part]:
-        """Give the driver that a worker's process has started, if it lives."""
+        """Return the driver that a worker's process has started, if it lives."""
         return [part for part in self.parts if part.parent == worker_pid]
+
+    def all_drivers(self) -> list[Part]:
+        """Return what the workers' processes have started."""
+        workers = {program.pid for program in self.of("worker")}
+        return [part for part in self.parts if part.parent in workers]
 
 
 def survey(settings: Settings) -> Machine:
     """Look at this machine, with the eyes of this account: it must be that of the appliance, or root."""
-    workers = (settings.run_dir / "workers").resolve()
+    workers = all_workers(settings.run_dir).resolve()
     programs: list[Program] = []
     parts: list[Part] = []
     for process in psutil.process_iter():
@@ -84,9 +108,11 @@ def survey(settings: Settings) -> Machine:
             programs.append(found)
         elif found:
             parts.append(found)
-    folders = {path.name for path in workers.iterdir() if path.is_dir()} if workers.is_dir() else set()
+    folders = frozenset(_name(path) for path in workers.glob("*/*/"))
     wires = _wires({program.pid for program in programs} | {part.pid for part in parts})
-    return Machine(tuple(programs), tuple(parts), frozenset(folders), wires)
+    seen = Machine(tuple(programs), tuple(parts), folders, wires)
+    doors, calls = _doors_and_calls(seen)
+    return replace(seen, doors=doors, calls=calls)
 
 
 def _describe(process: psutil.Process, run_dir: Path, workers: Path) -> Program | Part | None:
@@ -95,9 +121,9 @@ def _describe(process: psutil.Process, run_dir: Path, workers: Path) -> Program 
         environment = process.environ()
         if environment.get("RUN_DIR") == str(run_dir) and "REDIS_PROCESSES" in environment:
             return _program(process, environment, workers)
-        workspace = environment.get(MARKER, "")
-        if workspace and Path(workspace).parent in (workers, run_dir / "workers"):
-            return _part(process, Path(workspace).name)
+        workspace = Path(environment.get(MARKER, "/"))
+        if workspace.parent.parent in (workers, all_workers(run_dir)):
+            return _part(process, _name(workspace))
     except psutil.Error:
         return None
     return None
@@ -114,7 +140,7 @@ def _program(process: psutil.Process, environment: dict[str, str], workers: Path
     if role != "worker":
         return Program(process.pid, process.ppid(), role, paused)
     files = (Path(file.path) for file in process.open_files())
-    locked = frozenset(path.parent.name for path in files if path.name == "lock" and path.parent.parent == workers)
+    locked = frozenset(_name(path.parent) for path in files if path.name == "lock" and path.parents[2:3] == (workers,))
     return Program(process.pid, process.ppid(), role, paused, environment.get("WORKER_SLOT", ""), locked)
 
 
@@ -130,6 +156,22 @@ def _wires(holders: set[int]) -> tuple[Wire, ...]:
         for socket in psutil.net_connections("tcp")
         if socket.pid in holders
     )
+
+
+def _doors_and_calls(machine: Machine) -> tuple[tuple[Door, ...], tuple[Call, ...]]:
+    """Return the sockets on which drivers listen, and the connections to them."""
+    sockets = unix_sockets.all_sockets()
+    drivers = {inode: part.pid for part in machine.all_drivers() for inode in unix_sockets.held_by(part.pid)}
+    callers = {inode: program.pid for program in machine.programs for inode in unix_sockets.held_by(program.pid)}
+    doors = tuple(Door(drivers[one.inode], one.path) for one in sockets if one.listens and one.inode in drivers)
+    paths = {door.path for door in doors}
+    calls = (one for one in sockets if not one.listens and one.path in paths)
+    return doors, tuple(Call(one.path, f"unix:{one.inode}", callers.get(one.peer, 0)) for one in calls)
+
+
+def _name(folder: Path) -> str:
+    """Name a worker's folder as the worker's id ends."""
+    return f"{folder.parent.name}.{folder.name}"
 
 
 def _address(address: Any) -> str:

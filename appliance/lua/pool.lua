@@ -28,7 +28,7 @@ local BLOCKED = 2 ^ 52
 local LAST_APART, LAST_CLAIMABLE = '(1125899906842624', '(4503599627370496'  -- CROWDED, BLOCKED for Redis
 
 -- What is read of a worker to give it a session, and to place it: each field costs half a microsecond.
-local CHOSEN = {'slot', 'endpoint', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled', 'apart'}
+local CHOSEN = {'slot', 'appliance', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled', 'apart'}
 local PLACED = {
   'browser', 'minor', 'status', 'suspect', 'lifetime', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled',
   'apart',

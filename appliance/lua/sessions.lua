@@ -20,7 +20,7 @@ local function answer(session, worker)
   worker = worker or read_fields(key('worker', session.worker), CHOSEN)
   if not worker then return {state = 'lost'} end
   return {
-    state = 'active', worker = session.worker, slot = worker.slot, endpoint = worker.endpoint,
+    state = 'active', worker = session.worker, slot = worker.slot, appliance = worker.appliance,
     waited_ms = tonumber(session.granted) - tonumber(session.started),
   }
 end
@@ -32,7 +32,7 @@ local function queue_length(browser)
 end
 
 -- claim {id, browser, minor, name, client, user_agent, token, proxy, lease_ms, wait_ms, queue_max}
--- -> {state = 'active', worker, slot, endpoint, waited_ms} | {state = 'waiting'} | {state = 'lost'}
+-- -> {state = 'active', worker, slot, appliance, waited_ms} | {state = 'waiting'} | {state = 'lost'}
 --  | {state = 'unserved', versions} | {state = 'full'}
 -- Called again, it tells where the claim stands.
 register('claim', function(a, request)

@@ -12,7 +12,7 @@ register('take_launch_turn', function(a)
   return {wait_ms = 0}
 end)
 
--- register_worker {id, browser, version, minor, endpoint, appliance, slot, status, lifetime,
+-- register_worker {id, browser, version, minor, appliance, slot, status, lifetime,
 --                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, turn}
 -- -> {status, lifetime}
 -- Registers a worker, or registers it again: then its status stays and its lifetime never falls. One

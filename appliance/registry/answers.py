@@ -20,7 +20,6 @@ def worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerStat
         id=fields["id"],
         browser=fields["browser"],
         version=fields["version"],
-        endpoint=fields["endpoint"],
         appliance=fields["appliance"],
         slot=fields["slot"],
         status=fields["status"],

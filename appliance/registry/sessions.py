@@ -204,7 +204,7 @@ class Sessions:
             answer = self._claim_announced(session)
         session.raise_if_over()  # perhaps while the claim was under way
         session.grant = Grant(
-            session.id, answer["worker"], answer["slot"], answer["endpoint"], int(answer["waited_ms"])
+            session.id, answer["worker"], answer["slot"], answer["appliance"], int(answer["waited_ms"])
         )
 
     def _raise_refusal(self, request: SessionRequest, answer: dict[str, Any]) -> None:

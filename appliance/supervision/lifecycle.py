@@ -21,7 +21,8 @@ from appliance.redis_url import split_address
 from appliance.supervision import redis_conf
 from appliance.supervision.client import AccessDenied, Supervisor
 from appliance.supervision.environment import CONFIGURATION, export, recover, stop_wait_s
-from appliance.supervision.run_dir import prepare_run_dir
+from appliance.supervision.run_dir import clear_workers, prepare_run_dir
+from appliance.worker_folder import MARKER, all_workers
 
 _START_TIMEOUT_S = 20.0
 _KILL_TIMEOUT_S = 5.0
@@ -36,6 +37,7 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     """
     environment = export(settings, redis_server)
     prepare_run_dir(settings)
+    clear_workers(settings)
     require_usable(settings, config.installation_root())
     _keep_boot_token(settings)
     settings.memory.begin_run()
@@ -173,10 +175,15 @@ def left_over(run_dir: Path) -> list[psutil.Process]:
 
 
 def _belongs(process: psutil.Process, run_dir: Path) -> bool:
-    """Processes have the environment that supervisord gave them; only Redis writes its title over it."""
+    """Processes have the environment that supervisord gave them, drivers and browsers their worker's folder in theirs.
+
+    Only Redis writes its title over it.
+    """
     if process.name().startswith(("redis-server", "valkey-server")):
         return any(str(run_dir / "redis.sock") in part for part in process.cmdline())
     environment = process.environ()
+    if environment.get(MARKER, "").startswith(f"{all_workers(run_dir)}/"):
+        return True
     return environment.get("RUN_DIR") == str(run_dir) and "REDIS_PROCESSES" in environment
 
 

@@ -3,7 +3,8 @@
 One account, that of who starts the appliance: all is closed to the others. Root with SERVICE_USER and
 BROWSER_USER: it stays root's, and so do the logs and supervisord's socket, which gives command of the
 appliance. SERVICE_USER makes Redis' socket and the tokens' file in it, and by the sticky bit (inode(7)) can
-remove or replace none but its own. BROWSER_USER passes through to the folders that are its own.
+remove or replace none but its own. BROWSER_USER passes through to the folders that are its own; SERVICE_USER's group
+passes through workers/ to the drivers' sockets, and reads nothing there.
 RUN_DIR may have been SERVICE_USER's before: root then takes over no link and no log that is another's.
 """
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,10 +22,12 @@ from appliance.accounts import Accounts, accounts_of, require_root
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.token_file import FILE as TOKENS
+from appliance.worker_folder import all_workers
 
 _CLOSED = 0o700
 _SHARED = 0o1771
-_LOG, _BROWSERS_FOLDERS = "log", ("workers", "compile-cache")
+_PASSAGE = 0o710
+_LOG, _COMPILE_CACHE = "log", "compile-cache"
 
 
 def prepare_run_dir(settings: Settings) -> None:
@@ -48,11 +53,40 @@ def prepare_run_dir(settings: Settings) -> None:
         ) from error
 
 
+def clear_workers(settings: Settings) -> None:
+    """Remove what workers have left, of whatever slot and account; nothing of the appliance may run.
+
+    Raises SettingsError if something cannot be removed: root can, and others what their own account has left.
+    """
+    for path in all_workers(settings.run_dir).iterdir():
+        try:
+            if path.is_dir() and not path.is_symlink():
+                if os.geteuid():  # root needs no such thing, and would follow a link that takes a folder's place
+                    _open_all(str(path))
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError as error:
+            raise SettingsError(
+                f"{path}, which an earlier run has left, cannot be removed: {error.strerror}",
+                f"Remove it: sudo rm -r {shlex.quote(str(path))}",
+            ) from error
+
+
+def _open_all(folder: str) -> None:
+    """Open what is closed even to its owner, as `mkdir -m 0` makes it."""
+    os.chmod(folder, _CLOSED)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _open_all(entry.path)
+
+
 def _close(run_dir: Path) -> None:
     run_dir.chmod(_CLOSED)
-    for name in (_LOG, *_BROWSERS_FOLDERS):
-        (run_dir / name).mkdir(exist_ok=True)
-        (run_dir / name).chmod(_CLOSED)
+    for folder in (run_dir / _LOG, all_workers(run_dir), run_dir / _COMPILE_CACHE):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(_CLOSED)
 
 
 def _share(run_dir: Path, accounts: Accounts) -> None:
@@ -61,21 +95,21 @@ def _share(run_dir: Path, accounts: Accounts) -> None:
     run_dir.chmod(_SHARED)
     _give(run_dir / _LOG, 0, 0)
     _require_roots(run_dir / _LOG)
-    for name in _BROWSERS_FOLDERS:
-        _give(run_dir / name, accounts.browser.uid, accounts.browser.gid)
+    _give(all_workers(run_dir), accounts.browser.uid, accounts.service.gid, _PASSAGE)
+    _give(run_dir / _COMPILE_CACHE, accounts.browser.uid, accounts.browser.gid)
     with suppress(FileNotFoundError):  # an earlier run of root's alone may have made it
         os.chown(run_dir / TOKENS, accounts.service.uid, -1, follow_symlinks=False)
 
 
-def _give(folder: Path, user: int, group: int) -> None:
-    """Make a folder, unless it is there, and close it to all but one account; raises SettingsError if it is a link."""
+def _give(folder: Path, user: int, group: int, mode: int = _CLOSED) -> None:
+    """Make a folder, unless it is there, and set whose it is; raises SettingsError if it is a link."""
     folder.mkdir(exist_ok=True)
     if folder.is_symlink():
         raise SettingsError(f"{folder} is a link, which root does not follow here", "Have a folder in its place.")
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fchown(descriptor, user, group)
-        os.fchmod(descriptor, _CLOSED)
+        os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
 

@@ -22,6 +22,7 @@ import click
 from playwright.async_api import Playwright, async_playwright
 
 from appliance import browsers, config
+from appliance.worker_folder import all_workers
 from tests.system import site
 from tests.system.grid import Grid
 from tests.waiting import until
@@ -67,7 +68,7 @@ async def crowd(playwright: Playwright, endpoint: str, url: str, sessions: int) 
 @contextmanager
 def direct(grid: Grid) -> Iterator[str]:
     """Start a driver's `launch-server` with the very configuration of the grid's worker; gives its endpoint."""
-    workspace = next(path for path in (grid.run_dir / "workers").iterdir() if path.is_dir())
+    workspace = next(all_workers(grid.run_dir).glob("*/*/"))
     driver = browsers.driver_folder(config.load())
     with tempfile.TemporaryDirectory() as folder:
         configuration = json.loads((workspace / "launch.json").read_text()) | {"port": 0}

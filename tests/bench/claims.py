@@ -32,7 +32,7 @@ def register(registry: Registry, workers: int) -> None:
     """Register workers of all ages, whose quota is never reached in the run."""
     for number in range(workers):
         name = f"worker-{number:05}"
-        spec = WorkerSpec(name, POOL[0], "1.65.1", f"ws://127.0.0.1:1/{name}", "bench", name, 5, 10**6, 10**9, 1)
+        spec = WorkerSpec(name, POOL[0], "1.65.1", "bench", name, 5, 10**6, 10**9, 1)
         registry.register_worker(replace(spec, target=workers, lifetime=number % 997, status=WorkerStatus.AVAILABLE))
 
 
@@ -78,7 +78,7 @@ def latencies_ms(registry: Registry, pairs: int) -> list[float]:
 def handovers_ms(registry: Registry, rounds: int) -> list[float]:
     """One slot of Firefox, one holder, one waiter: milliseconds from the release to the waiter's going on."""
     wanted = replace(WANTED, browser=Browser.FIREFOX)
-    only = WorkerSpec("only", wanted.browser, "1.65.1", "ws://127.0.0.1:1/", "bench", "only", 1, 0, 10**9, 1)
+    only = WorkerSpec("only", wanted.browser, "1.65.1", "bench", "only", 1, 0, 10**9, 1)
     registry.register_worker(only)
     sessions = Sessions(registry, config.load(), "handover")
     mailbox = Mailbox(registry.store, "proxy", "handover", sessions.handle)

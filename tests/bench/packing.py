@@ -26,6 +26,8 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from appliance import browsers, config
 from appliance.models import Browser as BrowserType
+from appliance.worker_folder import folder_of_slot
+from tests.bridge import bridged
 from tests.system import site
 from tests.waiting import until
 from workers import workspace
@@ -50,6 +52,14 @@ class Figures:
     first_page_s: list[list[float]] = field(default_factory=list)  # block by block
     rounds_per_s: list[float] = field(default_factory=list)  # of each session in the background
     cpu_s: list[float] = field(default_factory=list)  # of drivers and browsers, for a session or a background's round
+
+
+@dataclass(frozen=True)
+class Started:
+    """A driver that runs, and the URL that leads to it."""
+
+    pid: int
+    endpoint: str
 
 
 def first_page(playwright: Playwright, endpoint: str, url: str) -> float:
@@ -111,23 +121,24 @@ def clients(count: int, url: str) -> Iterator[list[Connection]]:
 
 
 @contextmanager
-def driver(folder: Path, number: int) -> Iterator[Driver]:
+def driver(folder: Path, number: int) -> Iterator[Started]:
     """Start a driver with its browser, as a worker does."""
     settings = config.load(worker_slot=f"chromium-{number:02}")
-    own = workspace.create(folder / "workers", settings.worker_slot)
+    own = workspace.create(folder_of_slot(folder, settings.worker_slot))
     command = launch_command(settings, browsers.find(BrowserType.CHROMIUM, settings), own)
     started = Driver(command, launch_environment(settings, own), own, threading.Event().set)
     try:
-        until(lambda: started.endpoint or started.has_ended, "the driver listens", within_s=30)
-        yield started
+        until(lambda: started.is_up or started.has_ended, "the driver listens", within_s=30)
+        with bridged(started.socket) as endpoint:
+            yield Started(started.process.pid, endpoint)
     finally:
         started.stop()
         own.clear(family=False)
 
 
-def cpu_s(drivers: list[Driver]) -> float:
+def cpu_s(drivers: list[Started]) -> float:
     """Give the CPU time of drivers and browsers so far, in seconds; that of their ended processes counts as well."""
-    processes = [psutil.Process(each.process.pid) for each in drivers]
+    processes = [psutil.Process(each.pid) for each in drivers]
     processes += [child for process in processes for child in process.children(recursive=True)]
     return sum(_spent_s(process) for process in processes)
 
@@ -142,7 +153,7 @@ def _spent_s(process: psutil.Process) -> float:
 class Bench:
     """The drivers, and the clients of the background."""
 
-    def __init__(self, playwright: Playwright, drivers: list[Driver], waiting: list[Connection], url: str) -> None:
+    def __init__(self, playwright: Playwright, drivers: list[Started], waiting: list[Connection], url: str) -> None:
         """Take what is running."""
         self._playwright = playwright
         self._drivers = drivers

@@ -49,6 +49,7 @@ class Target:
         """Start the proxy and wait until it listens."""
         self.port = free_port()
         self.registry = Registry(Store(redis_url, "grid"))
+        self.folder = folder
         self._log = folder / "proxy.log"
         values = {**SETTINGS, "REDIS_URL": redis_url, "PORT": self.port, "RUN_DIR": folder, "APPLIANCE_NAME": "fuzz"}
         with self._log.open("w") as log:

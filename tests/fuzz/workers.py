@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -13,12 +14,14 @@ from gevent.server import StreamServer
 from appliance.errors import StoreUnavailable
 from appliance.models import Browser, WorkerSpec, WorkerStatus
 from appliance.registry import Registry
+from tests.driver_socket import listening
 from tests.fuzz import answers
 from tests.fuzz.case import Case
 from tests.fuzz.requests import CASE_HEADER
 from tests.fuzz.steps import play
 
 VERSION = "1.65.1"
+APPLIANCE = "fuzz"
 SLOTS = 10_000  # of each: nothing here is about waiting
 FOREVER_MS = 10**9
 HEAL_INTERVAL_S = 0.1
@@ -26,22 +29,21 @@ HOSTILE = 20  # workers that may become suspect at any moment; the client's next
 
 _CASE = re.compile(rb"\n" + CASE_HEADER + rb": (\d+)\r")
 _EXPECTED = re.compile(
-    rb"GET /\S+ HTTP/1\.1\r\nHost: 127\.0\.0\.1:\d+\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    rb"GET /\S+ HTTP/1\.1\r\nHost: driver\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     rb"((Sec-WebSocket-(Key|Version|Extensions|Protocol)|User-Agent|x-playwright-[^:\s]*):[^\r\n]*\r\n)*\r\n",
     re.IGNORECASE,
 )
 
 
 class Workers:
-    """One listener behind many registered workers."""
+    """Many registered workers, all served here."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, run_dir: Path) -> None:
         """Listen, and register: one worker of Chromium that always accepts, and those of Firefox that may not."""
-        self._registry = registry
+        self._registry, self._run_dir = registry, run_dir
         self._cases: dict[int, Case] = {}
         self.complaints: list[str] = []  # of requests with lines that no worker should see
-        self._server = StreamServer(("127.0.0.1", 0), self._serve, backlog=1024)
-        self._server.start()
+        self._ends = ExitStack()
         self._ids = [self._register(Browser.CHROMIUM, 0)]
         self._ids += [self._register(Browser.FIREFOX, number) for number in range(HOSTILE)]
         self._healer = gevent.spawn(self._heal)
@@ -57,12 +59,15 @@ class Workers:
     def stop(self) -> None:
         """Serve no more."""
         self._healer.kill()
-        self._server.stop()
+        self._ends.close()
 
     def _register(self, browser: Browser, number: int) -> str:
-        name = f"{browser}-{number:02}"
-        endpoint = f"ws://127.0.0.1:{self._server.server_port}/{name}"
-        spec = WorkerSpec(name, browser, VERSION, endpoint, "fuzz", name, SLOTS, 0, FOREVER_MS, 1, target=HOSTILE + 1,
+        slot = f"{browser}-{number:02}"
+        name = f"{APPLIANCE}.{slot}.abcdef"
+        server = StreamServer(self._ends.enter_context(listening(self._run_dir, name)), self._serve)
+        server.start()
+        self._ends.callback(server.stop)
+        spec = WorkerSpec(name, browser, VERSION, APPLIANCE, slot, SLOTS, 0, FOREVER_MS, 1, target=HOSTILE + 1,
                           status=WorkerStatus.AVAILABLE)  # fmt: skip
         self._registry.register_worker(spec)
         return name
@@ -77,7 +82,6 @@ class Workers:
             gevent.sleep(HEAL_INTERVAL_S)
 
     def _serve(self, connection: socket.socket, _: Any) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(5.0)
         try:
             request = connection.recv(65536, socket.MSG_PEEK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
@@ -39,7 +38,6 @@ def inside(seeded: Machine) -> Iterator[list[str]]:
         ENDPOINT,
         "http://203.0.113.15:8080/healthz",
         "http://203.0.113.15:22/",
-        *worker_urls(seeded),
     ]
     for url in urls:
         seeded.run(
@@ -48,11 +46,6 @@ def inside(seeded: Machine) -> Iterator[list[str]]:
     seeded.run("until redis-cli -p 6399 ping; do :; done")
     yield [*urls, REDIS]
     seeded.run("systemctl stop cloud redis-tcp; ip link delete to-cloud; ip netns delete cloud")
-
-
-def worker_urls(machine: Machine) -> list[str]:
-    workers = json.loads(machine.run("applctl status --json"))["workers"]
-    return [f"http://{worker['endpoint']}/" for worker in workers]
 
 
 @pytest.fixture(scope="module")

@@ -531,7 +531,7 @@ class Everyone(RuleBasedStateMachine):
     )
     def start_worker(self, pool: tuple[str, str], appliance: str, concurrency: int, quota: int) -> None:
         name = self.name("w")
-        place = (name, Browser(pool[0]), pool[1], f"ws://{name}", appliance, name)
+        place = (name, Browser(pool[0]), pool[1], appliance, name)
         self.processes.append(WorkerSpec(*place, concurrency, quota, TTL_MS, 1, TARGET[appliance], SPARES))
         self.register(self.processes[-1])
 
@@ -663,7 +663,7 @@ class Everyone(RuleBasedStateMachine):
                 self.release(client.id)
         client.grant = None
         if answer["state"] == "active":
-            client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["endpoint"], 0)
+            client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["appliance"], 0)
 
     @precondition(lambda self: self.clients)
     @rule(which=ANY)

@@ -15,7 +15,6 @@ def spec(name: str, *, lifetime: int = 0, quota: int = 20, **changes: object) ->
         "id": name,
         "browser": Browser.CHROMIUM,
         "version": "1.65.1",
-        "endpoint": f"ws://127.0.0.1:1/{name}",
         "appliance": "here",
         "slot": name,
         "concurrency": CONCURRENCY,

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -19,9 +20,10 @@ from appliance import browsers, config
 from appliance.errors import LaunchError
 from appliance.models import Browser, SessionRequest, WorkerState, WorkerStatus
 from appliance.registry import Registry
+from appliance.worker_folder import MARKER, folder_of_slot, socket_of
+from tests.bridge import bridged
 from tests.waiting import until
 from workers import probe, workspace
-from workers.leftovers import MARKER
 
 SLOT = "chromium-00"
 REQUEST = SessionRequest(Browser.CHROMIUM)
@@ -78,7 +80,11 @@ class Running:
 
     def folders(self) -> list[Path]:
         """Give the workers' temporary folders."""
-        return [path for path in (self.run_dir / "workers").iterdir() if path.is_dir()]
+        return [path for path in folder_of_slot(self.run_dir, SLOT).iterdir() if path.is_dir()]
+
+    def socket(self) -> Path:
+        """Give the socket of its driver."""
+        return socket_of(self.run_dir, self.ready().id)
 
 
 def processes_in(run_dir: Path) -> list[psutil.Process]:
@@ -120,7 +126,7 @@ def start(registry: Registry) -> Iterator[Start]:
             running.process.kill()
             running.process.wait()
         if started:
-            workspace.sweep(Path(folder) / "workers")
+            workspace.sweep(folder_of_slot(Path(folder), SLOT))
 
 
 def claim(registry: Registry, session_id: str = "s1") -> dict[str, object]:
@@ -131,12 +137,12 @@ def claim(registry: Registry, session_id: str = "s1") -> dict[str, object]:
 
 
 def test_a_worker_registers_a_browser_that_answers_and_says_what_it_is(start: Start) -> None:
-    worker = start(MAX_CONCURRENT_SESSIONS=3, MAX_LIFETIME_SESSIONS=7).ready()
+    running = start(MAX_CONCURRENT_SESSIONS=3, MAX_LIFETIME_SESSIONS=7)
+    worker = running.ready()
     assert (worker.browser, worker.slot, worker.status) == ("chromium", SLOT, "available")
     assert (worker.concurrency, worker.quota) == (3, 7)
     assert worker.version == browsers.driver_version(config.load())
-    assert len(worker.endpoint.partition("//")[2].partition("/")[2]) >= 30
-    probe.check(worker.endpoint, timeout_s=10)
+    probe.check(running.socket(), timeout_s=10)
 
 
 def test_heartbeats_carry_the_memory_of_the_process_tree(start: Start, registry: Registry) -> None:
@@ -192,11 +198,11 @@ def test_a_worker_without_redis_can_still_be_stopped(start: Start, tmp_path: Pat
 
 def test_a_hung_browser_is_told_from_a_slow_one_by_a_deadline(start: Start) -> None:
     worker = start()
-    endpoint = worker.ready().endpoint
+    worker.ready()
     worker.tree()["browser"].suspend()
     began = time.monotonic()
     with pytest.raises(LaunchError, match="did not answer within 1 s"):
-        probe.check(endpoint, timeout_s=1)
+        probe.check(worker.socket(), timeout_s=1)
     assert time.monotonic() - began < 2
     worker.process.terminate()
     assert worker.exit_code() == 0
@@ -304,19 +310,20 @@ def test_a_killed_child_is_noticed_at_once_and_named(victim: str, start: Start, 
 
 
 @pytest.fixture
-def client() -> Iterator[Callable[[WorkerState], None]]:
+def client() -> Iterator[Callable[[Running], None]]:
     """Open pages in workers, as clients do, so that their browsers have renderers."""
-    with sync_playwright() as playwright:
+    with ExitStack() as ways, sync_playwright() as playwright:
 
-        def open_page(worker: WorkerState) -> None:
-            playwright.chromium.connect(worker.endpoint).new_page().goto("data:text/html,<title>x</title>")
+        def open_page(worker: Running) -> None:
+            url = ways.enter_context(bridged(worker.socket()))
+            playwright.chromium.connect(url).new_page().goto("data:text/html,<title>x</title>")
 
         yield open_page
 
 
 def test_a_killed_driver_does_not_leave_a_hung_renderer(start: Start, client: Callable[..., None]) -> None:
     worker = start()
-    client(worker.ready())
+    client(worker)
     tree = worker.tree()
     tree["renderer"].suspend()
     tree["driver"].kill()
@@ -330,7 +337,7 @@ def test_a_killed_worker_leaves_what_its_successor_sweeps_even_a_hung_process(
     hung: str, start: Start, client: Callable[..., None]
 ) -> None:
     worker = start()
-    client(worker.ready())
+    client(worker)
     tree = worker.tree()
     tree[hung].suspend()
     worker.process.kill()

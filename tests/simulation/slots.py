@@ -88,7 +88,7 @@ class Slot:
             self.absences.append((self.drained_s, appliance.agenda.now_s))
             self.drained_s = None
         numbers = (case.concurrency, case.quota, int(case.beat_s * 3000), 1, appliance.target)
-        place = (f"ws://{self.worker}", appliance.name, self.name)
+        place = (appliance.name, self.name)
         appliance.registry.register_worker(
             WorkerSpec(self.worker, Browser.CHROMIUM, VERSION, *place, *numbers, case.spares)
         )

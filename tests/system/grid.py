@@ -23,6 +23,7 @@ from appliance.models import WorkerState, WorkerStatus
 from appliance.registry import Registry
 from appliance.store import Store
 from appliance.supervision import Supervisor, left_over, started_settings
+from appliance.worker_folder import all_workers, socket_of
 from tests.waiting import until
 
 APPLCTL = Path(sys.executable).with_name("applctl")
@@ -134,7 +135,11 @@ class Grid:
 
     def workspaces(self) -> set[str]:
         """Name the workers' temporary folders."""
-        return {path.name for path in (self.run_dir / "workers").iterdir() if path.is_dir()}
+        return {f"{path.parent.name}.{path.name}" for path in all_workers(self.run_dir).glob("*/*/")}
+
+    def socket_of(self, worker: WorkerState) -> Path:
+        """Give the socket of a worker's driver."""
+        return socket_of(self.run_dir, worker.id)
 
     def _is_whole(self) -> bool:
         """Whether supervisord, the proxy and Redis run: some tests end with less."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 
 from appliance.models import Browser, WorkerSpec, WorkerStatus
-from appliance.registry import Registry
+from tests.driver_socket import listening
+from tests.system.grid import Grid
 
 VERSION = "1.65.1"
 TTL_MS = 600_000
@@ -22,38 +23,46 @@ ACCEPTED = (
 class RecordingWorker:
     """Registered in a grid's Redis from its block's beginning to its end."""
 
-    def __init__(self, registry: Registry, browser: Browser, name: str = "recording") -> None:
-        """Take the registry, and which browser it pretends to run; of equals, the first by name is chosen."""
-        self.id = f"{name}-{browser}"
+    def __init__(self, grid: Grid, browser: Browser, name: str = "recording") -> None:
+        """Take the grid, and which browser it pretends to run; of equals, the first by name is chosen."""
+        self._slot = f"{name}-{browser}"
+        self._appliance = str(grid.env["APPLIANCE_NAME"])
+        self.id = f"{self._appliance}.{self._slot}.abcdef"
         self.requests: list[bytes] = []
         self.answer_with = ACCEPTED
         self.may_answer = threading.Event()
         self.may_answer.set()
-        self._registry, self._browser = registry, browser
-        self._listener = socket.create_server(("127.0.0.1", 0))
-
-    @property
-    def host(self) -> str:
-        """The address that it listens on, as a Host header names it."""
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._grid, self._browser = grid, browser
+        self._ends = ExitStack()
 
     def __enter__(self) -> RecordingWorker:
         """Listen and register."""
-        threading.Thread(target=self._accept, daemon=True).start()
-        spec = WorkerSpec(self.id, self._browser, VERSION, f"ws://{self.host}/secret-path", "recorder", self.id, 50, 0,
-                          TTL_MS, 1, status=WorkerStatus.AVAILABLE)  # fmt: skip
-        self._registry.register_worker(spec)
+        listener = self._ends.enter_context(listening(self._grid.run_dir, self.id))
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        spec = WorkerSpec(
+            self.id,
+            self._browser,
+            VERSION,
+            self._appliance,
+            self._slot,
+            50,
+            0,
+            TTL_MS,
+            1,
+            status=WorkerStatus.AVAILABLE,
+        )
+        self._grid.registry.register_worker(spec)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         """Deregister."""
-        self._registry.remove_worker(self.id, "the test is over")
-        self._listener.close()
+        self._grid.registry.remove_worker(self.id, "the test is over")
+        self._ends.close()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):  # it was closed
             while True:
-                threading.Thread(target=self._serve, args=self._listener.accept()[:1], daemon=True).start()
+                threading.Thread(target=self._serve, args=listener.accept()[:1], daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         request = b""

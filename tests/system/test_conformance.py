@@ -61,7 +61,7 @@ def wire(grid: Grid) -> Iterator[Wire]:
 @pytest.fixture
 def firefox(grid: Grid) -> Iterator[RecordingWorker]:
     """Give a worker that records what reaches it."""
-    with RecordingWorker(grid.registry, Browser.FIREFOX) as worker:
+    with RecordingWorker(grid, Browser.FIREFOX) as worker:
         yield worker
 
 
@@ -238,8 +238,8 @@ def test_the_worker_is_sent_what_the_driver_looks_at_unchanged_and_nothing_else(
     assert wire.get("/?browser=firefox&name=secret", upgrade | KEPT | DROPPED).status == 101
     head, _, rest = firefox.requests[0].partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
-    assert (first, rest) == ("GET /secret-path HTTP/1.1", b"")
-    expected = {"Host": firefox.host, "Connection": "Upgrade", "Upgrade": "websocket"} | KEPT
+    assert (first, rest) == ("GET /session HTTP/1.1", b"")
+    expected = {"Host": "driver", "Connection": "Upgrade", "Upgrade": "websocket"} | KEPT
     assert sorted(lines) == sorted(f"{name}: {value}" for name, value in expected.items())
 
 
@@ -249,7 +249,8 @@ def test_the_workers_101_comes_back_byte_by_byte_with_the_log_of_the_session(
     firefox.answer_with = ACCEPTED + b"\x81\x02hi"  # a frame in the same packet
     wire.socket.sendall(request().replace(b"GET / ", b"GET /?browser=firefox "))
     received = wire.read_to(b"\x81\x02hi")
-    added = rb"x-playwright-debug-log: session \w+ on recording-firefox\r\nx-playwright-debug-log: waited \d+ ms[^\r]*"
+    named, waited = rb"session \w+ on \S+\.recording-firefox\.abcdef", rb"waited \d+ ms[^\r]*"
+    added = rb"x-playwright-debug-log: " + named + rb"\r\nx-playwright-debug-log: " + waited
     assert re.sub(added + rb"\r\n", b"", received) == firefox.answer_with
     assert re.search(added, received)
 
@@ -258,7 +259,7 @@ def test_a_worker_that_is_just_ending_is_left_for_another_and_the_client_does_no
     wire: Wire, grid: Grid, firefox: RecordingWorker
 ) -> None:
     """A driver whose browser has ended answers so while it closes (ws, lib/websocket-server.js, completeUpgrade)."""
-    with RecordingWorker(grid.registry, Browser.FIREFOX, "ending") as ending:
+    with RecordingWorker(grid, Browser.FIREFOX, "ending") as ending:
         ending.answer_with = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         assert wire.upgrade("/?browser=firefox").status == 101
         assert len(ending.requests) == 1

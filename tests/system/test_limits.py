@@ -16,6 +16,7 @@ from playwright.sync_api import Error, sync_playwright
 
 from appliance import kernel
 from appliance.models import Browser, WorkerSpec
+from tests.driver_socket import listening
 from tests.system.conftest import starter
 from tests.system.grid import Grid
 from tests.waiting import until
@@ -189,20 +190,20 @@ class FloodingWorker(threading.Thread):
     def __init__(self, grid: Grid) -> None:
         super().__init__(daemon=True)
         self.sent, self.registry = 0, grid.registry
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        endpoint = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/"
-        self._spec = WorkerSpec(
-            "flood", Browser.WEBKIT, "1.65.0", endpoint, "elsewhere", "webkit-00", 1, 0, ttl_ms=60_000, pid=os.getpid()
-        )
+        appliance, slot = str(grid.env["APPLIANCE_NAME"]), "webkit-00"
+        name = f"{appliance}.{slot}.abcdef"
+        self._spec = WorkerSpec(name, Browser.WEBKIT, "1.65.0", appliance, slot, 1, 0, ttl_ms=60_000, pid=os.getpid())
+        self._ends, self._run_dir = ExitStack(), grid.run_dir
 
     def __enter__(self) -> FloodingWorker:
+        self._listener = self._ends.enter_context(listening(self._run_dir, self._spec.id))
         self.registry.register_worker(self._spec)
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.registry.remove_worker(self._spec.id, "the test is over")
-        self._listener.close()
+        self._ends.close()
         self.join(10)
 
     def run(self) -> None:

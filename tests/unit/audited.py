@@ -8,7 +8,7 @@ import psutil
 
 from appliance.audit.auditor import compare
 from appliance.audit.ledger import Ledger
-from appliance.audit.machine import Machine, Part, Program, Wire
+from appliance.audit.machine import Call, Door, Machine, Part, Program, Wire
 from appliance.audit.relays import Look
 from appliance.config import Settings
 from appliance.models import SessionState, WorkerState
@@ -17,9 +17,10 @@ SETTINGS = Settings(appliance_name="here", run_dir="/run/grid", port=8080, chrom
 NOW_MS, LATER_MS = 1_000_000, 1_010_000
 POOL, ANY = ("chromium", "1.65"), ("chromium", "")
 W, S = "here.chromium-00.abc", "session-1"
+DOOR = "/run/grid/workers/chromium-00/abc/driver.sock"
 
 WORKER = WorkerState(
-    id=W, browser="chromium", version="1.65.1", endpoint="ws://127.0.0.1:4000/path", appliance="here",
+    id=W, browser="chromium", version="1.65.1", appliance="here",
     slot="chromium-00", status="available", active=1, lifetime=1, concurrency=2, quota=50, started_ms=0,
     heartbeat_ms=NOW_MS, pid=30, memory_bytes=0, suspect=False, stale=False,
 )  # fmt: skip
@@ -48,10 +49,9 @@ MACHINE = Machine(
     wires=(
         Wire(20, "127.0.0.1:8080", "", psutil.CONN_LISTEN),
         Wire(20, "127.0.0.1:8080", "127.0.0.1:9001"),
-        Wire(20, "127.0.0.1:5001", "127.0.0.1:4000"),
-        Wire(40, "127.0.0.1:4000", "", psutil.CONN_LISTEN),
-        Wire(40, "127.0.0.1:4000", "127.0.0.1:5001"),
     ),
+    doors=(Door(40, DOOR),),
+    calls=(Call(DOOR, "unix:501", 20),),
 )
 
 

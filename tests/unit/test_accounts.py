@@ -93,7 +93,7 @@ def test_each_account_has_what_is_its_own_in_run_dir(tmp_path: Path) -> None:
     found = {path.name: (path.stat().st_uid, path.stat().st_mode & 0o7777) for path in settings.run_dir.iterdir()}
     assert found == {
         "log": (0, 0o700),
-        "workers": (accounts.browser.uid, 0o700),
+        "workers": (accounts.browser.uid, 0o710),
         "compile-cache": (accounts.browser.uid, 0o700),
         "tokens.json": (accounts.service.uid, 0o644),
     }

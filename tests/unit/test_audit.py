@@ -10,10 +10,11 @@ import pytest
 
 from appliance.audit.auditor import compare
 from appliance.audit.ledger import Ledger
-from appliance.audit.machine import MARKER, Machine, Wire
+from appliance.audit.machine import Call, Door, Machine, Wire
 from appliance.audit.relays import Look
 from tests.unit.audited import (
     CLIENT_OF_TICKET,
+    DOOR,
     LATER_MS,
     LEDGER,
     MACHINE,
@@ -26,7 +27,8 @@ from tests.unit.audited import (
     texts,
     waiting,
 )
-from workers import leftovers
+
+LISTENING = tuple(wire for wire in MACHINE.wires if wire.status == psutil.CONN_LISTEN)
 
 
 def test_nothing_differs_where_all_is_well() -> None:
@@ -42,6 +44,8 @@ def without(pid: int) -> Machine:
         parts=tuple(part for part in MACHINE.parts if part.pid != pid),
         folders=MACHINE.folders,
         wires=tuple(wire for wire in MACHINE.wires if wire.pid != pid),
+        doors=tuple(door for door in MACHINE.doors if door.pid != pid),
+        calls=tuple(call for call in MACHINE.calls if pid != call.caller),
     )
 
 
@@ -57,10 +61,10 @@ ON_THE_MACHINE: list[tuple[Machine, list[str]]] = [
             f"worker {W} is registered, but its process 30 is gone",
             "process 40 (node) belongs to no worker: nobody owns its folder chromium-00.abc",
             "process 50 (chromium) belongs to no worker: nobody owns its folder chromium-00.abc",
-            "temporary folder /run/grid/workers/chromium-00.abc belongs to no worker",
+            "temporary folder /run/grid/workers/chromium-00/abc belongs to no worker",
         ],
     ),
-    (without(40), [f"worker {W} is registered, but no driver of its listens at 127.0.0.1:4000"]),
+    (without(40), [f"worker {W} is registered, but no driver of its listens at {DOOR}"]),
     (without(50), [f"worker {W} is registered, but has no browser"]),
     (with_program(30, paused=True), ["process 30 (worker chromium-00) is paused"]),
     (with_program(20, paused=True), ["process 20 (proxy) is paused"]),
@@ -70,19 +74,19 @@ ON_THE_MACHINE: list[tuple[Machine, list[str]]] = [
     ),
     (
         replace(MACHINE, folders=frozenset({"chromium-00.abc", "chromium-00.old"})),
-        ["temporary folder /run/grid/workers/chromium-00.old belongs to no worker"],
+        ["temporary folder /run/grid/workers/chromium-00/old belongs to no worker"],
     ),
     (
-        replace(without(20), wires=(Wire(40, "127.0.0.1:4000", "", psutil.CONN_LISTEN),)),
+        without(20),
         [f"no proxy here relays session {S}, active on worker {W}"],
     ),
     (
-        replace(MACHINE, wires=(*MACHINE.wires, Wire(40, "127.0.0.1:4000", "127.0.0.1:7000"))),
-        [f"no session is known for connection 127.0.0.1:7000 from elsewhere to worker {W}"],
+        replace(MACHINE, calls=(*MACHINE.calls, Call(DOOR, "unix:700"))),
+        [f"no session is known for 1 of the 2 connections unix:501, unix:700 to worker {W}"],
     ),
     (
         replace(MACHINE, wires=tuple(wire for wire in MACHINE.wires if not wire.remote.endswith(":9001"))),
-        ["no client is connected for session 127.0.0.1:5001, waiting in the proxy here or relayed by it"],
+        ["no client is connected for session unix:501, waiting in the proxy here or relayed by it"],
     ),
 ]
 
@@ -94,24 +98,23 @@ def test_each_difference_between_redis_and_the_machine_is_named(machine: Machine
 
 def test_a_connection_of_the_proxy_without_a_session_is_named() -> None:
     forgotten = replace(LEDGER, sessions=(), leases={}, slots={W: frozenset()}, stored_sessions=frozenset())
-    assert texts(forgotten) == [f"no session is known for connection 127.0.0.1:5001 of the proxy here to worker {W}"]
+    assert texts(forgotten) == [f"no session is known for connection unix:501 to worker {W}"]
 
 
 def test_a_connection_to_a_worker_that_is_registered_no_more_is_named() -> None:
     machine = replace(MACHINE, parts=tuple(replace(part, age_s=100.0) for part in MACHINE.parts))
     assert texts(Ledger(), machine) == [
         "process 30 (worker chromium-00) has had a driver for 100 s, but is not registered",
-        "the proxy is connected, from 127.0.0.1:5001, to process 40 at 127.0.0.1:4000, which is no registered worker's",
+        f"the proxy is connected, as unix:501, to process 40 at {DOOR}, which is no registered worker's",
     ]
 
 
 def test_a_worker_that_is_just_being_launched_is_none_of_its_business() -> None:
-    relays_nothing = tuple(wire for wire in MACHINE.wires if wire.status == psutil.CONN_LISTEN)
-    assert texts(Ledger(), replace(MACHINE, wires=relays_nothing)) == []
+    assert texts(Ledger(), replace(MACHINE, wires=LISTENING, calls=())) == []
 
 
 def test_a_ticket_whose_client_is_gone_is_named() -> None:
-    without_client = "no client is connected for 1 of the 2 sessions 127.0.0.1:5001, ticket"
+    without_client = "no client is connected for 1 of the 2 sessions ticket, unix:501"
     assert texts(waiting()) == [f"{without_client}, waiting in the proxy here or relayed by it"]
 
 
@@ -130,7 +133,7 @@ def test_sessions_between_this_appliance_and_others_are_compared_as_far_as_they_
     ours_there = replace(SESSION, id="out", worker="there.x")
     theirs_here = replace(SESSION, id="in", proxy="there.654321")
     theirs_there = replace(SESSION, id="far", worker="there.x", proxy="there.654321")
-    there = replace(WORKER, id="there.x", appliance="there", pid=99, endpoint="ws://10.0.0.2:4000/p")
+    there = replace(WORKER, id="there.x", appliance="there", pid=99)
     ledger = replace(
         LEDGER,
         workers=(WORKER, there),
@@ -141,16 +144,18 @@ def test_sessions_between_this_appliance_and_others_are_compared_as_far_as_they_
         stored_sessions=frozenset({"in", "out", "far"}),
         stored_slots=frozenset({W, "there.x"}),
     )
-    listening = [wire for wire in MACHINE.wires if wire.status == psutil.CONN_LISTEN]
-    outgoing = [Wire(20, "127.0.0.1:8080", "127.0.0.1:9001"), Wire(20, "10.0.0.1:5001", "10.0.0.2:4000")]
-    incoming = [Wire(40, "127.0.0.1:4000", "127.0.0.1:6001"), Wire(30, "127.0.0.1:6002", "127.0.0.1:4000")]
-    probe = [Wire(40, "127.0.0.1:4000", "127.0.0.1:6002")]
-    assert texts(ledger, replace(MACHINE, wires=(*listening, *outgoing, *incoming, *probe))) == []
-    assert texts(ledger, replace(MACHINE, wires=(*listening, *outgoing))) == [
-        f"no proxy elsewhere is connected for session in, active on worker {W}"
-    ]
-    assert texts(ledger, replace(MACHINE, wires=(*listening, *incoming, *probe))) == [
-        "no proxy here relays session out, active on worker there.x"
+    probe = Call(DOOR, "unix:600", 30)
+    assert texts(ledger, replace(MACHINE, calls=(*MACHINE.calls, probe))) == []
+    assert texts(ledger, replace(MACHINE, calls=(probe,))) == [f"no proxy here relays session in, active on worker {W}"]
+
+
+def test_a_listener_of_a_driver_beyond_its_own_is_named() -> None:
+    wires = (*MACHINE.wires, Wire(40, "0.0.0.0:39265", "", psutil.CONN_LISTEN))
+    doors = (*MACHINE.doors, Door(40, "/run/grid/workers/chromium-00/abc/tmp/pw-1/browser@1.sock"))
+    said = "process 40 (node), the driver of worker chromium-00, listens at"
+    assert texts(machine=replace(MACHINE, wires=wires, doors=doors)) == [
+        f"{said} 0.0.0.0:39265, which it must not",
+        f"{said} {doors[1].path}, which it must not",
     ]
 
 
@@ -175,7 +180,3 @@ def test_a_grid_that_holds_too_much_to_be_searched_is_still_compared() -> None:
     unsearched = replace(LEDGER, stored_sessions=None, stored_slots=None)
     assert texts(unsearched) == []
     assert len(texts(replace(unsearched, leases={S: LATER_MS, "ghost": LATER_MS}))) == 1
-
-
-def test_the_marker_is_that_of_the_workers() -> None:
-    assert MARKER == leftovers.MARKER

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import psutil
 import pytest
 
-from appliance.audit.machine import Part, Program, Wire
+from appliance.audit.machine import Door, Part, Program, Wire
 from tests.unit.audited import (
     ANY,
     CLIENT_OF_TICKET,
@@ -25,6 +24,7 @@ from tests.unit.audited import (
     waiting,
 )
 
+SPARE = "here.chromium-01.b"
 ALL_IS_WELL = {
     "a worker without a quota may be given any number of sessions": replace(
         LEDGER, workers=(replace(WORKER, quota=0, lifetime=500),)
@@ -114,13 +114,13 @@ IN_REDIS = {
         LEDGER,
         workers=(replace(WORKER, heartbeat_ms=NOW_MS - 60_000, stale=True),),
     ),
-    "worker spare stands by, although only 0 of 1 chromium workers serve": replace(
+    f"worker {SPARE} stands by, although only 0 of 1 chromium workers serve": replace(
         LEDGER,
         workers=(
             replace(WORKER, status="draining"),
-            replace(WORKER, id="spare", status="standby", pid=31, slot="chromium-01", endpoint="ws://127.0.0.1:4001/p"),
+            replace(WORKER, id=SPARE, status="standby", pid=31, slot="chromium-01"),
         ),
-        slots={W: frozenset({S}), "spare": frozenset()},
+        slots={W: frozenset({S}), SPARE: frozenset()},
         pools={POOL: frozenset()},
     ),
     f"worker {W} is available, although its appliance is drained": replace(LEDGER, drained=frozenset({"here"})),
@@ -133,13 +133,13 @@ IN_REDIS = {
 
 @pytest.mark.parametrize("expected", IN_REDIS)
 def test_each_contradiction_in_redis_is_named_once(expected: str) -> None:
-    machine = CLIENT_OF_TICKET
-    if "spare" in expected:
+    machine, own = CLIENT_OF_TICKET, "chromium-01.b"
+    if SPARE in expected:
         machine = replace(
             machine,
-            programs=(*machine.programs, Program(31, 10, "worker", slot="chromium-01", workspaces=frozenset({"b"}))),
-            parts=(*machine.parts, Part(41, 31, "node", "b"), Part(51, 41, "chromium", "b")),
-            wires=(*machine.wires, Wire(41, "127.0.0.1:4001", "", psutil.CONN_LISTEN)),
+            programs=(*machine.programs, Program(31, 10, "worker", slot="chromium-01", workspaces=frozenset({own}))),
+            parts=(*machine.parts, Part(41, 31, "node", own), Part(51, 41, "chromium", own)),
+            doors=(*machine.doors, Door(41, "/run/grid/workers/chromium-01/b/driver.sock")),
         )
     assert texts(IN_REDIS[expected], machine) == [expected]
 

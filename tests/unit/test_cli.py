@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,10 @@ from appliance.cli import main
 from appliance.cli.appliances import _table
 from appliance.cli.lifecycle import say_what_runs
 from appliance.cli.output import console
-from appliance.cli.state import _as_data
 from appliance.config import Settings
 from appliance.doctor.grid import check_changes, check_workers
 from appliance.memory import Memory
-from appliance.models import ApplianceState, ApplianceStatus, WorkerState
+from appliance.models import ApplianceState, ApplianceStatus
 from appliance.redis_url import mask
 from appliance.supervision import GridView
 
@@ -262,14 +260,6 @@ def test_doctor_expects_the_workers_of_a_drained_appliance_to_be_on_their_way(
     settings.memory.remember(Memory("a run", drained))
     (check,) = check_workers(GridView(settings, supervisor_pid=1))
     assert check.status == status
-
-
-def test_status_keeps_the_secret_of_a_workers_endpoint() -> None:
-    anything = {field.name: 0 for field in fields(WorkerState)}
-    worker = WorkerState(**anything | {"endpoint": "ws://127.0.0.1:4000/secret"})
-    shown = _as_data(GridView(Settings(), workers=[worker]))
-    assert shown["workers"][0]["endpoint"] == "127.0.0.1:4000"
-    assert "secret" not in json.dumps(shown)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")

@@ -6,7 +6,7 @@ import errno
 import os
 import resource
 import socket
-import time
+from pathlib import Path
 
 import pytest
 
@@ -25,25 +25,26 @@ def handshake() -> Handshake:
     return parse(UPGRADE, "/", "127.0.0.1", "chromium", "")
 
 
-def blamed(handshake: Handshake, endpoint: str) -> Blame:
+def blamed(handshake: Handshake, path: Path) -> Blame:
     with pytest.raises(DialFailed) as failed:
-        dial(handshake, endpoint, time.monotonic() + 5)
+        dial(handshake, path)
     return failed.value.blame
 
 
-def test_a_driver_that_is_gone_is_to_blame(handshake: Handshake) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert blamed(handshake, f"ws://127.0.0.1:{port}/secret") is Blame.WORKER
+def test_a_driver_that_is_gone_is_to_blame(handshake: Handshake, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "left"))
+    for name in ("left", "never made"):
+        assert blamed(handshake, tmp_path / name) is Blame.WORKER
 
 
-def test_a_proxy_without_descriptors_has_itself_to_blame(handshake: Handshake) -> None:
+def test_a_proxy_without_descriptors_has_itself_to_blame(handshake: Handshake, tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
     try:
-        blame = blamed(handshake, "ws://127.0.0.1:1/secret")
+        blame = blamed(handshake, tmp_path / "socket")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert blame is Blame.SELF

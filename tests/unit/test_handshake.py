@@ -37,8 +37,8 @@ def test_a_worker_sees_the_drivers_headers_and_no_secrets() -> None:
         ("X-Playwright-Proxy", "*"),
         ("Sec-WebSocket-Extensions", "permessage-deflate"),
     ]
-    sent = handshake.worker_request(parse("/?token=secret&name=n", *more), "ws://127.0.0.1:99/path").decode()
-    assert sent.startswith("GET /path HTTP/1.1\r\nHost: 127.0.0.1:99\r\n")
+    sent = handshake.worker_request(parse("/?token=secret&name=n", *more)).decode()
+    assert sent.startswith("GET /session HTTP/1.1\r\nHost: driver\r\n")
     assert sent.endswith("\r\n\r\n")
     for line in (f"Sec-WebSocket-Key: {KEY}", f"User-Agent: {AGENT}", "X-Playwright-Proxy: *"):
         assert line in sent.split("\r\n")

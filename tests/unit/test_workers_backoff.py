@@ -21,22 +21,22 @@ def test_a_slot_that_failed_twenty_times_waits_at_most_half_of_the_ten_seconds_i
 
 def test_failures_are_counted_across_processes_until_one_is_ready(tmp_path: Path) -> None:
     for earlier in range(3):
-        failures = Failures(tmp_path, "chromium-00")
+        failures = Failures(tmp_path)
         assert failures.before == earlier
         failures.count()
-    Failures(tmp_path, "chromium-00").clear()
-    assert Failures(tmp_path, "chromium-00").before == 0
+    Failures(tmp_path).clear()
+    assert Failures(tmp_path).before == 0
 
 
 def test_an_attempt_that_was_told_to_stop_is_not_counted(tmp_path: Path) -> None:
-    Failures(tmp_path, "chromium-00").count()
-    stopped = Failures(tmp_path, "chromium-00")
+    Failures(tmp_path).count()
+    stopped = Failures(tmp_path)
     stopped.count()
     stopped.forgive()
-    assert Failures(tmp_path, "chromium-00").before == 1
+    assert Failures(tmp_path).before == 1
 
 
-def test_slots_are_counted_apart_and_a_torn_file_counts_as_none(tmp_path: Path) -> None:
-    Failures(tmp_path, "chromium-00").count()
-    (tmp_path / "chromium-01.failures").write_text("")
-    assert Failures(tmp_path, "chromium-01").before == 0
+def test_a_torn_file_counts_as_none(tmp_path: Path) -> None:
+    Failures(tmp_path).count()
+    (tmp_path / "failures").write_text("")
+    assert Failures(tmp_path).before == 0

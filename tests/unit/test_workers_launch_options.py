@@ -7,21 +7,22 @@ import pytest
 
 from appliance.config import Settings
 from appliance.models import Browser
+from appliance.worker_folder import MARKER
 from workers.launch_options import driver_environment, launch_options
-from workers.leftovers import MARKER
 
 PROGRAM = Path("/opt/browser")
 
 
 def options_of(sandbox: bool = True, **settings: Any) -> dict[str, Any]:
-    return launch_options(Settings(**settings), PROGRAM, "127.0.0.1", "/secret", sandbox)
+    return launch_options(Settings(**settings), PROGRAM, Path("/run/w/driver.sock"), sandbox)
 
 
-def test_the_headless_shell_is_launched_by_its_channel_behind_the_given_path() -> None:
+def test_the_headless_shell_is_launched_by_its_channel_on_the_given_socket() -> None:
     options = options_of(launch_timeout=7)
     assert options["channel"] == "chromium-headless-shell"
     assert options["executablePath"] == "/opt/browser"
-    assert (options["host"], options["port"], options["wsPath"]) == ("127.0.0.1", 0, "/secret")
+    assert (options["port"], options["wsPath"]) == ("/run/w/driver.sock", "/session")
+    assert "host" not in options
     assert options["timeout"] == 7000
     assert options["headless"] is True
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from appliance.worker_folder import MARKER
 from tests.waiting import until
 from workers import leftovers, workspace
-from workers.leftovers import MARKER, BrowserSession
+from workers.leftovers import BrowserSession
 
 Start = Callable[..., int]
 
@@ -62,15 +63,15 @@ def abandon(folder: workspace.Workspace) -> Path:
 
 
 def test_a_folder_whose_owner_lives_is_left_alone(tmp_path: Path, start: Start) -> None:
-    own = workspace.create(tmp_path, "chromium-00")
+    own = workspace.create(tmp_path)
     pid = start(SLEEP, own.path)
     assert workspace.sweep(tmp_path) == []
     assert own.temporary.is_dir()
     assert lives(pid)
 
 
-def test_a_dead_owners_folder_is_swept_whichever_slot_it_was(tmp_path: Path, start: Start) -> None:
-    folder = abandon(workspace.create(tmp_path, "chromium-77"))
+def test_a_dead_owners_folder_is_swept_with_its_processes(tmp_path: Path, start: Start) -> None:
+    folder = abandon(workspace.create(tmp_path))
     pid, stranger = start(SLEEP, folder), start(SLEEP)
     assert workspace.sweep(tmp_path) == [folder.name]
     assert not lives(pid)
@@ -79,7 +80,7 @@ def test_a_dead_owners_folder_is_swept_whichever_slot_it_was(tmp_path: Path, sta
 
 
 def test_a_stopped_process_is_swept_too(tmp_path: Path, start: Start) -> None:
-    folder = abandon(workspace.create(tmp_path, "chromium-00"))
+    folder = abandon(workspace.create(tmp_path))
     pid = start(SLEEP, folder)
     os.kill(pid, signal.SIGSTOP)
     workspace.sweep(tmp_path)
@@ -87,7 +88,7 @@ def test_a_stopped_process_is_swept_too(tmp_path: Path, start: Start) -> None:
 
 
 def test_an_orphan_without_environment_is_found_by_its_browsers_session(tmp_path: Path, start: Start) -> None:
-    own = workspace.create(tmp_path, "chromium-00")
+    own = workspace.create(tmp_path)
     browser = start(BROWSER, own.path, session=True)
     helper = until(lambda: psutil.Process(browser).children(), "the helper runs")[0]
     until(lambda: helper.cmdline() == SLEEP, "the helper runs its program")
@@ -126,7 +127,7 @@ def test_many_sweepers_and_makers_at_once_lose_no_folder(tmp_path: Path) -> None
 
     def make_and_sweep() -> None:
         for _ in range(20):
-            made.append(workspace.create(tmp_path, "chromium-00"))
+            made.append(workspace.create(tmp_path))
             workspace.sweep(tmp_path)
 
     makers = [threading.Thread(target=make_and_sweep) for _ in range(4)]
@@ -142,7 +143,7 @@ def test_many_sweepers_and_makers_at_once_lose_no_folder(tmp_path: Path) -> None
 
 
 def test_a_browsers_session_is_remembered_and_a_torn_record_is_none(tmp_path: Path) -> None:
-    own = workspace.create(tmp_path, "chromium-00")
+    own = workspace.create(tmp_path)
     assert own.session is None
     own.remember(BrowserSession(42, ("/usr/bin/a", "/usr/bin/b")))
     assert own.session == BrowserSession(42, ("/usr/bin/a", "/usr/bin/b"))
@@ -151,7 +152,7 @@ def test_a_browsers_session_is_remembered_and_a_torn_record_is_none(tmp_path: Pa
 
 
 def test_a_lock_is_not_inherited_by_the_processes_that_are_started(tmp_path: Path, start: Start) -> None:
-    own = workspace.create(tmp_path, "chromium-00")
+    own = workspace.create(tmp_path)
     child = subprocess.Popen(SLEEP, close_fds=False)
     try:
         folder = abandon(own)

@@ -19,6 +19,7 @@ import click
 import psutil
 
 from appliance.config import Settings
+from appliance.worker_folder import socket_of
 from tests.bench.relay import ends, peers
 from tests.bench.relay.peers import Peer
 
@@ -134,15 +135,15 @@ def main(rounds: int, duration: int, only: str, sessions: int, tls: bool) -> Non
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-relay-")))
         ends.build(folder)
         peers.make_certificate(folder)
-        port, server = stack.enter_context(ends.echo_server(folder))
+        port, server = stack.enter_context(ends.echo_server(folder, backend := socket_of(folder, peers.WORKER)))
         direct = Peer("direct", port)
-        haproxy = stack.enter_context(peers.haproxy(folder, port))
-        nginx = stack.enter_context(peers.nginx(folder, port))
-        grid = stack.enter_context(peers.grid(folder, port, sessions + 100))
+        haproxy = stack.enter_context(peers.haproxy(folder, backend))
+        nginx = stack.enter_context(peers.nginx(folder, backend))
+        grid = stack.enter_context(peers.grid(folder, sessions + 100))
         ways = {False: [direct, haproxy, nginx, grid]}
         if tls and "tls_cert" in Settings.model_fields:
-            secure = stack.enter_context(peers.nginx(folder, port, tls=True))
-            ways[True] = [direct, secure, stack.enter_context(peers.grid(folder, port, 100, tls=True))]
+            secure = stack.enter_context(peers.nginx(folder, backend, tls=True))
+            ways[True] = [direct, secure, stack.enter_context(peers.grid(folder, 100, tls=True))]
         for load in LOADS:
             if only in load.title and load.tls in ways:
                 in_turn(folder, ways[load.tls], load, server, rounds, duration)

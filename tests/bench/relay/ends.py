@@ -50,9 +50,12 @@ def on_core(core: int) -> Any:
 
 
 @contextmanager
-def echo_server(folder: Path) -> Iterator[tuple[int, int]]:
-    """Run the echo server; gives its port and its process id."""
-    server = subprocess.Popen([folder / "server"], stdout=subprocess.PIPE, text=True, preexec_fn=on_core(ENDS_CORE))
+def echo_server(folder: Path, socket: Path) -> Iterator[tuple[int, int]]:
+    """Run the echo server, on a socket and on loopback; gives its port and its process id."""
+    socket.parent.mkdir(parents=True)
+    server = subprocess.Popen(
+        [folder / "server", socket], stdout=subprocess.PIPE, text=True, preexec_fn=on_core(ENDS_CORE)
+    )
     try:
         assert server.stdout
         yield int(server.stdout.readline()), server.pid

@@ -23,7 +23,8 @@ from tests.bench.relay.ends import PROXY_CORE, on_core
 from tests.redis_server import redis_server
 from tests.waiting import until
 
-NAMESPACE = "bench"
+NAMESPACE = "bench"  # and the appliance's name
+WORKER = f"{NAMESPACE}.echo.abcdef"
 HAPROXY = """
 global
     maxconn 1000
@@ -35,7 +36,7 @@ defaults
     timeout server 1h
 listen relay
     bind 127.0.0.1:{port}
-    server echo 127.0.0.1:{backend}
+    server echo unix@{backend}
 """
 NGINX = """
 daemon off;
@@ -55,7 +56,7 @@ http {{
         ssl_certificate {folder}/cert.pem;
         ssl_certificate_key {folder}/key.pem;
         location / {{
-            proxy_pass http://127.0.0.1:{backend};
+            proxy_pass http://unix:{backend}:;
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection upgrade;
@@ -84,7 +85,7 @@ def make_certificate(folder: Path) -> None:
 
 
 @contextmanager
-def haproxy(folder: Path, backend: int) -> Iterator[Peer]:
+def haproxy(folder: Path, backend: Path) -> Iterator[Peer]:
     """Run HAProxy in TCP mode."""
     port = _free_port()
     (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, backend=backend))
@@ -93,7 +94,7 @@ def haproxy(folder: Path, backend: int) -> Iterator[Peer]:
 
 
 @contextmanager
-def nginx(folder: Path, backend: int, tls: bool = False) -> Iterator[Peer]:
+def nginx(folder: Path, backend: Path, tls: bool = False) -> Iterator[Peer]:
     """Run nginx as a WebSocket proxy, or as one that ends TLS."""
     port = _free_port()
     path = folder / f"nginx-{port}.conf"
@@ -103,12 +104,12 @@ def nginx(folder: Path, backend: int, tls: bool = False) -> Iterator[Peer]:
 
 
 @contextmanager
-def grid(folder: Path, backend: int, slots: int, tls: bool = False) -> Iterator[Peer]:
+def grid(folder: Path, slots: int, tls: bool = False) -> Iterator[Peer]:
     """Run the proxy, with a Redis and one registered worker whose driver is the echo server."""
     port = _free_port()
-    with redis_server() as url, _worker(Store(url, NAMESPACE), backend, slots):
+    with redis_server() as url, _worker(Store(url, NAMESPACE), slots):
         environment = os.environ | {"REDIS_URL": url, "PORT": str(port), "RUN_DIR": str(folder), "LOG_LEVEL": "WARNING"}
-        environment |= {"GRID_NAMESPACE": NAMESPACE, "HOST": "127.0.0.1"}
+        environment |= {"GRID_NAMESPACE": NAMESPACE, "HOST": "127.0.0.1", "APPLIANCE_NAME": NAMESPACE}
         if tls:
             environment |= {"TLS_CERT": str(folder / "cert.pem"), "TLS_KEY": str(folder / "key.pem")}
         with _running([sys.executable, "-m", "proxy"], port, environment) as pid:
@@ -116,18 +117,17 @@ def grid(folder: Path, backend: int, slots: int, tls: bool = False) -> Iterator[
 
 
 @contextmanager
-def _worker(store: Store, backend: int, slots: int) -> Iterator[None]:
+def _worker(store: Store, slots: int) -> Iterator[None]:
     """Register the echo server as a worker, and keep its heartbeat going."""
     registry, over = Registry(store), threading.Event()
     version = browsers.driver_version(config.load())
-    endpoint = f"ws://127.0.0.1:{backend}/echo"
-    spec = WorkerSpec("echo", Browser.CHROMIUM, version, endpoint, "bench", "echo", slots, 0, 15_000, os.getpid(),
+    spec = WorkerSpec(WORKER, Browser.CHROMIUM, version, NAMESPACE, "echo", slots, 0, 15_000, os.getpid(),
                       status=WorkerStatus.AVAILABLE)  # fmt: skip
     registry.register_worker(spec)
 
     def beat() -> None:
         while not over.wait(5):
-            registry.heartbeat_worker("echo", 0, healthy=True)
+            registry.heartbeat_worker(WORKER, 0, healthy=True)
 
     heart = threading.Thread(target=beat)
     heart.start()

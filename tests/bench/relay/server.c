@@ -1,4 +1,5 @@
-/* A WebSocket echo server (RFC 6455) on one thread: `server` prints its port and serves until it is killed.
+/* A WebSocket echo server (RFC 6455) on one thread: `server SOCKET` listens on a port of loopback, which it prints,
+ * and on a unix socket, and serves until it is killed.
  *
  * It echoes payload as it comes, unmasked, so a message of any size costs no memory. What a connection
  * does not take at once is kept, and no more is read from it until that is gone.
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define CHUNK (256 * 1024)
@@ -177,12 +179,30 @@ static int writable(struct connection *c)
     return give(c, c->rest, c->rest_size);
 }
 
-int main(void)
+static void greet_new(int listener, int is_tcp)
+{
+    int one = 1, fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    if (is_tcp)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    struct connection *c = calloc(1, sizeof *c);
+    c->fd = fd;
+    watch(c, EPOLL_CTL_ADD);
+}
+
+int main(int argc, char **argv)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
-    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (bind(listener, (void *)&address, size) || listen(listener, 4096))
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    int local = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    if (argc != 2 || strlen(argv[1]) >= sizeof path.sun_path)
+        return fputs("usage: server SOCKET\n", stderr), 2;
+    strcpy(path.sun_path, argv[1]);
+    if (bind(listener, (void *)&address, size) || listen(listener, 4096) ||
+        bind(local, (void *)&path, sizeof path) || listen(local, 4096))
         return perror("listen"), 1;
     getsockname(listener, (void *)&address, &size);
     printf("%d\n", ntohs(address.sin_port));
@@ -190,6 +210,7 @@ int main(void)
     epoll = epoll_create1(0);
     struct epoll_event events[256], event = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
+    epoll_ctl(epoll, EPOLL_CTL_ADD, local, &event);
     for (;;) {
         int count = epoll_wait(epoll, events, 256, -1);
         for (int i = 0; i < count; i++) {
@@ -199,13 +220,8 @@ int main(void)
                     end(c);
                 continue;
             }
-            int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-            if (fd < 0)
-                continue;
-            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-            c = calloc(1, sizeof *c);
-            c->fd = fd;
-            watch(c, EPOLL_CTL_ADD);
+            greet_new(listener, 1);
+            greet_new(local, 0);
         }
     }
 }

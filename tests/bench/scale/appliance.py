@@ -28,7 +28,6 @@ class SimulatedWorker(Worker):
         self._store = store
         self._registry = Registry(store)
         self._tally = tally
-        self.endpoint = f"ws://127.0.0.1:1/{self.id}"
 
     def connections(self) -> int:
         """Count the sessions, as the driver does."""

@@ -66,9 +66,9 @@ class Costs:
 
     def _spec(self, number: int) -> WorkerSpec:
         machine, slot = divmod(number, self._plan.workers)
-        name, endpoint, target = f"chromium-{slot:02}", f"ws://127.0.0.1:1/{number}", self._plan.workers
+        name, target = f"chromium-{slot:02}", self._plan.workers
         appliance, browser = f"a{machine}", POOL[0]
-        spec = WorkerSpec(f"{appliance}.{name}", browser, VERSION, endpoint, appliance, name, 5, QUOTA, LONG_MS, 1)
+        spec = WorkerSpec(f"{appliance}.{name}", browser, VERSION, appliance, name, 5, QUOTA, LONG_MS, 1)
         return replace(spec, target=target, lifetime=number % 997, status=WorkerStatus.AVAILABLE)
 
     def _claim(self, session: str) -> None:

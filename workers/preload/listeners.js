@@ -1,0 +1,61 @@
+// A driver listens on one unix socket, that of its worker, and nowhere else.
+//
+// Rules
+//  1. The socket is the one that `launch-server --config` names as its port. It can be opened once.
+//  2. What is no WebSocket is answered 404: Playwright's own server would tell its path to whoever asks (GET /json).
+//  3. Every other listener is refused with an error, which the client that asked for it reads. It would be a door into
+//     the browser, and so into all its sessions: without a token, a slot or an end.
+'use strict';
+
+const dgram = require('dgram');
+const fs = require('fs');
+const http = require('http');
+const net = require('net');
+const { isMainThread } = require('worker_threads');
+
+const REFUSAL =
+  'This grid does not allow browser.bind(), nor anything else that opens a listener in its browsers: ' +
+  "connect every client to the grid's own endpoint instead.";
+
+let own; // the path of the driver's socket, until it is opened
+
+function install() {
+  own = isMainThread ? configuredSocket(process.argv) : undefined;
+  const listen = net.Server.prototype.listen;
+  replace(net.Server.prototype, 'listen', function (...args) {
+    if (own === undefined || args[0] !== own || !(this instanceof http.Server))
+      throw new Error(REFUSAL);
+    own = undefined;
+    answerNothingElse(this);
+    return listen.apply(this, args);
+  });
+  replace(dgram.Socket.prototype, 'bind', () => {
+    throw new Error(REFUSAL);
+  });
+  process.on('SIGUSR1', () => {}); // or node would open its debugger's port (nodejs.org/api/process.html, "Signal events")
+}
+
+function configuredSocket(argv) {
+  const file = argv[argv.indexOf('--config') + 1];
+  const { port } = JSON.parse(fs.readFileSync(file, 'utf8'));
+  if (typeof port !== 'string' || !port.startsWith('/'))
+    throw new Error(`${file} names no socket, but port ${port}`);
+  return port;
+}
+
+function answerNothingElse(server) {
+  server.removeAllListeners('request');
+  server.on('request', (request, response) => {
+    response.writeHead(404, { Connection: 'close' });
+    response.end();
+  });
+}
+
+// No later code can put the original back.
+function replace(object, name, value) {
+  if (typeof object[name] !== 'function')
+    throw new Error(`node has no ${name} to replace`);
+  Object.defineProperty(object, name, { value, writable: false, configurable: false, enumerable: true });
+}
+
+module.exports = { install };

@@ -12,7 +12,7 @@ import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
 from appliance import config, kernel, logs  # noqa: E402
-from appliance.errors import ApplianceError, SettingsError  # noqa: E402
+from appliance.errors import ApplianceError  # noqa: E402
 from proxy.proxy import Proxy  # noqa: E402
 
 # supervisord restarts the proxy at once and never gives it up (startsecs = 0), so one that cannot even
@@ -29,19 +29,11 @@ def main() -> int:
         logs.configure(settings.log_level, settings.log_format)
         proxy = Proxy(settings)
         gc.freeze()  # what is there by now stays: no collection need look at it again
-        _serve(proxy)
+        proxy.run()
     except ApplianceError as error:
         print(f"{error}\n{error.hint}".rstrip(), file=sys.stderr, flush=True)
         return _false_start()
     return 0
-
-
-def _serve(proxy: Proxy) -> None:
-    try:
-        proxy.run()
-    except OSError as error:  # run's greenlets mind their own; what comes up to here is of its listener
-        where = f"{proxy.settings.host} port {proxy.settings.port}"
-        raise SettingsError(f"the proxy cannot listen on {where}: {error.strerror}") from error
 
 
 def _false_start() -> int:

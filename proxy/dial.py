@@ -11,7 +11,7 @@ from pathlib import Path
 import gevent
 
 from appliance.errors import Blame, DialFailed
-from proxy.handshake import Answer, Handshake, parse_answer, worker_request
+from proxy.handshake import Answer, Headers, parse_answer, worker_request
 
 DIAL_TIMEOUT_S = 5.0  # a warm worker answers in milliseconds
 ANSWER_MAX_BYTES = 64 * 1024
@@ -30,14 +30,17 @@ class Connection:
     answer: Answer
 
 
-def dial(handshake: Handshake, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Connection:
-    """Connect to a driver's socket and ask it for a session, for `limit_s` seconds at most; raises DialFailed."""
+def dial(forwarded: Headers, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Connection:
+    """Connect to a driver's socket and ask it for a session, for `limit_s` seconds at most; raises DialFailed.
+
+    `forwarded` are the client's headers that the driver sees.
+    """
     silent = DialFailed(f"the driver at {path} does not answer within {limit_s:.1f} s", Blame.WORKER)
     connection: socket.socket | None = None
     try:
         with gevent.Timeout(limit_s, silent):
             connection = _connect(path)
-            connection.sendall(worker_request(handshake))
+            connection.sendall(worker_request(forwarded))
             answer = _receive_answer(connection)
             if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # ws answers so for a driver that is closing
                 raise DialFailed(f"the driver at {path} is ending", Blame.WORKER)

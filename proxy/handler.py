@@ -28,6 +28,7 @@ from appliance.worker_folder import socket_of
 from proxy import handshake, tcp, tls, visitor
 from proxy.answers import OPEN, error_answer
 from proxy.dial import Connection, dial
+from proxy.door import protocol
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
 from proxy.relay import Relay
@@ -105,6 +106,9 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         headers, settings = request.headers, self.proxy.settings
         self.client = visitor.client_address(self.client, headers.get("x-forwarded-for", ""), settings.trusted_proxies)
         visitor.refuse_foreign_origin(headers)
+        if request.path == protocol.PATH:
+            self._serve_inner(request)
+            return
         if not handshake.is_upgrade(headers):
             self._serve_page(request)
             return
@@ -112,6 +116,13 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             raise BadRequest("a WebSocket begins with a GET of HTTP/1.1")
         with self.proxy.connections.of(self.client):
             self.serve_session(request)
+
+    def _serve_inner(self, request: Request) -> None:
+        """Serve another appliance, which proves by the grid's key that it is one, and needs no token."""
+        door = self.proxy.door
+        with self.proxy.unheard.hold(self):
+            seal, order, rest = door.welcome(self.socket, request)
+        door.serve(self.socket, seal, order, rest)
 
     def _serve_page(self, request: Request) -> None:
         """Let pywsgi read the request, which has been checked, and answer it with the operations' pages."""
@@ -169,9 +180,10 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         """Connect to the worker that was claimed, of this appliance or another one; raises DialFailed."""
         settings = self.proxy.settings
         if grant.appliance != settings.appliance_name:
-            raise DialFailed(f"worker {grant.worker_id} is another appliance's, which cannot be dialled", Blame.PATH)
+            connection: Connection = self.proxy.neighbours.dial(wanted.forwarded, grant)
+            return connection
         try:
-            return dial(wanted, socket_of(settings.run_dir, grant.worker_id))
+            return dial(wanted.forwarded, socket_of(settings.run_dir, grant.worker_id))
         except ValueError as error:  # no worker has given itself such an id
             raise DialFailed(str(error), Blame.WORKER) from error
 
@@ -194,10 +206,19 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         session.on_end(relay.end)
         try:
             with self.proxy.vigil.over(relay):
-                relay.run(f"worker {grant.slot} crashed")
+                relay.run(self._if_lost(grant))
         finally:
             session.end_reason, session.bytes_relayed = relay.end_reason, relay.bytes_relayed
             self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
+
+    def _if_lost(self, grant: Grant) -> str:
+        """Return what has happened if the worker's side of a session ends without a word.
+
+        Another appliance's proxy passes on what happens to its workers; so it is that proxy that was lost.
+        """
+        if grant.appliance == self.proxy.settings.appliance_name:
+            return f"worker {grant.slot} crashed"
+        return f"the connection to appliance {grant.appliance} was lost"
 
     def _log_start(self, session: Session, grant: Grant) -> None:
         request = session.request
@@ -214,3 +235,13 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def log_request(self) -> None:
         """Leave pywsgi's access log out: sessions are logged as events."""
+
+
+class DoorHandler(SessionHandler):
+    """Serves the grid's other appliances alone, at an address that is not for clients."""
+
+    def _answer(self, request: Request) -> None:
+        if request.path != protocol.PATH:
+            endpoint = self.proxy.settings.endpoint
+            raise NotFound("only the grid's other appliances are served here", f"Clients connect to {endpoint}.")
+        super()._answer(request)

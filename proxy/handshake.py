@@ -32,12 +32,15 @@ _FORWARDED_PREFIX = "x-playwright-"
 _USER_AGENT = re.compile(r"^Playwright/(\d+\.\d+)\.\d+")
 
 
+Headers = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Handshake:
     """A client's request for a session, understood: what it asks for, and what the worker will see."""
 
     request: SessionRequest
-    forwarded: tuple[tuple[str, str], ...]
+    forwarded: Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def parse(
     )
 
 
-def worker_request(handshake: Handshake) -> bytes:
+def worker_request(forwarded: Headers) -> bytes:
     """Build the request to a worker's driver."""
     lines = [
         f"GET {SESSIONS_PATH} HTTP/1.1",
@@ -90,7 +93,7 @@ def worker_request(handshake: Handshake) -> bytes:
         "Connection: Upgrade",
         "Upgrade: websocket",
     ]
-    lines += [f"{name}: {value}" for name, value in handshake.forwarded]
+    lines += [f"{name}: {value}" for name, value in forwarded]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 

@@ -20,9 +20,12 @@ from appliance.registry import Appliances, Mailbox, Registry, Sessions, Tokens
 from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
 from proxy.departure import Departure
+from proxy.door import listener
+from proxy.door.answering import InnerDoor
+from proxy.door.dialling import Neighbours
 from proxy.door.keys import Keys
 from proxy.guard import Guard
-from proxy.handler import SessionHandler
+from proxy.handler import DoorHandler, SessionHandler
 from proxy.limits import Connections, Unheard
 from proxy.membership import Membership
 from proxy.operations import Operations
@@ -40,18 +43,17 @@ RETRY_S = 1.0  # after a step that Redis did not hear: leases go on running out 
 
 
 class Server(WSGIServer):
-    """The public listener; its handlers find their proxy here."""
+    """A listener at PORT; its handlers find their proxy here."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        """Take the proxy whose settings name address and port."""
+    def __init__(self, proxy: Proxy, host: str, handler: type[SessionHandler]) -> None:
+        """Set the proxy, the address, and what serves a connection; nobody listens yet."""
         self.proxy = proxy
-        address = (proxy.settings.host, proxy.settings.port)
         super().__init__(
-            address,
+            (host, proxy.settings.port),
             Operations(proxy),
             backlog=BACKLOG,
             spawn=Pool(),  # so that `stop` waits for the handlers
-            handler_class=SessionHandler,
+            handler_class=handler,
             log=None,
             error_log=None,
         )
@@ -76,10 +78,14 @@ class Proxy:
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self.vigil = Vigil(settings)
         self._keys = Keys(self.registry)
+        self.door = InnerDoor(settings, self._keys, self.vigil)
+        self.neighbours = Neighbours(settings, self.appliances, self._keys)
         self.connections = Connections(settings.max_connections_per_client)
         self.unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
-        self._server = Server(self)
+        self._servers = [Server(self, settings.host, SessionHandler)]
+        if beside := listener.address_beside_host(settings):
+            self._servers.append(Server(self, beside, DoorHandler))
 
     @property
     def stopping(self) -> bool:
@@ -99,7 +105,7 @@ class Proxy:
         try:
             self._mailbox.wait_until_listening(MAILBOX_S)
             if not self.stopping:
-                self._server.start()
+                self._listen()
                 log.info("proxy.started", endpoint=settings.endpoint, version=self._membership.version)
             self._stop.wait()
             self._shut_down()
@@ -107,6 +113,20 @@ class Proxy:
             gevent.killall(loops)
             self._membership.leave()
         log.info("proxy.stopped")
+
+    def _listen(self) -> None:
+        """Open the endpoint, and the inner door beside it if others do not reach it there; raises SettingsError."""
+        public, *door = self._servers
+        try:
+            public.start()
+        except OSError as error:
+            where = f"{self.settings.host} port {self.settings.port}"
+            raise SettingsError(f"the proxy cannot listen on {where}: {error.strerror}") from error
+        for server in door:
+            try:
+                server.start()
+            except OSError as error:
+                raise listener.not_openable(self.settings, error) from error
 
     def start_loops(self) -> list[gevent.Greenlet[..., None]]:
         """Start what runs beside the connections; gives it, to be killed in the end."""
@@ -139,7 +159,7 @@ class Proxy:
     def _shut_down(self) -> None:
         """Leave the load balancer, let the sessions finish within SHUTDOWN_GRACE, then end them, and say why."""
         grace_s = self.settings.shutdown_grace
-        log.info("proxy.stopping", sessions=len(self.sessions), grace_s=grace_s)
+        log.info("proxy.stopping", sessions=len(self.sessions), inner=len(self.door), grace_s=grace_s)
         deadline = time.monotonic() + grace_s
         self.departure.shut_down(grace_s)
         gevent.spawn(self._membership.try_to_announce)
@@ -147,14 +167,17 @@ class Proxy:
         self.sessions.refuse_waiting(self.departure.leaving())
         if not self._wait_until_idle(deadline):
             self.sessions.end_all("appliance is shutting down")
-        self._server.close()
+            self.door.end_all(f"appliance {self.settings.appliance_name} is shutting down")
+        for server in self._servers:
+            server.close()
         self.unheard.cut_all()
-        self._server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words
+        for server in self._servers:
+            server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words
 
     def _wait_until_idle(self, deadline: float) -> bool:
-        while len(self.sessions) and time.monotonic() < deadline:
+        while (is_busy := bool(len(self.sessions) or len(self.door))) and time.monotonic() < deadline:
             gevent.sleep(0.05)
-        return not len(self.sessions)
+        return not is_busy
 
     def _repeat(self, interval_s: float, step: Callable[[], None]) -> None:
         """Take a step at once and then in each interval; a Redis that is away is said once."""

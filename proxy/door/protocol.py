@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from appliance.errors import BadRequest, Blame, DialFailed
-from proxy.handshake import Answer
+from proxy.handshake import Answer, Headers
 
 PATH = "/inner"
 PROTOCOL = "appliance-door-1"  # raised when these messages change: a proxy of another version then answers 426
@@ -77,7 +77,7 @@ class Order:
     appliance: str
     session: str
     worker: str
-    headers: tuple[tuple[str, str], ...]
+    headers: Headers
 
     def as_bytes(self) -> bytes:
         """Return it as JSON."""

@@ -12,7 +12,7 @@ import pytest
 
 from appliance.errors import Blame, DialFailed
 from proxy.dial import blame_for, dial
-from proxy.handshake import Handshake, parse
+from proxy.handshake import Headers, parse
 
 UPGRADE = [
     *(("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")),
@@ -21,30 +21,30 @@ UPGRADE = [
 
 
 @pytest.fixture
-def handshake() -> Handshake:
-    return parse(UPGRADE, "/", "127.0.0.1", "chromium", "")
+def headers() -> Headers:
+    return parse(UPGRADE, "/", "127.0.0.1", "chromium", "").forwarded
 
 
-def blamed(handshake: Handshake, path: Path) -> Blame:
+def blamed(headers: Headers, path: Path) -> Blame:
     with pytest.raises(DialFailed) as failed:
-        dial(handshake, path)
+        dial(headers, path)
     return failed.value.blame
 
 
-def test_a_driver_that_is_gone_is_to_blame(handshake: Handshake, tmp_path: Path) -> None:
+def test_a_driver_that_is_gone_is_to_blame(headers: Headers, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "left"))
     for name in ("left", "never made"):
-        assert blamed(handshake, tmp_path / name) is Blame.WORKER
+        assert blamed(headers, tmp_path / name) is Blame.WORKER
 
 
-def test_a_proxy_without_descriptors_has_itself_to_blame(handshake: Handshake, tmp_path: Path) -> None:
+def test_a_proxy_without_descriptors_has_itself_to_blame(headers: Headers, tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
     try:
-        blame = blamed(handshake, tmp_path / "socket")
+        blame = blamed(headers, tmp_path / "socket")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert blame is Blame.SELF

@@ -37,7 +37,7 @@ def test_a_worker_sees_the_drivers_headers_and_no_secrets() -> None:
         ("X-Playwright-Proxy", "*"),
         ("Sec-WebSocket-Extensions", "permessage-deflate"),
     ]
-    sent = handshake.worker_request(parse("/?token=secret&name=n", *more)).decode()
+    sent = handshake.worker_request(parse("/?token=secret&name=n", *more).forwarded).decode()
     assert sent.startswith("GET /session HTTP/1.1\r\nHost: driver\r\n")
     assert sent.endswith("\r\n\r\n")
     for line in (f"Sec-WebSocket-Key: {KEY}", f"User-Agent: {AGENT}", "X-Playwright-Proxy: *"):

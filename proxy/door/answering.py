@@ -1,0 +1,120 @@
+"""The door itself: lets sessions in that other appliances' proxies bring for the workers of this one."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from http import HTTPStatus
+
+import gevent
+
+from appliance import logs
+from appliance.config import Settings
+from appliance.errors import BadRequest, Blame, ClientGone, DialFailed, RequestTimedOut, Unauthorized
+from appliance.worker_folder import socket_of
+from proxy import tcp
+from proxy.dial import Connection, dial
+from proxy.door import protocol
+from proxy.door.exchange import receive_message
+from proxy.door.keys import Keys
+from proxy.door.protocol import Order, Seal, Unproven
+from proxy.relay import Relay
+from proxy.request import Request
+from proxy.vigil import Vigil
+
+log = logs.get_logger()
+
+ORDER_TIMEOUT_S = 5.0
+
+
+class InnerDoor:
+    """The sessions of other appliances' clients that this proxy passes on to its own workers."""
+
+    def __init__(self, settings: Settings, keys: Keys, vigil: Vigil) -> None:
+        """Set the settings, the grid's key, and who looks after the relays."""
+        self._name, self._run_dir = settings.appliance_name, settings.run_dir
+        self._keys = keys
+        self._vigil = vigil
+        self._orders = 0
+        self._relays: set[Relay] = set()
+        self._ended_for = ""
+
+    def __len__(self) -> int:
+        """Count the sessions that pass here, or are about to."""
+        return self._orders
+
+    def end_all(self, reason: str) -> None:
+        """End every session that passes here, for good."""
+        self._ended_for = reason
+        for relay in list(self._relays):
+            relay.end(reason)
+
+    def welcome(self, connection: socket.socket, request: Request) -> tuple[Seal, Order, bytes]:
+        """Prove who this is, and take the order of a proxy that does so too; returns also what came after it.
+
+        Raises RequestError for a request that cannot be answered at the door, and ClientGone for who does not
+        prove itself: it is told no more.
+        """
+        if request.headers.get("upgrade") != protocol.PROTOCOL or (request.method, request.version) != ("GET", "1.1"):
+            raise BadRequest(f"this path is for the grid's other appliances, by {protocol.PROTOCOL}")
+        hello = protocol.parse_hello(request.headers)
+        if (key := self._keys.find(hello.key_id)) is None:
+            raise Unauthorized("this grid has no such key", "It is for the grid's other appliances.")
+        nonce = protocol.new_nonce()
+        seal = Seal(key, (hello.nonce, nonce), self._name, getattr(connection, "certificate", ""))
+        try:
+            with gevent.Timeout(ORDER_TIMEOUT_S, RequestTimedOut("no order came")):
+                connection.sendall(protocol.welcome(nonce, seal.proof()))
+                content, rest = receive_message(connection, seal, "order", request.rest)
+            return seal, protocol.parse_order(content), rest
+        except (OSError, EOFError, ValueError, TypeError, Unproven, RequestTimedOut) as error:
+            raise ClientGone(f"it gave no order at the inner door: {error}") from error
+
+    def serve(self, connection: socket.socket, seal: Seal, order: Order, rest: bytes) -> None:
+        """Serve one session, from the order to the last byte."""
+        self._orders += 1
+        try:
+            self._serve(connection, seal, order, rest)
+        finally:
+            self._orders -= 1
+
+    def _serve(self, connection: socket.socket, seal: Seal, order: Order, rest: bytes) -> None:
+        try:
+            worker = self._dial(order)
+        except DialFailed as error:
+            log.warning("inner.refused", session=order.session, worker=order.worker, error=str(error))
+            tcp.say_goodbye(connection, seal.close("verdict", protocol.failure(error)))
+            return
+        try:
+            connection.sendall(seal.close("verdict", protocol.verdict(worker.answer)))
+            if worker.answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                self._relay(Relay(connection, worker.socket, rest, worker.answer.rest), order)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        finally:
+            worker.socket.close()
+
+    def _dial(self, order: Order) -> Connection:
+        """Connect to a worker of this appliance; raises DialFailed."""
+        if order.worker.rpartition(".")[0].rpartition(".")[0] != self._name:
+            raise DialFailed(f"worker {order.worker} is not one of appliance {self._name}", Blame.WORKER)
+        try:
+            path = socket_of(self._run_dir, order.worker)
+        except ValueError as error:  # no worker has given itself such an id
+            raise DialFailed(str(error), Blame.WORKER) from error
+        return dial(order.headers, path)
+
+    def _relay(self, relay: Relay, order: Order) -> None:
+        slot = order.worker.split(".")[-2]
+        log.info("inner.started", session=order.session, worker=order.worker, of=order.appliance)
+        self._relays.add(relay)
+        with closing(relay):
+            try:
+                if self._ended_for:
+                    relay.end(self._ended_for)
+                with self._vigil.over_inner(relay):
+                    relay.run(f"worker {slot} crashed")
+            finally:
+                self._relays.discard(relay)
+                log.info("inner.ended", session=order.session, reason=relay.end_reason, bytes=relay.bytes_relayed)
+            relay.finish()

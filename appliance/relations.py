@@ -69,23 +69,14 @@ def _check_egress(allowed: Sequence[Network], peers: Sequence[Network]) -> str:
     return f"EGRESS_PRIVATE has {vain[0]}, which lies in PEERS: pages reach none of those" if vain else ""
 
 
-def _check_peers(
-    is_guarded: bool,
-    guard_inbound: bool,
-    peers: Sequence[Network],
-    redis_url: str | None,
-    redis_listen: str | None,
-    private_hostname: str,
-) -> str:
-    """The guard drops what comes from appliances that it is not told of, so that sessions there would wait in vain."""
-    serves = bool(redis_listen) and not is_loopback(redis_urls.split_address(redis_listen or "")[0])
-    joins = bool(redis_url) and not is_loopback(private_hostname)
-    if not (is_guarded and guard_inbound) or peers or not (serves or joins):
+def _check_peers(is_guarded: bool, guard_inbound: bool, peers: Sequence[Network], redis_listen: str | None) -> str:
+    """The guard drops what comes to REDIS_LISTEN from appliances that it is not told of."""
+    serves = redis_listen and not is_loopback(redis_urls.split_address(redis_listen)[0])
+    if not (is_guarded and guard_inbound and serves) or peers:
         return ""
-    alone = "leave REDIS_LISTEN out" if serves else "set PRIVATE_HOSTNAME=127.0.0.1"
     return (
-        f"PEERS is needed: under the guard the grid's other appliances do not reach this one's "
-        f"{'Redis' if serves else 'workers'}. Name their addresses or their network; if there are none, {alone}"
+        "PEERS is needed: under the guard the grid's other appliances do not reach this one's Redis. "
+        "Name their addresses or their network; if there are none, leave REDIS_LISTEN out"
     )
 
 
@@ -127,7 +118,7 @@ _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("tls_cert", "tls_key"): _check_tls,
     ("service_user", "browser_user"): _check_accounts,
     ("egress_private", "peers"): _check_egress,
-    ("is_guarded", "guard_inbound", "peers", "redis_url", "redis_listen", "private_hostname"): _check_peers,
+    ("is_guarded", "guard_inbound", "peers", "redis_listen"): _check_peers,
     ("is_guarded", "firefox_workers", "firefox_channel"): _check_bidi,
     ("redis_listen", "redis_url", "redis_password"): _check_redis_listen,
     ("redis_tls_cert", "redis_tls_key"): _check_redis_tls,

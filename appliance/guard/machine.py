@@ -14,7 +14,6 @@ from appliance.guard.ruleset import Inbound, Values
 from appliance.settings.networks import Network, network
 
 _RESOLVERS = Path("/etc/resolv.conf")
-_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")  # out of which drivers get theirs (ip(7))
 
 
 def values_of(settings: Settings) -> Values:
@@ -59,12 +58,11 @@ def _addresses(host: str) -> Iterator[Network]:
 
 
 def _inbound(settings: Settings) -> Inbound:
-    workers = "-".join(_PORT_RANGE.read_text().split())
-    return Inbound((settings.port, *settings.open_ports), tuple(settings.peers), (workers, *_services(settings)))
+    return Inbound((settings.port, *settings.open_ports), tuple(settings.peers), tuple(_services(settings)))
 
 
 def _services(settings: Settings) -> Iterator[str]:
-    """Give the ports, beside the workers', at which this appliance serves the others."""
+    """Yield the ports, beside PORT with its inner door, at which this appliance serves the others."""
     if settings.redis_listen:
         yield str(redis_url.split_address(settings.redis_listen)[1])
 

@@ -59,8 +59,8 @@ class AccountSettings(BaseSettings):
     )
     peers: Networks = Field(
         default_factory=list,
-        description="Addresses and networks of the grid's other appliances, separated by commas: they reach this "
-        "one's workers, and pages reach none of them. Default: none.",
+        description="Addresses and networks of the grid's other appliances, separated by commas: they reach "
+        "REDIS_LISTEN, sessions are passed to no appliance elsewhere, and pages reach none of them. Default: not told.",
     )
     open_ports: Annotated[list[Port], NoDecode, BeforeValidator(split)] = Field(
         default_factory=lambda: [22],

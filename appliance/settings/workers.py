@@ -74,8 +74,9 @@ class WorkerSettings(BaseSettings):
     )
     private_hostname: str = Field(
         "127.0.0.1",
-        description="Address that workers listen on, by which the grid's other appliances reach them. Default: that by "
-        "which this machine reaches the grid's Redis, or serves its own (REDIS_LISTEN); else 127.0.0.1.",
+        description="Address at which the grid's other appliances reach this one, at PORT; their sessions on its "
+        "workers come by it. Default: that by which this machine reaches the grid's Redis, or serves its own "
+        "(REDIS_LISTEN); else 127.0.0.1.",
     )
 
     @property

@@ -120,6 +120,10 @@ def test_what_the_settings_name_is_in_the_rules() -> None:
     assert set(map(str, values.grid)) == {"10.2.0.0/16", "10.3.0.1/32"}
     assert values.inbound
     assert values.inbound.public_ports == (9000, 2222)
+    assert values.inbound.peer_ports == (), "sessions come by PORT, and Redis is elsewhere"
+    serving = values_of(config.load(**BOTH, redis_listen="10.0.0.5:6380", redis_password="p" * 16, peers="10.2.0.0/16"))
+    assert serving.inbound
+    assert serving.inbound.peer_ports == ("6380",)
     assert values_of(config.load(**BOTH, guard_inbound=False)).inbound is None
 
 

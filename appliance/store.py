@@ -128,8 +128,7 @@ class Store:
             self._places.release()
 
     def _ask_on_a_connection(self, *command: Any) -> Any:
-        pool = self._redis.connection_pool
-        connection = self._idle.pop() if self._idle else pool.get_connection()
+        connection = self._take_idle() or self._redis.connection_pool.get_connection()
         reusable = False
         try:
             connection.send_command(*command)  # type: ignore[no-untyped-call]
@@ -139,8 +138,8 @@ class Store:
             reusable = not isinstance(error, _AWAY)
             raise
         except redis.ConnectionError:  # the others go to the same server: none of them is worth a retry
-            while self._idle:
-                self._discard(self._idle.pop())
+            while idle := self._take_idle():
+                self._discard(idle)
             raise
         finally:
             if reusable:
@@ -148,6 +147,13 @@ class Store:
             else:  # whatever interrupted it, its answer would be the next command's
                 self._discard(connection)
         return answer
+
+    def _take_idle(self) -> redis.Connection | None:
+        """Take a connection that is kept; another thread may have taken the last one since it was counted."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _discard(self, connection: redis.Connection) -> None:
         connection.disconnect()  # type: ignore[no-untyped-call]
@@ -189,8 +195,8 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
-        while self._idle:
-            self._redis.connection_pool.release(self._idle.pop())
+        while idle := self._take_idle():
+            self._redis.connection_pool.release(idle)
         self._redis.close()
 
 

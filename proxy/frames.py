@@ -33,15 +33,17 @@ class FrameFollower:
     """Follows one direction of a connection, from the first byte after the handshake.
 
     `control_bytes` is the size of the control frames that have begun; all other bytes are those of messages.
+    `close_at` is where a Close frame began in the bytes that were fed last, below 0 if that was before them.
     """
 
-    __slots__ = ("_header", "_payload_left", "close_seen", "control_bytes")
+    __slots__ = ("_header", "_payload_left", "close_at", "close_seen", "control_bytes")
 
     def __init__(self) -> None:
         """Start at a boundary."""
         self._payload_left = 0
         self._header = b""  # the first bytes of a header whose rest has not come yet
         self.close_seen = False
+        self.close_at = -1
         self.control_bytes = 0
 
     @property
@@ -56,7 +58,8 @@ class FrameFollower:
         if size <= position:
             self._payload_left = position - size
             return
-        if self._header:
+        before = len(self._header)
+        if before:
             data = self._header + bytes(data)
             size = len(data)
         while size - position >= 2:
@@ -70,7 +73,7 @@ class FrameFollower:
             if data[position] & CONTROL:
                 self.control_bytes += length + payload
                 if data[position] & 0x0F == OPCODE_CLOSE:
-                    self.close_seen = True
+                    self.close_seen, self.close_at = True, position - before
             position += length + payload
         if position >= size:
             self._payload_left = position - size
@@ -86,6 +89,15 @@ def close_frame(code: int, reason: str, *, masked: bool = False) -> bytes:
     payload = code.to_bytes(2, "big") + text
     head = bytes([0x80 | OPCODE_CLOSE, masked << 7 | len(payload)])
     return head + (_mask(payload) if masked else payload)
+
+
+def read_close(frame: bytes) -> tuple[int, str]:
+    """Return the code and the reason of a server's Close frame, which is not masked.
+
+    The code is 0 if the frame names none or is not complete.
+    """
+    payload = frame[2 : 2 + (frame[1] & 0x7F)] if len(frame) > 1 else b""
+    return int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
 
 
 def _mask(payload: bytes) -> bytes:

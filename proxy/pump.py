@@ -1,7 +1,7 @@
 """A pump: moves bytes from one socket to another until the first ends.
 
 Rules
-1. No payload is looked at, no frame is rebuilt, nothing is held back.
+1. No payload is looked at, no frame is rebuilt. Nothing is held back but what `feed` says: a Close frame, the last.
 2. A pump is a callback on gevent's loop, not a greenlet: an idle session holds no buffer, and a message
    costs no switch.
 3. What is ready in one iteration of the loop is read first and sent then, in one burst (`Burst`). Most
@@ -74,9 +74,12 @@ class Pump:
         source: socket.socket,
         sink: socket.socket,
         ended: Callable[[], None],
-        feed: Callable[[memoryview], None] | None = None,
+        feed: Callable[[memoryview], int | None] | None = None,
     ) -> None:
-        """Take the sockets, what to call when the source has ended, and who else sees what passes."""
+        """Set the sockets, what to call when the source has ended, and who else sees what passes.
+
+        `feed` returns how many of the bytes may pass, or None for all of them.
+        """
         loop = gevent.get_hub().loop
         self._burst = _burst_of(loop)
         self._recv_into = _raw(source).recv_into
@@ -120,11 +123,11 @@ class Pump:
             self._reader.stop()  # an end stays readable: this would be called again at once
             self._ended()
             return
+        data = burst.view[used : used + size]
+        if self._feed and (passing := self._feed(data)) is not None:
+            data, size = data[:passing], passing
         self.bytes_moved += size
         burst.used = used + size
-        data = burst.view[used : used + size]
-        if self._feed:
-            self._feed(data)
         burst.unsent.append((self, data))
         if size >= LARGE_BYTES or burst.used > SCRATCH_BYTES - ROOM_BYTES or len(burst.unsent) >= BURST_MESSAGES:
             burst.send()
@@ -132,7 +135,7 @@ class Pump:
     def give(self, data: memoryview) -> None:
         """Send what was read; a rest waits until the sink takes it, and nothing more is read until then."""
         try:
-            sent = self._send(data)
+            sent = self._send(data) if data else 0
         except BlockingIOError:
             sent = 0
         except OSError:

@@ -1,7 +1,14 @@
 """The relay: moves bytes between a client and a worker until either side ends.
 
-No payload is looked at, no frame is rebuilt, nothing is held back. How the bytes move is in
-`proxy/pump.py`; here is when they start, what they end for, and the last words.
+No payload is looked at, and no frame is rebuilt. How the bytes move is in `proxy/pump.py`; here is when they start,
+what they end for, and the last words.
+
+Rules
+1. The client reads why its session ended, in the Close frame. When the worker's side ends by itself, the worker knows
+   why, and says so by Redis a moment later: it is waited for, while the slot is still taken.
+2. A Close frame that the driver sends unasked is held back meanwhile, for it says less ("Browser closed"). It is passed
+   on only if the worker has no word.
+3. A driver that finds a message too large says so by the frame's code alone: the client is told the limit.
 """
 
 from __future__ import annotations
@@ -12,12 +19,17 @@ from gevent.event import Event
 
 from appliance import logs
 from proxy import tcp
-from proxy.frames import PING_FRAME, FrameFollower, close_frame
+from proxy.frames import PING_FRAME, FrameFollower, close_frame, read_close
 from proxy.pump import Pump
 
 log = logs.get_logger()
 
-GOING_AWAY, INTERNAL_ERROR = 1001, 1011  # RFC 6455, section 7.4.1
+GOING_AWAY, TOO_LARGE, INTERNAL_ERROR = 1001, 1009, 1011  # RFC 6455, section 7.4.1
+
+# The driver sets no `maxPayload` for what it receives, and this is that of its WebSocketServer (package ws,
+# lib/websocket-server.js).
+MESSAGE_MAX_MIB = 100
+WORD_TIMEOUT_S = 1.0  # a worker speaks within 0.3 s of its driver's end; one that was killed does not
 
 
 class Relay:
@@ -37,10 +49,11 @@ class Relay:
         self._said_by_client, self._said_by_worker = FrameFollower(), FrameFollower()
         self._said_by_client.feed(from_client)
         self._said_by_worker.feed(from_worker)
-        self._over, self._either_ended = Event(), Event()
+        self._over, self._either_ended, self._explained = Event(), Event(), Event()
         self._worker_gone = self._closed = False
+        self._held = b""  # the Close frame that the driver sent unasked
         self._to_worker = Pump(client, worker, self._client_ended, self._hear_client)
-        self._to_client = Pump(worker, client, self._worker_ended, self._said_by_worker.feed)
+        self._to_client = Pump(worker, client, self._worker_ended, self._hear_worker)
         self._closing: tuple[int, str] | None = None
         self.end_reason = ""
 
@@ -84,16 +97,33 @@ class Relay:
         finally:
             if not self._is_goodbye:
                 self.close()
-        if self._worker_gone and not (self._closing or self._said_by_worker.close_seen or self._is_goodbye):
-            self.end_reason = if_worker_is_lost
-            self._closing = INTERNAL_ERROR, self.end_reason
+        if self._ended_unasked and not (self._closing or self._is_goodbye):
+            self._explain(if_worker_is_lost)
+
+    def _explain(self, if_worker_is_lost: str) -> None:
+        """Find the reason for which the worker's side has ended by itself: rules 1 to 3."""
+        code, said = read_close(self._held)
+        if code == TOO_LARGE:
+            self._close_for(TOO_LARGE, f"a message was larger than the {MESSAGE_MAX_MIB} MiB that a driver takes")
+        elif not (self._explained.wait(WORD_TIMEOUT_S) and self._closing):
+            if code:
+                self.end_reason = f"closed by the driver: {said or code}"
+            else:
+                self._close_for(INTERNAL_ERROR, if_worker_is_lost)
+
+    def _close_for(self, code: int, reason: str) -> None:
+        self.end_reason = reason
+        self._closing = code, reason
 
     def end(self, reason: str) -> None:
-        """End the session for a reason of ours, which both sides are told that are not in the midst of a frame."""
-        if not self._over.is_set():
-            self.end_reason = reason
-            self._closing = GOING_AWAY, reason
+        """End the session for a reason of ours, which both sides are told that are not in the midst of a frame.
+
+        If the worker's side has ended by itself, that is the reason which is waited for.
+        """
+        if not self._over.is_set() or (self._ended_unasked and not self._closing):
+            self._close_for(GOING_AWAY, reason)
             self._over.set()
+            self._explained.set()
 
     def ping(self) -> bool:
         """Ask the client for a sign of life, unless the worker is in the midst of a frame; gives whether it is asked.
@@ -115,9 +145,16 @@ class Relay:
             self._either_ended.wait(tcp.FAREWELL_TIMEOUT_S)
         self.close()
         last_words = self._to_client.rest
-        if self._closing and self._said_by_worker.at_boundary and not self._said_by_worker.close_seen:
+        if self._held:
+            last_words += close_frame(*self._closing) if self._closing else self._held
+        elif self._closing and self._said_by_worker.at_boundary and not self._said_by_worker.close_seen:
             last_words += close_frame(*self._closing)
         tcp.say_goodbye(self._client, last_words)
+
+    @property
+    def _ended_unasked(self) -> bool:
+        """Whether the worker's side has ended by itself, and the client does not know why."""
+        return bool(self._held) or (self._worker_gone and not self._said_by_worker.close_seen)
 
     @property
     def _is_goodbye(self) -> bool:
@@ -131,8 +168,9 @@ class Relay:
         """
         if not self._closed:
             self._closed = True
-            if self._closing and self._said_by_client.at_boundary and not self._is_goodbye:
-                self._to_worker.say(close_frame(*self._closing, masked=True))
+            farewell = self._closing or read_close(self._held)  # ours, or the answer to that of the driver
+            if farewell[0] and self._said_by_client.at_boundary and not self._is_goodbye:
+                self._to_worker.say(close_frame(*farewell, masked=True))
             self._to_worker.close()
             self._to_client.close()
             self._worker.close()
@@ -142,8 +180,21 @@ class Relay:
         if self._is_goodbye:
             self._be_over("closed")
 
+    def _hear_worker(self, data: memoryview) -> int | None:
+        """Follow what the worker says; return how much of it may pass, if that is not all (rule 2)."""
+        said, had_closed, already_held = self._said_by_worker, self._said_by_worker.close_seen, bool(self._held)
+        said.feed(data)
+        if not already_held and (not said.close_seen or had_closed or said.close_at < 0 or self._is_goodbye):
+            return None
+        passing = 0 if already_held else said.close_at
+        self._held += data[passing:]
+        if said.at_boundary:
+            self._be_over("closed")
+        return passing
+
     def _client_ended(self) -> None:
         self._either_ended.set()
+        self._explained.set()
         self._be_over("client disconnected")
 
     def _worker_ended(self) -> None:

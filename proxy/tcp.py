@@ -13,6 +13,7 @@ from appliance import logs
 log = logs.get_logger()
 
 FAREWELL_TIMEOUT_S = 2.0
+_DRAIN_BYTES = 64 * 1024  # of a peer that is in the midst of a large message
 KEEPALIVE_IDLE_S = 30
 KEEPALIVE_INTERVAL_S = 10
 KEEPALIVE_PROBES = 3
@@ -38,7 +39,7 @@ def say_goodbye(connection: socket.socket, last_words: bytes = b"") -> None:
         with gevent.Timeout(FAREWELL_TIMEOUT_S, _TooSlow):
             connection.sendall(last_words)
             connection.shutdown(socket.SHUT_WR)
-            while connection.recv(4096):
+            while connection.recv(_DRAIN_BYTES):
                 pass
     except (OSError, _TooSlow) as gone:
         log.debug("client.gone", error=str(gone))

@@ -43,6 +43,9 @@ class Mailbox:
             except redis.RedisError as error:
                 log.warning("mailbox.disconnected", channel=self._channel, error=str(error))
                 time.sleep(RECONNECT_DELAY_S)
+            except Exception:  # a message is only a hint; whoever is deaf to all of them is slow at everything
+                log.exception("mailbox.failed", channel=self._channel)
+                time.sleep(RECONNECT_DELAY_S)
 
     def wait_until_listening(self, longest_s: float) -> bool:
         """Wait until messages come in; False if Redis has not made that possible by then."""

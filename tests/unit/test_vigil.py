@@ -255,10 +255,14 @@ def test_close_codes_and_reasons_pass_both_ways_as_they_were_said(relayed: Any) 
     said = read_frame(sides.client)
     assert said
     assert (said.code, said.reason) == (4001, "so long")
-    sides.client.sendall(frame(CLOSE, (4002).to_bytes(2, "big") + b"thanks", mask=MASK))
     answered = read_frame(sides.worker)
     assert answered
-    assert (answered.code, answered.reason, answered.is_masked) == (4002, "thanks", True)
+    assert (answered.code, answered.reason, answered.is_masked) == (4001, "so long", True)
+    sides = relayed()
+    sides.client.sendall(frame(CLOSE, (4002).to_bytes(2, "big") + b"thanks", mask=MASK))
+    passed = read_frame(sides.worker)
+    assert passed
+    assert (passed.code, passed.reason, passed.is_masked) == (4002, "thanks", True)
 
 
 def test_a_peer_that_is_there_and_does_not_read_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:

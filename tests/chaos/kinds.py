@@ -33,7 +33,7 @@ class Kind:
 # Shorter than every TTL (3 s, of which 1 s may have passed since the last heartbeat or renewal), and past it.
 SHORT_S, LONG_S = (0.2, 1.5), (1.5, 9.0)
 
-WORKER_LOST = r"worker {slot} crashed"
+WORKER_LOST = r"((driver|browser) of )?worker {slot} crashed"
 # If a browser is killed, three may be first to tell its client: the worker, its driver, Playwright's protocol.
 BROWSER_LOST = r"(browser of )?worker {slot} crashed|Browser closed|Target page, context or browser has been closed"
 PAGE_LOST = r"(Target|Page) crashed|net::ERR_ABORTED"

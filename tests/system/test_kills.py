@@ -17,7 +17,7 @@ from tests.waiting import until
 # and 1 times): the worker; its driver, which closes the connection itself; or Playwright's protocol.
 WHAT_IS_SAID = {
     "worker": "worker {slot} crashed",
-    "driver": "worker {slot} crashed",
+    "driver": "(driver of )?worker {slot} crashed",
     "browser": "(browser of worker {slot} crashed|Browser closed|Target page, context or browser has been closed)",
 }
 

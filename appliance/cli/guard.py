@@ -5,11 +5,14 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
+from appliance import config
 from appliance import guard as rules
 from appliance.cli.connection import current_settings
 from appliance.cli.output import console
 from appliance.config import Settings
+from appliance.errors import GuardError
 from appliance.guard.machine import described
+from appliance.supervision import started_settings
 
 
 @click.group(
@@ -18,7 +21,7 @@ from appliance.guard.machine import described
 \b
 Examples:
   applctl guard show
-  applctl guard apply      # after /etc/resolv.conf has changed
+  applctl guard apply
   applctl guard remove
 """,
 )
@@ -26,7 +29,9 @@ def guard() -> None:
     """Keep pages from this machine, its private networks and clouds' metadata, by nftables.
 
     `applctl up` and `restart` load the rules before the browsers start, where BROWSER_USER is set and
-    GUARD is not false. They stay when the appliance stops, and are gone after a reboot.
+    GUARD is not false. While it runs, rules that are flushed or changed are loaded again within seconds, and so are
+    those that a change of the machine's networks or resolvers makes. They stay when the appliance stops, and are gone
+    after a reboot.
     """
 
 
@@ -44,7 +49,13 @@ def apply() -> None:
 
 @guard.command()
 def remove() -> None:
-    """Remove the rules: nothing is guarded until they are loaded again."""
+    """Remove the rules: nothing is guarded until they are loaded again. Not while an appliance runs that has them."""
+    running = started_settings(config.load())
+    if running and running.is_guarded:
+        raise GuardError(
+            "the appliance that runs would load the rules again within seconds",
+            "Stop it first (applctl down); or set GUARD=false and run `applctl restart`, then this again.",
+        )
     rules.remove()
     console().print("The guard is removed.")
 

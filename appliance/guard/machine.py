@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,8 +9,12 @@ from appliance import redis_url
 from appliance.accounts import accounts_of
 from appliance.config import Settings
 from appliance.errors import GuardError
-from appliance.guard.ruleset import Inbound, Values
+from appliance.guard.names import addresses_of, nat64_prefixes
+from appliance.guard.routes import connected
+from appliance.guard.ruleset import METADATA, Inbound, Values
+from appliance.settings.accounts import PRIVATE
 from appliance.settings.networks import Network, network
+from appliance.settings.proxies import upstream_proxy
 
 _RESOLVERS = Path("/etc/resolv.conf")
 
@@ -30,6 +33,9 @@ def values_of(settings: Settings) -> Values:
         grid=(*settings.peers, *sorted(_redis(settings), key=str)),
         allowed=tuple(settings.egress_private),
         inbound=_inbound(settings) if settings.guard_inbound else None,
+        connected=tuple(sorted(_neighbours(settings), key=str)),
+        proxies=_proxies(settings),
+        nat64=tuple(nat64_prefixes()),
     )
 
 
@@ -44,17 +50,30 @@ def resolvers(file: Path) -> set[Network]:
 
 
 def _redis(settings: Settings) -> set[Network]:
-    """Give the addresses of REDIS_URL's hosts. One whose name leads nowhere now cannot be kept from pages by them."""
+    """Return the addresses of REDIS_URL's hosts. A name that leads nowhere now cannot be kept from pages by them."""
     hosts = redis_url.hosts(settings.redis_url) if settings.redis_url else []
-    return {address for host in hosts for address in _addresses(host)}
+    return {address for host in hosts for address in addresses_of(host)}
 
 
-def _addresses(host: str) -> Iterator[Network]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except socket.gaierror:
-        return
-    yield from (network(str(address[4][0]).partition("%")[0]) for address in found)
+def _neighbours(settings: Settings) -> set[Network]:
+    """Return the networks that the machine is connected to and that are refused for nothing else.
+
+    So what comes and goes, like the bridges of containers, does not change the rules. EGRESS_PRIVATE=all allows them.
+    """
+    if set(PRIVATE) <= {*settings.egress_private}:
+        return set()
+    return {one for one in connected() if not any(_holds(other, one) for other in (*PRIVATE, *METADATA))}
+
+
+def _holds(network: Network, one: Network) -> bool:
+    return network.version == one.version and one.subnet_of(network)  # type: ignore[arg-type]
+
+
+def _proxies(settings: Settings) -> tuple[tuple[Network, int], ...]:
+    if not settings.browser_proxy:
+        return ()
+    proxy = upstream_proxy(settings.browser_proxy)
+    return tuple((address, proxy.port) for address in sorted(addresses_of(proxy.host), key=str))
 
 
 def _inbound(settings: Settings) -> Inbound:

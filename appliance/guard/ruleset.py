@@ -2,12 +2,14 @@
 
 Rules for what the browsers' group sends; the first that holds decides
  1. What belongs to a connection that was let through, or that was made to them, passes.
- 2. So do questions to the machine's resolvers of names, at port 53.
+ 2. So do questions to the machine's resolvers of names, at port 53, and what goes to BROWSER_PROXY.
  3. This machine itself, by whichever of its addresses, is refused; and so are broadcast and multicast.
- 4. Clouds' metadata is refused, even where EGRESS_PRIVATE allows its network.
+ 4. Clouds' metadata is refused, even where EGRESS_PRIVATE allows its network; so are tunnels (images.py).
  5. The grid's other appliances and its Redis are refused, likewise.
- 6. What EGRESS_PRIVATE names passes; all other private networks are refused; the internet is not.
-Refused means answered at once, so that no page waits for a time-out.
+ 6. What EGRESS_PRIVATE names passes; all other private networks are refused, and those that the machine is directly
+    connected to; the internet is not.
+An IPv4 network means its images behind a NAT64, too. Refused means answered at once, so that no page waits for a
+time-out.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from appliance.guard.images import TUNNELS, WELL_KNOWN, images
 from appliance.settings.accounts import PRIVATE
 from appliance.settings.networks import Network, network
 
@@ -35,6 +38,10 @@ METADATA = tuple(
         *("fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32"),  # AWS, Google, Oracle
     )
 )
+
+# Single addresses among them, by which a NAT64 of a prefix that nobody told us of shows them, too: the last 32 bits.
+_METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "168.63.129.16", "100.100.100.200")
+_METADATA_HOSTS_AS_NUMBERS = tuple(hex(int(ipaddress.IPv4Address(one))) for one in _METADATA_HOSTS)
 _REFUSE = ("meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited")
 _ICMP = "echo-request, destination-unreachable, time-exceeded, parameter-problem"
 _ICMP_6 = f"{_ICMP}, packet-too-big, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query"
@@ -51,17 +58,24 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What the rules are made of; `grid` are the other appliances and Redis, `inbound` None if all may come."""
+    """What the rules are made of; `grid` are the other appliances and Redis, `inbound` None if all may come.
+
+    `connected` are networks of neighbours, `proxies` the addresses of BROWSER_PROXY with its port, and `nat64` the
+    prefixes under which IPv4 is shown as IPv6.
+    """
 
     browser_group: int
     resolvers: tuple[Network, ...] = ()
     grid: tuple[Network, ...] = ()
     allowed: tuple[Network, ...] = ()
     inbound: Inbound | None = None
+    connected: tuple[Network, ...] = ()
+    proxies: tuple[tuple[Network, int], ...] = ()
+    nat64: tuple[ipaddress.IPv6Network, ...] = (WELL_KNOWN,)
 
 
 def ruleset(values: Values) -> str:
-    """Give the text, which replaces the table in one step."""
+    """Return the text, which replaces the table in one step."""
     chains = [_chain("refuse", _REFUSE), _chain("browsers", _browsers(values))]
     if values.inbound:
         chains.append(_chain("input", _input(values.inbound)))
@@ -72,12 +86,12 @@ def ruleset(values: Values) -> str:
 
 
 def removal() -> str:
-    """Give the text that removes the table, whether it is there or not."""
+    """Return the text that removes the table, whether it is there or not."""
     return f"table {TABLE}\ndelete table {TABLE}\n"
 
 
 def mark_of(text: str) -> str:
-    """Give the mark in a text of rules, or in what nft lists of them; "" if there is none."""
+    """Return the mark in a text of rules, or in what nft lists of them; "" if there is none."""
     _, found, rest = text.partition(f'"{MARK}')
     return rest.partition('"')[0] if found else ""
 
@@ -103,11 +117,20 @@ def _browsers(values: Values) -> Iterator[str]:
     yield "ct state established,related accept"
     for protocol in ("udp", "tcp"):
         yield from _for("daddr", values.resolvers, f"{protocol} dport 53 accept")
+    for address, port in values.proxies:
+        yield from _for("daddr", (address,), f"tcp dport {port} accept")
     yield "fib daddr type { local, broadcast, anycast, multicast } goto refuse"
-    yield from _for("daddr", METADATA, "goto refuse")
-    yield from _for("daddr", values.grid, "goto refuse")
-    yield from _for("daddr", values.allowed, "accept")
-    yield from _for("daddr", PRIVATE, "goto refuse")
+    yield from _for("daddr", (*METADATA, *images(METADATA, values.nat64), *TUNNELS), "goto refuse")
+    yield f"meta nfproto ipv6 @nh,288,32 {{ {', '.join(_METADATA_HOSTS_AS_NUMBERS)} }} goto refuse"
+    yield from _for("daddr", (*values.grid, *images(values.grid, values.nat64)), "goto refuse")
+    refused = (*PRIVATE, *values.connected)
+    # images first: a NAT64's prefix may itself be private, and allowed
+    for allowed, others in (
+        (images(values.allowed, values.nat64), images(refused, values.nat64)),
+        (values.allowed, refused),
+    ):
+        yield from _for("daddr", allowed, "accept")
+        yield from _for("daddr", others, "goto refuse")
 
 
 def _input(inbound: Inbound) -> Iterator[str]:

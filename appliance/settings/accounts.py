@@ -55,7 +55,8 @@ class AccountSettings(BaseSettings):
     )
     egress_private: Annotated[Networks, NoDecode, BeforeValidator(_private)] = Field(
         default_factory=list,
-        description="Private addresses and networks that pages may reach, separated by commas; or all. Default: none.",
+        description="Addresses and networks that pages may reach though they are private, or this machine is directly "
+        "connected to them, separated by commas; or all. Default: none.",
     )
     peers: Networks = Field(
         default_factory=list,

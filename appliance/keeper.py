@@ -1,0 +1,97 @@
+"""Keep the guard in force while the appliance runs: what flushed or changed the rules is noticed, and mended.
+
+It is a process of its own, since only root may look at the rules, and of the appliance's processes only supervisord is
+root's. It also loads them anew when what they are made of changes: networks, resolvers, names.
+
+Rules that cannot be loaded again leave pages unguarded. Then the appliance is drained, so that no proxy gives its
+workers sessions and its /readyz fails, until they are loaded.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+from appliance import config, kernel, logs
+from appliance.config import Settings
+from appliance.errors import ApplianceError, GuardError, SettingsError, StoreUnavailable
+from appliance.guard.firewall import apply, is_loaded
+from appliance.guard.machine import values_of
+from appliance.guard.ruleset import ruleset
+from appliance.models import ApplianceStatus
+from appliance.registry import Appliances, open_registry
+
+INTERVAL_S = 5.0
+REASON = "its firewall rules are gone, and cannot be loaded again"
+
+log = logs.get_logger()
+
+
+class Keeper:
+    """Looks at the rules, and after them."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings that the rules follow."""
+        self._settings = settings
+        self._is_drained_for_it = False
+
+    def look(self) -> None:
+        """Look once, and mend what is to be mended; what fails is logged, and tried again at the next look."""
+        try:
+            self._mend()
+        except (GuardError, SettingsError, OSError) as error:
+            log.error("guard.not_in_force", error=str(error), hint=getattr(error, "hint", ""))
+            self._drain()
+        else:
+            self._undrain()
+
+    def _mend(self) -> None:
+        text = ruleset(values_of(self._settings))
+        loaded = is_loaded(text)
+        if not loaded:
+            apply(text)
+            why = "they were gone" if loaded is None else "they, or what they are made of, had changed"
+            log.warning("guard.loaded_again", why=why)
+
+    def _drain(self) -> None:
+        """Give this appliance no sessions; an operator's own drain is left alone."""
+        name = self._settings.appliance_name
+        try:
+            with open_registry(self._settings) as registry:
+                appliances = Appliances(registry)
+                state = appliances.state(name)
+                if state and state.status is ApplianceStatus.SERVING:
+                    self._is_drained_for_it = appliances.drain_appliance(name, REASON)
+        except StoreUnavailable as error:
+            log.error("guard.not_drained", error=str(error))
+
+    def _undrain(self) -> None:
+        if not self._is_drained_for_it:
+            return
+        try:
+            with open_registry(self._settings) as registry:
+                Appliances(registry).undrain_appliance(self._settings.appliance_name)
+            self._is_drained_for_it = False
+        except StoreUnavailable as error:
+            log.error("guard.not_undrained", error=str(error))
+
+
+def main() -> int:
+    """Look every few seconds until killed."""
+    kernel.die_with_parent(signal.SIGTERM)
+    try:
+        settings = config.load()
+    except ApplianceError as error:
+        print(f"{error}\n{error.hint}", file=sys.stderr)
+        time.sleep(INTERVAL_S)  # supervisord starts it again at once
+        return 1
+    logs.configure(settings.log_level, settings.log_format)
+    keeper = Keeper(settings)
+    while True:
+        keeper.look()
+        time.sleep(INTERVAL_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

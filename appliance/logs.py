@@ -6,9 +6,13 @@ belongs to it follows as key=value, always with `worker` and `session` where the
 
 from __future__ import annotations
 
+import _thread
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from appliance.log_writer import LogWriter
 
 # structlog imports rich, if there is one, for the tracebacks that it draws on a terminal. No process writes to one
 # through this module, and in a worker rich would be a tenth of what it imports.
@@ -18,33 +22,55 @@ import structlog  # noqa: E402
 if sys.modules["rich"] is None:
     del sys.modules["rich"]
 
+StartThread = Callable[[Callable[[], None], tuple[()]], object]
+
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
 
-def configure(level: str, log_format: str, **bound: Any) -> None:
-    """Set the process's logging up: `level` is a name of `logging`, `log_format` "text" or "json".
+_writers: list[LogWriter] = []
 
-    What is given as `bound` stands in every line.
+
+def configure(
+    level: str, log_format: str, *, start_thread: StartThread = _thread.start_new_thread, **bound: Any
+) -> None:
+    """Set up the process's logging: `level` is a name of `logging`, `log_format` "text" or "json".
+
+    The `bound` values stand in every line. `start_thread` starts the thread of the operating system that writes them.
+    To be called once in a process.
     """
     renderer: Any = (
         structlog.processors.JSONRenderer(sort_keys=False)
         if log_format == "json"
         else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
     )
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+    def note(dropped: int) -> str:
+        event = {"event": "log.lines_dropped", **bound, "lines": dropped, "level": "warning"}
+        return f"{renderer(None, 'warning', stamp(None, 'warning', event))}\n"
+
+    writer = LogWriter(sys.stdout.fileno(), note, start_thread)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             lambda _logger, _method, event: {**bound, **event},  # greenlets do not inherit context variables
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            stamp,
             structlog.processors.format_exc_info,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", writer)),
         cache_logger_on_first_use=True,
     )
+    _writers.append(writer)
+
+
+def flush() -> None:
+    """Write what is left, within a short time: for a process that ends without Python's own end."""
+    for writer in _writers:
+        writer.flush_all()
 
 
 def get_logger() -> BoundLogger:

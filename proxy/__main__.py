@@ -15,6 +15,8 @@ from appliance import config, kernel, logs  # noqa: E402
 from appliance.errors import ApplianceError  # noqa: E402
 from proxy.proxy import Proxy  # noqa: E402
 
+_start_native_thread = monkey.get_original("_thread", "start_new_thread")
+
 # supervisord restarts the proxy at once and never gives it up (startsecs = 0), so one that cannot even
 # begin must not end at once: it would fill its log, and take a core, with the same sentence.
 PAUSE_AFTER_A_FALSE_START_S = 5
@@ -26,7 +28,7 @@ def main() -> int:
     kernel.die_with_parent(signal.SIGTERM)  # without supervisord nobody would restart or stop it
     try:
         settings = config.load()
-        logs.configure(settings.log_level, settings.log_format)
+        logs.configure(settings.log_level, settings.log_format, start_thread=_start_native_thread)
         proxy = Proxy(settings)
         gc.freeze()  # what is there by now stays: no collection need look at it again
         proxy.run()

@@ -149,7 +149,7 @@ class Membership:
 
     def _remember(self, memory: Memory) -> None:
         try:
-            self._settings.memory.remember(memory)
+            gevent.get_hub().threadpool.apply(self._settings.memory.remember, (memory,))  # it waits for the disk
         except OSError as error:
             log.error("appliance.not_remembered", path=str(self._settings.memory.path), error=str(error))
 

@@ -11,11 +11,13 @@ gc.disable()
 import os  # noqa: E402
 import sys  # noqa: E402
 
+from appliance import logs  # noqa: E402
 from workers.main import main  # noqa: E402
 
 gc.freeze()
 gc.enable()
 code = main()
+logs.flush()
 sys.stdout.flush()
 sys.stderr.flush()
 os._exit(code)

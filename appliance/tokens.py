@@ -84,6 +84,11 @@ def with_boot_token(table: Table, token: str, now_ms: int) -> dict[str, Token]:
     return {**revoked(table, BOOT_NAME, now_ms), digest: Token(BOOT_NAME, now_ms)}
 
 
+def has_boot_token(table: Table) -> bool:
+    """Return whether the grid was ever given APPLIANCE_TOKEN: then also the appliances' own accounts need a token."""
+    return any(token.name == BOOT_NAME for token in table.values())
+
+
 def parse(data: Mapping[str, Any]) -> dict[str, Token]:
     """Understand a table that was plain data, of this version or a later one; raises TypeError if it is none."""
     known = {field.name for field in fields(Token)}

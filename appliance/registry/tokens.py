@@ -6,6 +6,8 @@ It is looked up by its digest, which nobody who guesses can steer: how long that
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from appliance import logs, tokens
 from appliance.errors import SettingsError
 from appliance.registry.registry import Registry
@@ -14,14 +16,20 @@ from appliance.tokens import Table, digest_of, valid
 
 log = logs.get_logger()
 
+InThread = Callable[[Callable[[], object]], object]
+
 
 class Tokens:
     """The tokens as one proxy knows them: what Redis said last, of which the file keeps a copy."""
 
-    def __init__(self, registry: Registry, file: TokenFile) -> None:
-        """Take the registry and the copy that the appliance keeps; nothing is read yet."""
+    def __init__(self, registry: Registry, file: TokenFile, in_thread: InThread = lambda call: call()) -> None:
+        """Set the registry and the copy that the appliance keeps; nothing is read yet.
+
+        `in_thread` calls what waits for the disk and for other processes, so that nothing else waits with it.
+        """
         self._registry = registry
         self._file = file
+        self._in_thread = in_thread
         self._known: Table = {}
         self._is_synchronous = False
 
@@ -44,13 +52,20 @@ class Tokens:
         self._is_synchronous = True
 
     def are_required(self) -> bool:
-        """Say whether only clients with a token are let in: if there is one, or was, until it was revoked.
+        """Return whether the grid has a token, or had one until it was revoked.
 
         Asks Redis if nothing is known yet; raises StoreUnavailable.
         """
         if not self._known and not self._is_synchronous:
             self.sync()
         return bool(self._known)
+
+    def are_for_everybody(self) -> bool:
+        """Return whether also the appliance's own account needs a token: APPLIANCE_TOKEN says so, even a revoked one.
+
+        Asks Redis if nothing is known yet; raises StoreUnavailable.
+        """
+        return self.are_required() and tokens.has_boot_token(self._known)
 
     def check(self, token: str) -> str | None:
         """Give the name of a token that is valid, or None; raises StoreUnavailable."""
@@ -63,12 +78,12 @@ class Tokens:
 
     def _look_into_copy(self) -> None:
         try:
-            self.load()
+            self._in_thread(self.load)
         except SettingsError as error:  # what this proxy knows itself is as good
             log.error("tokens.copy_unreadable", error=str(error))
 
     def _save(self) -> None:
         try:
-            self._file.join(self._known)
+            self._in_thread(lambda: self._file.join(self._known))
         except (OSError, SettingsError) as error:
             log.error("tokens.not_saved", path=str(self._file.path), error=str(error))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import itertools
+from urllib.parse import quote
 
 import pytest
 
+from appliance.errors import Unauthorized
 from appliance.tokens import Table, Token, digest_of, joined, new_token, revoked, valid, with_boot_token
-from proxy.guard import given_token
+from proxy.guard import given_tokens
 
 
 def basic(text: str) -> str:
@@ -26,7 +28,6 @@ def basic(text: str) -> str:
         (basic(":T:with:colons"), "", "T:with:colons"),
         (basic("any:"), "token=T", "T"),
         ("Basic ***", "token=T", "T"),
-        ("Basic //8=", "", ""),
         ("Digest username=x", "token=T", "T"),
         ("Bearer", "", ""),
         ("", "", ""),
@@ -34,7 +35,19 @@ def basic(text: str) -> str:
     ],
 )
 def test_a_token_is_found_in_the_header_before_the_query(authorization: str, query: str, token: str) -> None:
-    assert given_token(authorization, query) == token
+    assert given_tokens(authorization, query) == ([token] if token else [])
+
+
+@pytest.mark.parametrize("credentials", ["//8=", "***", "é", "\xe9: b"])
+def test_a_password_that_cannot_be_read_is_refused(credentials: str) -> None:
+    with pytest.raises(Unauthorized, match="cannot be read"):
+        given_tokens(f"Basic {credentials}", "")
+
+
+@pytest.mark.parametrize("token", ["ci/team+1~abcdefgh==", "a%2Fb-0123456789abcd"])
+def test_a_password_is_tried_as_it_is_and_decoded_from_its_url(token: str) -> None:
+    assert given_tokens(basic(f"any:{token}"), "")[0] == token
+    assert token in given_tokens(basic(f"any:{quote(token, safe='')}"), "")
 
 
 def test_tokens_are_long_and_all_different() -> None:

@@ -84,6 +84,15 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerFailure:
+    """Why the worker of a slot does not serve."""
+
+    appliance: str
+    slot: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRequest:
     """What a client asks for. `minor` is "" if its User-Agent names no Playwright version.
 

@@ -42,7 +42,11 @@ def _run(worker_id: str, settings: Settings) -> int:
     kernel.adopt_orphans()
     worker = Worker(worker_id, settings)
     _at_each_signal_to_end(worker.orders.terminate)
-    return worker.run()
+    try:
+        return worker.run()
+    except OSError as error:  # a full disk, most likely
+        worker.report_failure(error.strerror or str(error))
+        raise
 
 
 def _at_each_signal_to_end(call: Callable[[], None]) -> None:

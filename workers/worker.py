@@ -32,6 +32,7 @@ T = TypeVar("T")
 REDIS_RETRY_S = 0.5
 LOOK_S = 1.0
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs a message, which a heartbeat makes up for
+FAILURE_KEPT_S = 60.0  # beyond the next launch: what the next worker of the slot does not confirm is outdated
 STEADY_S = 60.0  # a crash within this time counts as a failure of the slot
 
 
@@ -67,15 +68,26 @@ class Worker:
             log.info("worker.stopped", reason="told to stop before it was ready")
         except LaunchError as error:
             log.error("worker.failed", error=str(error), hint=error.hint, failures=failures.before + 1)
+            self.report_failure(str(error))
             return 1
         except Crashed as crash:
             if not self._ready_at or time.monotonic() - self._ready_at < STEADY_S:
                 failures.count()
+                self.report_failure(str(crash))
             log.error("worker.crashed", reason=str(crash))
             return 1
         finally:
             own.clear(family=True)
         return 0
+
+    def report_failure(self, reason: str) -> None:
+        """Leave the reason in Redis, for clients that wait for a worker in vain."""
+        settings = self._settings
+        ttl_s = settings.launch_timeout + FAILURE_KEPT_S
+        try:
+            self._registry.report_failure(settings.appliance_name, self._slot, settings.browser_type, reason, ttl_s)
+        except StoreUnavailable as error:
+            log.warning("worker.redis_away", error=str(error))
 
     def _forget(self, swept: list[str]) -> None:
         """Remove the dead owners of swept workspaces from the registry, before their heartbeats are missed."""

@@ -39,6 +39,7 @@ register('register_worker', function(a)
   write(name, a)
   redis.call('ZADD', key('workers'), whole(a.fresh_until), a.id)
   speak_for(a)
+  forget_failure(a.appliance, a.slot)
   if a.status == 'available' and is_drained(a.appliance) then
     drain(a.id, 'its appliance is drained')
   else

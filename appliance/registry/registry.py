@@ -20,6 +20,7 @@ from appliance.models import (
     PoolCapacity,
     SessionRequest,
     SessionState,
+    WorkerFailure,
     WorkerSpec,
     WorkerState,
     WorkerStatus,
@@ -142,6 +143,13 @@ class Registry:
         """
         return self.store.call("reap", silence_ms=int(silence_s * 1000))
 
+    def report_failure(self, appliance: str, slot: str, browser: Browser, reason: str, ttl_s: float) -> None:
+        """Note why a worker of a slot does not serve; that counts for `ttl_s`, or until one registers."""
+        ttl_ms = int(ttl_s * 1000)
+        self.store.call(
+            "report_failure", appliance=appliance, slot=slot, browser=browser, reason=reason[:500], ttl_ms=ttl_ms
+        )
+
     # ── Tokens ────────────────────────────────────────────────────────────────────────────────────
 
     def create_token(self, digest: str, name: str, ttl_s: float = 0) -> bool:
@@ -206,6 +214,17 @@ class Registry:
         Of those that wait, the ones that named no version are a pool of their own, "any".
         """
         return capacity(self.store)
+
+    def failures(self, browser: Browser) -> list[WorkerFailure]:
+        """Return why workers of a browser do not serve, one for each slot, in the order of appliance and slot."""
+        (found,) = self.store.read(("HGETALL", self.store.key("failures")))
+        now_ms = self.now_ms() if found else 0
+        failures = [json.loads(text) for _, text in sorted(found.items())]
+        return [
+            WorkerFailure(one["appliance"], one["slot"], one["reason"])
+            for one in failures
+            if one["browser"] == browser and one["until_ms"] >= now_ms
+        ]
 
     def is_ready(self, browser: Browser) -> bool:
         """Say whether a worker of a browser is available, free or not."""

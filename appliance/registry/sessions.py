@@ -18,11 +18,13 @@ from appliance.config import Settings
 from appliance.errors import (
     BrowserNotServed,
     NoSlot,
+    NoWorker,
     QueueFull,
     RequestError,
     StoreUnavailable,
     VersionNotServed,
 )
+from appliance.languages import how_to_install
 from appliance.models import Grant, SessionRequest
 from appliance.registry.registry import Registry
 from appliance.registry.session import Session
@@ -196,7 +198,7 @@ class Sessions:
             self._raise_refusal(session.request, answer)
             left_s = session.deadline - time.monotonic()
             if left_s <= 0:
-                raise NoSlot(f"no {session.request.browser} slot came free within {self._queue_timeout_s:g} s")
+                raise self._no_slot(session.request)
             if answer["state"] == "lost":
                 self._registry.release(session.id, "its worker was lost before it was dialled")
             else:
@@ -209,19 +211,32 @@ class Sessions:
 
     def _raise_refusal(self, request: SessionRequest, answer: dict[str, Any]) -> None:
         if answer["state"] == "full":
-            raise QueueFull(f"all {request.browser} slots are taken and {self._queue_max} clients wait already")
+            raise QueueFull(f"All {request.browser} slots are taken, and {self._queue_max} clients already wait.")
         if answer["state"] != "unserved":
             return
         versions = list(answer["versions"])
         if not versions:
             raise BrowserNotServed(
-                f"this grid serves no {request.browser}",
+                f"This grid serves no {request.browser}.",
                 f"Set {request.browser.upper()}_WORKERS on an appliance, or ask for another browser.",
             )
         raise VersionNotServed(
-            f"no {request.browser} worker serves Playwright {request.minor}; served: {', '.join(versions)}",
-            f"Install a client of a served version, for Python: pip install 'playwright=={versions[0]}.*'.",
+            f"No {request.browser} worker serves Playwright {request.minor}. Served: {', '.join(versions)}.",
+            how_to_install(request.user_agent, versions[0]) + ".",
         )
+
+    def _no_slot(self, request: SessionRequest) -> RequestError:
+        """Return what a client is told that has waited for QUEUE_TIMEOUT: perhaps there is nothing to wait for."""
+        pools = [pool for pool in self._registry.capacity() if pool.browser == request.browser]
+        if any(sum(pool.workers.values()) for pool in pools if request.minor in ("", pool.version)):
+            return NoSlot(f"No {request.browser} slot came free within {self._queue_timeout_s:g} s.")
+        failures = self._registry.failures(request.browser)
+        if not failures:
+            return NoWorker(f"No {request.browser} worker is running.")
+        first = failures[0]
+        others = f" ({len(failures)} workers fail)" if len(failures) > 1 else ""
+        reason = f"{first.slot} of {first.appliance} failed: {first.reason.rstrip('.')}{others}"
+        return NoWorker(f"No {request.browser} worker is running, because {reason}.")
 
     def _release(self, session: Session) -> None:
         try:

@@ -6,7 +6,9 @@ ApplianceError
 ├─ SupervisorError          supervisord is away, or refused
 ├─ GuardError               the rules that keep pages from private networks cannot be made
 └─ RequestError             carries the HTTP answer that a client gets
+   ├─ InternalError         500
    ├─ BadRequest            400
+   │  └─ WrongClient        400
    ├─ Unauthorized          401
    ├─ ForeignOrigin         403
    ├─ ForeignHost           403
@@ -20,6 +22,7 @@ ApplianceError
    ├─ TooManyConnections    429
    ├─ RequestTooLarge       431
    ├─ NoSlot                503
+   ├─ NoWorker              503
    ├─ SessionKilled         503
    ├─ ShuttingDown          503
    ├─ Drained               503
@@ -27,7 +30,7 @@ ApplianceError
    └─ StoreUnavailable      503
       └─ StoreRefuses       503
 DialFailed                  the worker that was claimed could not be reached, with the part to blame
-ClientGone                  the client hung up: nobody is left to answer
+ClientGone                  the client hung up, so there is nobody to answer
 """
 
 from __future__ import annotations
@@ -36,12 +39,12 @@ from enum import StrEnum
 
 
 class ApplianceError(Exception):
-    """Something went wrong that a person can mend; `hint` says how."""
+    """Something went wrong that a person can fix; `hint` says how."""
 
     hint: str = ""
 
     def __init__(self, message: str, hint: str = "") -> None:
-        """Take the message, one sentence, and optionally a hint that replaces the class's own."""
+        """Set the message, one sentence, and optionally a hint that replaces the class's own."""
         super().__init__(message)
         if hint:
             self.hint = hint
@@ -56,32 +59,45 @@ class LaunchError(ApplianceError):
 
 
 class SupervisorError(ApplianceError):
-    """supervisord does not answer, or refused what it was asked."""
+    """supervisord does not answer, or refused a request."""
 
     hint = "`applctl up` starts the appliance; `applctl doctor` says what is wrong with it."
 
 
 class GuardError(ApplianceError):
-    """The guard's rules cannot be made, or not be put in force."""
+    """The guard's rules cannot be made, or the kernel does not accept them."""
 
-    hint = "The kernel must have nftables, and root its CAP_NET_ADMIN; GUARD=false goes without the guard."
+    hint = "The guard needs a kernel with nftables, and CAP_NET_ADMIN. GUARD=false starts without the guard."
 
 
 class RequestError(ApplianceError):
-    """A request that is answered with an error; the class says with which HTTP status.
+    """A request that is answered with an error; the class sets the HTTP status.
 
     Playwright's clients print the body of such an answer to their user, so message and hint are
-    written for that person.
+    written for that person. Puppeteer prints only the reason phrase of the status line.
     """
 
     status: int = 500
     retry_after_s: int | None = None
+    phrase: str = ""  # of the status line; by default HTTP's own
+
+
+class InternalError(RequestError):
+    """A fault of the appliance itself, whose cause is in the proxy's log."""
+
+    hint = "`applctl logs proxy` on the appliance shows the cause. Please report it."
 
 
 class BadRequest(RequestError):
-    """The request is not one that this endpoint understands."""
+    """The endpoint does not understand the request."""
 
     status = 400
+
+
+class WrongClient(BadRequest):
+    """The request comes from a client that speaks another protocol than Playwright's."""
+
+    phrase = "This is a Playwright endpoint, not a CDP endpoint: use Playwright's connect()"
 
 
 class Unauthorized(RequestError):
@@ -90,19 +106,20 @@ class Unauthorized(RequestError):
     status = 401
     hint = (
         'Connect with a token: connect(url, headers={"Authorization": "Bearer TOKEN"}), or append ?token=TOKEN to '
-        "the URL. `applctl token create NAME` on the appliance makes one."
+        "the URL. A redirect drops the Authorization header. `applctl token create NAME` on the appliance makes a "
+        "token."
     )
 
 
 class ForeignOrigin(RequestError):
-    """A web page sent the request: pages must not drive a grid on their visitor's network."""
+    """A web page sent the request. Pages must not drive a grid on their visitor's network."""
 
     status = 403
     hint = "Connect from a Playwright client, not from a web page."
 
 
 class ForeignHost(RequestError):
-    """A page was asked for under a name that may be a stranger's domain."""
+    """The request names a host that may be a stranger's domain."""
 
     status = 403
 
@@ -114,7 +131,7 @@ class NotFound(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The operations' pages only read."""
+    """The operations' pages are read-only."""
 
     status = 405
 
@@ -126,7 +143,7 @@ class RequestTimedOut(RequestError):
 
 
 class UpgradeRequired(RequestError):
-    """A person with curl or a browser came to the sessions' endpoint."""
+    """Somebody opened the sessions' endpoint with curl or a browser."""
 
     status = 426
 
@@ -152,15 +169,15 @@ class QueueFull(RequestError):
 
 
 class TooManyConnections(RequestError):
-    """The client has MAX_CONNECTIONS_PER_CLIENT sessions already, waiting or running."""
+    """The client already has MAX_CONNECTIONS_PER_CLIENT sessions, waiting or running."""
 
     status = 429
     retry_after_s = 5
-    hint = "Close sessions that are not needed, or raise MAX_CONNECTIONS_PER_CLIENT."
+    hint = "Close sessions that you do not need, or raise MAX_CONNECTIONS_PER_CLIENT."
 
 
 class RequestTooLarge(RequestError):
-    """The request's line and headers are longer, or more, than anybody needs."""
+    """The request's line and headers are too long, or there are too many of them."""
 
     status = 431
 
@@ -173,6 +190,14 @@ class NoSlot(RequestError):
     hint = "Retry later, add workers, or raise QUEUE_TIMEOUT."
 
 
+class NoWorker(RequestError):
+    """No worker of the browser runs, so there was no slot to wait for."""
+
+    status = 503
+    retry_after_s = 5
+    hint = "`applctl doctor` on the appliance looks for the cause; `applctl logs` shows what its workers say."
+
+
 class SessionKilled(RequestError):
     """An operator ended the session while it waited for its slot."""
 
@@ -181,17 +206,17 @@ class SessionKilled(RequestError):
 
 
 class ShuttingDown(RequestError):
-    """The appliance takes no new sessions."""
+    """The appliance accepts no new sessions."""
 
     status = 503
     retry_after_s = 5
-    hint = "Retry: a load balancer sends the next try to another appliance."
+    hint = "Retry. A load balancer sends the next attempt to another appliance."
 
 
 class Drained(ShuttingDown):
     """An operator took the appliance out of service."""
 
-    hint = "Connect by the grid's load balancer, or to another appliance. `applctl appliance undrain` ends this."
+    hint = "Connect to the grid's load balancer or to another appliance. `applctl appliance undrain` ends the drain."
 
 
 class CannotDial(RequestError):
@@ -199,7 +224,7 @@ class CannotDial(RequestError):
 
     status = 503
     retry_after_s = 5
-    hint = "Retry: a load balancer sends the next try to another appliance. `/readyz` here says when this is over."
+    hint = "Retry. A load balancer sends the next attempt to another appliance. /readyz says when this one works again."
 
 
 class StoreUnavailable(RequestError):
@@ -207,13 +232,13 @@ class StoreUnavailable(RequestError):
 
     status = 503
     retry_after_s = 2
-    hint = "Running sessions go on. `applctl doctor` on the appliance checks REDIS_URL."
+    hint = "Running sessions continue. `applctl doctor` on the appliance checks REDIS_URL."
 
 
 class StoreRefuses(StoreUnavailable):
-    """Redis answers, but does not let the appliance in, or cannot do what it asks: that does not pass by itself."""
+    """Redis answers, but refuses the appliance or its commands. That does not pass by itself."""
 
-    hint = "Check the user and the password in REDIS_URL, and what that user may do."
+    hint = "Check the user and the password in REDIS_URL, and that user's permissions."
 
 
 class Blame(StrEnum):
@@ -239,4 +264,4 @@ class DialFailed(Exception):
 
 
 class ClientGone(Exception):
-    """The client hung up while it waited: nobody is left to answer."""
+    """The client hung up while it waited, so there is nobody to answer."""

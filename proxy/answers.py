@@ -1,4 +1,4 @@
-"""What the proxy answers that is no session: which pages are open to everybody, and errors in words."""
+"""The proxy's answers beside sessions: which pages are open to everybody, and errors in words."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from http import HTTPStatus
 
 from appliance.errors import RequestError, StoreUnavailable
 
-# Pages that tell nothing that a stranger could use. A client asks /json without the headers that it is given.
+# Pages without anything that a stranger could use. Clients ask for /json without their headers, so without a token.
 OPEN = frozenset({"/", "/json", "/json/", "/healthz", "/readyz"})
+
+ADMIT = "appliance.admit"  # in a WSGI environment: raises Unauthorized for a request that brings no token and needs one
 
 
 def error_answer(error: RequestError) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Give the status line, headers and body of an error: `{"error": {"code", "message", "hint"}}`."""
+    """Return the status line, headers and body of an error: `{"error": {"code", "message", "hint"}}`."""
     status = HTTPStatus(error.status)
     message = str(error)
     if isinstance(error, StoreUnavailable):
-        message = message.partition(":")[0]  # where Redis is, and what it says, is not for strangers
+        message = message.partition(":")[0] + "."  # where Redis is, and what it says, is not for strangers
     content = {"error": {"code": error.status, "message": message, "hint": error.hint}}
     body = json.dumps(content, ensure_ascii=False).encode() + b"\n"
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
@@ -30,4 +32,4 @@ def error_answer(error: RequestError) -> tuple[str, list[tuple[str, str]], bytes
         headers.append(("Sec-WebSocket-Version", "13"))
     if error.status == HTTPStatus.UPGRADE_REQUIRED:
         headers.append(("Upgrade", "websocket"))
-    return f"{status.value} {status.phrase}", headers, body
+    return f"{status.value} {error.phrase or status.phrase}", headers, body

@@ -62,8 +62,8 @@ class Departure:
     def leaving(self) -> RequestError | None:
         """Give why a load balancer is to leave; None while it need not."""
         if self._is_stopping:
-            return ShuttingDown("the appliance is shutting down")
-        return Drained("the appliance is drained") if self._drained_at is not None else None
+            return ShuttingDown("The appliance is shutting down.")
+        return Drained("The appliance is drained.") if self._drained_at is not None else None
 
     def refusal(self) -> RequestError | None:
         """Give why new sessions are refused; None while they are not."""

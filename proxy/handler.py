@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import socket
 from contextlib import ExitStack, closing
@@ -18,6 +19,7 @@ from appliance.errors import (
     CannotDial,
     ClientGone,
     DialFailed,
+    InternalError,
     NotFound,
     RequestError,
     RequestTimedOut,
@@ -25,8 +27,8 @@ from appliance.errors import (
 from appliance.models import Grant
 from appliance.registry import Session
 from appliance.worker_folder import socket_of
-from proxy import handshake, tcp, tls, visitor
-from proxy.answers import OPEN, error_answer
+from proxy import handshake, launch_options, tcp, tls, visitor, wrong_client
+from proxy.answers import ADMIT, OPEN, error_answer
 from proxy.dial import Connection, dial
 from proxy.door import protocol
 from proxy.handshake import Handshake
@@ -51,6 +53,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         self.socket: socket.socket = sock
         self.proxy = server.proxy
         self.client = str(address[0])
+        self._is_answered = False
 
     def handle(self) -> None:
         """Serve the connection, from accept to close.
@@ -67,7 +70,11 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             say("client.gone", client=self.client, error=str(gone))
         except RequestError as error:
             log.info("request.refused", client=self.client, status=error.status, error=str(error))
-            self._refuse(error)
+            self._refuse(error, request)
+        except Exception:
+            log.exception("request.failed", client=self.client)
+            if not self._is_answered:
+                self._refuse(InternalError("The appliance failed to answer this request."), request)
         finally:
             self.socket.close()
 
@@ -79,7 +86,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         """Read the request, which must be complete within REQUEST_TIMEOUT, however it is cut into pieces."""
         limit_s = self.proxy.settings.request_timeout
         parser = RequestParser()
-        with gevent.Timeout(limit_s, RequestTimedOut(f"the request was not complete within {limit_s:g} s")):
+        with gevent.Timeout(limit_s, RequestTimedOut(f"The request was not complete within {limit_s:g} s.")):
             self._secure()
             try:
                 while data := self.socket.recv(tls.RECORD_BYTES):  # rule 1 there; what is too much, the parser says
@@ -96,7 +103,9 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         try:
             if self.socket.recv(1, socket.MSG_PEEK) not in (tls.HANDSHAKE, b""):
                 endpoint = self.proxy.settings.endpoint
-                raise BadRequest("this endpoint speaks TLS", f"Connect with wss:// or https://, as to {endpoint}.")
+                raise BadRequest(
+                    "This endpoint speaks TLS.", f"Connect with wss:// or https://, for example to {endpoint}."
+                )
             self.socket = secured = self.proxy.tls.secure(self.socket)
             secured.do_handshake()
         except (OSError, RequestTimedOut) as error:  # before the handshake is done, nothing can be said
@@ -112,26 +121,45 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         if not handshake.is_upgrade(headers):
             self._serve_page(request)
             return
+        self._refuse_wrong_client(request)
         if (request.method, request.version) != ("GET", "1.1"):
-            raise BadRequest("a WebSocket begins with a GET of HTTP/1.1")
+            raise BadRequest("A WebSocket begins with a GET request of HTTP/1.1.")
         with self.proxy.connections.of(self.client):
             self.serve_session(request)
 
     def _serve_inner(self, request: Request) -> None:
         """Serve another appliance, which proves by the grid's key that it is one, and needs no token."""
-        door = self.proxy.door
+        door, self._is_answered = self.proxy.door, True
         with self.proxy.unheard.hold(self):
             seal, order, rest = door.welcome(self.socket, request)
         door.serve(self.socket, seal, order, rest)
 
+    def _refuse_wrong_client(self, request: Request) -> None:
+        """Raise RequestError for who is at the wrong place, with or without a token."""
+        endpoint = wrong_client.endpoint_at(request.headers.get("host", ""), self.proxy.settings.endpoint)
+        wrong_client.refuse_path(request.path, endpoint)
+        if request.path != "/":
+            raise NotFound(f"There are no sessions at {request.path[:100]}.", "Connect to / of this host and port.")
+        wrong_client.refuse_cdp(request.headers, endpoint)
+
     def _serve_page(self, request: Request) -> None:
         """Let pywsgi read the request, which has been checked, and answer it with the operations' pages."""
-        if request.path not in OPEN:
-            visitor.refuse_foreign_host(request.headers, self.proxy.settings.host_names)
+        headers = request.headers
+        if not wrong_client.needs_a_way_on(request.path, headers):
+            endpoint = wrong_client.endpoint_at(headers.get("host", ""), self.proxy.settings.endpoint)
+            wrong_client.refuse_path(request.path, endpoint)
+            if request.path not in OPEN:
+                visitor.refuse_foreign_host(headers, self.proxy.settings.host_names)
         self.socket.settimeout(ANSWER_TIMEOUT_S)
+        self._request, self._is_answered = request, True
         self.rfile = io.BytesIO(request.head)
         self.handle_one_request()
         tcp.say_goodbye(self.socket)
+
+    def get_environ(self) -> dict[str, Any]:
+        """Add what admits a page's request, or raises Unauthorized."""
+        environ: dict[str, Any] = super().get_environ()
+        return environ | {ADMIT: functools.partial(self._admit, self._request)}
 
     def run_application(self) -> None:
         """Skip gevent-websocket's own handshake."""
@@ -139,11 +167,9 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
-        if request.path != "/":
-            raise NotFound(f"there are no sessions at {request.path[:100]}", "Connect to / of this host and port.")
-        token = self.proxy.guard.admit(request.headers.get("authorization", ""), request.query)
-        default = self.proxy.settings.default_browser_type
-        wanted = handshake.parse(request.items, request.target, self.client, default, token)
+        token, settings = self._admit(request), self.proxy.settings
+        wanted = handshake.parse(request.items, request.target, self.client, settings.default_browser_type, token)
+        told = launch_options.check(request.headers, wanted.request.browser, settings)
         if refusal := self.proxy.departure.refusal():  # just before `open` counts it: what is announced is complete
             raise refusal
         watch = HangupWatch(self.socket)
@@ -152,7 +178,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
                 connection = self._reach_worker(wanted, session, watch)
                 to_be_closed.enter_context(closing(connection.socket))
                 watch.close()
-                self._greet(session, connection)
+                self._greet(session, connection, told)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
                     to_be_closed.callback(tcp.say_goodbye, self.socket)  # when the slot is free
@@ -172,7 +198,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             except DialFailed as error:
                 if error.blame is Blame.SELF:
                     log.error("worker.not_dialled", session=session.id, worker=grant.worker_id, error=str(error))
-                    raise CannotDial(f"this appliance cannot reach its workers: {error}") from error
+                    raise CannotDial(f"This appliance cannot reach its workers: {error}.") from error
                 log.warning("worker.suspect", session=session.id, worker=grant.worker_id, error=str(error))
                 self.proxy.sessions.move(session, watch.start)
 
@@ -187,13 +213,20 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         except ValueError as error:  # no worker has given itself such an id
             raise DialFailed(str(error), Blame.WORKER) from error
 
-    def _greet(self, session: Session, connection: Connection) -> None:
+    def _admit(self, request: Request) -> str:
+        """Return the name of the request's token, "" if it needs none; raises Unauthorized."""
+        objection = functools.partial(self.proxy.own_accounts.objection, self.socket, request.headers)
+        name: str = self.proxy.guard.admit(request.headers.get("authorization", ""), request.query, objection)
+        return name
+
+    def _greet(self, session: Session, connection: Connection, told: list[str]) -> None:
         """Pass the worker's answer on, with what the client's log should say of its session."""
         answer, grant = connection.answer, session.grant
         head = answer.head
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS and grant is not None:
-            log_lines = [f"session {session.id} on {grant.worker_id}", f"waited {grant.waited_ms} ms for a slot"]
+            log_lines = [f"session {session.id} on {grant.worker_id}", f"waited {grant.waited_ms} ms for a slot", *told]
             head = handshake.with_log(head, log_lines)
+        self._is_answered = True
         try:
             self.socket.sendall(head + answer.rest)
         except OSError as error:
@@ -227,9 +260,11 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
     def _log(self, event: str, session: Session, grant: Grant, **fields: object) -> None:
         log.info(event, session=session.id, worker=grant.worker_id, client=self.client, **fields)
 
-    def _refuse(self, error: RequestError) -> None:
+    def _refuse(self, error: RequestError, request: Request | None) -> None:
         """Answer a request with an error; Playwright's clients print the body."""
         status, headers, body = error_answer(error)
+        if request and request.method == "HEAD":
+            body = b""
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "Connection: close"]
         tcp.say_goodbye(self.socket, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
 

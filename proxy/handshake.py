@@ -9,11 +9,11 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
 
 from appliance.errors import BadRequest
 from appliance.models import Browser, SessionRequest
 from appliance.worker_folder import SESSIONS_PATH
+from proxy import query
 
 # What of the client's request reaches the worker, unchanged: what the driver answers to, its version
 # check included. Nothing else does: no Origin, no Authorization, no Cookie, no query string.
@@ -69,14 +69,14 @@ def parse(
     items = list(items)
     headers = {name.lower(): value for name, value in items}
     _check_websocket(headers)
-    query = {name: values[-1] for name, values in parse_qs(urlsplit(target).query).items()}
+    parameters = query.parse(target.partition("?")[2])
     user_agent = headers.get("user-agent", "")
     version = _USER_AGENT.match(user_agent)
     return Handshake(
         SessionRequest(
-            browser=_browser(query.get("browser") or headers.get("x-playwright-browser") or default_browser),
+            browser=_browser(parameters.get("browser") or headers.get("x-playwright-browser") or default_browser),
             minor=version.group(1) if version else "",
-            name="".join(filter(str.isprintable, query.get("name", "")))[:200],  # it goes to logs and terminals
+            name=parameters.get("name", ""),
             client=client,
             user_agent=user_agent[:500],
             token=token,
@@ -127,20 +127,20 @@ def _tokens(headers: Mapping[str, str], name: str) -> list[str]:
 
 def _check_websocket(headers: Mapping[str, str]) -> None:
     if headers.get("sec-websocket-version") != "13":
-        raise BadRequest("the WebSocket version must be 13", "Connect with a Playwright client.")
+        raise BadRequest("The WebSocket version must be 13.", "Connect with a Playwright client.")
     try:
         key = base64.b64decode(headers.get("sec-websocket-key", ""), validate=True)
     except ValueError:  # not base64, or not even ASCII
         key = b""
     if len(key) != 16:
-        raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64", "Connect with a Playwright client.")
+        raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.", "Connect with a Playwright client.")
 
 
 def _browser(name: str) -> Browser:
     try:
         return Browser(name.lower())
     except ValueError:
-        raise BadRequest(f"unknown browser {name[:50]!r}", f"Ask for one of {', '.join(Browser)}.") from None
+        raise BadRequest(f"Unknown browser {name[:50]!r}.", f"Known browsers: {', '.join(Browser)}.") from None
 
 
 def _is_forwarded(name: str) -> bool:

@@ -22,7 +22,9 @@ class Connections:
     def of(self, client: str) -> Iterator[None]:
         """Count one in for as long as the block lasts; raises TooManyConnections."""
         if self._most and self._count[client] >= self._most:
-            raise TooManyConnections(f"{client} has {self._most} connections already, as many as one client may")
+            raise TooManyConnections(
+                f"{client} already has {self._most} sessions here, the most that one client may have."
+            )
         self._count[client] += 1
         try:
             yield

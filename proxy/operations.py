@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from appliance import __version__, metrics
-from appliance.errors import NotFound, RequestError, UpgradeRequired
+from appliance import __version__, logs, metrics
+from appliance.errors import InternalError, NotFound, RequestError, UpgradeRequired
 from appliance.models import ApplianceState
-from proxy.answers import OPEN, error_answer
+from proxy import wrong_client
+from proxy.answers import ADMIT, OPEN, error_answer
 
 if TYPE_CHECKING:
     from proxy.proxy import Proxy
 
+log = logs.get_logger()
+
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 JSON = "application/json"
-_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -46,27 +47,30 @@ class Operations:
             status, headers = "200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))]
         except RequestError as error:
             status, headers, body = error_answer(error)
+        except Exception:
+            log.exception("page.failed", path=environ["PATH_INFO"][:100])
+            status, headers, body = error_answer(InternalError("The appliance failed to answer this request."))
         start_response(status, [*headers, ("Connection", "close")])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
         path = environ["PATH_INFO"]
-        if path not in OPEN:
-            self._proxy.guard.admit(environ.get("HTTP_AUTHORIZATION", ""), environ["QUERY_STRING"])
+        endpoint = wrong_client.endpoint_at(environ.get("HTTP_HOST", ""), self._proxy.settings.endpoint)
         if path == "/":
-            raise self._upgrade_required(environ.get("HTTP_HOST", ""))
+            raise self._upgrade_required(endpoint)
+        if path.rstrip("/") == wrong_client.VERSION_PAGE:
+            return JSON, json.dumps({"webSocketDebuggerUrl": endpoint}).encode()
         page = self._pages.get(path)
         if page is None:
-            raise NotFound(f"there is no {path[:100]}", f"Pages: {', '.join(self._pages)}.")
+            raise NotFound(f"There is no page {path[:100]}.", f"Pages: {', '.join(sorted(self._pages))}.")
+        if path not in OPEN:
+            environ[ADMIT]()
         return page()
 
-    def _upgrade_required(self, host: str) -> UpgradeRequired:
-        """Tell a visitor the endpoint to use, by the name by which the visitor came."""
-        endpoint = self._proxy.settings.endpoint
-        if _HOST.fullmatch(host):
-            endpoint = f"{endpoint.partition('://')[0]}://{host}"
+    def _upgrade_required(self, endpoint: str) -> UpgradeRequired:
+        """Return what tells a visitor the endpoint to use."""
         return UpgradeRequired(
-            "this is a Playwright grid: connect to it with a Playwright client",
+            "This is a Playwright grid. Connect to it with a Playwright client.",
             f'For example in Python: playwright.chromium.connect("{endpoint}").',
         )
 
@@ -82,7 +86,7 @@ class Operations:
             raise leaving
         browser = self._proxy.settings.default_browser_type
         if not self._proxy.registry.is_ready(browser):
-            raise _NotReady(f"no {browser} worker is available yet", "`applctl status` shows the workers.")
+            raise _NotReady(f"No {browser} worker is available yet.", "`applctl status` shows the workers.")
         return JSON, json.dumps({"status": "ready", "browser": browser}).encode()
 
     def _metrics_page(self) -> tuple[str, bytes]:

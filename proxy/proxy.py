@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import time
@@ -29,6 +30,7 @@ from proxy.handler import DoorHandler, SessionHandler
 from proxy.limits import Connections, Unheard
 from proxy.membership import Membership
 from proxy.operations import Operations
+from proxy.peer import OwnAccounts
 from proxy.tls import Tls
 from proxy.vigil import Vigil
 
@@ -73,8 +75,9 @@ class Proxy:
         self._membership = Membership(settings, self.appliances, self.id, self.departure, self._certificate)
         self.sessions = Sessions(self.registry, settings, self.id, self._membership.announce)
         self._membership.mind(self.sessions)
-        self._tokens = Tokens(self.registry, settings.token_file)
+        self._tokens = Tokens(self.registry, settings.token_file, gevent.get_hub().threadpool.apply)
         self.guard = Guard(self._tokens, settings.allow_anonymous)
+        self.own_accounts = OwnAccounts(settings, os.geteuid())
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self.vigil = Vigil(settings)
         self._keys = Keys(self.registry)

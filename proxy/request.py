@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import h11
 
 from appliance.errors import BadRequest, MethodNotAllowed, RequestTooLarge
+from proxy import wrong_client
 
 HEAD_MAX_BYTES = 16 * 1024
 HEADERS_MAX = 99  # http.client, by which pywsgi reads the pages' requests again, takes 100 lines with the empty one
@@ -75,7 +76,7 @@ class RequestParser:
             if error.error_status_hint == RequestTooLarge.status:
                 raise _too_large() from error
             reason = str(error).partition(":")[0]  # the line that follows may hold a token
-            raise BadRequest(f"this is not a request that HTTP/1.1 knows: {reason}", _HINT) from None
+            raise BadRequest(f"This is not an HTTP/1.1 request: {reason}.", _HINT) from None
         if not isinstance(event, h11.Request):
             return None
         rest = self._connection.trailing_data[0]
@@ -87,30 +88,36 @@ def _checked(event: h11.Request, head: bytes, rest: bytes) -> Request:
     if len(head) > HEAD_MAX_BYTES or len(event.headers) > HEADERS_MAX or len(event.target) > TARGET_MAX_BYTES:
         raise _too_large()
     if _CONTROL.search(head) or _FOLDED.search(head):
-        raise BadRequest("the request's headers hold control characters or folded lines", _HINT)
+        raise BadRequest("The request's headers contain control characters or folded lines.", _HINT)
     version, target = event.http_version.decode(), event.target.decode()
     if version not in ("1.0", "1.1"):
-        raise BadRequest(f"HTTP/{version} is not spoken here", "Use HTTP/1.1.")
+        raise BadRequest(f"This endpoint does not speak HTTP/{version}.", "Use HTTP/1.1.")
     if event.method not in (b"GET", b"HEAD"):
-        raise MethodNotAllowed("only GET and HEAD are answered here")
+        raise _wrong_method(target.partition("?")[0])
     if not target.startswith("/"):
-        raise BadRequest("the request's target must be a path", "This is no proxy for other hosts.")
+        raise BadRequest("The request's target must be a path.", "This endpoint is not a proxy for other hosts.")
     names = [name for name, _ in event.headers]
-    for single in _SINGLE:
+    for single in {*_SINGLE, *(name.decode() for name in names if name.startswith(b"x-playwright-"))}:
         if names.count(single.encode()) > 1:
-            raise BadRequest(f"the request has more than one {single} header", _HINT)
+            raise BadRequest(f"The request has more than one {single} header.", _HINT)
     # h11 has checked these headers' form, and their number
     if any(name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in event.headers):
-        raise BadRequest("a request here has no body", _HINT)
+        raise BadRequest("Requests to this endpoint must not have a body.", _HINT)
     items = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items())
     return Request(event.method.decode(), target, version, items, head, rest)
 
 
 def _too_large() -> RequestTooLarge:
     return RequestTooLarge(
-        f"the request is longer than {HEAD_MAX_BYTES // 1024} KiB, or has more than {HEADERS_MAX} headers",
+        f"The request is longer than {HEAD_MAX_BYTES // 1024} KiB, or has more than {HEADERS_MAX} headers.",
         "Send fewer or shorter headers, or a shorter URL.",
     )
+
+
+def _wrong_method(path: str) -> MethodNotAllowed:
+    """Return the refusal of a method; raises NotFound if the path tells of a client of another kind of grid."""
+    wrong_client.refuse_path(path)
+    return MethodNotAllowed("This endpoint answers GET and HEAD only.")
 
 
 _HINT = "Connect with a Playwright client."

@@ -27,7 +27,7 @@ ANY_HOST = "*"
 def refuse_foreign_origin(headers: Mapping[str, str]) -> None:
     """Raise ForeignOrigin if a web page sent the request."""
     if headers.get("origin"):
-        raise ForeignOrigin("a web page may not use this grid")
+        raise ForeignOrigin("Web pages must not use this grid.")
 
 
 def refuse_foreign_host(headers: Mapping[str, str], own: Collection[str]) -> None:
@@ -40,8 +40,8 @@ def refuse_foreign_host(headers: Mapping[str, str], own: Collection[str]) -> Non
     if ANY_HOST in own or host in own or "." not in host or host.endswith(".localhost") or _address(host):
         return
     raise ForeignHost(
-        f"this page is not shown under the name {host[:100]}",
-        "Use the machine's address, or list the name in ALLOWED_HOSTS.",
+        f"This page is not available under the name {host[:100]}.",
+        "Use the machine's address, or add the name to ALLOWED_HOSTS.",
     )
 
 

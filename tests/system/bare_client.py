@@ -13,6 +13,7 @@ UPGRADE = {
     "Upgrade": "websocket",
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",  # the example of RFC 6455, section 1.3
+    "x-playwright-proxy": "",  # every Playwright client sends it
 }
 
 

@@ -44,9 +44,9 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
         waiter = BareClient(grid)
         until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
         grid.applctl("appliance", "drain")
-        assert waiter.answer() == (503, "the appliance is drained")
-        assert why_not_ready(grid) == "the appliance is drained"
-        with pytest.raises(Error, match="the appliance is drained"):
+        assert waiter.answer() == (503, "The appliance is drained.")
+        assert why_not_ready(grid) == "The appliance is drained."
+        with pytest.raises(Error, match="The appliance is drained"):
             playwright.chromium.connect(grid.endpoint)
         assert not grid.get("/api/v1/appliance")["safe_to_stop"]
 
@@ -66,7 +66,7 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
     assert grid.get("/api/v1/appliance")["safe_to_stop"]
 
     process(grid, "proxy").kill()
-    until(lambda: why_not_ready(grid) == "the appliance is drained", "the new proxy remembers it")
+    until(lambda: why_not_ready(grid) == "The appliance is drained.", "the new proxy remembers it")
     until(lambda: listed(grid)["workers"] == {"standby": 2, "available": 0, "draining": 0}, "both workers stand by")
     assert listed(grid)["status"] == "drained"
     assert grid.lasting_differences() == []

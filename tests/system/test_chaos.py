@@ -104,7 +104,7 @@ OWN, OTHER = Story("1", ["a.chromium-00.1"]), Story("2", ["a.chromium-01.2"])
         (failed(CRASHED, began=101.1 + AFTERMATH_S, ended=110), OWN, KILL, False),
         (failed(CRASHED, began=90, ended=99.9), OWN, KILL, False),
         (failed("connect ECONNREFUSED 127.0.0.1:1", "connect"), None, hit("proxy.kill"), True),
-        (failed("no chromium slot came free within 50 s", "connect"), None, hit("proxy.kill"), False),
+        (failed("No chromium slot came free within 50 s", "connect"), None, hit("proxy.kill"), False),
         (failed("503 Redis does not answer", "connect"), None, hit("redis.freeze"), True),
         (failed("503 Redis does not answer", "use"), OWN, hit("redis.freeze"), False),
         (failed(CRASHED), OWN, hit("worker.drain", "a.chromium-00.1", "chromium-00"), False),

@@ -143,7 +143,7 @@ def refusal(member: Member, version: str) -> tuple[int, str]:
 
 def is_left(load: Load, member: Member) -> None:
     """See that the load balancer has left a drained appliance by the time that it refuses new sessions."""
-    until(lambda: refusal(member, "1.65.0") == (503, "the appliance is drained"), "it refuses new sessions")
+    until(lambda: refusal(member, "1.65.0") == (503, "The appliance is drained."), "it refuses new sessions")
     begun, served = starts(member), load.served
     until(lambda: load.served > served + 4, "clients are served")
     assert starts(member) == begun
@@ -237,12 +237,12 @@ def test_nginx_passes_on_what_a_drained_appliance_refuses(cluster: Cluster, tmp_
     nginx = LoadBalancer("nginx", cluster, tmp_path)
     try:
         first.applctl("appliance", "drain", second.name)
-        until(lambda: refusal(second, "1.65.0") == (503, "the appliance is drained"), "it refuses new sessions", 20)
-        refused = second.log("proxy").count("the appliance is drained")
+        until(lambda: refusal(second, "1.65.0") == (503, "The appliance is drained."), "it refuses new sessions", 20)
+        refused = second.log("proxy").count("The appliance is drained")
         with Load(nginx, 3, REST_S) as load:
             until(lambda: load.served > 8, "clients are served", 30)
         assert load.errors == []
-        assert second.log("proxy").count("the appliance is drained") > refused, "it was asked, too"
+        assert second.log("proxy").count("The appliance is drained") > refused, "it was asked, too"
     finally:
         nginx.stop()
         first.applctl("appliance", "undrain", second.name)

@@ -36,7 +36,8 @@ def relayed() -> Iterator[tuple[Grid, RedisRelay]]:
     """Run an appliance with one slot and one place in its queue, whose Redis can be taken away."""
     with redis_server() as url, redis_relay(url) as relay:
         settings = {"MAX_CONCURRENT_SESSIONS": 1, "QUEUE_MAX_LENGTH": 1, "QUEUE_TIMEOUT": QUEUE_TIMEOUT_S}
-        grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), REDIS_URL=relay.url, MAX_LIFETIME_SESSIONS=0, **settings)
+        settings |= {"MAX_LIFETIME_SESSIONS": 0, "ALLOW_ANONYMOUS": True}
+        grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), REDIS_URL=relay.url, **settings)
         grid.registry = Registry(Store(url, "grid"))
         yield grid, relay
         grid.stop()
@@ -114,11 +115,11 @@ def test_without_an_upgrade_a_person_is_told_the_endpoint_by_the_name_used(wire:
 
 
 def test_an_unknown_browser_is_refused_with_those_that_there_are(wire: Wire) -> None:
-    refused(wire, wire.upgrade("/?browser=netscape"), 400, "unknown browser 'netscape'", "chromium, firefox, webkit")
+    refused(wire, wire.upgrade("/?browser=netscape"), 400, "Unknown browser 'netscape'", "chromium, firefox, webkit")
 
 
 def test_a_browser_that_nobody_serves_is_refused(wire: Wire) -> None:
-    refused(wire, wire.upgrade("/?browser=webkit"), 400, "this grid serves no webkit", "WEBKIT_WORKERS")
+    refused(wire, wire.upgrade("/?browser=webkit"), 400, "This grid serves no webkit", "WEBKIT_WORKERS")
 
 
 @pytest.mark.parametrize("version", ["8", "0", "x", "13, 8", None])
@@ -135,19 +136,19 @@ def test_a_bad_key_is_refused(key: str | None, wire: Wire) -> None:
 
 @pytest.mark.parametrize("origin", ["https://example.org", "null", "http://127.0.0.1"])
 def test_a_web_page_is_refused(origin: str, grid: Grid, wire: Wire) -> None:
-    refused(wire, wire.upgrade(Origin=origin), 403, "web page", "Playwright client")
+    refused(wire, wire.upgrade(Origin=origin), 403, "Web pages must not use", "Playwright client")
     assert not grid.registry.sessions()
 
 
 def test_a_session_is_only_at_the_root(wire: Wire) -> None:
-    refused(wire, wire.upgrade("/session"), 404, "no sessions at /session", "Connect to /")
+    refused(wire, wire.upgrade("/room"), 404, "There are no sessions at /room.", "Connect to /")
 
 
 def test_a_version_that_nobody_serves_is_refused_at_once_with_those_that_are(wire: Wire) -> None:
     started = time.monotonic()
     answer = wire.upgrade(User_Agent="Playwright/1.40.0 (x64; debian 12) node/20")
     assert time.monotonic() - started < QUEUE_TIMEOUT_S
-    refused(wire, answer, 428, "no chromium worker serves Playwright 1.40; served: 1.65", "playwright==1.65.*")
+    refused(wire, answer, 428, "No chromium worker serves Playwright 1.40. Served: 1.65.", "@playwright/test@1.65")
 
 
 def test_a_full_grid_lets_wait_then_refuses_and_refuses_at_once_when_its_queue_is_full(grid: Grid) -> None:
@@ -158,17 +159,17 @@ def test_a_full_grid_lets_wait_then_refuses_and_refuses_at_once_when_its_queue_i
         until(lambda: len(grid.registry.sessions()) == 2, "a client waits")
         answer = late.upgrade()
         assert int(answer.headers["retry-after"]) > 0
-        refused(late, answer, 429, "1 clients wait already", "QUEUE_MAX_LENGTH")
+        refused(late, answer, 429, "1 clients already wait", "QUEUE_MAX_LENGTH")
         answer = waiter.answer()
         assert time.monotonic() - started >= QUEUE_TIMEOUT_S
         assert int(answer.headers["retry-after"]) > 0
-        refused(waiter, answer, 503, "no chromium slot came free within 1 s", "QUEUE_TIMEOUT")
+        refused(waiter, answer, 503, "No chromium slot came free within 1 s", "QUEUE_TIMEOUT")
 
 
 def request() -> bytes:
     """Give the bytes of a request for a session, for who does not wait for the answer."""
     lines = ("GET / HTTP/1.1", "Host: grid", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
-    return "\r\n".join((*lines, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")).encode()
+    return "\r\n".join((*lines, "x-playwright-proxy: ", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")).encode()
 
 
 # ── The pages ─────────────────────────────────────────────────────────────────────────────────────────
@@ -337,4 +338,4 @@ def test_while_the_appliance_shuts_down_new_clients_are_refused(grid: Grid, wire
     with Wire(grid.port) as late:
         answer = late.upgrade()
         assert int(answer.headers["retry-after"]) > 0
-        refused(late, answer, 503, "the appliance is shutting down", "Retry")
+        refused(late, answer, 503, "The appliance is shutting down.", "Retry")

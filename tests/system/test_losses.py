@@ -43,7 +43,7 @@ def test_after_redis_restarted_empty_sessions_go_on_and_no_slot_is_given_twice(
     process(grid, "redis").kill()
     page.goto(site)
     second = until(lambda: try_to_connect(playwright, grid), "new sessions are taken again", within_s=15)
-    with pytest.raises(Error, match="no chromium slot came free"):
+    with pytest.raises(Error, match="No chromium slot came free"):
         playwright.chromium.connect(grid.endpoint)
     assert page.title() == "A real page"
     until(lambda: active(grid)() == [2], "both sessions are known again")
@@ -154,7 +154,7 @@ def test_at_shutdown_running_sessions_finish_and_waiting_clients_are_refused_at_
     until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
     process(grid, "proxy").terminate()
     until(lambda: waiter.is_answered, "it is answered", within_s=5)
-    assert waiter.answer() == (503, "the appliance is shutting down")
+    assert waiter.answer() == (503, "The appliance is shutting down.")
     with pytest.raises(HTTPError, match="503"):
         grid.get("/readyz")
     page.goto(site)

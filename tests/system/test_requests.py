@@ -10,13 +10,14 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
+from tests.system.bare_client import UPGRADE
 from tests.system.grid import Grid
 
 
 def test_a_firefox_client_without_a_query_asks_for_firefox_and_is_refused_at_once(grid: Grid) -> None:
     with sync_playwright() as playwright:
         started = time.monotonic()
-        with pytest.raises(Error, match="this grid serves no firefox"):
+        with pytest.raises(Error, match="This grid serves no firefox"):
             playwright.firefox.connect(grid.endpoint)
         assert time.monotonic() - started < 1
 
@@ -49,8 +50,7 @@ def test_prometheus_finds_the_pools_gauges(grid: Grid) -> None:
 
 def test_the_answer_tells_a_clients_log_its_session_and_how_long_it_waited(grid: Grid) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=5)
-    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-    connection.request("GET", "/", headers=upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    connection.request("GET", "/", headers=UPGRADE)
     answer = connection.getresponse()
     assert answer.status == 101
     assert answer.getheader("Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, section 1.3

@@ -113,7 +113,7 @@ def test_a_client_that_does_not_know_the_authority_refuses(client: Callable[...,
 
 def test_a_client_that_speaks_no_tls_is_told_so(client: Callable[..., subprocess.Popen[str]]) -> None:
     _, errors = client("ws").communicate(timeout=20)
-    assert "this endpoint speaks TLS" in errors
+    assert "This endpoint speaks TLS" in errors
 
 
 def test_a_handshake_that_stalls_delays_nobody_and_ends_in_time(grid: Grid, authority: Authority) -> None:

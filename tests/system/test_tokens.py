@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
@@ -18,7 +19,7 @@ from appliance.supervision import Supervisor
 from tests.system.grid import Grid
 from tests.waiting import until
 
-BOOT_TOKEN = "boot-secret-0123456789"
+BOOT_TOKEN = "ci/boot+secret~0123456789=="
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +55,15 @@ def status_of(grid: Grid, path: str, headers: dict[str, str]) -> tuple[int, str 
             return error.code, error.headers["WWW-Authenticate"]
 
 
-@pytest.mark.parametrize("way", ["ws://{}", "http://{}", "ws://{}/?token=T", "http://{}?token=T", "ws://any:T@{}"])
+WAYS = ("ws://{}", "http://{}", "ws://{}/?token=T", "ws://{}/?token=RAW", "http://{}?token=T", "ws://any:T@{}")
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_stock_client_gets_in_with_its_token(grid: Grid, playwright: Playwright, way: str) -> None:
     url = way.format(f"127.0.0.1:{grid.port}")
-    headers = {} if "T" in url else bearer(BOOT_TOKEN)
-    browser = playwright.chromium.connect(url.replace("T", BOOT_TOKEN), headers=headers)
+    headers = {} if "T" in url or "RAW" in url else bearer(BOOT_TOKEN)
+    url = url.replace("RAW", BOOT_TOKEN) if "RAW" in url else url.replace("T", quote(BOOT_TOKEN, safe=""))
+    browser = playwright.chromium.connect(url, headers=headers)
     (session,) = grid.registry.sessions()
     assert session.token == "appliance"
     browser.close()
@@ -66,7 +71,7 @@ def test_a_stock_client_gets_in_with_its_token(grid: Grid, playwright: Playwrigh
 
 
 @pytest.mark.parametrize(
-    ("query", "said"), [("", "the request brings none"), ("?token=wrong-secret", "does not know this token")]
+    ("query", "said"), [("", "the request has none"), ("?token=wrong-secret", "does not know this token")]
 )
 def test_a_client_without_the_right_token_is_told_how_to_give_one(
     grid: Grid, playwright: Playwright, query: str, said: str
@@ -79,7 +84,7 @@ def test_a_client_without_the_right_token_is_told_how_to_give_one(
 
 
 def test_pages_that_tell_of_the_grid_want_a_token_and_health_checks_do_not(grid: Grid) -> None:
-    for path in ("/metrics", "/api/v1/capacity", "/api/v1/none"):
+    for path in ("/metrics", "/api/v1/capacity", "/api/v1/appliance"):
         assert status_of(grid, path, {}) == (401, "Bearer")
         assert status_of(grid, path, bearer("wrong")) == (401, "Bearer")
     basic = base64.b64encode(f"any:{BOOT_TOKEN}".encode()).decode()
@@ -87,6 +92,7 @@ def test_pages_that_tell_of_the_grid_want_a_token_and_health_checks_do_not(grid:
     assert status_of(grid, f"/api/v1/capacity?token={BOOT_TOKEN}", {})[0] == 200
     for path in ("/healthz", "/readyz", "/json"):
         assert status_of(grid, path, {})[0] == 200
+    assert status_of(grid, "/api/v1/none", {})[0] == 404
     assert status_of(grid, "/", {})[0] == 426
 
 

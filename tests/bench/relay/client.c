@@ -86,7 +86,7 @@ static void dial(struct connection *c)
     char request[512], answer[4096];
     int one = 1, size = snprintf(request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY "\r\nUser-Agent: relay-bench\r\n\r\n", path, port);
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY "\r\nUser-Agent: relay-bench\r\nx-playwright-proxy: \r\n\r\n", path, port);
     size_t got = 0;
     memset(c, 0, sizeof *c);
     c->fd = socket(AF_INET, SOCK_STREAM, 0);

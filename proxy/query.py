@@ -1,0 +1,44 @@
+"""The query of a session's URL: which parameters there are, and what their values may be."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl
+
+from appliance.errors import BadRequest
+
+KNOWN = ("browser", "name", "token")
+_PLANNED = re.compile(r"isolation|timeout|keep|session|label\..*")  # a later version will offer them
+_SHOWN = re.compile(r"[\w.-]{1,15}", re.ASCII)  # a token has 16 characters or more, and must not show in logs
+NAME_MAX = 200  # characters
+
+
+def parse(query: str) -> dict[str, str]:
+    """Return the parameters of a query string by their names; raises BadRequest."""
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        shown = f"query parameter {name!r}" if _SHOWN.fullmatch(name) else "query parameter"
+        if name not in KNOWN:
+            raise _unknown(name, shown)
+        if name in found:
+            raise BadRequest(f"The {shown} is there twice.", "Name each parameter once.")
+        found[name] = value
+    _check_name(found.get("name", ""))
+    if "browser" in found and not found["browser"]:
+        raise BadRequest("The query parameter 'browser' has no value.", "Name a browser, or leave it out.")
+    return found
+
+
+def _unknown(name: str, shown: str) -> BadRequest:
+    known = f"This version of the grid offers {', '.join(KNOWN)}."
+    if _PLANNED.fullmatch(name):
+        return BadRequest(f"The {shown} is not offered yet.", known)
+    return BadRequest(f"Unknown {shown}.", known)
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that would not fit into logs and terminals."""
+    if len(name) > NAME_MAX:
+        raise BadRequest(f"The session's name has {len(name)} characters.", f"Use {NAME_MAX} at most.")
+    if not name.isprintable():
+        raise BadRequest("The session's name has characters that cannot be printed.", "Use letters, digits and signs.")

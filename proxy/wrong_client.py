@@ -1,0 +1,74 @@
+"""Clients that came to the wrong place: what they speak, and what they are told instead of a bare 404.
+
+Everything here is pure, and tells a stranger nothing but that this is a Playwright grid: no token is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from appliance.errors import NotFound, WrongClient
+
+_PLAYWRIGHT = re.compile(r"^Playwright/1\.(\d+)\.")
+# packages/playwright-core/src/client/browserType.ts: `connect` has sent such headers since Playwright 1.20.
+_PREFIX, _SENT_SINCE = "x-playwright-", 20
+
+VERSION_PAGE = "/json/version"
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
+_CDP = re.compile(r"/(cdp|json/(version|list|protocol|new|activate|close)|devtools)(/.*)?")
+_SELENIUM = re.compile(r"/(wd/hub|session|sessions|status|se/grid|grid|graphql)(/.*)?")
+_OTHER_GRID = re.compile(r"/(playwright|chromium|chrome|edge|firefox|webkit)(/.*)?")
+_REST = re.compile(r"/(content|download|function|pdf|performance|scrape|screenshot|unblock)(/.*)?")
+
+_TO_THE_ROOT = "Connect to / of this host and port"
+
+
+def refuse_path(path: str, endpoint: str = "ws://HOST:PORT") -> None:
+    """Raise WrongClient or NotFound if a path is one that another kind of grid has."""
+    if _CDP.fullmatch(path):
+        raise _not_cdp(endpoint)
+    if _SELENIUM.fullmatch(path):
+        raise NotFound("This is a Playwright grid, not a Selenium grid.", _connect(endpoint))
+    if _OTHER_GRID.fullmatch(path):
+        hint = f"{_TO_THE_ROOT}, and name the browser like ?browser=firefox. {_connect(endpoint)}"
+        raise NotFound(f"There are no sessions at {path[:100]}.", hint)
+    if _REST.fullmatch(path):
+        raise NotFound("This is a Playwright grid, which has no REST API for pages.", _connect(endpoint))
+
+
+def refuse_cdp(headers: Mapping[str, str], endpoint: str) -> None:
+    """Raise WrongClient if a request for a session is not from Playwright's `connect`.
+
+    `connectOverCDP` has Playwright's User-Agent too, but like Puppeteer it sends none of its headers.
+    """
+    version = _PLAYWRIGHT.match(headers.get("user-agent", ""))
+    is_too_old_to_tell = version is not None and int(version[1]) < _SENT_SINCE
+    if not is_too_old_to_tell and not any(name.startswith(_PREFIX) for name in headers):
+        raise _not_cdp(endpoint)
+
+
+def needs_a_way_on(path: str, headers: Mapping[str, str]) -> bool:
+    """Return whether a refusal of this page would not be read: `connectOverCDP("http://…")` shows its status alone.
+
+    It prints what the WebSocket endpoint says that such a page names (packages/playwright-core/src/server/chromium/
+    chromium.ts, `urlToWSEndpoint`).
+    """
+    return path.rstrip("/") == VERSION_PAGE and bool(_PLAYWRIGHT.match(headers.get("user-agent", "")))
+
+
+def endpoint_at(host: str, endpoint: str) -> str:
+    """Return the address to connect to, by the `Host` that the client used if it is one; else by the settings'."""
+    return f"{endpoint.partition('://')[0]}://{host}" if _HOST.fullmatch(host) else endpoint
+
+
+def _not_cdp(endpoint: str) -> WrongClient:
+    return WrongClient(
+        "This is a Playwright endpoint, not a CDP endpoint: use Playwright's connect(), not connectOverCDP(), "
+        "connect_over_cdp() or Puppeteer.",
+        _connect(endpoint),
+    )
+
+
+def _connect(endpoint: str) -> str:
+    return f'For example in Python: playwright.chromium.connect("{endpoint}").'

@@ -1,0 +1,118 @@
+"""What a client asks for beside a browser is honoured, refused in words, or told in its log."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from appliance import config
+from appliance.errors import BadRequest
+from appliance.models import Browser
+from proxy import launch_options
+
+OPTIONS = "x-playwright-launch-options"
+
+# Recorded from @playwright/test with default settings, under the names of its versions.
+STOCK = {
+    "1.50": '{"handleSIGINT":false,"headless":true,"tracesDir":"/w/test-results/.playwright-artifacts-0/traces"}',
+    "1.62": '{"handleSIGINT":false,"tracesDir":"/w/test-results/.playwright-artifacts-0/traces",'
+    '"artifactsDir":"/w/test-results/.playwright-artifacts-0","headless":true}',
+    "1.65": '{"handleSIGINT":false,"tracesDir":"/w/test-results/.playwright-artifacts-0/traces",'
+    '"artifactsDir":"/w/test-results/.playwright-artifacts-0","headless":true}',
+}
+
+
+def check(options: Any = None, browser: Browser = Browser.CHROMIUM, **settings: Any) -> list[str]:
+    """Return what the client's log says of these options."""
+    headers = {"x-playwright-proxy": "", "x-playwright-browser": str(browser)}
+    if options is not None:
+        headers[OPTIONS] = options if isinstance(options, str) else json.dumps(options)
+    return launch_options.check(headers, browser, config.load(**settings))
+
+
+@pytest.mark.parametrize("header", [None, *STOCK.values()], ids=["playwright", *STOCK])
+@pytest.mark.parametrize("browser", Browser)
+def test_a_stock_client_is_served_without_a_word(header: str | None, browser: Browser) -> None:
+    assert check(header, browser) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"proxy": {"server": "http://a"}}, "newContext({ proxy })"),
+        ({"args": ["--lang=de"]}, "BROWSER_ARGS"),
+        ({"args": "--lang=de"}, "BROWSER_ARGS"),
+        ({"headless": False}, "HEADLESS=false"),
+        ({"channel": "chrome"}, "chromium is chromium-headless-shell"),
+        ({"executablePath": "/usr/bin/x"}, "Leave executablePath out"),
+        ({"env": {"TZ": "UTC"}}, "Leave env out"),
+        ({"ignoreDefaultArgs": True}, "Leave ignoreDefaultArgs out"),
+        ({"downloadsPath": "/tmp/x"}, "download.saveAs()"),
+        ({"devtools": True}, "Leave devtools out"),
+    ],
+)
+def test_an_option_that_changes_what_a_test_sees_is_refused(options: dict[str, Any], hint: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        check(options)
+    assert str(raised.value) == f"This grid cannot honour the launch option {next(iter(options))}."
+    assert hint in raised.value.hint
+
+
+def test_all_that_is_refused_is_named_at_once() -> None:
+    with pytest.raises(BadRequest, match=r"launch options args, proxy\.") as raised:
+        check({"args": ["--a"], "slowMo": 5, "proxy": {"server": "http://a"}})
+    assert "BROWSER_ARGS" in raised.value.hint
+    assert "newContext" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ({"args": ["--lang=de"]}, {"browser_args": "--mute-audio --lang=de"}),
+        ({"headless": False}, {"headless": False}),
+        ({"channel": "chromium-headless-shell"}, {}),
+        ({"channel": "chrome"}, {"chromium_channel": "chrome"}),
+        ({"executablePath": "/usr/bin/x"}, {"chromium_executable": "/usr/bin/x"}),
+        ({"args": [], "env": {}, "proxy": None, "channel": "", "ignoreDefaultArgs": False, "slowMo": 0}, {}),
+        ({"firefoxUserPrefs": {"a": 1}}, {}),  # Playwright Test sends it to every browser of a configuration
+    ],
+)
+def test_an_option_that_the_browsers_have_anyway_is_honoured(options: dict[str, Any], settings: dict[str, Any]) -> None:
+    assert check(options, **settings) == []
+
+
+def test_preferences_are_refused_where_they_would_count() -> None:
+    with pytest.raises(BadRequest, match="firefoxUserPrefs"):
+        check({"firefoxUserPrefs": {"a": 1}}, Browser.FIREFOX)
+
+
+def test_the_clients_log_names_what_has_no_effect() -> None:
+    (line,) = check({"slowMo": 50, "timeout": 1000, "chromiumSandbox": True, "a\r\nb: c": 1, "newer": {"x": 1}})
+    assert line.endswith(": slowMo, timeout, chromiumSandbox, (an unprintable one), newer")
+
+
+@pytest.mark.parametrize("header", ["{", "[]", '"text"', "1", "null", "[" * 9000, "9" * 5000, '{"a": [1, "é"]'])
+def test_options_that_are_no_json_object_are_refused(header: str) -> None:
+    with pytest.raises(BadRequest, match="not a JSON object"):
+        check(header)
+
+
+def test_a_network_of_the_clients_own_is_refused() -> None:
+    for value in ("*", "<loopback>", "localhost"):
+        with pytest.raises(BadRequest, match="does not offer exposeNetwork yet") as raised:
+            launch_options.check({"x-playwright-proxy": value}, Browser.CHROMIUM, config.load())
+        assert "expose_network" in raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["reuse-context", "debug-controller", "network-tethering"])
+def test_what_old_clients_asked_a_server_of_playwrights_own_for_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest, match=name):
+        launch_options.check({f"x-playwright-{name}": "1"}, Browser.CHROMIUM, config.load())
+
+
+def test_a_header_of_a_newer_client_is_told() -> None:
+    assert launch_options.check({"x-playwright-new": "1"}, Browser.CHROMIUM, config.load()) == [
+        "header that this grid does not know: x-playwright-new"
+    ]

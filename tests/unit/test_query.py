@@ -1,0 +1,54 @@
+"""Each parameter of a session's URL is understood or refused; none is ignored."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.errors import BadRequest
+from proxy import query
+
+
+def test_known_parameters_are_read() -> None:
+    assert query.parse("browser=firefox&name=check%20out%C3%A9&token=a+b") == {
+        "browser": "firefox", "name": "check outé", "token": "a b"
+    }  # fmt: skip
+    assert query.parse("") == {}
+    assert query.parse("name=") == {"name": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("launch-options={}", "Unknown query parameter 'launch-options'."),
+        ("Browser=firefox", "Unknown query parameter 'Browser'."),
+        ("browser=firefox&browser=firefox", "The query parameter 'browser' is there twice."),
+        ("browser=", "The query parameter 'browser' has no value."),
+        ("isolation=browser", "The query parameter 'isolation' is not offered yet."),
+        ("label.build=7", "The query parameter 'label.build' is not offered yet."),
+        ("keep", "The query parameter 'keep' is not offered yet."),
+        ("name=" + "n" * 201, "The session's name has 201 characters."),
+        ("name=a%0Db", "The session's name has characters that cannot be printed."),
+        ("name=%E2%80%AE", "The session's name has characters that cannot be printed."),
+    ],
+)
+def test_everything_else_is_refused_with_what_there_is(text: str, message: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        query.parse(text)
+    assert str(raised.value) == message
+    assert raised.value.hint
+
+
+def test_a_token_that_stands_where_a_name_should_is_not_repeated() -> None:
+    with pytest.raises(BadRequest) as raised:
+        query.parse("pwa_secret-0123456789")
+    assert "secret" not in f"{raised.value} {raised.value.hint}"
+
+
+@given(st.text(max_size=50))
+def test_no_text_raises_anything_else_than_a_refusal(text: str) -> None:
+    with suppress(BadRequest):
+        query.parse(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import psutil
 
@@ -11,6 +12,7 @@ from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine, Part, Program
 from appliance.audit.relays import door_of
 from appliance.config import Settings
+from appliance.guard.ruleset import HELPERS
 from appliance.models import WorkerState
 from appliance.worker_folder import all_workers, socket_in
 
@@ -63,6 +65,7 @@ def _listeners(machine: Machine, settings: Settings) -> Iterator[Difference]:
     drivers = {part.pid: part for part in machine.all_drivers()}
     workers = all_workers(settings.run_dir)
     places = [(w.pid, w.local) for w in machine.wires if w.pid in drivers and w.status == psutil.CONN_LISTEN]
+    places = [(pid, place) for pid, place in places if ip_address(place.rpartition(":")[0]) not in HELPERS]
     places += [(door.pid, door.path) for door in machine.doors if door.pid in drivers]
     for pid, place in places:
         slot, _, suffix = drivers[pid].workspace.rpartition(".")

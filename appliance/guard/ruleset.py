@@ -42,6 +42,9 @@ METADATA = tuple(
 # Single addresses among them, by which a NAT64 of a prefix that nobody told us of shows them, too: the last 32 bits.
 _METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "168.63.129.16", "100.100.100.200")
 _METADATA_HOSTS_AS_NUMBERS = tuple(hex(int(ipaddress.IPv4Address(one))) for one in _METADATA_HOSTS)
+# Where a driver listens for its session's client certificates (workers/preload/certificates.js). Browsers may connect
+# to these addresses of the machine, and get an answer only from what their own group listens on.
+HELPERS = network("127.128.0.0/9")
 _REFUSE = ("meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited")
 _ICMP = "echo-request, destination-unreachable, time-exceeded, parameter-problem"
 _ICMP_6 = f"{_ICMP}, packet-too-big, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query"
@@ -81,7 +84,9 @@ def ruleset(values: Values) -> str:
         chains.append(_chain("input", _input(values.inbound)))
     digest = hashlib.sha256(f"{values.browser_group} {chains}".encode()).hexdigest()[:16]
     entry = f'meta skgid {values.browser_group} jump browsers comment "{MARK}{digest}"'
-    chains.append(_chain("output", ("type filter hook output priority filter; policy accept;", entry)))
+    hook = "type filter hook output priority filter; policy accept;"
+    others = f"ip saddr {HELPERS} tcp flags & (syn | ack) == syn | ack meta skgid != {values.browser_group} drop"
+    chains.append(_chain("output", (hook, others, entry)))
     return f"{removal()}table {TABLE} {{\n{''.join(chains)}}}\n"
 
 
@@ -119,6 +124,7 @@ def _browsers(values: Values) -> Iterator[str]:
         yield from _for("daddr", values.resolvers, f"{protocol} dport 53 accept")
     for address, port in values.proxies:
         yield from _for("daddr", (address,), f"tcp dport {port} accept")
+    yield f"ip daddr {HELPERS} tcp dport 1024-65535 accept"
     yield "fib daddr type { local, broadcast, anycast, multicast } goto refuse"
     yield from _for("daddr", (*METADATA, *images(METADATA, values.nat64), *TUNNELS), "goto refuse")
     yield f"meta nfproto ipv6 @nh,288,32 {{ {', '.join(_METADATA_HOSTS_AS_NUMBERS)} }} goto refuse"

@@ -19,6 +19,7 @@ from appliance.guard.firewall import find_nft
 from appliance.registry import Registry
 from appliance.store import Store
 from appliance.supervision import Supervisor
+from tests.certificates import Authority
 from tests.redis_server import redis_server
 from tests.system import machine as places
 from tests.system.grid import Grid, tree
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make ac
 
 CLIENTS = Path(__file__).parent / "clients"
 REACHING, CONNECTING = CLIENTS / "reaching_client.py", CLIENTS / "connecting_client.py"
+CERTIFIED = CLIENTS / "certified_client.py"
 REFUSED = ["Page.goto: net::ERR_CONNECTION_REFUSED", "connect ECONNREFUSED"]
 PEER, REDIS = "10.9.0.3", "10.9.0.4"  # further addresses outside
 PEER_IN_HEX = "a09:3"
@@ -220,6 +222,28 @@ def test_a_translator_or_a_tunnel_leads_to_nothing_that_is_refused(machine: Mach
         subprocess.run(machine.inside("nft", "delete", "table", "inet", "appliance"), check=True)
         assert set(map(tuple, reached(machine, grid, urls).values())) == {("reached", "reached")}
     until(lambda: is_loaded(machine), "the rules are loaded again", within_s=30)
+
+
+def test_client_certificates_work_behind_the_guard_and_nothing_else_is_reached_that_way(
+    machine: Machine, grid: Grid, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    authority.issue(host=places.PUBLIC)
+    pair = authority.issue("client", "client.test")
+    command = machine.outside(sys.executable, "-m", "tests.certified_site", places.PUBLIC, str(tmp_path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as site:
+        try:
+            assert site.stdout
+            assert site.stdout.readline() == "ready\n"
+            url, endpoint = f"https://{places.PUBLIC}", f"ws://{places.ADDRESS}:{grid.port}"
+            client = [sys.executable, str(CERTIFIED), endpoint, url, str(pair.certificate), str(pair.key)]
+            done = subprocess.run(machine.outside(*client), capture_output=True, text=True, check=False, timeout=120)
+        finally:
+            site.kill()
+    assert done.stdout.split() == ["for", "the", "certified", "200"], done.stderr
+    elsewhere = f"http://127.200.1.1:{grid.port}/healthz"  # where the proxy, which listens everywhere, would answer
+    page, request = reached(machine, grid, [elsewhere])[elsewhere]
+    assert "reached" not in (page, request)
 
 
 def doctor(grid: Grid) -> str:

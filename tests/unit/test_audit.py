@@ -150,7 +150,8 @@ def test_sessions_between_this_appliance_and_others_are_compared_as_far_as_they_
 
 
 def test_a_listener_of_a_driver_beyond_its_own_is_named() -> None:
-    wires = (*MACHINE.wires, Wire(40, "0.0.0.0:39265", "", psutil.CONN_LISTEN))
+    places = ("0.0.0.0:39265", "127.200.1.2:40000")  # the second one is for client certificates
+    wires = (*MACHINE.wires, *(Wire(40, place, "", psutil.CONN_LISTEN) for place in places))
     doors = (*MACHINE.doors, Door(40, "/run/grid/workers/chromium-00/abc/tmp/pw-1/browser@1.sock"))
     said = "process 40 (node), the driver of worker chromium-00, listens at"
     assert texts(machine=replace(MACHINE, wires=wires, doors=doors)) == [

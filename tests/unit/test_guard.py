@@ -36,8 +36,9 @@ def position(rules: list[str], begin: str) -> int:
 
 
 def test_only_what_the_browsers_group_sends_is_looked_at() -> None:
-    policy, entry = chain("output", ruleset(SOME))
+    policy, helpers, entry = chain("output", ruleset(SOME))
     assert policy == "type filter hook output priority filter; policy accept;"
+    assert helpers.startswith("ip saddr 127.128.0.0/9 ")  # which is nobody else's
     assert entry.startswith(f"meta skgid {GROUP} jump browsers ")
 
 
@@ -53,6 +54,7 @@ def test_names_are_asked_before_this_machine_is_refused_and_the_grid_before_a_ne
         "ct state established,related accept",
         "ip daddr { 127.0.0.53/32 } udp dport 53 accept",
         "ip6 daddr { fd00::53/128 } tcp dport 53 accept",
+        "ip daddr 127.128.0.0/9 tcp",
         "fib daddr type { local, broadcast, anycast, multicast } goto refuse",
         "ip daddr { 100.100.100.200/32, 168.63.129.16/32, 169.254.0.0/16, 192.0.0.192/32 } goto refuse",
         "ip daddr { 10.0.0.0/24 } goto refuse",

@@ -3,7 +3,8 @@
 // Rules
 //  1. The socket is the one that `launch-server --config` names as its port. It can be opened once.
 //  2. What is no WebSocket is answered 404: Playwright's own server would tell its path to whoever asks (GET /json).
-//  3. Every other listener is refused with an error, which the client that asked for it reads. It would be a door into
+//  3. Client certificates need another one, which is closed to all but their session: certificates.js.
+//  4. Every other listener is refused with an error, which the client that asked for it reads. It would be a door into
 //     the browser, and so into all its sessions: without a token, a slot or an end.
 'use strict';
 
@@ -11,7 +12,10 @@ const dgram = require('dgram');
 const fs = require('fs');
 const http = require('http');
 const net = require('net');
+const path = require('path');
 const { isMainThread } = require('worker_threads');
+
+const certificates = require('./certificates');
 
 const REFUSAL =
   'This grid does not allow browser.bind(), nor anything else that opens a listener in its browsers: ' +
@@ -20,9 +24,14 @@ const REFUSAL =
 let own; // the path of the driver's socket, until it is opened
 
 function install() {
-  own = isMainThread ? configuredSocket(process.argv) : undefined;
+  if (isMainThread) {
+    own = configuredSocket(process.argv);
+    certificates.install(bundle(process.argv));
+  }
   const listen = net.Server.prototype.listen;
   replace(net.Server.prototype, 'listen', function (...args) {
+    if (certificates.isExpected(this))
+      return certificates.listen(this, listen, args.at(-1));
     if (own === undefined || args[0] !== own || !(this instanceof http.Server))
       throw new Error(REFUSAL);
     own = undefined;
@@ -41,6 +50,12 @@ function configuredSocket(argv) {
   if (typeof port !== 'string' || !port.startsWith('/'))
     throw new Error(`${file} names no socket, but port ${port}`);
   return port;
+}
+
+function bundle(argv) {
+  const library = path.join(path.dirname(argv[1]), 'lib');
+  require(path.join(library, 'bootstrap.js'));
+  return require(path.join(library, 'coreBundle.js'));
 }
 
 function answerNothingElse(server) {

@@ -20,6 +20,7 @@ from appliance.worker_folder import SESSIONS_PATH
 
 _LEAKS = b"GET /json HTTP/1.1\r\nHost: driver\r\nConnection: close\r\n\r\n"  # what a driver alone would answer
 _NOTHING = b"HTTP/1.1 404 "
+_REFUSAL = "isolation=browser"  # in the sentences of workers/preload, to what reaches beyond a session
 
 
 class _Connection:
@@ -34,7 +35,15 @@ class _Connection:
         )
 
     def call(self, guid: str, method: str, **params: Any) -> dict[str, Any]:
-        """Call a method of an object; give its result, and raise LaunchError if it is an error."""
+        """Call a method of an object; return its result, and raise LaunchError if it is an error."""
+        answer = self.answer(guid, method, **params)
+        if "error" in answer:
+            raise LaunchError(f"the browser refuses {method}: {_first_line(answer['error'])}")
+        result: dict[str, Any] = answer.get("result", {})
+        return result
+
+    def answer(self, guid: str, method: str, **params: Any) -> dict[str, Any]:
+        """Call a method of an object; return the answer, with a result or an error."""
         self._last_id += 1
         message = {"id": self._last_id, "guid": guid, "method": method, "params": params}
         self._socket.settimeout(self._left_s())
@@ -42,10 +51,7 @@ class _Connection:
         while (answer := self._receive()).get("id") != self._last_id:
             if answer.get("method") == "__create__":
                 self.guids[answer["params"]["type"]] = answer["params"]["guid"]
-        if "error" in answer:
-            raise LaunchError(f"the browser refuses {method}: {_first_line(answer['error'])}")
-        result: dict[str, Any] = answer.get("result", {})
-        return result
+        return answer
 
     def _receive(self) -> dict[str, Any]:
         self._socket.settimeout(self._left_s())
@@ -102,6 +108,9 @@ def _open_and_close_context(connection: _Connection) -> None:
     browser = connection.guids.get("Browser")
     if browser is None:
         raise LaunchError("the driver offers no browser")
+    refusal = connection.answer(browser, "newBrowserCDPSession").get("error", {})
+    if _REFUSAL not in _first_line(refusal):
+        raise LaunchError("the driver is not confined: it gives a session DevTools of the whole browser")
     context = connection.call(browser, "newContext")
     connection.call(context["context"]["guid"], "close")
 

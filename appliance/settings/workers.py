@@ -115,6 +115,11 @@ class BrowserSettings(BaseSettings):
         None, description="Program of Firefox. Default: Playwright's download, else the system's."
     )
     webkit_executable: Path | None = Field(None, description="Program of WebKit. Default: Playwright's download.")
+    allow_file_urls: bool = Field(
+        False,
+        description="Let sessions open file: addresses, and with them read every file of this machine that the "
+        "browsers' account may read: also the appliance's own settings and tokens, unless BROWSER_USER is set.",
+    )
     browser_args: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="Further arguments for the browser, separated by spaces."
     )

@@ -1,5 +1,19 @@
 """The attack suite uses the appliances and the web site of the system tests."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Playwright, sync_playwright
+
 from tests.system.conftest import grid, older_playwright, site, start_grid
 
 __all__ = ["grid", "older_playwright", "site", "start_grid"]
+
+
+@pytest.fixture(scope="module")
+def clients() -> Iterator[Playwright]:
+    """Give a module one Playwright for all of its clients: each start of one takes a second."""
+    with sync_playwright() as playwright:
+        yield playwright

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser, sync_playwright
+from contextlib import suppress
 
-from tests.system.grid import Grid
+import psutil
+from playwright.sync_api import sync_playwright
+
+from tests.system.grid import Grid, tree
 from tests.waiting import until
 
 READ = "[document.cookie, localStorage.getItem('secret')]"
 
 
-def pages_in(browser: Browser) -> int:
-    """Count the pages of all sessions of a browser, as the browser itself counts them."""
-    targets = browser.new_browser_cdp_session().send("Target.getTargets")["targetInfos"]
-    return sum(target["type"] == "page" for target in targets)
+def renderers(grid: Grid) -> set[int]:
+    """Return the processes that render pages, of which no two contexts share one."""
+    processes = tree(grid.registry.workers()[0].pid).values()
+    return {process.pid for process in processes if "--type=renderer" in command_line(process)}
+
+
+def command_line(process: psutil.Process) -> str:
+    """Return a process's arguments; none if it has ended."""
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def test_two_clients_of_one_worker_see_nothing_of_each_other(grid: Grid, site: str) -> None:
@@ -33,13 +43,15 @@ def test_two_clients_of_one_worker_see_nothing_of_each_other(grid: Grid, site: s
 
 def test_contexts_are_gone_when_their_client_is(grid: Grid, site: str) -> None:
     with sync_playwright() as playwright:
-        watcher = playwright.chromium.connect(grid.endpoint)
-        before = pages_in(watcher)
+        stayer = playwright.chromium.connect(grid.endpoint)
+        stayer.new_page().goto(site)
+        before = renderers(grid)
         leaver = playwright.chromium.connect(grid.endpoint)
         for _ in range(2):
             leaver.new_context().new_page().goto(site)
-        assert pages_in(watcher) == before + 2
+        left = renderers(grid) - before
+        assert len(left) >= 2
         leaver.close()
-        until(lambda: pages_in(watcher) == before, "the contexts are closed")
-        watcher.close()
+        until(lambda: not renderers(grid) & left, "the contexts are closed")
+        stayer.close()
     until(lambda: not grid.registry.sessions(), "the slots are free")

@@ -1,0 +1,64 @@
+"""No message of one session ends the driver, and with it the sessions of its neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Playwright
+
+from tests.attacks.raw_client import RawClient
+from tests.system.grid import Grid
+
+
+@pytest.fixture(scope="module")
+def neighbour(grid: Grid, clients: Playwright) -> Page:
+    return clients.chromium.connect(grid.endpoint).new_page()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        5,
+        "text",
+        [],
+        {},
+        {"id": 7},
+        {"id": 7, "guid": "", "method": "__abort__"},
+        {"id": 7, "guid": "", "method": "__abort__", "params": None, "metadata": None},
+        {"id": 7, "guid": "", "method": "__waitInfo__", "params": {"info": None}},
+        {"id": 7, "guid": "", "method": 5},
+        {"id": 7, "guid": "", "method": "initialize", "params": 5},
+        {"id": {"a": 1}, "guid": "", "method": "initialize", "params": {}, "metadata": {}},
+    ],
+    ids=str,
+)
+def test_a_message_that_is_none_ends_nobody(grid: Grid, neighbour: Page, message: Any) -> None:
+    with RawClient(grid) as client:
+        client.post(message)
+        assert client.context()
+    assert neighbour.evaluate("6 * 7") == 42
+
+
+def test_a_call_without_metadata_is_served(grid: Grid, neighbour: Page) -> None:
+    with RawClient(grid) as client:
+        message = {"id": 7, "guid": client.guid("Browser"), "method": "newContext", "params": {}}
+        assert client.send(message)["context"]
+    assert neighbour.evaluate("6 * 7") == 42
+
+
+def test_a_client_that_leaves_while_a_page_is_made_ends_nobody(grid: Grid, neighbour: Page) -> None:
+    client = RawClient(grid)
+    client.post({"id": 7, "guid": client.context(), "method": "newPage", "params": {}, "metadata": {}})
+    client.close()
+    assert neighbour.evaluate("6 * 7") == 42
+
+
+def test_an_upload_whose_name_is_too_long_is_refused_to_its_session_alone(grid: Grid, neighbour: Page) -> None:
+    with RawClient(grid) as client:
+        client.call(client.context(), "createTempFiles", items=[{"name": "x" * 300}])
+        for _ in range(2):  # the file may not have failed when the first one comes
+            answer = client.call(client.guid("WritableStream"), "write", binary="YQ==")
+            assert "ENAMETOOLONG" in answer["error"]
+    assert neighbour.evaluate("6 * 7") == 42

@@ -1,0 +1,146 @@
+"""Sessions that share a browser cannot use what is the browser's to reach each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, CDPSession, Error, Page, Playwright
+
+from tests.attacks.raw_client import RawClient
+from tests.system.grid import Grid
+from tests.waiting import until
+
+SENTENCE = "This browser is shared: .* need isolation=browser, which this grid does not offer yet"
+
+
+@pytest.fixture(scope="module")
+def browser(grid: Grid, clients: Playwright) -> Browser:
+    return clients.chromium.connect(grid.endpoint)
+
+
+@pytest.fixture
+def page(browser: Browser, site: str) -> Iterator[Page]:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(site)
+        yield page
+
+
+@pytest.fixture
+def cdp(page: Page) -> CDPSession:
+    return page.context.new_cdp_session(page)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda browser: browser.new_browser_cdp_session(),
+        lambda browser: browser.start_tracing(),
+        lambda browser: browser.stop_tracing(),
+        lambda browser: browser.bind("x"),
+        lambda browser: browser.bind("x", host="127.0.0.1", port=0),
+        lambda browser: browser.unbind(),
+    ],
+    ids=["DevTools", "start_tracing", "stop_tracing", "pipe", "listener", "unbind"],
+)  # fmt: skip
+def test_a_session_is_refused_what_is_the_browsers(browser: Browser, call: object) -> None:
+    with pytest.raises(Error, match=SENTENCE):
+        call(browser)  # type: ignore[operator]
+
+
+def test_a_session_is_refused_a_reused_context(grid: Grid) -> None:
+    with RawClient(grid) as client:
+        assert "isolation=browser" in client.call(client.guid("Browser"), "newContextForReuse")["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("Target.getTargets", {}),
+        ("Target.attachToBrowserTarget", {}),
+        ("Target.setDiscoverTargets", {"discover": True}),
+        ("Target.sendMessageToTarget", {"message": "{}"}),
+        ("Target.getTargetInfo", {"targetId": "1"}),
+        ("Browser.close", {}),
+        ("Browser.crash", {}),
+        ("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": "/tmp"}),
+        ("Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": "/tmp"}),
+        ("Tracing.start", {}),
+        ("Tethering.bind", {"port": 4711}),
+        ("SystemInfo.getInfo", {}),
+        ("Extensions.loadUnpacked", {"path": "/tmp"}),
+        ("Memory.simulatePressureNotification", {"level": "critical"}),
+    ],
+)
+def test_a_pages_devtools_do_not_reach_beyond_it(cdp: CDPSession, method: str, params: dict[str, object]) -> None:
+    with pytest.raises(Error, match=SENTENCE):
+        cdp.send(method, params)
+
+
+def test_a_pages_devtools_read_no_cookies_of_another_session(grid: Grid, cdp: CDPSession) -> None:
+    with RawClient(grid) as victim:
+        cookie = {"name": "a", "value": "SECRET", "url": "https://site.test"}
+        victim.call(victim.context(), "addCookies", cookies=[cookie])
+        for command in ("Storage.getCookies", "Network.getAllCookies"):
+            assert "SECRET" not in str(cdp.send(command))
+
+
+def test_page_level_devtools_go_on_working(page: Page, cdp: CDPSession) -> None:
+    conditions = {"offline": False, "latency": 1, "downloadThroughput": 10**6, "uploadThroughput": 10**6}
+    cdp.send("Network.emulateNetworkConditions", conditions)
+    cdp.send("Emulation.setCPUThrottlingRate", {"rate": 2})
+    cdp.send("Performance.enable")
+    assert cdp.send("Performance.getMetrics")["metrics"]
+    assert cdp.send("Page.captureScreenshot")["data"]
+    assert cdp.send("Runtime.evaluate", {"expression": "6 * 7"})["result"]["value"] == 42
+    assert cdp.send("Accessibility.getFullAXTree")["nodes"]
+    cdp.send("HeapProfiler.collectGarbage")
+    cdp.send("Profiler.enable")
+    assert cdp.send("Browser.getVersion")["product"]
+    assert cdp.send("Target.getTargetInfo")["targetInfo"]["url"] == page.url
+
+
+def test_a_virtual_authenticator_works_by_devtools(cdp: CDPSession) -> None:
+    cdp.send("WebAuthn.enable")
+    options = {"protocol": "ctap2", "transport": "usb", "hasResidentKey": True, "hasUserVerification": True}
+    assert cdp.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"]
+
+
+def test_a_screencast_works_by_devtools(page: Page, cdp: CDPSession) -> None:
+    frames: list[object] = []
+    cdp.on("Page.screencastFrame", lambda frame: frames.append(frame))
+    cdp.send("Page.startScreencast", {"format": "jpeg"})
+    until(lambda: page.evaluate("document.body.append('more')") or frames, "a frame comes")
+
+
+def test_a_pdf_comes_as_a_stream_by_devtools(cdp: CDPSession) -> None:
+    stream = cdp.send("Page.printToPDF", {"transferMode": "ReturnAsStream"})["stream"]
+    assert cdp.send("IO.read", {"handle": stream, "size": 8})["data"]
+    cdp.send("IO.close", {"handle": stream})
+
+
+def test_coverage_works_by_devtools(page: Page, cdp: CDPSession) -> None:
+    for command in ("DOM.enable", "CSS.enable", "CSS.startRuleUsageTracking", "Profiler.enable"):
+        cdp.send(command)
+    cdp.send("Profiler.startPreciseCoverage", {"callCount": True, "detailed": True})
+    page.reload()
+    assert "result" in cdp.send("Profiler.takePreciseCoverage")
+    assert "ruleUsage" in cdp.send("CSS.stopRuleUsageTracking")
+
+
+def test_a_session_finds_an_empty_clipboard(grid: Grid, clients: Playwright, site: str) -> None:
+    pasted = []
+    for text in ("password", ""):
+        browser = clients.chromium.connect(grid.endpoint)
+        page = browser.new_page()
+        page.set_content(f"<input value='{text}'><textarea></textarea>")
+        if text:
+            page.focus("input")
+            page.keyboard.press("Control+A")
+            page.keyboard.press("Control+C")
+        page.focus("textarea")
+        page.keyboard.press("Control+V")
+        pasted.append(page.input_value("textarea"))
+        browser.close()
+    assert pasted == ["password", ""]

@@ -1,0 +1,31 @@
+'use strict';
+
+// The driver's own modules, and how its methods are replaced.
+//
+// Only what its bundle exports is hooked, and what it hands to those; none of its lines is changed. So it works with
+// every version that has these classes, and node's compile cache goes on working.
+
+const fs = require('fs');
+const path = require('path');
+
+const { need } = require('./refusal');
+
+/** Return what the driver's bundle exports; it is loaded here, before the driver's program asks for it. */
+function load() {
+  const library = path.join(path.dirname(process.argv[1]), 'lib');
+  require(path.join(library, 'bootstrap.js'));
+  return require(path.join(library, 'coreBundle.js'));
+}
+
+/** Return the options of `launch-server --config`. */
+function options() {
+  return JSON.parse(fs.readFileSync(process.argv[process.argv.indexOf('--config') + 1], 'utf8'));
+}
+
+/** Replace a method of a class or object; `wrapper` is given the original. */
+function wrap(owner, name, wrapper) {
+  need(typeof owner?.[name] === 'function', `the method ${name}`);
+  owner[name] = wrapper(owner[name]);
+}
+
+module.exports = { load, options, wrap };

@@ -1,0 +1,140 @@
+'use strict';
+
+// Which DevTools commands a session may send to its pages (context.new_cdp_session).
+//
+// A page's DevTools session can also reach the browser and the machine: it lists the pages of all sessions
+// (Target.getTargets), closes the browser, reads cookies of any context, opens ports (Tethering.bind) and reads
+// files (DOM.setFileInputFiles). So this is a list of what is allowed. A domain of the renderer's is allowed as a
+// whole: no two sessions share a renderer. Of a domain that the browser's process serves, the commands are named.
+
+const { needsOwnBrowser } = require('./refusal');
+
+const WHOLE_DOMAINS = new Set(words(`
+  Accessibility Ads Animation Audits Autofill BackgroundService CSS CacheStorage Console DOMDebugger DOMSnapshot
+  DOMStorage Debugger DeviceAccess DeviceOrientation DigitalCredentials EventBreakpoints FedCm FileSystem FindInPage
+  HeadlessExperimental HeapProfiler IndexedDB Inspector LayerTree Log Media Overlay Performance PerformanceTimeline
+  Preload Profiler Runtime Schema Security ServiceWorker WebAudio WebAuthn WebMCP
+`));
+
+const COMMANDS = new Map(Object.entries({
+  Browser: 'getVersion',
+  DOM: `
+    collectClassNamesFromSubtree copyTo describeNode disable discardSearchResults enable focus forceShowInterest
+    forceShowPopover getAnchorElement getAttributes getBoxModel getContainerForNode getContentQuads getDetachedDomNodes
+    getDocument getElementByRelation getFileInfo getFlattenedDocument getFrameOwner getImplicitAnchorCandidates
+    getNodeForLocation getNodeStackTraces getNodesForSubtreeByStyle getOuterHTML getQueryingDescendantsForContainer
+    getRelayoutBoundary getSearchResults getTopLayerElements hideHighlight highlightNode highlightRect
+    markUndoableState moveTo performSearch pushNodeByPathToFrontend pushNodesByBackendIdsToFrontend querySelector
+    querySelectorAll redo removeAttribute removeNode requestChildNodes requestNode resolveNode scrollIntoViewIfNeeded
+    setAttributeValue setAttributesAsText setInspectedNode setNodeName setNodeStackTracesEnabled setNodeValue
+    setOuterHTML setTextMarker clearTextMarkers undo
+  `,
+  Emulation: `
+    canEmulate clearDeviceMetricsOverride clearDevicePostureOverride clearDisplayFeaturesOverride
+    clearGeolocationOverride clearIdleOverride getOverriddenSensorInformation resetPageScaleFactor setAutoDarkModeOverride
+    setAutomationOverride setCPUPerformanceOverride setCPUThrottlingRate setDataSaverOverride
+    setDefaultBackgroundColorOverride setDeviceMetricsOverride setDevicePostureOverride setDisabledImageTypes
+    setDisplayFeaturesOverride setDocumentCookieDisabled setEmitTouchEventsForMouse setEmulatedMedia
+    setEmulatedOSTextScale setEmulatedVisionDeficiency setFocusEmulationEnabled setGeolocationOverride
+    setHardwareConcurrencyOverride setIdleOverride setLocaleOverride setNavigatorOverrides setPageScaleFactor
+    setPressureDataOverride setPressureSourceOverrideEnabled setPressureStateOverride setSafeAreaInsetsOverride
+    setScriptExecutionDisabled setScrollbarsHidden setSensorOverrideEnabled setSensorOverrideReadings
+    setSmallViewportHeightDifferenceOverride setTimezoneOverride setTouchEmulationEnabled setUserAgentOverride
+    setVirtualKeyboardGeometryOverride setVirtualTimePolicy setVisibleSize
+  `,
+  Fetch: `
+    continueRequest continueResponse continueWithAuth disable enable failRequest fulfillRequest getResponseBody
+    takeResponseBodyAsStream
+  `,
+  IO: 'close read resolveBlob',
+  Input: `
+    cancelDragging dispatchDragEvent dispatchKeyEvent dispatchMouseEvent dispatchTouchEvent emulateTouchFromMouseEvent
+    imeSetComposition insertText setIgnoreInputEvents setInterceptDrags synthesizePinchGesture synthesizeScrollGesture
+    synthesizeTapGesture
+  `,
+  Memory: `
+    forciblyPurgeJavaScriptMemory getAllTimeSamplingProfile getDOMCounters getDOMCountersForLeakDetection
+    getSamplingProfile prepareForLeakDetection startSampling stopSampling
+  `,
+  Network: `
+    canClearBrowserCache canClearBrowserCookies canEmulateNetworkConditions clearAcceptedEncodingsOverride
+    clearBrowserCache clearBrowserCookies configureDurableMessages deleteCookies disable emulateNetworkConditions
+    emulateNetworkConditionsByRule enable enableReportingApi fetchSchemefulSite getAllCookies getCertificate getCookies
+    getRequestPostData getResponseBody getResponseBodyForInterception getSecurityIsolationStatus loadNetworkResource
+    overrideNetworkState replayXHR searchInResponseBody setAcceptedEncodings setAttachDebugStack setBlockedURLs
+    setBypassServiceWorker setCacheDisabled setCookie setCookieControls setCookies setExtraHTTPHeaders
+    setUserAgentOverride streamResourceContent
+  `,
+  Page: `
+    addScriptToEvaluateOnLoad addScriptToEvaluateOnNewDocument bringToFront captureScreenshot captureSnapshot
+    clearDeviceMetricsOverride clearDeviceOrientationOverride clearGeolocationOverride close crash createIsolatedWorld
+    deleteCookie disable enable generateTestReport getAdScriptAncestry getAdScriptAncestryIds getAnnotatedPageContent
+    getAppId getAppManifest getFrameTree getInstallabilityErrors getLayoutMetrics getManifestIcons
+    getNavigationHistory getOriginTrials getPermissionsPolicyState getResourceContent getResourceTree
+    handleJavaScriptDialog navigate navigateToHistoryEntry printToPDF reload removeScriptToEvaluateOnLoad
+    removeScriptToEvaluateOnNewDocument resetNavigationHistory screencastFrameAck searchInResource
+    setAdBlockingEnabled setBypassCSP setDeviceMetricsOverride setDeviceOrientationOverride setDocumentContent
+    setFontFamilies setFontSizes setGeolocationOverride setInterceptFileChooserDialog setLifecycleEventsEnabled
+    setPrerenderingAllowed setSPCTransactionMode setTouchEmulationEnabled setWebLifecycleState startScreencast
+    stopLoading stopScreencast waitForDebugger
+  `,
+  Storage: `
+    clearCookies clearDataForOrigin clearDataForStorageKey clearTrustTokens getCookies getStorageKey
+    getStorageKeyForFrame getTrustTokens getUsageAndQuota overrideQuotaForOrigin setCookies
+    trackCacheStorageForOrigin trackCacheStorageForStorageKey trackIndexedDBForOrigin trackIndexedDBForStorageKey
+    untrackCacheStorageForOrigin untrackCacheStorageForStorageKey untrackIndexedDBForOrigin
+    untrackIndexedDBForStorageKey
+  `,
+  Target: 'getTargetInfo',
+}).map(([domain, names]) => [domain, new Set(words(names))]));
+
+// What to do instead of some of the commands that are refused.
+const INSTEAD = new Map(Object.entries({
+  'Browser.setDownloadBehavior': 'Use page.expect_download() and download.save_as().',
+  'Page.setDownloadBehavior': 'Use page.expect_download() and download.save_as().',
+  'Browser.grantPermissions': 'Use context.grant_permissions().',
+  'Browser.setPermission': 'Use context.grant_permissions().',
+  'Browser.resetPermissions': 'Use context.clear_permissions().',
+  'Target.createTarget': 'Use context.new_page().',
+  'Target.closeTarget': 'Use page.close().',
+  'Target.getTargets': 'Use context.pages.',
+  'DOM.setFileInputFiles': 'Use page.set_input_files().',
+}));
+
+// A command's parameters, looked at; each returns a sentence or undefined, and may confine them to the session.
+const CHECKS = new Map(Object.entries({
+  'Input.dispatchDragEvent': params => params.data?.files?.length ? 'Drag data must not name files of this grid. ' +
+    'Use locator.drop() or page.set_input_files().' : undefined,
+  'Target.getTargetInfo': params => params.targetId === undefined ? undefined : refusal('Target.getTargetInfo'),
+  'Storage.getCookies': confineToContext,
+  'Storage.setCookies': confineToContext,
+  'Storage.clearCookies': confineToContext,
+}));
+
+function words(text) {
+  return text.split(/\s+/).filter(Boolean);
+}
+
+function refusal(method) {
+  return needsOwnBrowser(`${method} and other DevTools commands beyond a page`, INSTEAD.get(method));
+}
+
+/** Let the command be about the page's own browser context, whichever the client named. */
+function confineToContext(params) {
+  delete params.browserContextId;
+}
+
+/** Return why a session may not send this DevTools command to one of its pages, or undefined. */
+function whyNot(method, params, allowFiles) {
+  if (typeof method !== 'string')
+    return 'A DevTools command must be a string.';
+  const dot = method.indexOf('.');  // the browser, too, splits at the first one
+  const domain = method.slice(0, dot), command = method.slice(dot + 1);
+  if (allowFiles && method === 'DOM.setFileInputFiles')
+    return undefined;
+  if (!WHOLE_DOMAINS.has(domain) && !COMMANDS.get(domain)?.has(command))
+    return refusal(method);
+  return CHECKS.get(method)?.(params);
+}
+
+module.exports = { whyNot };

@@ -1,0 +1,111 @@
+'use strict';
+
+// What a session leaves is gone when it ends: traces, HARs, videos, downloads and uploads lie in a folder of its own,
+// and its contexts are closed, even those that were still being made when the client hung up.
+
+const { AsyncLocalStorage } = require('async_hooks');
+const crypto = require('crypto');
+const fs = require('fs');
+const path = require('path');
+
+const { need } = require('./refusal');
+const traces = require('./traces');
+
+const PREFIX = 'session-';
+const FOLDERS = ['artifactsDir', 'tracesDir', 'downloadsPath'];  // of a browser's options
+
+// The calls during which the driver asks where to put files.
+const PLACING = new Set(['newContext', 'createTempFiles', 'harStart', 'screencastStart']);
+
+let close;  // a context
+
+const current = new AsyncLocalStorage();
+const sessions = new WeakMap();  // by connection
+const owners = new WeakMap();  // the session of a context
+const living = new Set();  // the names of the folders of sessions that have not ended
+
+class Session {
+  constructor() {
+    this.contexts = new Set();
+    this.ended = false;
+    this.folder = '';
+    this.emptied = undefined;  // the clipboard: a promise
+  }
+
+  /** Own a context that was made for this session. */
+  own(context) {
+    this.contexts.add(context);
+    context.once('close', () => this.contexts.delete(context));
+    owners.set(context, this);
+    traces.keepApart(context, this.folder);
+    if (context._options.recordVideo)
+      context._options.recordVideo.dir = this.folder;
+  }
+}
+
+/** Return the session of a client's connection. */
+function sessionOf(connection) {
+  let session = sessions.get(connection);
+  if (!session)
+    sessions.set(connection, session = new Session());
+  return session;
+}
+
+/** Make a call, in the name of a session if the driver may ask where to put files. */
+function inFolderOf(connection, method, call) {
+  return PLACING.has(method) ? current.run(sessionOf(connection), call) : call();
+}
+
+/** Let a browser put files into the folder of the session that makes it do so. */
+function watchBrowser(browser, nullProgress) {
+  close = context => context.close(nullProgress, { reason: 'The session ended' });
+  const { options } = browser;
+  const common = options.artifactsDir;
+  need(FOLDERS.every(name => typeof options[name] === 'string'), 'the choice of folders');
+  need(typeof browser.doCreateNewContext === 'function', 'the making of contexts');
+  need(typeof browser.downloadCreated === 'function', 'the making of downloads');
+  for (const name of FOLDERS) {
+    const usual = options[name];
+    Object.defineProperty(options, name, { get: () => folderOf(current.getStore(), common) ?? usual });
+  }
+  const { doCreateNewContext, downloadCreated } = browser;
+  browser.doCreateNewContext = async function(...args) {
+    const context = await doCreateNewContext.apply(this, args);
+    const session = current.getStore();
+    session?.own(context);
+    if (session?.ended)
+      end(session);
+    return context;
+  };
+  browser.downloadCreated = function(page, ...args) {
+    return current.run(owners.get(page.browserContext), () => downloadCreated.call(this, page, ...args));
+  };
+}
+
+function folderOf(session, common) {
+  if (session && !session.folder) {
+    const name = PREFIX + crypto.randomUUID();
+    session.folder = path.join(common, name);
+    living.add(name);
+    fs.mkdirSync(session.folder, { mode: 0o700 });
+  }
+  return session?.folder;
+}
+
+/** Close what an ended session still has, and remove its files. */
+async function end(session) {
+  session.ended = true;
+  await Promise.allSettled([...session.contexts].map(close));
+  living.delete(path.basename(session.folder));
+  if (session.folder)
+    await sweep(path.dirname(session.folder));
+}
+
+/** Remove the folders of sessions that have ended: also one that a late write has made again. */
+async function sweep(common) {
+  const names = await fs.promises.readdir(common).catch(() => []);
+  const dead = names.filter(name => name.startsWith(PREFIX) && !living.has(name));
+  await Promise.all(dead.map(name => fs.promises.rm(path.join(common, name), { recursive: true, force: true })));
+}
+
+module.exports = { sessionOf, inFolderOf, watchBrowser, end };

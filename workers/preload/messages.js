@@ -1,0 +1,30 @@
+'use strict';
+
+// Messages of Playwright's protocol, and what is wrong with one.
+//
+// The driver trusts its clients to keep to the protocol: a message that is null, or has no metadata, would end it.
+
+// Methods that every object has: they tell of a wait, and take a call back.
+const IMPLIED = new Set(['__waitInfo__', '__abort__']);
+
+/** Return what is wrong with a client's message, or undefined; what it may leave out is filled in. */
+function flaw(message) {
+  if (!message || typeof message !== 'object' || !isId(message.id) || typeof message.method !== 'string')
+    return 'This is no message of Playwright\'s protocol.';
+  for (const part of ['params', 'metadata'])
+    if (typeof (message[part] ??= {}) !== 'object')
+      return `The ${part} of a message must be an object.`;
+  return undefined;
+}
+
+/** Whether a client may number a call so: the driver names files by it. */
+function isId(id) {
+  return Number.isInteger(id) || (typeof id === 'string' && /^[\w@-]{1,100}$/.test(id));
+}
+
+/** Return the answer that refuses a client's call. */
+function refusal(message, reason) {
+  return { id: message?.id, error: { error: { message: reason, stack: `Error: ${reason}`, name: 'Error' } } };
+}
+
+module.exports = { IMPLIED, flaw, refusal };

@@ -1,0 +1,24 @@
+'use strict';
+
+/** An error whose message is meant for the user of a session, without the driver's own lines. */
+class Refusal extends Error {
+  constructor(message) {
+    super(message);
+    this.name = 'Error';
+    this.stack = `Error: ${message}`;
+  }
+}
+
+/** Return the sentence that refuses what needs a browser of one's own, and what to do instead. */
+function needsOwnBrowser(what, instead = '') {
+  const sentence = `This browser is shared: ${what} need isolation=browser, which this grid does not offer yet.`;
+  return instead ? `${sentence} ${instead}` : sentence;
+}
+
+/** Raise an error unless the driver is as expected: one whose bounds cannot be kept must not serve. */
+function need(condition, what) {
+  if (!condition)
+    throw new Error(`${what} of this Playwright version is not as expected`);
+}
+
+module.exports = { Refusal, needsOwnBrowser, need };

@@ -36,9 +36,14 @@ class LogWriter:
         start_thread(self._run, ())
         atexit.register(self.flush_all)
 
+    @property
+    def waiting(self) -> int:
+        """How many lines wait for the thread."""
+        return len(self._lines)
+
     def write(self, text: str) -> None:
         """Take text that ends a line, or drop it if too much waits."""
-        if len(self._lines) >= LINES_MAX:
+        if self.waiting >= LINES_MAX:
             self._dropped += 1
             return
         if self._dropped:

@@ -16,7 +16,8 @@ _PREFIX, _SENT_SINCE = "x-playwright-", 20
 
 VERSION_PAGE = "/json/version"
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
-_CDP = re.compile(r"/(cdp|json/(version|list|protocol|new|activate|close)|devtools)(/.*)?")
+_CDP_TO_COME = re.compile(r"/cdp(/.*)?")
+_CDP = re.compile(r"/(json/(version|list|protocol|new|activate|close)|devtools)(/.*)?")
 _SELENIUM = re.compile(r"/(wd/hub|session|sessions|status|se/grid|grid|graphql)(/.*)?")
 _OTHER_GRID = re.compile(r"/(playwright|chromium|chrome|edge|firefox|webkit)(/.*)?")
 _REST = re.compile(r"/(content|download|function|pdf|performance|scrape|screenshot|unblock)(/.*)?")
@@ -26,6 +27,11 @@ _TO_THE_ROOT = "Connect to / of this host and port"
 
 def refuse_path(path: str, endpoint: str = "ws://HOST:PORT") -> None:
     """Raise WrongClient or NotFound if a path is one that another kind of grid has."""
+    if _CDP_TO_COME.fullmatch(path):
+        raise WrongClient(
+            "This grid does not offer CDP sessions yet: use Playwright's connect() without the path /cdp.",
+            _connect(endpoint),
+        )
     if _CDP.fullmatch(path):
         raise _not_cdp(endpoint)
     if _SELENIUM.fullmatch(path):

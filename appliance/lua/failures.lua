@@ -6,7 +6,7 @@ register('report_failure', function(a)
   local failures = key('failures')
   local failure = {appliance = a.appliance, slot = a.slot, browser = a.browser, reason = a.reason, until_ms = NOW + a.ttl_ms}
   redis.call('HSET', failures, a.appliance .. '/' .. a.slot, cjson.encode(failure))
-  redis.call('PEXPIRE', failures, a.ttl_ms)  -- the newest is the last to be outdated, unless settings differ
+  if redis.call('PTTL', failures) < a.ttl_ms then redis.call('PEXPIRE', failures, a.ttl_ms) end
   return {}
 end)
 

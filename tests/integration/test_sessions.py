@@ -13,10 +13,19 @@ import pytest
 
 from appliance import config
 from appliance.config import Settings
-from appliance.errors import BrowserNotServed, ClientGone, NoSlot, QueueFull, StoreUnavailable, VersionNotServed
+from appliance.errors import (
+    BrowserNotServed,
+    ClientGone,
+    NoSlot,
+    NoWorker,
+    QueueFull,
+    StoreUnavailable,
+    VersionNotServed,
+)
 from appliance.models import Browser, SessionRequest
-from appliance.registry import Mailbox, Registry, Session, Sessions
+from appliance.registry import Appliances, Mailbox, Registry, Session, Sessions
 from appliance.store import ANSWER_TIMEOUT_S, Store
+from tests.announced import announcement
 from tests.integration.test_selection import claim, spec
 from tests.waiting import until
 
@@ -106,7 +115,7 @@ def test_errors_say_what_to_do(registry: Registry, settings: Settings) -> None:
     claim(registry, "holder")
     for wanted, error, said in (
         (SessionRequest(Browser.FIREFOX, "1.65"), BrowserNotServed, "no firefox"),
-        (SessionRequest(Browser.CHROMIUM, "1.2"), VersionNotServed, "served: 1.65"),
+        (SessionRequest(Browser.CHROMIUM, "1.2"), VersionNotServed, "Served: 1.65"),
         (WANTED, NoSlot, "within 0.2 s"),
     ):
         with pytest.raises(error, match=said) as raised, sessions.open(wanted, ignore):
@@ -117,6 +126,31 @@ def test_errors_say_what_to_do(registry: Registry, settings: Settings) -> None:
     with pytest.raises(QueueFull), sessions.open(WANTED, ignore):
         pytest.fail("the queue was full")
     assert len(registry.sessions()) == 4
+
+
+def test_who_waited_while_no_worker_ran_is_told_why_none_does(registry: Registry, settings: Settings) -> None:
+    sessions = Sessions(registry, settings.model_copy(update={"queue_timeout": 0.2}), "proxy-2")
+    Appliances(registry).announce(announcement("here"))
+
+    def told() -> str:
+        with pytest.raises(NoWorker) as raised, sessions.open(WANTED, ignore):
+            pytest.fail("there is no slot")
+        return str(raised.value)
+
+    assert told() == "No chromium worker is running."
+    registry.report_failure("here", "chromium-00", Browser.CHROMIUM, "No space left on device", 60)
+    registry.report_failure("here", "firefox-00", Browser.FIREFOX, "another browser", 60)
+    because = "No chromium worker is running, because chromium-00 of here failed: No space left on device"
+    assert told() == f"{because}."
+    registry.report_failure("here", "chromium-01", Browser.CHROMIUM, "the same.", 60)
+    assert told() == f"{because} (2 workers fail)."
+
+
+def test_a_failure_is_forgotten_when_its_slot_serves_or_after_a_while(registry: Registry) -> None:
+    for slot, ttl_s in (("A", 60), ("B", 60), ("C", 0.05)):
+        registry.report_failure("here", slot, Browser.CHROMIUM, "no display", ttl_s)
+    registry.register_worker(spec("A"))
+    until(lambda: [one.slot for one in registry.failures(Browser.CHROMIUM)] == ["B"], "only one is left")
 
 
 def test_a_dead_proxys_slots_come_free_when_their_leases_expire(registry: Registry) -> None:

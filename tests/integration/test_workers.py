@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,7 +168,9 @@ def test_a_missing_browser_is_said_clearly_and_ever_slower_before_a_turn_is_take
     assert worker.leftovers() == []
 
 
-def test_a_browser_that_ends_at_once_is_a_failure_with_its_words(start: Start, tmp_path: Path) -> None:
+def test_a_browser_that_ends_at_once_is_a_failure_with_its_words(
+    start: Start, registry: Registry, tmp_path: Path
+) -> None:
     broken = tmp_path / "chromium"
     broken.write_text("#!/bin/sh\necho no display today >&2\nexit 3\n")
     broken.chmod(0o755)
@@ -174,6 +178,26 @@ def test_a_browser_that_ends_at_once_is_a_failure_with_its_words(start: Start, t
     assert worker.exit_code() == 1
     assert "no display today" in worker.output.read_text()
     assert worker.leftovers() == []
+    (failure,) = registry.failures(Browser.CHROMIUM)
+    assert failure.slot == SLOT
+    assert failure.reason.startswith("the browser did not start: ")
+    start().ready()
+    assert not registry.failures(Browser.CHROMIUM), "the next one serves"
+
+
+def test_a_worker_that_cannot_make_its_folder_leaves_the_reason(start: Start, registry: Registry) -> None:
+    """It is a file that keeps the folder from being made here, and may be a full disk elsewhere."""
+    running = start(PLAYWRIGHT_DRIVER="/nowhere")
+    running.process.kill()
+    running.process.wait()
+    folder = folder_of_slot(running.run_dir, SLOT)
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    folder.parent.write_text("")
+    start()
+    (failure,) = until(lambda: registry.failures(Browser.CHROMIUM), "the reason is there", within_s=20)
+    assert failure.reason == os.strerror(errno.ENOTDIR)
+    folder.parent.unlink()
+    folder.mkdir(parents=True)
 
 
 def test_a_worker_that_starts_before_redis_waits_for_it(start: Start, tmp_path: Path) -> None:

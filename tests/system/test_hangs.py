@@ -12,9 +12,11 @@ from playwright.sync_api import Error, Playwright, sync_playwright
 from tests.system.conftest import StartGrid
 from tests.system.grid import tree
 from tests.system.load import Load
+from tests.system.wire import Wire
 from tests.waiting import until
 
 HANG_TIMEOUT_S = 4
+PIPE_BYTES = 64 * 1024  # pipe(7): what a pipe holds that nobody reads
 
 
 @pytest.fixture
@@ -81,3 +83,24 @@ def test_a_paused_workers_sessions_end_in_words(start_grid: StartGrid, site: str
     finally:
         worker.resume()
     grid.available(1)
+
+
+def test_a_supervisord_that_reads_no_logs_holds_up_neither_sessions_nor_pages(start_grid: StartGrid) -> None:
+    grid = start_grid(MAX_LIFETIME_SESSIONS=0)
+    proxy = next(process for process in grid.processes() if process.cmdline()[-2:] == ["-m", "proxy"])
+    supervisord = proxy.parent()
+    assert supervisord
+    with sync_playwright() as playwright:
+        page = playwright.chromium.connect(grid.endpoint).new_page()
+        supervisord.suspend()
+        try:
+            for _ in range(PIPE_BYTES // 100):
+                with Wire(grid.port) as wire:
+                    assert wire.upgrade("/nowhere").status == 404  # a line of more than 100 bytes
+            assert page.evaluate("6 * 7") == 42
+            assert grid.get("/healthz")["status"] == "ok"
+            playwright.chromium.connect(grid.endpoint).close()
+        finally:
+            supervisord.resume()
+        assert page.evaluate("6 * 7") == 42
+    until(lambda: grid.log("proxy").count("request.refused") == PIPE_BYTES // 100, "no line is lost")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
+from contextlib import closing
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -12,6 +13,7 @@ from playwright.sync_api import Error, sync_playwright
 
 from tests.system.bare_client import UPGRADE
 from tests.system.grid import Grid
+from tests.system.wire import Wire
 
 
 def test_a_firefox_client_without_a_query_asks_for_firefox_and_is_refused_at_once(grid: Grid) -> None:
@@ -27,6 +29,71 @@ def test_a_client_may_connect_by_http(grid: Grid) -> None:
         browser = playwright.chromium.connect(grid.endpoint.replace("ws:", "http:"))
         assert browser.is_connected()
         browser.close()
+
+
+WRONG_CALLS = ("ws://{}", "http://{}", "http://{}/?browser=chromium", "ws://{}/devtools/browser/1")
+
+
+@pytest.mark.parametrize("url", WRONG_CALLS)
+def test_a_cdp_client_is_told_the_right_call_and_takes_no_slot(url: str, grid: Grid) -> None:
+    before = grid.registry.events()
+    with sync_playwright() as playwright:
+        with pytest.raises(Error, match="not a CDP endpoint: use Playwright's connect") as raised:
+            playwright.chromium.connect_over_cdp(url.format(f"127.0.0.1:{grid.port}"))
+        assert f'playwright.chromium.connect("ws://127.0.0.1:{grid.port}")' in raised.value.message.replace("\\", "")
+    assert grid.registry.events() == before
+
+
+@pytest.mark.parametrize("path", ["/json/version", "/json/version/", "/json/list", "/json/protocol"])
+def test_the_pages_of_cdp_are_refused_in_words(path: str, grid: Grid) -> None:
+    for method in ("GET", "HEAD"):
+        with Wire(grid.port) as wire:
+            answer = wire.get(path, method=method)
+            assert answer.status == 400
+            assert method == "HEAD" or "not a CDP endpoint" in answer.error["message"]
+
+
+# As Playwright Test 1.65 sends it with default settings.
+STOCK_OPTIONS = (
+    '{"handleSIGINT":false,"tracesDir":"/home/me/test-results/.playwright-artifacts-0/traces",'
+    '"artifactsDir":"/home/me/test-results/.playwright-artifacts-0","headless":true}'
+)
+
+
+@pytest.mark.parametrize(
+    ("headers", "refusal"),
+    [
+        ({"x-playwright-launch-options": STOCK_OPTIONS}, ""),
+        ({"x-playwright-launch-options": '{"slowMo": 50}'}, ""),
+        ({"x-playwright-launch-options": '{"args": ["--lang=de"]}'}, "cannot honour the launch option args"),
+        ({"x-playwright-launch-options": "{"}, "not a JSON object"),
+        ({"x-playwright-proxy": "<loopback>"}, "does not offer exposeNetwork yet"),
+    ],
+)
+def test_a_clients_wishes_are_honoured_told_or_refused_without_a_slot(
+    headers: dict[str, str], refusal: str, grid: Grid
+) -> None:
+    before = grid.registry.events()
+    with sync_playwright() as playwright:
+        if refusal:
+            with pytest.raises(Error, match=refusal):
+                playwright.chromium.connect(grid.endpoint, headers=headers)
+            assert grid.registry.events() == before
+            return
+        with closing(playwright.chromium.connect(grid.endpoint, headers=headers)) as browser:
+            assert browser.new_page().evaluate("6 * 7") == 42
+    if "slowMo" in str(headers):
+        with Wire(grid.port) as wire:
+            said = wire.upgrade("/", **headers).headers["x-playwright-debug-log"]
+        assert "launch options without effect, as the browser runs already: slowMo" in said
+
+
+def test_expose_network_and_unknown_parameters_are_refused_to_a_real_client(grid: Grid) -> None:
+    with sync_playwright() as playwright:
+        with pytest.raises(Error, match="does not offer exposeNetwork yet"):
+            playwright.chromium.connect(grid.endpoint, expose_network="<loopback>")
+        with pytest.raises(Error, match="Unknown query parameter 'launch-options'"):
+            playwright.chromium.connect(f"{grid.endpoint}/?launch-options=%7B%7D")
 
 
 def test_the_pages_say_how_the_grid_is(grid: Grid) -> None:

@@ -90,6 +90,7 @@ def test_pages_that_tell_of_the_grid_want_a_token_and_health_checks_do_not(grid:
     basic = base64.b64encode(f"any:{BOOT_TOKEN}".encode()).decode()
     assert status_of(grid, "/metrics", {"Authorization": f"Basic {basic}"})[0] == 200
     assert status_of(grid, f"/api/v1/capacity?token={BOOT_TOKEN}", {})[0] == 200
+    assert status_of(grid, "/metrics", {"Authorization": "Basic é"}) == (401, "Bearer")
     for path in ("/healthz", "/readyz", "/json"):
         assert status_of(grid, path, {})[0] == 200
     assert status_of(grid, "/api/v1/none", {})[0] == 404

@@ -18,12 +18,17 @@ def test_paths_of_this_grid_and_of_nobody_are_left_alone(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/cdp", "/json/version", "/json/version/", "/json/list", "/json/protocol", "/json/new", "/devtools/page/1"]
+    "path", ["/json/version", "/json/version/", "/json/list", "/json/protocol", "/json/new", "/devtools/page/1"]
 )
 def test_paths_of_cdp_are_refused_with_the_right_call(path: str) -> None:
     with pytest.raises(WrongClient, match=r"connect\(\), not connectOverCDP\(\)") as raised:
         wrong_client.refuse_path(path, ENDPOINT)
     assert f'playwright.chromium.connect("{ENDPOINT}")' in raised.value.hint
+
+
+def test_cdp_is_said_to_be_missing_where_it_is_to_come() -> None:
+    with pytest.raises(WrongClient, match="does not offer CDP sessions yet: use Playwright's connect"):
+        wrong_client.refuse_path("/cdp", ENDPOINT)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -48,12 +45,6 @@ _SYSTEM = {
     "msedge": ("/opt/microsoft/msedge/msedge", "microsoft-edge", "microsoft-edge-stable"),
     "moz-firefox": ("firefox-esr", "firefox"),
 }
-
-_SANDBOX_TRIAL_TIMEOUT_S = 10
-
-# What Chromium's sandbox asks of the kernel: namespaces of its own (linux/sched.h: NEWUSER, NEWPID,
-# NEWNET). Asked in one call, since AppArmor may grant the first one and then refuse what follows.
-_SANDBOX_TRIAL = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x10000000 | 0x20000000 | 0x40000000) != 0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +111,6 @@ def driver_version(settings: Settings) -> str:
     return str(_read_json(driver_folder(settings) / "package" / "package.json")["version"])
 
 
-def sandbox_works(prefix: tuple[str, ...] = ()) -> bool:
-    """Tell whether Chromium's sandbox can be had here: by a real trial, and never as root.
-
-    Chromium refuses to run as root with its sandbox on. `prefix` puts the trial under another account.
-    """
-    return (bool(prefix) or os.geteuid() != 0) and _may_make_namespaces(prefix)
-
-
 def downloads_folder(driver: Path) -> Path:
     """Give the folder that Playwright downloads browsers into."""
     chosen = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")  # Playwright's own variable, not a setting of ours
@@ -182,14 +165,6 @@ def _hint(browser: Browser, channel: str) -> str:
     ways = [f"`playwright install {channel}`"] if channel != "moz-firefox" else []
     ways += [f"`apt-get install {package}`"] if package else []
     return f"Install it by {' or '.join(ways)}, or set {browser.upper()}_EXECUTABLE."
-
-
-@cache
-def _may_make_namespaces(prefix: tuple[str, ...]) -> bool:
-    """Try it in a process of its own, which needs none of the installed packages: namespaces cannot be left again."""
-    command = [*prefix, sys.executable, "-I", "-S", "-c", _SANDBOX_TRIAL]
-    trial = subprocess.run(command, timeout=_SANDBOX_TRIAL_TIMEOUT_S, check=False)
-    return trial.returncode == 0
 
 
 def _read_json(path: Path) -> Any:

@@ -25,10 +25,10 @@ from typing import IO
 
 import psutil
 
-from appliance import browsers, ffmpeg, kernel, logs, unix_sockets
+from appliance import browsers, ffmpeg, kernel, logs, sandbox, unix_sockets
 from appliance.browsers import Program
 from appliance.config import Settings
-from appliance.errors import LaunchError
+from appliance.errors import LaunchError, SettingsError
 from appliance.models import Browser
 from workers.launch_options import NODE_FLAGS, driver_environment, launch_options
 from workers.workspace import Workspace
@@ -120,27 +120,21 @@ class Driver:
         self._wake()
 
 
-def uses_sandbox(settings: Settings) -> bool:
-    """Decide on Chromium's sandbox, and warn if it is off."""
-    asked = settings.chromium_sandbox
-    sandbox = browsers.sandbox_works() if asked == "auto" else asked == "true"
-    if not sandbox:
-        log.warning("browser.no_sandbox", why=_why_no_sandbox(asked))
-    return sandbox
-
-
-def _why_no_sandbox(asked: str) -> str:
-    if asked == "false":
-        return "CHROMIUM_SANDBOX=false"
-    if os.geteuid() == 0:
-        return "Chromium has no sandbox as root; run the appliance as an ordinary user"
-    return "the kernel forbids user namespaces"
+def uses_sandbox(settings: Settings, program: Program) -> bool:
+    """Decide on Chromium's sandbox, and warn if it is off; raises LaunchError where it must be on, and cannot be."""
+    try:
+        decision = sandbox.decide(settings, program.path)
+    except SettingsError as error:
+        raise LaunchError(str(error), error.hint) from error
+    if not decision.on:
+        log.warning("browser.no_sandbox", why=decision.why)
+    return decision.on
 
 
 def launch_command(settings: Settings, program: Program, workspace: Workspace) -> list[str]:
     """Write the driver's configuration, and give the command that reads it; raises LaunchError."""
-    sandbox = settings.browser_type is Browser.CHROMIUM and uses_sandbox(settings)
-    options = launch_options(settings, program.path, workspace.socket, sandbox)
+    in_sandbox = settings.browser_type is Browser.CHROMIUM and uses_sandbox(settings, program)
+    options = launch_options(settings, program.path, workspace.socket, in_sandbox)
     file = workspace.path / "launch.json"
     file.write_text(json.dumps(options))
     folder = browsers.driver_folder(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,9 +16,9 @@ from rich.text import Text
 from appliance import config as configuration
 from appliance import settings_file
 from appliance.cli.output import console, json_option, print_json
-from appliance.cli.precheck import require_startable
+from appliance.cli.precheck import require_sandbox, require_startable
 from appliance.config import Settings
-from appliance.errors import SettingsError
+from appliance.errors import LaunchError, SettingsError
 from appliance.redis_url import mask
 
 
@@ -101,9 +102,11 @@ Example:
 )
 @json_option
 def check(as_json: bool) -> None:
-    """Check what `up` and `restart` check first: values, certificates, whether a shared Redis takes the appliance."""
+    """Check what `up` and `restart` check first: values, certificates, the sandbox, whether a shared Redis fits."""
     settings, out = configuration.load(), console(as_json)
     require_startable(settings, out)
+    with suppress(LaunchError):  # no browser is installed yet
+        require_sandbox(settings)
     out.print("These settings can be used.")
     if as_json:
         print_json({"usable": True})

@@ -13,7 +13,7 @@ from appliance.cli import welcome
 from appliance.cli.demo import PICTURE, Demo, describe, run_demo
 from appliance.cli.guard import apply_guard
 from appliance.cli.output import busy, console, json_option, print_json
-from appliance.cli.precheck import require_startable
+from appliance.cli.precheck import require_sandbox, require_startable
 from appliance.cli.startup import await_grid
 from appliance.config import Settings
 from appliance.doctor.grid import check_changes
@@ -133,6 +133,7 @@ def restart(name: str | None, as_json: bool) -> None:
             print_json({"restarted": name})
         return
     require_startable(settings, out)
+    require_sandbox(settings)
     with busy(out, "Stopping: running sessions may end first"):
         stop(settings)
     _bring_up(settings, out, with_setup=False)
@@ -176,6 +177,8 @@ def _start(settings: Settings, out: Console, with_setup: bool) -> None:
             f"there is no Redis {provision.MIN_REDIS} or Valkey server",
             "`applctl setup` installs one; or set REDIS_URL to a Redis that runs elsewhere.",
         )
+    if concern := require_sandbox(settings):
+        out.print(concern, style="yellow", markup=False)
     if settings.is_guarded:
         apply_guard(settings, out)
     start(settings, Path(redis.path) if redis else None)

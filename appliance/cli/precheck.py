@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from appliance import accounts, certificate
+from appliance import accounts, browsers, certificate, sandbox
 from appliance.config import Settings
 from appliance.errors import StoreRefuses, StoreUnavailable
+from appliance.models import Browser
 from appliance.registry import open_registry
 from appliance.supervision import require_free_name, require_guarded, require_usable_redis
 
@@ -19,6 +20,20 @@ def require_startable(settings: Settings, out: Console) -> None:
     accounts.require_readable(settings, {name.upper(): getattr(settings, name) for name in files})
     if settings.redis_url:
         _require_welcome(settings, out)
+
+
+def require_sandbox(settings: Settings) -> str:
+    """Return what to warn of if Chromium runs without its sandbox where it may; raises SettingsError where it must not.
+
+    Raises LaunchError if there is no Chromium.
+    """
+    if not settings.workers_of(Browser.CHROMIUM):
+        return ""
+    program = browsers.find(Browser.CHROMIUM, settings)
+    decision = sandbox.decide(settings, program.path, accounts.browser_prefix(settings))
+    if decision.on or settings.chromium_sandbox == "false":
+        return ""
+    return f"Chromium runs without its sandbox, not for pages that you do not trust: {decision.why}. {decision.remedy}"
 
 
 def _require_welcome(settings: Settings, out: Console) -> None:

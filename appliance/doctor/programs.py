@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from appliance import browsers, ffmpeg
-from appliance.accounts import accounts_of, browser_prefix
+from appliance import browsers, ffmpeg, sandbox
+from appliance.accounts import browser_prefix
 from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
-from appliance.errors import LaunchError, StoreRefuses, StoreUnavailable
+from appliance.errors import LaunchError, SettingsError, StoreRefuses, StoreUnavailable
 from appliance.models import Browser
 from appliance.provision import MIN_REDIS, browser_version, find_redis
 from appliance.registry import Registry, open_registry
@@ -85,17 +84,20 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
     """Chromium's sandbox is on."""
     if not settings.workers_of(Browser.CHROMIUM):
         return
-    accounts = accounts_of(settings)
-    if settings.chromium_sandbox == "false":
-        yield warning("sandbox", "Chromium's sandbox is turned off by CHROMIUM_SANDBOX", "Leave CHROMIUM_SANDBOX out.")
-    elif browsers.sandbox_works(tuple(accounts.as_browser) if accounts and os.geteuid() == 0 else ()):
+    try:
+        program = browsers.find(Browser.CHROMIUM, settings)
+    except LaunchError:  # which check_browsers says
+        return
+    try:
+        decision = sandbox.decide(settings, program.path, browser_prefix(settings))
+    except SettingsError as error:
+        yield failed("sandbox", str(error), error.hint)
+        return
+    if decision.on:
         yield ok("sandbox", "Chromium runs in its sandbox")
-    elif settings.chromium_sandbox == "true":
-        remedy = "Run the appliance as an ordinary user, and let the kernel give it user namespaces."
-        yield failed("sandbox", "CHROMIUM_SANDBOX=true, but it cannot be had here", remedy)
     else:
-        remedy = "Run the appliance as an ordinary user, on a kernel that lets it make user namespaces."
-        yield warning("sandbox", "Chromium runs without its sandbox: not for pages that you do not trust", remedy)
+        found = f"Chromium runs without its sandbox, not for pages that you do not trust: {decision.why}"
+        yield warning("sandbox", found, decision.remedy)
 
 
 def check_redis(settings: Settings) -> Iterator[Check]:

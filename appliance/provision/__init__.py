@@ -4,6 +4,7 @@ What is there and runs is kept, so that running this again is quick and changes 
 """
 
 from appliance.config import Settings
+from appliance.provision.apparmor import provide_profile
 from appliance.provision.browser import browser_version, provide_browser
 from appliance.provision.ffmpeg import provide_ffmpeg
 from appliance.provision.nft import provide_nft
@@ -30,4 +31,6 @@ def provide(settings: Settings, say: Say) -> list[Provided]:
     provided = [provide_redis(settings, say)]
     provided += [provide_nft(say)] if settings.is_guarded else []
     provided += [provide_browser(b, settings, say) for b, workers in settings.pools.items() if workers]
-    return [*provided, provide_ffmpeg(settings, say)]  # which may have come with a browser
+    provided.append(provide_ffmpeg(settings, say))  # which may have come with a browser
+    profile = provide_profile(settings, say)
+    return [*provided, profile] if profile else provided

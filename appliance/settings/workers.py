@@ -150,7 +150,9 @@ class BrowserSettings(BaseSettings):
         "Accept-Language. Chromium's headless shell writes numbers and dates as in en-US all the same.",
     )
     chromium_sandbox: Literal["auto", "true", "false"] = Field(
-        "auto", description="Chromium's sandbox. auto: on, except as root and where the kernel forbids it."
+        "auto",
+        description="Chromium's sandbox. auto: on; where it cannot be had, as for root or on some kernels, a grid on "
+        "loopback goes without and says so, and any other is not started. false goes without in any case.",
     )
     playwright_driver: Path | None = Field(
         None,

@@ -73,7 +73,7 @@ class Machine:
             _run("ip", *command.split())
 
     def _start(self) -> None:
-        hold = "; ".join(["set -e", "mount --make-rprivate /", *_mounts(), "echo ready", "exec sleep infinity"])
+        hold = "; ".join(["set -e", "mount --make-rprivate /", *mounts(), "echo ready", "exec sleep infinity"])
         command = ["ip", "netns", "exec", self.name, "unshare", "--mount", "sh", "-c", hold]
         self._holder = self._popen(command)
         self._popen(self.outside(sys.executable, str(_SERVER), PUBLIC))
@@ -91,7 +91,7 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True)
 
 
-def _mounts() -> Iterator[str]:
+def mounts() -> Iterator[str]:
     """Give the commands that let other accounts pass to what the appliance consists of."""
     yield f"echo nameserver {OUTSIDE} > /run/resolv.{os.getpid()}"
     yield f"mount --bind /run/resolv.{os.getpid()} /etc/resolv.conf; rm /run/resolv.{os.getpid()}"

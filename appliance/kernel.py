@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import select
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_GET_PDEATHSIG = 2
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
+
+_LOOK_S = 0.5  # between two looks at /proc, where nothing tells when they are worth it
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here, since little is safe between fork and exec
 
@@ -77,16 +82,44 @@ def as_real_group() -> Iterator[None]:
             os.kill(os.getpid(), number)
 
 
-def wait_for_end(pid: int) -> None:
-    """Wait until a process, which need not be a child, has ended."""
+def wait_for_end(pids: Collection[int]) -> set[int]:
+    """Wait until one of these processes, which need not be children, has ended; return those that have.
+
+    A zombie has ended. Where the kernel or a container's seccomp filter has no pidfd_open(2), /proc is looked at.
+    """
     try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
+        return _wait_by_descriptors(pids)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+    while not (ended := {pid for pid in pids if has_ended(pid)}):
+        time.sleep(_LOOK_S)
+    return ended
+
+
+def _wait_by_descriptors(pids: Collection[int]) -> set[int]:
+    poll, opened = select.poll(), {}
     try:
-        select.select([descriptor], [], [])
+        for pid in pids:
+            try:
+                descriptor = os.pidfd_open(pid)
+            except ProcessLookupError:
+                return {pid}
+            opened[descriptor] = pid
+            poll.register(descriptor, select.POLLIN)
+        return {opened[descriptor] for descriptor, _ in poll.poll()}
     finally:
-        os.close(descriptor)
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended; a zombie has."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"
 
 
 def _parents_signal() -> int:

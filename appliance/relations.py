@@ -33,6 +33,14 @@ def _check_worker_ttl(ttl_s: float, interval_s: float) -> str:
     return "" if ttl_s >= 3 * interval_s else "WORKER_TTL must be at least 3 × HEARTBEAT_INTERVAL"
 
 
+def _check_memory(soft: int | None, hard: int | None) -> str:
+    return "" if (soft or 0) <= (hard or soft or 0) else "WORKER_HARD_MEMORY must not be below WORKER_MAX_MEMORY"
+
+
+def _check_disk(soft: int | None, hard: int | None) -> str:
+    return "" if (soft or 0) <= (hard or soft or 0) else "WORKER_HARD_DISK must not be below WORKER_MAX_DISK"
+
+
 def _check_lease_ttl(ttl_s: float, interval_s: float) -> str:
     return "" if ttl_s >= 3 * interval_s else "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"
 
@@ -113,6 +121,8 @@ def _check_default_browser(default: Browser, redis_url: str | None, *workers: in
 _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("worker_ttl", "heartbeat_interval"): _check_worker_ttl,
     ("lease_ttl", "lease_renew_interval"): _check_lease_ttl,
+    ("worker_max_memory", "worker_hard_memory"): _check_memory,
+    ("worker_max_disk", "worker_hard_disk"): _check_disk,
     ("run_dir",): _check_run_dir,
     ("host", "allow_anonymous", "appliance_token", "redis_url", "token_file"): _check_host,
     ("tls_cert", "tls_key"): _check_tls,

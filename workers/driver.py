@@ -12,14 +12,15 @@ worker has chosen, takes connections and a session there reaches the browser.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -31,25 +32,29 @@ from appliance.config import Settings
 from appliance.errors import LaunchError, SettingsError
 from appliance.models import Browser
 from workers.launch_options import NODE_FLAGS, driver_environment, launch_options
+from workers.orders import Orders
 from workers.workspace import Workspace
 
 log = logs.get_logger()
 
 PRELOAD = Path(__file__).with_name("preload") / "index.js"
-LINES_KEPT = 30
+LINES_KEPT = 100  # of an end of V8's, what it ended for comes before two traces
 STOP_STEP_S = 1.0  # for each SIGTERM
+SILENCE_S = 0.3  # for what a driver that has ended printed to be read
+
+_PROCESS_ENDED = re.compile(r"appliance: process (?P<pid>\d+) ended with (?P<how>.+)")  # workers/preload/ends.js
 
 
 class Driver:
     """A driver's process with its browser."""
 
-    def __init__(
-        self, command: list[str], environment: dict[str, str], workspace: Workspace, wake: Callable[[], None]
-    ) -> None:
-        """Start the driver; `wake` is called when `is_up` or `has_ended` may have changed."""
+    def __init__(self, command: list[str], environment: dict[str, str], workspace: Workspace, orders: Orders) -> None:
+        """Start the driver; `orders` is woken when `is_up` or `has_ended` may have changed."""
         self.socket = workspace.socket
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
-        self._wake = wake
+        self.ends: dict[int, str] = {}  # how processes ended that the driver had started, by their ids
+        self._orders = orders
+        self._silent = [threading.Event(), threading.Event()]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -61,8 +66,9 @@ class Driver:
             errors="replace",
             preexec_fn=kernel.bound_to_parent(signal.SIGKILL),
         )
-        for stream in (self.process.stdout, self.process.stderr):
-            threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+        for stream, silent in zip((self.process.stdout, self.process.stderr), self._silent, strict=True):
+            assert stream is not None  # noqa: S101  # both are pipes
+            orders.start_thread("driver's output", functools.partial(self._read, stream, silent))
 
     def connections(self) -> int:
         """Count the connections that the driver holds: one for each session that is relayed to it."""
@@ -109,15 +115,25 @@ class Driver:
             except subprocess.TimeoutExpired:
                 log.debug("driver.still_running", pid=self.process.pid)
 
-    def _read(self, stream: IO[str]) -> None:
+    def report(self) -> None:
+        """Log what a driver that has ended printed last."""
+        for silent in self._silent:
+            silent.wait(SILENCE_S)
+        for line in list(self.lines):
+            log.warning("driver.output", line=line)
+
+    def _read(self, stream: IO[str], silent: threading.Event) -> None:
         for line in stream:
             text = line.rstrip()
-            if text:
+            if ended := _PROCESS_ENDED.fullmatch(text):
+                self.ends[int(ended["pid"])] = ended["how"]
+            elif text:
                 self.lines.append(text)
                 log.debug("driver.output", line=text)
-            self._wake()
+            self._orders.wake()
+        silent.set()
         self.process.wait()
-        self._wake()
+        self._orders.wake()
 
 
 def uses_sandbox(settings: Settings, program: Program) -> bool:

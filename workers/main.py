@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable
 
 from appliance import config, kernel, logs
 from appliance.config import Settings
-from appliance.errors import LaunchError, SettingsError
+from appliance.errors import SettingsError
+from workers.orders import Orders
 from workers.worker import Worker, new_worker_id
 
 log = logs.get_logger()
@@ -32,16 +31,18 @@ def main() -> int:
     logs.configure(settings.log_level, settings.log_format, worker=worker_id)
     try:
         return _run(worker_id, settings)
-    except (LaunchError, OSError) as error:
+    except OSError as error:  # a machine without descriptors or room
         log.error("worker.failed", error=str(error))
-        return _false_start()
+    except Exception:
+        log.exception("worker.failed")
+    return _false_start()
 
 
 def _run(worker_id: str, settings: Settings) -> int:
     kernel.die_with_parent(signal.SIGTERM)
     kernel.adopt_orphans()
     worker = Worker(worker_id, settings)
-    _at_each_signal_to_end(worker.orders.terminate)
+    _at_each_signal_to_end(worker.orders)
     try:
         return worker.run()
     except OSError as error:  # a full disk, most likely
@@ -49,8 +50,8 @@ def _run(worker_id: str, settings: Settings) -> int:
         raise
 
 
-def _at_each_signal_to_end(call: Callable[[], None]) -> None:
-    """Call it at each SIGTERM and SIGINT, in a thread of its own.
+def _at_each_signal_to_end(orders: Orders) -> None:
+    """Note each SIGTERM and SIGINT, in a thread of its own.
 
     A handler would run between any two steps of the main thread, which may hold the very lock that the call
     takes; and one that comes just before the main thread waits would run only after the waiting.
@@ -63,9 +64,9 @@ def _at_each_signal_to_end(call: Callable[[], None]) -> None:
     def pass_on() -> None:
         while numbers := reader.recv(64):
             for _ in numbers:
-                call()
+                orders.terminate()
 
-    threading.Thread(target=pass_on, daemon=True).start()
+    orders.start_thread("signals", pass_on)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
 

@@ -1,6 +1,9 @@
 """What a worker has been told, and by what: a signal, a message, a heartbeat's answer, a crash.
 
 Each side only notes what it knows. The worker's one straight line waits for what it needs to go on.
+
+Every thread of a worker is started here, so that none can end unnoticed: a worker without its heart or its watch would
+live on, and be of no use to anybody.
 """
 
 from __future__ import annotations
@@ -8,20 +11,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from appliance import logs
+from workers import reasons
+
+log = logs.get_logger()
+
 
 class Stopped(Exception):
     """The worker was told to stop before it had registered."""
 
 
 class Crashed(Exception):
-    """The driver or the browser ended, or hangs; the message says which, for clients to read."""
+    """The worker cannot go on; the message says why, for clients to read."""
 
 
 class Orders:
     """The state of a worker's orders; every change wakes whoever waits."""
 
-    def __init__(self) -> None:
-        """Begin with nothing told."""
+    def __init__(self, slot: str) -> None:
+        """Begin with nothing told; `slot` names the worker in its reasons."""
+        self.slot = slot
         self._changed = threading.Condition()
         self.terminations = 0
         self.drain_reason = ""
@@ -29,6 +38,18 @@ class Orders:
         self.crash = ""
         self.doubted = threading.Event()  # somebody could not reach the browser
         self.vouched = threading.Event()  # it was then seen to answer
+
+    def start_thread(self, name: str, work: Callable[[], object]) -> None:
+        """Start a thread. If its work ends by an exception, the worker ends, with that as its reason."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                self.crashed(reasons.of_worker(self.slot, name, error))
+                log.exception("worker.thread_failed", thread=name)
+
+        threading.Thread(target=run, name=name, daemon=True).start()
 
     def terminate(self, *_: object) -> None:
         """Note a SIGTERM: the first one asks for a drain, the second one for an end at once."""
@@ -72,6 +93,11 @@ class Orders:
         if self.crash:
             raise Crashed(self.crash)
         return bool(held)
+
+    def look_for(self, condition: Callable[[], object], timeout_s: float) -> bool:
+        """Wait until a condition holds, also while all else ends; False if it does not within `timeout_s`."""
+        with self._changed:
+            return bool(self._changed.wait_for(condition, timeout_s))
 
     def pause(self, seconds: float) -> None:
         """Let time pass. Raises Stopped on SIGTERM, and Crashed."""

@@ -1,61 +1,95 @@
-"""Notices when a worker's driver or browser ends, at once, and when the browser hangs, soon."""
+"""Notices when a worker's driver or browser ends, at once and why, and when the browser hangs, soon.
+
+Facts
+ 1. A browser ends with its driver, and a driver with its browser: with exit code 0, in 0.1 s (workers/driver.py). An
+    error that nobody caught lets the driver kill the browser before it ends itself. So what ends first need not be what
+    failed.
+ 2. How the browser ended, its driver alone is told by the kernel. It passes that on (workers/preload/ends.js).
+"""
 
 from __future__ import annotations
 
-import threading
+import errno
+import time
+from collections.abc import Collection
+from pathlib import Path
 
 import psutil
 
 from appliance import kernel, logs
 from appliance.errors import LaunchError
-from workers import probe
+from workers import probe, reasons
 from workers.driver import Driver
 from workers.orders import Orders
 
 log = logs.get_logger()
 
+FOLLOWS_S = 0.5  # for a driver to follow its browser, or to say how that ended
+RETRY_S = 1.0
+
+_OWN_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # for which a browser is not to blame
+
 
 class Watch:
     """Tells a worker's orders what crashed, in words for the clients of its sessions."""
 
-    def __init__(self, driver: Driver, browser_pid: int, slot: str, orders: Orders, hang_timeout_s: float) -> None:
-        """Take the driver that is up, whom to tell, and the seconds after which a silent browser counts as hung."""
+    def __init__(self, driver: Driver, browser_pid: int, orders: Orders, hang_timeout_s: float) -> None:
+        """Set the driver that is up, whom to tell, and the seconds after which a silent browser counts as hung."""
         self._driver = driver
         self._browser_pid = browser_pid
-        self._slot = slot
         self._orders = orders
         self._hang_timeout_s = hang_timeout_s
+        self._oom_kills = _oom_kills()
 
     def start(self) -> None:
-        """Watch from now on, each danger in a greenlet of its own."""
-        for look in (self._for_drivers_end, self._for_hanging):
-            threading.Thread(target=look, daemon=True).start()
-        for pid in (self._browser_pid, *_zygotes_of(self._browser_pid)):
-            threading.Thread(target=self._for_browsers_end, args=(pid,), daemon=True).start()
+        """Watch from now on, each danger in a thread of its own."""
+        watched = {self._driver.process.pid, self._browser_pid, *_zygotes_of(self._browser_pid)}
+        self._orders.start_thread("watch for ends", lambda: self._for_ends(watched))
+        self._orders.start_thread("watch for hanging", self._for_hanging)
 
-    def _for_drivers_end(self) -> None:
-        code = self._driver.process.wait()
-        # With code 0 it followed its browser, whose end may be seen only after its own.
-        which = "browser" if code == 0 else "driver"
-        log.debug("driver.ended", code=code)
-        self._orders.crashed(f"{which} of worker {self._slot} crashed")
+    def _for_ends(self, watched: Collection[int]) -> None:
+        kernel.wait_for_end(watched)
+        self._orders.crashed(self._reason())
 
-    def _for_browsers_end(self, pid: int) -> None:
-        kernel.wait_for_end(pid)
-        self._orders.crashed(f"browser of worker {self._slot} crashed")
+    def _reason(self) -> str:
+        """Find out what has ended of its own, and why."""
+        driver, slot = self._driver, self._orders.slot
+        self._orders.look_for(lambda: driver.has_ended or self._browser_pid in driver.ends, FOLLOWS_S)
+        code, how = driver.process.poll(), driver.ends.get(self._browser_pid, "")
+        driver.report()
+        driver_ended = "" if code is None else reasons.ending(code)
+        log.warning("driver.ended", driver=driver_ended, browser=how, oom_kills=_oom_kills() - self._oom_kills)
+        if code:
+            return reasons.of_driver(slot, code, driver.lines)
+        if code is None and not kernel.has_ended(self._browser_pid):
+            return reasons.of_zygote(slot)
+        return reasons.of_browser(slot, how)
 
     def _for_hanging(self) -> None:
         while not self._orders.crash:
             self._orders.doubted.wait(self._hang_timeout_s)
+            self._oom_kills = _oom_kills()
             try:
                 probe.check(self._driver.socket, self._hang_timeout_s)
             except LaunchError as error:
                 log.warning("browser.silent", error=str(error))
-                self._orders.crashed(f"browser of worker {self._slot} stopped answering")
-                return
+                if getattr(error.__cause__, "errno", None) not in _OWN_ERRORS:
+                    self._orders.crashed(f"the browser of worker {self._orders.slot} stopped answering")
+                    return
+                time.sleep(RETRY_S)
+                continue
             if self._orders.doubted.is_set():
                 self._orders.doubted.clear()
                 self._orders.vouched.set()
+
+
+def _oom_kills() -> int:
+    """Count the processes that the kernel has killed for want of memory, on the whole machine (linux, mm/vmstat.c)."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
 def _zygotes_of(browser_pid: int) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +15,13 @@ from appliance.errors import LaunchError, StoreUnavailable
 from appliance.models import WorkerSpec
 from appliance.registry import Mailbox, Registry
 from appliance.store import Store
-from workers import backoff, leftovers, probe, workspace
+from workers import backoff, family, leftovers, probe, workspace
+from workers.bounds import disk_bound, memory_bound
 from workers.drain import drain
 from workers.driver import Driver, launch_command, launch_environment
 from workers.heart import Heart
 from workers.orders import Crashed, Orders, Stopped
+from workers.ration import Ration
 from workers.registration import Registration
 from workers.watch import Watch
 from workers.workspace import Workspace
@@ -47,7 +48,7 @@ class Worker:
     def __init__(self, worker_id: str, settings: Settings) -> None:
         """Take the worker's id and settings; nothing happens before `run`."""
         self.id = worker_id
-        self.orders = Orders()
+        self.orders = Orders(settings.worker_slot)
         self._settings = settings
         self._slot = settings.worker_slot
         self._store = Store(settings.effective_redis_url, settings.grid_namespace)
@@ -76,8 +77,15 @@ class Worker:
                 self.report_failure(str(crash))
             log.error("worker.crashed", reason=str(crash))
             return 1
+        except OSError:  # no room, say: then there may be none to count failures in, either
+            raise
+        except Exception as error:  # a fault of our own, or a machine without threads
+            log.exception("worker.failed", failures=failures.before + 1)
+            self.report_failure(f"{type(error).__name__}: {error}")
+            return 1
         finally:
             own.clear(family=True)
+            family.fetch_exit_status()
         return 0
 
     def report_failure(self, reason: str) -> None:
@@ -106,7 +114,11 @@ class Worker:
         command = launch_command(self._settings, program, own)
         self._take_launch_turn()
         launched_at = time.monotonic()
-        with self._launch(command, own) as driver, self._register(driver) as registration:
+        with (
+            self._launch(command, own) as driver,
+            self._keep_within_bounds(driver, own) as ration,
+            self._register(driver, lambda: ration.memory_bytes) as registration,
+        ):
             self._is_ready(launched_at, failures)
             self._serve()
             drain(self._settings, registration, self.orders, driver.connections)
@@ -123,13 +135,13 @@ class Worker:
     def _launch(self, command: list[str], own: Workspace) -> Iterator[Driver]:
         """Launch driver and browser, and see that they answer; stop them in the end."""
         deadline = time.monotonic() + self._settings.launch_timeout
-        driver = Driver(command, launch_environment(self._settings, own), own, self.orders.wake)
+        driver = Driver(command, launch_environment(self._settings, own), own, self.orders)
         try:
             self._await_driver(driver)
             probe.require_preload(driver.socket, max(1.0, deadline - time.monotonic()))
             browser_pid = driver.browser_pid()
             own.remember(leftovers.session_of(browser_pid))
-            Watch(driver, browser_pid, self._slot, self.orders, self._settings.hang_timeout).start()
+            Watch(driver, browser_pid, self.orders, self._settings.hang_timeout).start()
             probe.check(driver.socket, max(1.0, deadline - time.monotonic()))
             driver.open_to_the_proxy()
             yield driver
@@ -152,16 +164,27 @@ class Worker:
             raise LaunchError(f"the browser did not start: {driver.complaint()}")
 
     @contextmanager
-    def _register(self, driver: Driver) -> Iterator[Registration]:
+    def _keep_within_bounds(self, driver: Driver, own: Workspace) -> Iterator[Ration]:
+        """Look at what the worker uses, until the block's end."""
+        bounds = memory_bound(self._settings), disk_bound(self._settings)
+        ration = Ration(self.orders, own.path, *bounds, awaited={driver.process.pid})
+        ration.start()
+        try:
+            yield ration
+        finally:
+            ration.stop()
+
+    @contextmanager
+    def _register(self, driver: Driver, memory_bytes: Callable[[], int]) -> Iterator[Registration]:
         """Register, and keep heartbeats and messages going; remove the registration in the end."""
         settings = self._settings
         registration = Registration(
             self._registry, self._spec(), self.orders, settings.lease_ttl, driver.connections, settings.memory
         )
         mailbox = Mailbox(self._store, "worker", self.id, registration.handle)
-        heart = Heart(registration, self.orders, settings.heartbeat_interval, settings.worker_max_memory)
+        heart = Heart(registration, self.orders, settings.heartbeat_interval, memory_bytes)
         try:
-            threading.Thread(target=mailbox.run, daemon=True).start()
+            self.orders.start_thread("mailbox", mailbox.run)
             mailbox.wait_until_listening(MAILBOX_S)  # its first message may follow its registration at once
             self._insist(registration.register)
             heart.start()

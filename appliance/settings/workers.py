@@ -160,8 +160,23 @@ class BrowserSettings(BaseSettings):
     )
     worker_max_memory: ByteSize | None = Field(
         None,
-        description="Memory of a worker with its browser, like 2GiB, beyond which it is drained and starts anew. "
-        "Default: no limit.",
+        description="Memory of a worker with its browser, like 2GiB, beyond which it is drained: it takes no new "
+        "sessions, and starts anew when its last one has ended. Default: no limit.",
+    )
+    worker_hard_memory: ByteSize | None = Field(
+        None,
+        description="Memory of a worker with its browser beyond which its sessions are ended with that reason, and it "
+        "starts anew; 0: no limit. Default: twice WORKER_MAX_MEMORY; without that, three quarters of the machine's.",
+    )
+    worker_max_disk: ByteSize | None = Field(
+        None,
+        description="Disk that a worker's folder may take, with its sessions' downloads and uploads, before it is "
+        "drained; 0: no limit. Default: 2 GiB, or a quarter of the file system that RUN_DIR is on, if that is less.",
+    )
+    worker_hard_disk: ByteSize | None = Field(
+        None,
+        description="Disk of a worker's folder beyond which its sessions are ended with that reason, and it starts "
+        "anew; 0: no limit. Default: twice WORKER_MAX_DISK.",
     )
     launch_timeout: Seconds = Field(60, description="Seconds that a browser may take to start.")
     hang_timeout: Seconds = Field(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +31,7 @@ from tests.system import site
 from tests.waiting import until
 from workers import workspace
 from workers.driver import Driver, launch_command, launch_environment
+from workers.orders import Orders
 
 # Script that lays out and paints, which keeps a renderer busy, and then a picture, for which the browser works.
 WORK = """() => {
@@ -126,7 +126,7 @@ def driver(folder: Path, number: int) -> Iterator[Started]:
     settings = config.load(worker_slot=f"chromium-{number:02}")
     own = workspace.create(folder_of_slot(folder, settings.worker_slot))
     command = launch_command(settings, browsers.find(BrowserType.CHROMIUM, settings), own)
-    started = Driver(command, launch_environment(settings, own), own, threading.Event().set)
+    started = Driver(command, launch_environment(settings, own), own, Orders(settings.worker_slot))
     try:
         until(lambda: started.is_up or started.has_ended, "the driver listens", within_s=30)
         with bridged(started.socket) as endpoint:

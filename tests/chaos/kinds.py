@@ -33,9 +33,10 @@ class Kind:
 # Shorter than every TTL (3 s, of which 1 s may have passed since the last heartbeat or renewal), and past it.
 SHORT_S, LONG_S = (0.2, 1.5), (1.5, 9.0)
 
-WORKER_LOST = r"((driver|browser) of )?worker {slot} crashed"
-# If a browser is killed, three may be first to tell its client: the worker, its driver, Playwright's protocol.
-BROWSER_LOST = r"(browser of )?worker {slot} crashed|Browser closed|Target page, context or browser has been closed"
+WORKER_LOST = r"worker {slot} crashed"
+DRIVER_LOST = r"the driver of worker {slot} ended: signal 9"
+# If a browser is killed, Playwright's protocol may tell its client before the worker does.
+BROWSER_LOST = r"the browser of worker {slot} crashed|Target page, context or browser has been closed"
 PAGE_LOST = r"(Target|Page) crashed|net::ERR_ABORTED"
 ZYGOTE_LOST = rf"{BROWSER_LOST}|{PAGE_LOST}"  # a new page may crash before the worker can say so
 # A proxy that was killed cannot speak.
@@ -49,7 +50,7 @@ KINDS = (
     Kind("worker.drain", Target.WORKER),
     Kind("worker.pause", Target.WORKER, lasts_s=SHORT_S),
     Kind("worker.freeze", Target.WORKER, r"worker {slot} stopped answering", LONG_S),
-    Kind("driver.kill", Target.WORKER, WORKER_LOST),
+    Kind("driver.kill", Target.WORKER, DRIVER_LOST),
     Kind("driver.pause", Target.WORKER, lasts_s=SHORT_S),
     Kind("driver.freeze", Target.WORKER, lasts_s=LONG_S),
     Kind("browser.kill", Target.WORKER, BROWSER_LOST),

@@ -320,7 +320,13 @@ def test_an_operator_drains_it_through_the_registry(start: Start, registry: Regi
 # ── It is killed ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("victim", ["driver", "browser"])
+WHAT_IS_SAID = {
+    "driver": f"the driver of worker {SLOT} ended: signal 9",
+    "browser": f"the browser of worker {SLOT} crashed (signal 9)",
+}
+
+
+@pytest.mark.parametrize("victim", WHAT_IS_SAID)
 def test_a_killed_child_is_noticed_at_once_and_named(victim: str, start: Start, registry: Registry) -> None:
     worker = start()
     worker.ready()
@@ -329,7 +335,7 @@ def test_a_killed_child_is_noticed_at_once_and_named(victim: str, start: Start, 
     until(lambda: registry.workers() == [], "it leaves the registry", within_s=1)
     assert worker.exit_code() == 1
     reasons = [e["reason"] for e in registry.events() if e["event"] == "session.ended"]
-    assert reasons == [f"{victim} of worker {SLOT} crashed"]
+    assert reasons == [WHAT_IS_SAID[victim]]
     assert worker.leftovers() == []
 
 

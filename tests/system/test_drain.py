@@ -163,7 +163,7 @@ def test_a_worker_that_grows_past_its_limit_finishes_its_session_and_starts_anew
         until(lambda: entry(grid, grown).status == WorkerStatus.DRAINING, "it drains")
         (drain,) = [event for event in grid.registry.events() if event["event"] == "worker.draining"]
         assert drain["worker"] == grown.id
-        assert re.fullmatch(r"grew to \d{3,4} MiB, past WORKER_MAX_MEMORY", drain["reason"])
+        assert re.fullmatch(r"grew to \d{3,4} MiB of memory, past WORKER_MAX_MEMORY", drain["reason"])
         playwright.chromium.connect(grid.endpoint).close()
         assert entry(grid, grown).lifetime == 1, "the new session went to the worker that drains"
         assert page.evaluate("window.kept.length") == 600 * 2**20

@@ -17,6 +17,7 @@ from workers.worker import Worker, new_worker_id
 
 LAUNCH_S = 1.0
 RESPAWN_S = 1.0
+MEMORY_BYTES = 300 << 20
 
 
 class SimulatedWorker(Worker):
@@ -37,7 +38,7 @@ class SimulatedWorker(Worker):
         """Live from the launch turn to the removal."""
         self._take_launch_turn()
         gevent.sleep(LAUNCH_S)
-        with self._register(self) as registration:  # type: ignore[arg-type]  # it is its own driver
+        with self._register(self, lambda: MEMORY_BYTES) as registration:  # type: ignore[arg-type]  # it is its own driver
             self._serve()
             drain(self._settings, registration, self.orders, self.connections)
 

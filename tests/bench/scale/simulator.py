@@ -25,7 +25,6 @@ from tests.bench.scale.appliance import Appliance  # noqa: E402
 from tests.bench.scale.clients import Clients  # noqa: E402
 from tests.bench.scale.plan import Plan  # noqa: E402
 from tests.bench.scale.tally import Tally  # noqa: E402
-from workers import heart  # noqa: E402
 
 LAG_STEP_S = 0.02
 SPREAD_S = 15.0  # over which the appliances start; those of a real grid were not switched on at once, either
@@ -83,7 +82,6 @@ def main() -> None:
     kernel.die_with_parent(signal.SIGTERM)
     logs.configure("ERROR", "text")
     mailbox.LOOK_INTERVAL_S = 3600.0
-    heart.tree_memory_bytes = lambda: 300 << 20  # there is no tree of processes
     simulator = Simulator(Plan.parse(sys.argv[1]), int(sys.argv[2]))
     gc.disable()  # to look at all that is simulated would stop it for seconds; what is lost in minutes is little
     simulator.start()

@@ -1,0 +1,61 @@
+"""Why a worker's sessions end, in the words that their clients read. No I/O in here.
+
+A WebSocket's Close frame has room for 123 bytes (RFC 6455, section 5.5), so each reason begins with what matters most.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+REASON_MAX_BYTES = 123
+
+# What node prints of an error that nobody caught, "Error: ENOSPC: no space left on device, write", and of an end of
+# V8's, "FATAL ERROR: Zone Allocation failed - process out of memory". Causes and properties are indented.
+_ERROR = re.compile(r"(?:[A-Z]\w*)?Error(?: \[\w+\])?: (?P<what>.+)|(?:FATAL|Fatal) (?:ERROR|error)[:,] (?P<fatal>.+)")
+
+
+def of_driver(slot: str, code: int, lines: Iterable[str]) -> str:
+    """Return why sessions end whose driver has ended; `code` is as subprocess has it, `lines` are what it printed."""
+    return fitting(f"the driver of worker {slot} ended: {last_words(lines) or ending(code)}")
+
+
+def of_browser(slot: str, how: str) -> str:
+    """Return why sessions end whose browser has ended; `how` is "" if that is not known."""
+    if how == ending(0):
+        return f"the browser of worker {slot} was closed"
+    return f"the browser of worker {slot} crashed{f' ({how})' if how else ''}"
+
+
+def of_zygote(slot: str) -> str:
+    """Return why sessions end whose browser goes on, but has lost the process that it forks its pages from."""
+    return f"the browser of worker {slot} crashed: it can open no more pages"
+
+
+def of_worker(slot: str, thread: str, error: Exception) -> str:
+    """Return why sessions end whose worker has a fault of its own."""
+    return fitting(f"worker {slot} failed ({thread}): {type(error).__name__}: {error}")
+
+
+def of_excess(slot: str, size: str, kind: str) -> str:
+    """Return why sessions end whose worker used more than `size` of a `kind`, memory or disk."""
+    return f"worker {slot} used more than {size} of {kind}"
+
+
+def ending(code: int) -> str:
+    """Return how a process ended: "exit code 1", or "signal 9" for -9."""
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def last_words(lines: Iterable[str]) -> str:
+    """Return what a driver printed last that says why it ended; "" if nothing does."""
+    found = [match for line in lines if (match := _ERROR.match(line))]
+    return (found[-1]["what"] or found[-1]["fatal"]).strip() if found else ""
+
+
+def fitting(reason: str) -> str:
+    """Return the reason, cut to one line and to what a Close frame has room for."""
+    line = " ".join(reason.split())
+    if len(line.encode()) <= REASON_MAX_BYTES:
+        return line
+    return line.encode()[: REASON_MAX_BYTES - len("…".encode())].decode(errors="ignore") + "…"

@@ -121,7 +121,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         if not handshake.is_upgrade(headers):
             self._serve_page(request)
             return
-        self._refuse_wrong_client(request)
+        wrong_client.refuse_session(request.path, headers, settings.endpoint)
         if (request.method, request.version) != ("GET", "1.1"):
             raise BadRequest("A WebSocket begins with a GET request of HTTP/1.1.")
         with self.proxy.connections.of(self.client):
@@ -134,22 +134,12 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             seal, order, rest = door.welcome(self.socket, request)
         door.serve(self.socket, seal, order, rest)
 
-    def _refuse_wrong_client(self, request: Request) -> None:
-        """Raise RequestError for who is at the wrong place, with or without a token."""
-        endpoint = wrong_client.endpoint_at(request.headers.get("host", ""), self.proxy.settings.endpoint)
-        wrong_client.refuse_path(request.path, endpoint)
-        if request.path != "/":
-            raise NotFound(f"There are no sessions at {request.path[:100]}.", "Connect to / of this host and port.")
-        wrong_client.refuse_cdp(request.headers, endpoint)
-
     def _serve_page(self, request: Request) -> None:
         """Let pywsgi read the request, which has been checked, and answer it with the operations' pages."""
-        headers = request.headers
-        if not wrong_client.needs_a_way_on(request.path, headers):
-            endpoint = wrong_client.endpoint_at(headers.get("host", ""), self.proxy.settings.endpoint)
-            wrong_client.refuse_path(request.path, endpoint)
-            if request.path not in OPEN:
-                visitor.refuse_foreign_host(headers, self.proxy.settings.host_names)
+        settings = self.proxy.settings
+        wrong_client.refuse_page(request.path, request.headers, settings.endpoint)
+        if request.path not in OPEN:
+            visitor.refuse_foreign_host(request.headers, settings.host_names)
         self.socket.settimeout(ANSWER_TIMEOUT_S)
         self._request, self._is_answered = request, True
         self.rfile = io.BytesIO(request.head)
@@ -278,5 +268,5 @@ class DoorHandler(SessionHandler):
     def _answer(self, request: Request) -> None:
         if request.path != protocol.PATH:
             endpoint = self.proxy.settings.endpoint
-            raise NotFound("only the grid's other appliances are served here", f"Clients connect to {endpoint}.")
+            raise NotFound("Only the grid's other appliances are served here.", f"Clients connect to {endpoint}.")
         super()._answer(request)

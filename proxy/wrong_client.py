@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from appliance.errors import NotFound, WrongClient
 
 _PLAYWRIGHT = re.compile(r"^Playwright/1\.(\d+)\.")
-# packages/playwright-core/src/client/browserType.ts: `connect` has sent such headers since Playwright 1.20.
+# Playwright's `connect` has sent such headers since 1.20 (packages/playwright-core/src/client/browserType.ts). Its
+# `connectOverCDP` has the same User-Agent, but like Puppeteer it sends none of them.
 _PREFIX, _SENT_SINCE = "x-playwright-", 20
 
 VERSION_PAGE = "/json/version"
@@ -23,6 +24,32 @@ _OTHER_GRID = re.compile(r"/(playwright|chromium|chrome|edge|firefox|webkit)(/.*
 _REST = re.compile(r"/(content|download|function|pdf|performance|scrape|screenshot|unblock)(/.*)?")
 
 _TO_THE_ROOT = "Connect to / of this host and port"
+
+
+def refuse_session(path: str, headers: Mapping[str, str], endpoint: str) -> None:
+    """Raise WrongClient or NotFound unless Playwright's `connect` asks for a session at /.
+
+    `headers` are those of the request by their names in lower case, `endpoint` is the settings'.
+    """
+    endpoint = endpoint_at(headers.get("host", ""), endpoint)
+    refuse_path(path, endpoint)
+    if path != "/":
+        raise NotFound(f"There are no sessions at {path[:100]}.", f"{_TO_THE_ROOT}.")
+    version = _PLAYWRIGHT.match(headers.get("user-agent", ""))
+    is_too_old_to_tell = version is not None and int(version[1]) < _SENT_SINCE
+    if not is_too_old_to_tell and not any(name.startswith(_PREFIX) for name in headers):
+        raise _not_cdp(endpoint)
+
+
+def refuse_page(path: str, headers: Mapping[str, str], endpoint: str) -> None:
+    """Raise WrongClient or NotFound for a page that another kind of grid has; the arguments are `refuse_session`'s.
+
+    `connectOverCDP("http://…")` would show the status of such a refusal alone. It prints what the WebSocket endpoint
+    says which VERSION_PAGE names, so it is given that page (packages/playwright-core/src/server/chromium/chromium.ts,
+    `urlToWSEndpoint`).
+    """
+    if path.rstrip("/") != VERSION_PAGE or not _PLAYWRIGHT.match(headers.get("user-agent", "")):
+        refuse_path(path, endpoint_at(headers.get("host", ""), endpoint))
 
 
 def refuse_path(path: str, endpoint: str = "ws://HOST:PORT") -> None:
@@ -41,26 +68,6 @@ def refuse_path(path: str, endpoint: str = "ws://HOST:PORT") -> None:
         raise NotFound(f"There are no sessions at {path[:100]}.", hint)
     if _REST.fullmatch(path):
         raise NotFound("This is a Playwright grid, which has no REST API for pages.", _connect(endpoint))
-
-
-def refuse_cdp(headers: Mapping[str, str], endpoint: str) -> None:
-    """Raise WrongClient if a request for a session is not from Playwright's `connect`.
-
-    `connectOverCDP` has Playwright's User-Agent too, but like Puppeteer it sends none of its headers.
-    """
-    version = _PLAYWRIGHT.match(headers.get("user-agent", ""))
-    is_too_old_to_tell = version is not None and int(version[1]) < _SENT_SINCE
-    if not is_too_old_to_tell and not any(name.startswith(_PREFIX) for name in headers):
-        raise _not_cdp(endpoint)
-
-
-def needs_a_way_on(path: str, headers: Mapping[str, str]) -> bool:
-    """Return whether a refusal of this page would not be read: `connectOverCDP("http://…")` shows its status alone.
-
-    It prints what the WebSocket endpoint says that such a page names (packages/playwright-core/src/server/chromium/
-    chromium.ts, `urlToWSEndpoint`).
-    """
-    return path.rstrip("/") == VERSION_PAGE and bool(_PLAYWRIGHT.match(headers.get("user-agent", "")))
 
 
 def endpoint_at(host: str, endpoint: str) -> str:

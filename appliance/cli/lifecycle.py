@@ -17,7 +17,9 @@ from appliance.cli.precheck import require_sandbox, require_startable
 from appliance.cli.startup import await_grid
 from appliance.config import Settings
 from appliance.doctor.grid import check_changes
+from appliance.relations import is_loopback
 from appliance.supervision import Supervisor, bringing_up, require_free_port, start, started_settings, stop
+from appliance.tokens import has_boot_token
 
 _RESTART_MARGIN_S = 20
 
@@ -219,6 +221,7 @@ def _present(settings: Settings, tried: Demo | None, out: Console, as_json: bool
             }
         )
     else:
-        wants_token = not settings.allow_anonymous and bool(settings.token_file.read())
+        is_for_all = not is_loopback(settings.host) or has_boot_token(settings.token_file.read())
+        wants_token = is_for_all and not settings.allow_anonymous
         text = welcome.text(settings.endpoint, settings.default_browser_type, version, wants_token=wants_token)
         out.print(text, markup=False)

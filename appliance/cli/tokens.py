@@ -14,6 +14,7 @@ from appliance.cli.output import console, json_option, print_json
 from appliance.cli.token_ledger import open_ledger
 from appliance.config import Settings
 from appliance.errors import ApplianceError
+from appliance.relations import is_loopback
 
 
 class TokenError(ApplianceError):
@@ -29,9 +30,10 @@ Example:
 """,
 )
 def token() -> None:
-    """Make tokens, list and revoke them. A grid that has one lets only clients with a token in.
+    """Make tokens, list and revoke them.
 
-    They are valid on every appliance of the grid at once. The grid keeps no token, only its digest.
+    Clients need one, but for root and the appliance's own account where HOST is loopback and APPLIANCE_TOKEN is not
+    set. Tokens are valid on every appliance of the grid at once. The grid keeps no token, only its digest.
     """
 
 
@@ -119,9 +121,10 @@ Example:
 def revoke(names: tuple[str, ...], as_json: bool) -> None:
     """Revoke tokens: no session more is opened with them, on any appliance. Running sessions go on.
 
-    A grid whose last token is revoked lets nobody in until another is made.
+    A grid whose last token is revoked does not become open: who needed a token needs a new one.
     """
-    with open_ledger(_settings()) as ledger:
+    settings = _settings()
+    with open_ledger(settings) as ledger:
         known = {one.name for one in tokens.valid(ledger.table()).values()}
         if unknown := [name for name in names if name not in known]:
             raise TokenError(
@@ -129,12 +132,14 @@ def revoke(names: tuple[str, ...], as_json: bool) -> None:
             )
         for name in names:
             ledger.revoke(name)
-        is_closed = not tokens.valid(ledger.table())
+        table = ledger.table()
     out = console(as_json)
     for name in names:
         out.print(f"{name} is revoked.", markup=False)
-    if is_closed:
-        out.print("No token is left: nobody gets in until you make another (applctl token create NAME).")
+    if not tokens.valid(table):
+        is_for_all = tokens.has_boot_token(table) or not is_loopback(settings.host)
+        admitted = "nobody" if is_for_all else "only root and the appliance's own account"
+        out.print(f"No token is left. Until you make another (applctl token create NAME), {admitted} can connect.")
     if as_json:
         print_json({"revoked": list(names)})
 

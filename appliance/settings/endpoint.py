@@ -20,17 +20,21 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1; all of th
 class EndpointSettings(BaseSettings):
     """What clients meet."""
 
-    host: str = Field("127.0.0.1", description="Address that the proxy listens on.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address that the proxy listens on. On loopback, root and the account that runs the appliance need "
+        "no token, other accounts do. On other addresses everybody does.",
+    )
     port: int = Field(8080, ge=1, le=65535, description="Port that the proxy listens on.")
     appliance_token: SecretStr | None = Field(
         None,
         description="First token of the grid, called appliance; the same on all its appliances. A changed one "
-        "replaces it. Others are made by `applctl token create`.",
+        "replaces it. With it everybody needs a token, on loopback too. `applctl token create` makes further ones.",
     )
     allow_anonymous: bool = Field(
         False,
-        description="Let in clients that bring no token, even if the grid has some, and on other addresses than "
-        "loopback.",
+        description="Let in clients without a token, on every address and from every account, even if the grid has "
+        "tokens.",
     )
     tls_cert: Path | None = Field(
         None,

@@ -138,7 +138,7 @@ def refusal(member: Member, version: str) -> tuple[int, str]:
         message = "" if answer.status == 101 else json.load(answer)["error"]["message"]
     finally:
         connection.close()
-    return answer.status, message.rpartition("served: ")[2]
+    return answer.status, message.rpartition("Served: ")[2]
 
 
 def is_left(load: Load, member: Member) -> None:
@@ -214,7 +214,7 @@ def test_an_upgrade_under_load_fails_no_session(
         assert older["errors"] == []
         with held_session(older_playwright, first.endpoint) as client:
             first.applctl("appliance", "drain", third.name)
-            until(lambda: refusal(first, "1.62.0") == (428, "1.65"), "no more clients of the older version are taken")
+            until(lambda: refusal(first, "1.62.0") == (428, "1.65."), "no more clients of the older version are taken")
             with subprocess.Popen([*WAIT, third.name], env=first.env, stdout=subprocess.DEVNULL) as waiting:
                 is_left(load, third)
                 assert waiting.poll() is None, "a session is left on its worker"

@@ -43,5 +43,5 @@ def test_firefox_serves_its_clients_and_tells_those_of_another_version(
     python = older_playwright / "bin/python"
     done = subprocess.run([python, "-c", CLIENT, grid.endpoint, site], capture_output=True, text=True, check=False)
     assert done.stdout == "A real page\n", done.stderr
-    with sync_playwright() as playwright, pytest.raises(Error, match=r"served: 1\.62"):
+    with sync_playwright() as playwright, pytest.raises(Error, match=r"Served: 1\.62"):
         playwright.firefox.connect(grid.endpoint)

@@ -142,7 +142,7 @@ def test_a_claim_whose_answer_was_lost_takes_one_slot(grid: Grid, relay: RedisRe
 def test_a_claim_whose_answer_never_comes_is_refused_and_its_slot_comes_free(grid: Grid, relay: RedisRelay) -> None:
     relay.lose_answer("claim", and_go_away=True)
     status, message = BareClient(grid).answer()
-    assert (status, message.partition(":")[0]) == (503, "Redis does not answer")
+    assert (status, message.partition(":")[0]) == (503, "Redis does not answer.")
     assert [session.state for session in grid.registry.sessions()] == ["active"]
     until(lambda: "event=session.release_delayed" in grid.log("proxy"), "the proxy cannot release it")
     relay.is_away = False

@@ -61,10 +61,18 @@ CLIENTS = {
 @pytest.mark.parametrize(("headers", "is_right"), CLIENTS.values(), ids=CLIENTS)
 def test_a_cdp_client_is_told_from_playwrights_connect(headers: dict[str, str], is_right: bool) -> None:
     if is_right:
-        wrong_client.refuse_cdp(headers, ENDPOINT)
+        wrong_client.refuse_session("/", headers, ENDPOINT)
         return
     with pytest.raises(WrongClient):
-        wrong_client.refuse_cdp(headers, ENDPOINT)
+        wrong_client.refuse_session("/", headers, ENDPOINT)
+
+
+def test_a_page_that_names_the_endpoint_leads_connect_over_cdp_to_the_refusal_that_it_prints() -> None:
+    agent = {"user-agent": "Playwright/1.65.1 (x64; debian 12) node/20.20"}
+    wrong_client.refuse_page("/json/version/", agent, ENDPOINT)
+    for path, headers in (("/json/version/", {"user-agent": "node"}), ("/json/list", agent)):
+        with pytest.raises(WrongClient):
+            wrong_client.refuse_page(path, headers, ENDPOINT)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which address of this machine others reach it by: told by the kernel's routes, without a packet or a look-up."""
+"""Which address of this machine others reach it by, told by the kernel's routes, and whether HOST is open there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import socket
 
 from appliance import redis_url as redis_urls
+from appliance.errors import SettingsError
 from appliance.relations import is_loopback
 
 LOOPBACK = "127.0.0.1"
@@ -24,6 +25,29 @@ def reachable_by_others(redis_url: str | None, redis_listen: str | None) -> str:
     if not host or is_loopback(host):
         return LOOPBACK
     return _source(host if _is_address(host) else _WORLD) or _source(_WORLD) or LOOPBACK
+
+
+def address_beside(host: str, private_hostname: str) -> str:
+    """Return the address of `private_hostname` if a listener on `host` is not reached there, else "".
+
+    Raises SettingsError for a name without an address.
+    """
+    wanted, open_at = _look_up("PRIVATE_HOSTNAME", private_hostname), _look_up("HOST", host)
+    missing = [address for address in wanted if not _is_reached(address, open_at)]
+    return missing[0] if len(missing) == len(wanted) else ""
+
+
+def _is_reached(address: str, open_at: list[str]) -> bool:
+    """Whether a listener is reached at an address; Linux gives one on all of IPv6 those of IPv4, too (ipv6(7))."""
+    return address in open_at or "::" in open_at or ("0.0.0.0" in open_at and ":" not in address)  # noqa: S104
+
+
+def _look_up(setting: str, host: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"{setting} is {host}, which has no address: {error}") from error
+    return [str(place[0]) for *_, place in found]
 
 
 def _source(host: str) -> str:

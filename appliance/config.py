@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from appliance import redis_url as redis_urls
-from appliance.addresses import reachable_by_others
+from appliance.addresses import address_beside, reachable_by_others
 from appliance.errors import SettingsError
 from appliance.memory import MemoryFile
 from appliance.relations import contradictions
@@ -129,6 +129,15 @@ class Settings(
             return self.redis_url
         password = f":{self.redis_password.get_secret_value()}@" if self.redis_password else ""
         return f"unix://{password}{self.run_dir / 'redis.sock'}"
+
+    @property
+    def door_beside_host(self) -> str:
+        """The address at which the inner door is opened beside HOST, "" if others reach HOST, or none would come.
+
+        Raises SettingsError for a name without an address.
+        """
+        is_shared = self.redis_url or self.redis_listen
+        return address_beside(self.host, self.private_hostname) if is_shared else ""
 
     @property
     def token_file(self) -> TokenFile:

@@ -21,7 +21,6 @@ from appliance.registry import Appliances, Mailbox, Registry, Sessions, Tokens
 from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
 from proxy.departure import Departure
-from proxy.door import listener
 from proxy.door.answering import InnerDoor
 from proxy.door.dialling import Neighbours
 from proxy.door.keys import Keys
@@ -87,7 +86,7 @@ class Proxy:
         self.unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
         self._servers = [Server(self, settings.host, SessionHandler)]
-        if beside := listener.address_beside_host(settings):
+        if beside := settings.door_beside_host:
             self._servers.append(Server(self, beside, DoorHandler))
 
     @property
@@ -119,17 +118,12 @@ class Proxy:
 
     def _listen(self) -> None:
         """Open the endpoint, and the inner door beside it if others do not reach it there; raises SettingsError."""
-        public, *door = self._servers
-        try:
-            public.start()
-        except OSError as error:
-            where = f"{self.settings.host} port {self.settings.port}"
-            raise SettingsError(f"the proxy cannot listen on {where}: {error.strerror}") from error
-        for server in door:
+        for server in self._servers:
             try:
                 server.start()
             except OSError as error:
-                raise listener.not_openable(self.settings, error) from error
+                where = f"{server.server_host} port {self.settings.port}"
+                raise SettingsError(f"the proxy cannot listen on {where}: {error.strerror}") from error
 
     def start_loops(self) -> list[gevent.Greenlet[..., None]]:
         """Start what runs beside the connections; gives it, to be killed in the end."""

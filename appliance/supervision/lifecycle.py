@@ -96,9 +96,15 @@ def started_settings(settings: Settings) -> Settings | None:
 
 
 def require_free_port(settings: Settings) -> None:
-    """Raise SettingsError if the proxy could not listen on HOST and PORT, or Redis on REDIS_LISTEN."""
+    """Raise SettingsError if the proxy could not listen on HOST and PRIVATE_HOSTNAME, or Redis on REDIS_LISTEN."""
     remedy = "Set HOST to an address of this machine, and PORT to 1024 or above unless root runs the appliance."
     _require_free(settings.host, settings.port, "PORT", remedy)
+    if beside := settings.door_beside_host:
+        remedy = (
+            "The grid's other appliances are to reach this one there: set PRIVATE_HOSTNAME to an address of this "
+            "machine; or HOST=0.0.0.0, if that address leads here by way of another machine."
+        )
+        _require_free(beside, settings.port, "PORT", remedy)
     if settings.redis_listen:
         host, port = split_address(settings.redis_listen)
         _require_free(host, port, "REDIS_LISTEN", "Set REDIS_LISTEN to an address of this machine, and a port.")

@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from appliance import config
-from appliance.addresses import reachable_by_others
+from appliance.addresses import address_beside, reachable_by_others
+from appliance.errors import SettingsError
 
 
 def own_addresses() -> set[str]:
@@ -49,3 +50,32 @@ def test_a_setting_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.load(redis_url="redis://198.51.100.7").private_hostname == "10.1.2.3"
     monkeypatch.delenv("PRIVATE_HOSTNAME")
     assert config.load(redis_url="redis://127.0.0.1").private_hostname == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("host", "private_hostname", "beside"),
+    [
+        ("0.0.0.0", "10.0.0.5", ""),
+        ("::", "10.0.0.5", ""),
+        ("::", "fd00::5", ""),
+        ("10.0.0.5", "10.0.0.5", ""),
+        ("127.0.0.1", "127.0.0.1", ""),
+        ("localhost", "127.0.0.1", ""),
+        ("127.0.0.1", "10.0.0.5", "10.0.0.5"),
+        ("203.0.113.5", "10.0.0.5", "10.0.0.5"),
+        ("0.0.0.0", "fd00::5", "fd00::5"),
+    ],
+)
+def test_the_inner_door_is_open_where_the_others_look_for_it(host: str, private_hostname: str, beside: str) -> None:
+    assert address_beside(host, private_hostname) == beside
+
+
+def test_a_private_hostname_without_an_address_is_told() -> None:
+    with pytest.raises(SettingsError, match=r"PRIVATE_HOSTNAME is no-such-name\.invalid, which has no address"):
+        address_beside("127.0.0.1", "no-such-name.invalid")
+
+
+def test_no_second_door_is_opened_where_nobody_would_come() -> None:
+    alone = config.load(host="127.0.0.1", private_hostname="10.0.0.5")
+    shared = config.load(host="127.0.0.1", private_hostname="10.0.0.5", redis_url="redis://10.0.0.4")
+    assert (alone.door_beside_host, shared.door_beside_host) == ("", "10.0.0.5")

@@ -52,12 +52,10 @@ class Neighbours:
         except Unproven as error:  # perhaps what is known here is old
             log.info("door.again", appliance=grant.appliance, error=str(error))
             gevent.sleep(AGAIN_S)
-            self._places.forget(grant.appliance)
             self._keys.refresh()
         try:
             return self._dial(grant.appliance, order)
         except Unproven as error:
-            self._places.forget(grant.appliance)
             raise DialFailed(f"what answers for appliance {grant.appliance}: {error}", Blame.PATH) from error
 
     def _dial(self, appliance: str, order: Order) -> Connection:
@@ -74,10 +72,10 @@ class Neighbours:
             answer = protocol.parse_verdict(content)
             return Connection(connection, Answer(answer.status, answer.head, answer.rest + rest))
         except BaseException as error:  # whatever it is, also the greenlet's end
+            self._places.doubt(appliance)
             if connection is not None:
                 connection.close()
             if isinstance(error, (OSError, EOFError, ValueError)):
-                self._places.forget(appliance)
                 raise self._not_reached(appliance, door, error) from error
             raise
 

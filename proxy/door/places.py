@@ -35,18 +35,23 @@ class Places:
         self._known: dict[str, tuple[float, Door]] = {}
 
     def of(self, appliance: str) -> Door:
-        """Return where an appliance's door is; raises DialFailed if it has announced none, and StoreUnavailable."""
-        read_at, door = self._known.get(appliance, (0.0, None))
-        if door is None or time.monotonic() - read_at > KEPT_S:
-            door = self._appliances.door(appliance)
-            if door is None:
-                raise DialFailed(f"appliance {appliance} has not announced itself", Blame.PATH)
-            self._known[appliance] = time.monotonic(), door
+        """Return where an appliance's door is; raises DialFailed if it has announced none, and StoreUnavailable.
+
+        What was announced before counts on where Redis has lost everything.
+        """
+        read_at, known = self._known.get(appliance, (0.0, None))
+        if known and time.monotonic() - read_at <= KEPT_S:
+            return known
+        door = self._appliances.door(appliance) or known
+        if door is None:
+            raise DialFailed(f"appliance {appliance} has not announced itself", Blame.PATH)
+        self._known[appliance] = time.monotonic(), door
         return door
 
-    def forget(self, appliance: str) -> None:
+    def doubt(self, appliance: str) -> None:
         """Read an appliance's announcement again at the next dial."""
-        self._known.pop(appliance, None)
+        if appliance in self._known:
+            self._known[appliance] = 0.0, self._known[appliance][1]
 
 
 def address_of(door: Door, peers: Sequence[Network], allow_loopback: bool) -> Address:

@@ -229,19 +229,19 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         session.on_end(relay.end)
         try:
             with self.proxy.vigil.over(relay):
-                relay.run(self._if_lost(grant))
+                relay.run(*self._if_it_ends(grant))
         finally:
             session.end_reason, session.bytes_relayed = relay.end_reason, relay.bytes_relayed
             self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
 
-    def _if_lost(self, grant: Grant) -> str:
-        """Return what has happened if the worker's side of a session ends without a word.
+    def _if_it_ends(self, grant: Grant) -> tuple[str, str]:
+        """Return what has happened if the worker's side ends without a word, and what that side is called.
 
-        Another appliance's proxy passes on what happens to its workers; so it is that proxy that was lost.
+        Another appliance's proxy says what happens to its workers; so without a word it is that proxy that was lost.
         """
         if grant.appliance == self.proxy.settings.appliance_name:
-            return f"worker {grant.slot} crashed"
-        return f"the connection to appliance {grant.appliance} was lost"
+            return f"worker {grant.slot} crashed", "the driver"
+        return f"the connection to appliance {grant.appliance} was lost", f"appliance {grant.appliance}"
 
     def _log_start(self, session: Session, grant: Grant) -> None:
         request = session.request

@@ -39,11 +39,19 @@ class Relay:
     called. `finish` is what follows when the slot is free already: the last bytes, the Close frame.
     """
 
-    def __init__(self, client: socket.socket, worker: socket.socket, from_client: bytes, from_worker: bytes) -> None:
-        """Take both connected sockets and the bytes that came with the handshakes.
+    def __init__(
+        self,
+        client: socket.socket,
+        worker: socket.socket,
+        from_client: bytes,
+        from_worker: bytes,
+        word_timeout_s: float = WORD_TIMEOUT_S,
+    ) -> None:
+        """Set both sockets, the bytes that came with the handshakes, and how long to wait for a worker's word.
 
-        Those of the client are sent to the worker; those of the worker the client has already.
+        The bytes of the client are sent to the worker; those of the worker the client has already.
         """
+        self._word_timeout_s = word_timeout_s
         self._client, self._worker = client, worker
         self._from_client = from_client
         self._said_by_client, self._said_by_worker = FrameFollower(), FrameFollower()
@@ -85,8 +93,11 @@ class Relay:
         """Whether the client's system, not only the client, has stopped answering."""
         return not self._over.is_set() and tcp.is_unreachable(self._client)
 
-    def run(self, if_worker_is_lost: str) -> None:
-        """Relay until the session is over; if the worker's side ends without a word, for the given reason."""
+    def run(self, if_worker_is_lost: str, other_side: str = "the driver") -> None:
+        """Relay until the session is over; if the worker's side ends without a word, for the given reason.
+
+        `other_side` is what the worker's side is called if it says a word of its own.
+        """
         try:
             self._worker.sendall(self._from_client)
             self._to_worker.start()
@@ -98,16 +109,16 @@ class Relay:
             if not self._is_goodbye:
                 self.close()
         if self._ended_unasked and not (self._closing or self._is_goodbye):
-            self._explain(if_worker_is_lost)
+            self._explain(if_worker_is_lost, other_side)
 
-    def _explain(self, if_worker_is_lost: str) -> None:
+    def _explain(self, if_worker_is_lost: str, other_side: str) -> None:
         """Find the reason for which the worker's side has ended by itself: rules 1 to 3."""
         code, said = read_close(self._held)
         if code == TOO_LARGE:
             self._close_for(TOO_LARGE, f"a message was larger than the {MESSAGE_MAX_MIB} MiB that a driver takes")
-        elif not (self._explained.wait(WORD_TIMEOUT_S) and self._closing):
+        elif not (self._explained.wait(self._word_timeout_s) and self._closing):
             if code:
-                self.end_reason = f"closed by the driver: {said or code}"
+                self.end_reason = f"closed by {other_side}: {said or code}"
             else:
                 self._close_for(INTERNAL_ERROR, if_worker_is_lost)
 

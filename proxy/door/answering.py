@@ -88,7 +88,8 @@ class InnerDoor:
         try:
             connection.sendall(seal.close("verdict", protocol.verdict(worker.answer)))
             if worker.answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
-                self._relay(Relay(connection, worker.socket, rest, worker.answer.rest), order)
+                # The worker's word goes to the session's own proxy, which waits for it.
+                self._relay(Relay(connection, worker.socket, rest, worker.answer.rest, word_timeout_s=0), order)
         except OSError as error:
             raise ClientGone(str(error)) from error
         finally:

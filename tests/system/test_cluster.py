@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from tests.system.cluster import Cluster, LoadBalancer, Member
 from tests.system.grid import APPLCTL, TIMINGS
 from tests.system.load import Load
 from tests.system.test_clock import HOUR_S, Clock
+from tests.system.test_losses import process
+from tests.system.test_session_ends import said_to
 from tests.waiting import until
 
 CLIENT = Path(__file__).parent / "clients" / "looping_client.py"
@@ -88,6 +90,17 @@ def page_on(playwright: Playwright, proxy: Member, worker: WorkerState) -> Page:
             return browser.new_page()
         browser.close()
     raise AssertionError(f"no session of {proxy.name} was given {worker.id}")
+
+
+def until_connected(playwright: Playwright, proxy: Member, worker: WorkerState) -> Page:
+    """Open such a page as soon as the worker's appliance can be reached again."""
+
+    def page() -> Page | None:
+        with suppress(AssertionError):
+            return page_on(playwright, proxy, worker)
+        return None
+
+    return until(page, "its proxy is back", 20)
 
 
 def workers_of(member: Member, status: str = "available") -> list[WorkerState]:
@@ -201,6 +214,22 @@ def test_a_proxy_cut_off_from_anothers_workers_serves_with_those_that_it_reaches
         browser.close()
     assert load.errors == []
     until(lambda: not first.registry.sessions(), "all slots are free")
+    cluster.agrees()
+
+
+def test_a_session_on_another_appliances_worker_ends_with_the_true_reason(
+    cluster: Cluster, playwright: Playwright
+) -> None:
+    first, second, _ = cluster.members
+    (worker,) = workers_of(second)
+    page = page_on(playwright, first, worker)
+    process(second, "proxy").kill()
+    assert said_to(page) == f"the connection to appliance {second.name} was lost"
+    page = until_connected(playwright, first, worker)
+    process(second, f"worker-chromium:{worker.slot}").kill()
+    assert said_to(page) == f"worker {worker.slot} crashed"
+    until(lambda: not first.registry.sessions(), "all slots are free")
+    until(lambda: workers_of(second), "the worker is back", 20)
     cluster.agrees()
 
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from playwright.sync_api import Page, Playwright, sync_playwright
 
@@ -82,13 +83,14 @@ def haproxy(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def page_on(playwright: Playwright, proxy: Member, worker: WorkerState) -> Page:
-    """Open a page in a session of one proxy and one worker, which is found by trying."""
-    for _ in range(20):
-        browser = playwright.chromium.connect(proxy.endpoint)
-        newest = proxy.registry.sessions()[-1]
-        if newest.worker == worker.id:
-            return browser.new_page()
-        browser.close()
+    """Open a page in a session of one proxy and one worker, which is found by trying; others are held meanwhile."""
+    with ExitStack() as held:
+        for _ in range(6):
+            browser = playwright.chromium.connect(proxy.endpoint)
+            newest = proxy.registry.sessions()[-1]
+            if newest.worker == worker.id:
+                return browser.new_page()
+            held.callback(browser.close)
     raise AssertionError(f"no session of {proxy.name} was given {worker.id}")
 
 
@@ -226,7 +228,7 @@ def test_a_session_on_another_appliances_worker_ends_with_the_true_reason(
     process(second, "proxy").kill()
     assert said_to(page) == f"the connection to appliance {second.name} was lost"
     page = until_connected(playwright, first, worker)
-    process(second, f"worker-chromium:{worker.slot}").kill()
+    psutil.Process(worker.pid).kill()
     assert said_to(page) == f"worker {worker.slot} crashed"
     until(lambda: not first.registry.sessions(), "all slots are free")
     until(lambda: workers_of(second), "the worker is back", 20)

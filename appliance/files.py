@@ -9,7 +9,14 @@ from pathlib import Path
 
 
 def replace(path: Path, text: str, owner: str | None = None, mode: int = 0o600) -> None:
-    """Write a file anew for `owner`, by default this account, who may be root; raises OSError."""
+    """Write a file anew for `owner`, by default this account, who may be root; raises OSError, which names it."""
+    try:
+        _replace(path, text, owner, mode)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: Path, text: str, owner: str | None, mode: int) -> None:
     file, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
         with os.fdopen(file, "w") as out:

@@ -14,6 +14,7 @@ from dotenv import dotenv_values, set_key, unset_key
 
 from appliance import config
 from appliance.errors import SettingsError
+from appliance.machine_errors import remedy_of
 
 
 def change(values: Mapping[str, str | None]) -> Path:
@@ -35,7 +36,7 @@ def change(values: Mapping[str, str | None]) -> Path:
     except OSError as error:
         raise SettingsError(
             f"{file} cannot be changed: {error.strerror}",
-            "Use the account that owns it, or name another: APPLIANCE_ENV.",
+            f"{remedy_of(error)} Another file can be named: APPLIANCE_ENV.".lstrip(),
         ) from error
     return file
 

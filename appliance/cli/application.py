@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import subprocess
+from typing import Any, NoReturn
 
 import click
+import psutil
 
 from appliance import __version__
 from appliance.cli import (
@@ -21,6 +23,7 @@ from appliance.cli import (
     workers,
 )
 from appliance.errors import ApplianceError
+from appliance.machine_errors import explained
 
 EXIT_FAILED = 1
 
@@ -43,14 +46,22 @@ class Application(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; exits with 1 after an ApplianceError."""
+        """Run the command; exits with 1 after a foreseen error."""
         try:
             return super().invoke(ctx)
         except ApplianceError as error:
-            click.secho(f"applctl: {error}", fg="red", err=True)
-            if error.hint:
-                click.echo(f"  {error.hint}", err=True)
-            ctx.exit(EXIT_FAILED)
+            _fail(ctx, str(error), error.hint)
+        except (OSError, subprocess.SubprocessError, psutil.Error) as error:
+            if isinstance(error, BrokenPipeError):  # nobody reads the output any more: click ends quietly
+                raise
+            _fail(ctx, *explained(error))
+
+
+def _fail(ctx: click.Context, message: str, hint: str) -> NoReturn:
+    click.secho(f"applctl: {message}", fg="red", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
+    ctx.exit(EXIT_FAILED)
 
 
 @click.group(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from appliance import accounts, browsers, certificate, sandbox
+from appliance import accounts, browsers, certificate, room, sandbox
 from appliance.config import Settings
-from appliance.errors import StoreRefuses, StoreUnavailable
+from appliance.errors import SettingsError, StoreRefuses, StoreUnavailable
 from appliance.models import Browser
 from appliance.registry import open_registry
 from appliance.supervision import require_free_name, require_guarded, require_usable_redis
 
 
 def require_startable(settings: Settings, out: Console) -> None:
-    """Raise SettingsError or StoreRefuses if files or a shared Redis do not fit the settings, which are valid."""
+    """Raise SettingsError or StoreRefuses if disk, files or a shared Redis do not fit the settings, which are valid."""
+    if lack := room.shortage(settings.run_dir):
+        raise SettingsError(
+            f"RUN_DIR {settings.run_dir} has {lack}", "Make room there, or set RUN_DIR to another folder."
+        )
     certificate.require_usable(settings.tls_cert, settings.tls_key)
     certificate.require_usable(settings.redis_tls_cert, settings.redis_tls_key, "REDIS_")
     files = ("tls_cert", "tls_key", "redis_tls_cert", "redis_tls_key")

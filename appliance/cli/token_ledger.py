@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from appliance import tokens
 from appliance.config import Settings
+from appliance.errors import ApplianceError, StoreUnavailable
 from appliance.registry import Registry, open_registry
 from appliance.supervision import prepare_run_dir, started_settings
 from appliance.tokens import Table, Token
@@ -28,8 +29,8 @@ class Ledger(Protocol):
     def create(self, digest: str, name: str) -> bool:
         """Add a token; False if a valid one is called so already."""
 
-    def revoke(self, name: str) -> None:
-        """Revoke the valid tokens of a name."""
+    def revoke(self, names: Collection[str]) -> None:
+        """Revoke the valid tokens of these names."""
 
 
 class GridLedger:
@@ -47,17 +48,40 @@ class GridLedger:
         return self._registry.tokens_used_ms()
 
     def create(self, digest: str, name: str) -> bool:
-        created = self._registry.create_token(digest, name)
-        self._keep()
+        """Write the file first: a token that cannot be kept is not made, and none is made that nobody was shown."""
+        there = self._registry.tokens()
+        if _is_taken(name, there):
+            return False
+        self._keep({**there, digest: Token(name, _now_ms())})
+        try:
+            created = self._registry.create_token(digest, name)
+        except StoreUnavailable:
+            self._forget(digest)
+            raise
+        if not created:  # somebody else has just made one of that name
+            self._forget(digest)
         return created
 
-    def revoke(self, name: str) -> None:
-        self._registry.revoke_token(name)
-        self._keep()
+    def revoke(self, names: Collection[str]) -> None:
+        """Revoke in Redis first: that counts, whether the file can be written or not."""
+        for name in names:
+            self._registry.revoke_token(name)
+        try:
+            self._keep(self._registry.tokens())
+        except OSError as error:
+            raise ApplianceError(
+                f"revoked in the grid, but not in {self._settings.token_file.path}: {error.strerror}",
+                f"If Redis lost its data now, the token would be valid again. Make room; then, once more: "
+                f"applctl token revoke {' '.join(names)}",
+            ) from error
 
-    def _keep(self) -> None:
+    def _keep(self, table: Table) -> None:
         if self._settings.run_dir.is_dir():
-            self._settings.token_file.join(self._registry.tokens())
+            self._settings.token_file.join(table)
+
+    def _forget(self, digest: str) -> None:
+        if self._settings.run_dir.is_dir():
+            self._settings.token_file.change(lambda table: {key: one for key, one in table.items() if key != digest})
 
 
 class FileLedger:
@@ -75,13 +99,13 @@ class FileLedger:
 
     def create(self, digest: str, name: str) -> bool:
         def with_it(table: Table) -> Table:
-            is_taken = any(token.name == name for token in tokens.valid(table).values())
-            return table if is_taken else {**table, digest: Token(name, _now_ms())}
+            return table if _is_taken(name, table) else {**table, digest: Token(name, _now_ms())}
 
         return digest in self._file.change(with_it)
 
-    def revoke(self, name: str) -> None:
-        self._file.change(lambda table: tokens.revoked(table, name, _now_ms()))
+    def revoke(self, names: Collection[str]) -> None:
+        for name in names:
+            self._file.change(lambda table, name=name: tokens.revoked(table, name, _now_ms()))  # type: ignore[misc]
 
 
 @contextmanager
@@ -109,6 +133,10 @@ def temporary_token(settings: Settings) -> Iterator[str]:
             yield secret
         finally:
             registry.revoke_token(name)
+
+
+def _is_taken(name: str, table: Table) -> bool:
+    return any(token.name == name for token in tokens.valid(table).values())
 
 
 def _now_ms() -> int:

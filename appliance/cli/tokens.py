@@ -130,8 +130,7 @@ def revoke(names: tuple[str, ...], as_json: bool) -> None:
             raise TokenError(
                 f"there is no token {', '.join(unknown)}", f"There are: {', '.join(sorted(known)) or 'none'}."
             )
-        for name in names:
-            ledger.revoke(name)
+        ledger.revoke(names)
         table = ledger.table()
     out = console(as_json)
     for name in names:

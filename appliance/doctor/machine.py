@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from appliance import certificate
+from appliance import certificate, room
 from appliance.config import Settings
 from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import SettingsError
@@ -19,7 +19,7 @@ from appliance.supervision import Supervisor, require_free_port
 
 _SHM = "/dev/shm"  # noqa: S108  # only looked at
 _MIN_SHM_BYTES = 512 * 2**20
-_MIN_DISK_BYTES = 2**30
+_ENOUGH_BYTES = 2**30
 _WORKER_BYTES = 2**29  # what a browser takes with a few pages open, at least
 _FILES_PER_SESSION = 2  # the client's connection and the worker's
 _PROXIES = tuple(name for kind in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (kind, kind.lower()))
@@ -27,7 +27,7 @@ _OTHER_FILES = 1300  # connections whose request is awaited, Redis, logs
 
 
 def check_run_dir(settings: Settings) -> Iterator[Check]:
-    """RUN_DIR, or the folder that it will be made in, can be written and has room."""
+    """RUN_DIR, or the folder that it will be made in, can be written."""
     folder = settings.run_dir
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -43,12 +43,18 @@ def check_run_dir(settings: Settings) -> Iterator[Check]:
         mode = "1771" if settings.browser_user else "700"
         yield warning("RUN_DIR", f"{folder} is open to other users", f"Run: chmod {mode} {folder}")
         return
-    free = shutil.disk_usage(folder).free
-    if free < _MIN_DISK_BYTES:
-        remedy = "Make room: downloads, uploads and browsers' profiles are kept there."
-        yield warning("RUN_DIR", f"{settings.run_dir} has only {free // 2**20} MiB of room", remedy)
-        return
     yield ok("RUN_DIR", f"{settings.run_dir} can be written")
+
+
+def check_room(settings: Settings) -> Iterator[Check]:
+    """There is room for what browsers and their drivers write."""
+    remedy = "Make room: downloads, uploads and browsers' profiles are kept there."
+    if lack := room.shortage(settings.run_dir):
+        yield failed("room", f"{settings.run_dir} has {lack}", remedy)
+    elif lack := room.shortage(settings.run_dir, _ENOUGH_BYTES):
+        yield warning("room", f"{settings.run_dir} has {lack}", remedy)
+    else:
+        yield ok("room", f"{settings.run_dir} has at least {_ENOUGH_BYTES // 2**30} GiB of room")
 
 
 def check_memory(settings: Settings) -> Iterator[Check]:
@@ -120,6 +126,7 @@ def check_proxy(settings: Settings) -> Iterator[Check]:
 
 CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     check_run_dir,
+    check_room,
     check_memory,
     check_shared_memory,
     check_open_files,

@@ -21,6 +21,7 @@ from pathlib import Path
 from appliance.accounts import Accounts, accounts_of, require_root
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
+from appliance.machine_errors import remedy_of
 from appliance.token_file import FILE as TOKENS
 from appliance.worker_folder import all_workers
 
@@ -49,7 +50,7 @@ def prepare_run_dir(settings: Settings) -> None:
     except OSError as error:
         raise SettingsError(
             f"RUN_DIR {run_dir} cannot be prepared: {error.strerror}",
-            "Set RUN_DIR to a folder that this user may write, or use the account that owns it.",
+            f"{remedy_of(error)} Another folder can be named: RUN_DIR.".lstrip(),
         ) from error
 
 

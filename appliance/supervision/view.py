@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 
+from appliance import room
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable, SupervisorError
 from appliance.models import Browser, PoolCapacity, SessionState, WorkerState
@@ -37,6 +39,7 @@ class GridView:
     workers: list[WorkerState] = field(default_factory=list)
     pools: list[PoolCapacity] = field(default_factory=list)
     sessions: list[SessionState] = field(default_factory=list)
+    lack_of_room: str = ""
     proxy_answers: bool = False
     ready: bool = False
     not_ready_because: str = ""
@@ -70,6 +73,8 @@ class GridView:
             found.append(f"no worker is registered for {', '.join(self.missing)}")
         if self.rival:
             found.append(self.name_taken)
+        if self.lack_of_room:
+            found.append(f"{self.settings.run_dir} has {self.lack_of_room}")
         if not self.ready:
             found.append(self.not_ready_because)
         return found
@@ -90,6 +95,8 @@ def look(settings: Settings) -> GridView:
     except SupervisorError:
         view.left_over = [_named(process) for process in left_over(settings.run_dir)]
         return view
+    with suppress(OSError):
+        view.lack_of_room = room.shortage(settings.run_dir)
     _look_into_redis(view)
     try:
         status, answer = _get(settings, "/readyz")

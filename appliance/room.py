@@ -1,0 +1,25 @@
+"""How much room a file system has for an appliance."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+NEEDED_BYTES = 64 * 2**20  # below it workers, uploads and downloads fail
+NEEDED_FILES = 500  # a browser's profile has some 150
+
+
+def shortage(folder: Path, needed_bytes: int = NEEDED_BYTES, needed_files: int = NEEDED_FILES) -> str:
+    """Return what a folder, or the one that it will be made in, lacks: "only 12 MiB of room"; "" if it lacks nothing.
+
+    Raises OSError.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if free < needed_bytes:
+        return f"only {free // 2**20} MiB of room"
+    if found.f_files and found.f_favail < needed_files:  # some file systems do not count files
+        return f"room for only {found.f_favail} more files"
+    return ""

@@ -1,0 +1,100 @@
+"""An appliance whose disk is full: it is said, nothing is half done, and there is a sentence for each refusal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.grid import Grid
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk that is small")
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """Mount a disk of 200 MiB, for as long as the test lasts."""
+    folder = Path(tempfile.mkdtemp(prefix="disk-"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200m", "none", str(folder)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+        folder.rmdir()
+
+
+@pytest.fixture
+def grid(disk: Path) -> Iterator[Grid]:
+    """Give an appliance that has one token, on the disk."""
+    grid = Grid(disk / "run", APPLIANCE_ENV=disk / "appliance.env")
+    try:
+        grid.applctl("token", "create", "first")
+        yield grid
+    finally:
+        (disk / "filler").unlink(missing_ok=True)
+        grid.stop()
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte of room on a disk."""
+    with (disk / "filler").open("ab", buffering=0) as filler:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while True:
+                    filler.write(bytes(size))
+            except OSError:
+                continue
+
+
+def names(grid: Grid) -> list[str]:
+    return [token.name for token in grid.registry.tokens().values() if not token.revoked_ms]
+
+
+def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: Grid, disk: Path) -> None:
+    settings = (disk / "appliance.env", "CHROMIUM_WORKERS=1\n")
+    settings[0].write_text(settings[1])
+    fill(disk)
+    full = "No space left on device\n  Make room on that file system"
+
+    status = grid.applctl("status", check=False)
+    assert (status.returncode, "run has only 0 MiB of room" in status.stdout) == (1, True)
+    (room,) = [line for line in grid.applctl("doctor", check=False).stdout.splitlines() if " room " in line][:1]
+    assert room.startswith("failed")
+
+    created = grid.applctl("token", "create", "second", check=False)
+    assert (created.returncode, created.stdout) == (1, "")
+    assert created.stderr.startswith(f"applctl: {grid.run_dir}/tokens.json: {full}")
+    assert names(grid) == ["first"]
+    revoked = grid.applctl("token", "revoke", "first", check=False)
+    assert "revoked in the grid, but not in" in revoked.stderr
+    assert names(grid) == [], "a revocation must not wait for room"
+
+    refused = grid.applctl("config", "set", "CHROMIUM_WORKERS=2", check=False)
+    assert full in refused.stderr
+    assert settings[0].read_text() == settings[1]
+    restarted = grid.applctl("restart", check=False)
+    assert "RUN_DIR" in restarted.stderr
+    assert "has only 0 MiB of room" in restarted.stderr
+    assert grid.available(1), "what ran goes on"
+    assert not any("Traceback" in done.stderr for done in (status, created, revoked, refused, restarted))
+
+    (disk / "filler").unlink()
+    assert grid.applctl("token", "create", "second").stdout.startswith("pwa_")
+    assert names(grid) == ["second"]
+
+
+def test_a_stopped_appliance_makes_no_token_on_a_full_disk_and_does_not_start(grid: Grid, disk: Path) -> None:
+    grid.applctl("down")
+    fill(disk)
+    created = grid.applctl("token", "create", "second", check=False)
+    assert f"{grid.run_dir}/tokens.json: No space left on device" in created.stderr
+    assert "second" not in grid.applctl("token", "list").stdout
+    started = grid.applctl("up", "--no-setup", check=False)
+    assert "has only 0 MiB of room" in started.stderr
+    assert not any("Traceback" in done.stderr for done in (created, started))

@@ -8,7 +8,8 @@ Bytes in, values out; no I/O.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import h11
 
@@ -34,15 +35,15 @@ class Request:
     items: tuple[tuple[str, str], ...]
     head: bytes
     rest: bytes
+    headers: Mapping[str, str] = field(init=False)
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers by their names in lower case; a repeated one is a list (RFC 9110, section 5.3)."""
+    def __post_init__(self) -> None:
+        """Read the headers by their names in lower case; a repeated one is a list (RFC 9110, section 5.3)."""
         found: dict[str, str] = {}
         for name, value in self.items:
             name = name.lower()
             found[name] = f"{found[name]}, {value}" if name in found else value
-        return found
+        object.__setattr__(self, "headers", found)
 
     @property
     def path(self) -> str:

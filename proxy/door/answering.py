@@ -56,10 +56,10 @@ class InnerDoor:
         prove itself: it is told no more.
         """
         if request.headers.get("upgrade") != protocol.PROTOCOL or (request.method, request.version) != ("GET", "1.1"):
-            raise BadRequest(f"this path is for the grid's other appliances, by {protocol.PROTOCOL}")
+            raise BadRequest(f"This path is for the grid's other appliances, which speak {protocol.PROTOCOL}.")
         hello = protocol.parse_hello(request.headers)
         if (key := self._keys.find(hello.key_id)) is None:
-            raise Unauthorized("this grid has no such key", "It is for the grid's other appliances.")
+            raise Unauthorized("This grid has no such key.", "This path is for the grid's other appliances.")
         nonce = protocol.new_nonce()
         seal = Seal(key, (hello.nonce, nonce), self._name, getattr(connection, "certificate", ""))
         try:

@@ -99,7 +99,7 @@ def parse_hello(headers: Mapping[str, str]) -> Hello:
     """Understand the request at PATH; raises BadRequest."""
     identifier, nonce = headers.get("appliance-key", ""), headers.get("appliance-nonce", "")
     if not (_KEY_ID.fullmatch(identifier) and _NONCE.fullmatch(nonce)):
-        raise BadRequest("the request names no key and nonce of the inner door")
+        raise BadRequest("The request names no key and nonce of the inner door.")
     return Hello(identifier, bytes.fromhex(nonce))
 
 

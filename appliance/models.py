@@ -63,7 +63,10 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker as Redis sees it; times are milliseconds of the Redis server's clock."""
+    """A worker as Redis sees it; times are milliseconds of the Redis server's clock.
+
+    `reason` says why it drains; "" if it does not.
+    """
 
     id: str
     browser: str
@@ -81,6 +84,7 @@ class WorkerState:
     memory_bytes: int
     suspect: bool
     stale: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

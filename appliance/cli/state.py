@@ -86,6 +86,9 @@ def _print(view: GridView, out: Console) -> None:
         if table.row_count:
             out.print()
             out.print(table, soft_wrap=False)
+    for worker in view.workers:
+        if worker.reason:
+            out.print(f"{worker.slot} drains: {worker.reason}", markup=False)
 
 
 def _table(*columns: str) -> Table:

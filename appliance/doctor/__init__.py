@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from appliance import config
 from appliance.config import Settings
-from appliance.doctor import grid, guard, machine, programs
+from appliance.doctor import grid, guard, machine, orphans, programs
 from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import ApplianceError
 from appliance.supervision import look, started_settings
@@ -23,7 +23,7 @@ def examine() -> Iterator[Check]:
         return
     yield ok("settings", "all settings are valid")
     yield from _check_settings_file()
-    for check in (*machine.CHECKS, *programs.CHECKS, *guard.CHECKS):
+    for check in (*machine.CHECKS, *orphans.CHECKS, *programs.CHECKS, *guard.CHECKS):
         yield from _guard(check, settings)
     yield from _guard(_check_running, settings)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from appliance.models import SessionState, WorkerState
+from appliance.models import SessionState, WorkerState, WorkerStatus
 
 
 def grid_time_ms(time: tuple[int, int], clock: str | None) -> int:
@@ -33,6 +33,7 @@ def worker_state(fields: dict[str, str], active: int, now_ms: int) -> WorkerStat
         memory_bytes=int(fields["memory"]),
         suspect="suspect" in fields,
         stale=now_ms - float(fields["heartbeat"]) > float(fields["ttl"]),
+        reason=fields.get("reason", "") if fields["status"] == WorkerStatus.DRAINING else "",
     )
 
 

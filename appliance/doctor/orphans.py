@@ -1,0 +1,65 @@
+"""A check that somebody fetches the exit status of processes whose parent has ended: that is PID 1's to do.
+
+The program that a container begins with is its PID 1, and most programs do not care for processes that they have not
+started. Those then stay as zombies until the container's limit of processes is reached. The appliance cares for its own
+(appliance/respawning.py, workers/family.py), but not for its supervisord and for what other programs leave.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+from appliance.config import Settings
+from appliance.doctor.check import Check, ok, warning
+
+_TRIAL = ["sh", "-c", "sleep 0.1 & echo $!"]  # sh ends at once, and leaves an orphan
+_WITHIN_S = 2.0
+_LOOK_INTERVAL_S = 0.02
+
+
+def check_orphans(_: Settings) -> Iterator[Check]:
+    """Leave an orphan, and see whether it becomes a zombie for good."""
+    zombies = _zombies_of_pid_1()  # an earlier trial has left one already, if so
+    if not zombies:
+        pid = int(subprocess.run(_TRIAL, capture_output=True, text=True, check=True).stdout)
+        deadline = time.monotonic() + _WITHIN_S
+        while _exists(pid) and time.monotonic() < deadline:
+            time.sleep(_LOOK_INTERVAL_S)
+        zombies = _zombies_of_pid_1()
+    if zombies:
+        yield warning(
+            "zombies",
+            f"PID 1 ({_name_of_pid_1()}) does not fetch the exit status of orphans: {len(zombies)} stay as zombies",
+            "Start the container with an init: docker run --init, or `init: true` in a compose file.",
+        )
+    else:
+        yield ok("zombies", "orphans' exit status is fetched")
+
+
+def _zombies_of_pid_1() -> list[int]:
+    """Return the children of PID 1 that have ended and are zombies also after a moment."""
+    processes = psutil.process_iter(["ppid", "status"])
+    found = [p.pid for p in processes if p.info["ppid"] == 1 and p.info["status"] == psutil.STATUS_ZOMBIE]
+    deadline = time.monotonic() + _WITHIN_S / 2
+    while any(map(_exists, found)) and time.monotonic() < deadline:
+        time.sleep(_LOOK_INTERVAL_S)
+    return [pid for pid in found if _exists(pid)]
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def _name_of_pid_1() -> str:
+    try:
+        return Path("/proc/1/comm").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (check_orphans,)

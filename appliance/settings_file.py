@@ -16,6 +16,8 @@ from appliance import config
 from appliance.errors import SettingsError
 from appliance.machine_errors import remedy_of
 
+_CLOSED_TO_OTHERS = 0o7770
+
 
 def change(values: Mapping[str, str | None]) -> Path:
     """Set settings in the file, and take out those whose value is None; gives its path. All else in it stays.
@@ -55,7 +57,7 @@ def require_known(names: Iterable[str]) -> None:
 
 @contextmanager
 def _copy_of(file: Path) -> Iterator[Path]:
-    """Give a copy beside a file, with its owner and mode; one of a new file is for this user alone."""
+    """Give a copy beside a file, with its owner and mode, but closed to others; a new file's is for this user alone."""
     handle, name = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
     os.close(handle)
     copy = Path(name)
@@ -64,7 +66,7 @@ def _copy_of(file: Path) -> Iterator[Path]:
             shutil.copyfile(file, copy)
             status = file.stat()
             os.chown(copy, status.st_uid, status.st_gid)
-            copy.chmod(status.st_mode & 0o7777)
+            copy.chmod(status.st_mode & _CLOSED_TO_OTHERS)  # it may come to hold a token or a password
         yield copy
     finally:
         copy.unlink(missing_ok=True)

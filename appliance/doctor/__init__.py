@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from appliance import config
 from appliance.config import Settings
 from appliance.doctor import grid, guard, machine, orphans, programs
-from appliance.doctor.check import Check, failed, ok, warning
+from appliance.doctor.check import Check, failed, ok
+from appliance.doctor.settings_file import check_settings_file
 from appliance.errors import ApplianceError
 from appliance.supervision import look, started_settings
 
@@ -22,17 +23,10 @@ def examine() -> Iterator[Check]:
         yield failed("settings", str(error), error.hint)
         return
     yield ok("settings", "all settings are valid")
-    yield from _check_settings_file()
+    yield from check_settings_file()
     for check in (*machine.CHECKS, *orphans.CHECKS, *programs.CHECKS, *guard.CHECKS):
         yield from _guard(check, settings)
     yield from _guard(_check_running, settings)
-
-
-def _check_settings_file() -> Iterator[Check]:
-    """Nothing in the settings file is passed over for its name."""
-    for name, meant in config.unknown_names().items():
-        remedy = f"Write {meant}, if that is meant." if meant else "`applctl config` lists all settings."
-        yield warning("settings", f"{name} in {config.settings_file()} is no setting, and has no effect", remedy)
 
 
 def _check_running(settings: Settings) -> Iterator[Check]:

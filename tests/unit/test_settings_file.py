@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from appliance import config
 from appliance.cli import main
+from appliance.doctor.settings_file import check_settings_file
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,25 @@ def test_a_setting_is_set_and_all_else_in_the_file_stays(file: Path) -> None:
     settings = config.load()
     assert (settings.port, settings.queue_timeout) == (9001, 7)
     assert settings.browser_args == ["--lang=de DE", "--mute-audio"]
+
+
+def test_a_file_that_is_changed_is_closed_to_other_users(file: Path) -> None:
+    file.write_text("PORT=9000\n")
+    file.chmod(0o644)
+    assert applctl("set", "PORT=9001").exit_code == 0
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_doctor_warns_of_secrets_that_other_users_can_read(file: Path) -> None:
+    file.write_text("PORT=9000\n")
+    file.chmod(0o644)
+    assert not list(check_settings_file())
+    file.write_text("appliance_token=0123456789abcdef\n")
+    (check,) = check_settings_file()
+    assert check.status == "warning"
+    assert "holds APPLIANCE_TOKEN, and other users can read it" in check.finding
+    file.chmod(0o640)
+    assert not list(check_settings_file())
 
 
 def test_a_new_file_is_for_its_owner_alone(file: Path) -> None:

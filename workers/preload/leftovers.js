@@ -35,9 +35,12 @@ class Session {
   /** Own a context that was made for this session. */
   own(context) {
     this.contexts.add(context);
-    context.once('close', () => this.contexts.delete(context));
     owners.set(context, this);
     traces.keepApart(context, this.folder);
+    context.once('close', () => {
+      this.contexts.delete(context);
+      traces.remove(context);
+    });
     if (context._options.recordVideo)
       context._options.recordVideo.dir = this.folder;
   }
@@ -51,9 +54,12 @@ function sessionOf(connection) {
   return session;
 }
 
-/** Make a call, in the name of a session if the driver may ask where to put files. */
-function inFolderOf(connection, method, call) {
-  return PLACING.has(method) ? current.run(sessionOf(connection), call) : call();
+/** Make a call to an object, in the name of its session if the driver may ask where to put files. */
+function placing(connection, method, object, call) {
+  if (!PLACING.has(method))
+    return call();
+  // a HAR is put where its recorder puts traces, and goes with them
+  return current.run(method === 'harStart' ? { folder: traces.folderOf(object) } : sessionOf(connection), call);
 }
 
 /** Let a browser put files into the folder of the session that makes it do so. */
@@ -108,4 +114,4 @@ async function sweep(common) {
   await Promise.all(dead.map(name => fs.promises.rm(path.join(common, name), { recursive: true, force: true })));
 }
 
-module.exports = { sessionOf, inFolderOf, watchBrowser, end };
+module.exports = { sessionOf, placing, watchBrowser, end };

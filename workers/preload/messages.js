@@ -27,4 +27,16 @@ function refusal(message, reason) {
   return { id: message?.id, error: { error: { message: reason, stack: `Error: ${reason}`, name: 'Error' } } };
 }
 
-module.exports = { IMPLIED, flaw, refusal };
+/** Answer with an error where an answer cannot be sent, as one that is too large for a string: it would end the driver. */
+function surviveSending(connection) {
+  const { onmessage } = connection;
+  connection.onmessage = async message => {
+    try {
+      await onmessage(message);
+    } catch (error) {
+      await onmessage(refusal(message, `The answer cannot be sent: ${error.message}`));
+    }
+  };
+}
+
+module.exports = { IMPLIED, flaw, refusal, surviveSending };

@@ -7,6 +7,7 @@ const calls = require('./calls');
 const clipboard = require('./clipboard');
 const leftovers = require('./leftovers');
 const messages = require('./messages');
+const sizes = require('./sizes');
 const streams = require('./streams');
 const urls = require('./urls');
 
@@ -19,16 +20,26 @@ function install() {
 
   bundle.wrap(Connection, 'dispatch', dispatch => async function(message) {
     try {
-      const reason = messages.flaw(message) ?? refused(this, message, allowFiles);
+      const dispatcher = this._dispatcherByGuid.get(message?.guid);
+      const reason = messages.flaw(message) ?? refused(dispatcher, message, allowFiles);
       if (reason)
         return this.onmessage(messages.refusal(message, reason));
-      await leftovers.inFolderOf(this, message.method, () => dispatch.call(this, message));
+      await leftovers.placing(this, message.method, dispatcher?._object, () => dispatch.call(this, message));
     } catch (error) {  // it would end the driver
       this.onmessage(messages.refusal(message, error.message));
     }
   });
+  bundle.wrap(Connection, 'sendEvent', sendEvent => function(dispatcher, event, params) {
+    try {
+      sendEvent.call(this, dispatcher, event, params);
+    } catch (error) {  // it would end the driver: an event with what its client has sent may not be one that can be sent
+      process.stderr.write(`Warning: ${dispatcher._type}.${event} is not sent: ${error.message}\n`);
+    }
+  });
   bundle.wrap(Connection, 'registerDispatcher', register => function(dispatcher) {
     register.call(this, dispatcher);
+    if (dispatcher._type === 'Root')
+      messages.surviveSending(this);
     if (dispatcher._type === 'BrowserContext')
       clipboard.emptyInFirstPage(dispatcher, leftovers.sessionOf(this));
   });
@@ -42,6 +53,7 @@ function install() {
         urls.check(message, allowFiles);
         return send.call(this, message);
       });
+      sizes.limitAnswers(browser._connection);
       leftovers.watchBrowser(browser, server.nullProgress);
     } catch (error) {
       process.stderr.write(`Error: the driver serves nobody: ${error.message}\n`);
@@ -51,11 +63,9 @@ function install() {
   });
 }
 
-function refused(connection, message, allowFiles) {
-  if (messages.IMPLIED.has(message.method))
-    return undefined;
-  const dispatcher = connection._dispatcherByGuid.get(message.guid);
-  return dispatcher && calls.whyNot(dispatcher, message, allowFiles);
+function refused(dispatcher, message, allowFiles) {
+  const isJudged = dispatcher && !messages.IMPLIED.has(message.method);
+  return isJudged ? calls.whyNot(dispatcher, message, allowFiles) : undefined;
 }
 
 module.exports = { install };

@@ -7,8 +7,10 @@
 // inside its session's, and the names of files are made of letters, digits and a few signs that lead nowhere else.
 
 const crypto = require('crypto');
+const fs = require('fs');
 const path = require('path');
 
+const bundle = require('./bundle');
 const { need } = require('./refusal');
 
 const SAFE_NAME = /^(?!\.)[\w.-]{1,100}$/;
@@ -20,12 +22,38 @@ function nameSafely({ params }) {
   return undefined;
 }
 
-/** Give the recorders of a context, those of its pages and of its requests, folders of their own in `folder`. */
+// What a recorder is told of while it runs. Stopped by a second call while the first one stops it, it may still be told.
+const TOLD = ['_appendTraceEvent', '_appendResource', 'onEntryFinished', 'flushHarEntries', 'onContentBlob',
+  'onContentBlobAppend', 'onSnapshotterBlob'];
+
+/** Give the recorders of a context folders of their own in `folder`. */
 function keepApart(context, folder) {
-  for (const tracing of [context.tracing, context.fetchRequest?.tracing?.()]) {
-    need(tracing && '_precreatedTracesDir' in tracing, 'the recorder of traces');
-    tracing._precreatedTracesDir = path.join(folder, `trace-${crypto.randomUUID()}`);
+  for (const recorder of recordersOf(context)) {
+    need(recorder && '_precreatedTracesDir' in recorder, 'the recorder of traces');
+    recorder._precreatedTracesDir = path.join(folder, `trace-${crypto.randomUUID()}`);
+    for (const name of TOLD.filter(name => typeof recorder[name] === 'function'))
+      bundle.wrap(recorder, name, tell => function(...args) {
+        return this._state && tell.apply(this, args);  // without a state it would end the driver
+      });
   }
 }
 
-module.exports = { nameSafely, keepApart };
+/** Remove what the recorders of a closed context have written, but for what its client may still fetch: the archives. */
+async function remove(context) {
+  for (const folder of recordersOf(context).map(folderOf)) {
+    const names = await fs.promises.readdir(folder).catch(() => []);
+    const written = names.filter(name => !name.endsWith('.zip')).map(name => path.join(folder, name));
+    await Promise.all(written.map(file => fs.promises.rm(file, { recursive: true, force: true })));
+  }
+}
+
+/** Return the recorders of a context's pages and of its requests. */
+function recordersOf(context) {
+  return [context.tracing, context.fetchRequest?.tracing?.()];
+}
+
+function folderOf(recorder) {
+  return recorder._precreatedTracesDir;
+}
+
+module.exports = { nameSafely, keepApart, remove, folderOf };

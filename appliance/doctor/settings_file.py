@@ -1,0 +1,31 @@
+"""Checks of the settings file."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from appliance import config
+from appliance.doctor.check import Check, warning
+
+_SECRET = {"APPLIANCE_TOKEN", "REDIS_PASSWORD", "REDIS_URL", "BROWSER_PROXY"}  # the last two may hold a password
+_READABLE_BY_OTHERS = 0o004
+
+
+def check_settings_file() -> Iterator[Check]:
+    """Nothing in the settings file is ignored for its name, and only its owner and group read secrets in it."""
+    file = config.settings_file()
+    for name, meant in config.unknown_names().items():
+        remedy = f"Write {meant}, if that is meant." if meant else "`applctl config` lists all settings."
+        yield warning("settings", f"{name} in {file} is no setting, and has no effect", remedy)
+    secrets = sorted(_SECRET & {name.upper() for name in dotenv_values(file, interpolate=False)})
+    if secrets and _others_may_read(file):
+        finding = f"{file} holds {', '.join(secrets)}, and other users can read it"
+        yield warning("settings", finding, f"Run: chmod o-rwx {shlex.quote(str(file))}")
+
+
+def _others_may_read(file: Path) -> bool:
+    return file.is_file() and bool(file.stat().st_mode & _READABLE_BY_OTHERS)

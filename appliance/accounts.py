@@ -2,12 +2,15 @@
 
 Rules
  1. supervisord stays root's, Redis and the proxy are SERVICE_USER's.
- 2. A worker is BROWSER_USER's, so that it sees, and may end, what its browser leaves. Its real group is
+ 2. Each worker slot has a user id of its own, so that a browser that broke out can neither read nor end what another
+    worker has. The ids have no names: they are taken from BROWSER_UIDS, a block for each RUN_DIR, so that two
+    appliances of one machine do not share any.
+ 3. A worker has its slot's user id, so that it sees, and may end, what its browser leaves. Its real group is
     BROWSER_USER's, its effective one SERVICE_USER's: so it reaches Redis, by its unix socket or by TCP.
- 3. Its driver and browser have its real group alone (kernel.bound_to_parent). The kernel notes the group
-    of the process in every socket, by which the guard tells theirs from all others.
- 4. A program that starts with two groups is closed to all but root (execve(2) clears what prctl(2) calls
-    dumpable): a browser that broke out reads no REDIS_URL in its worker's environment.
+ 4. Its driver and browser have its real group alone (kernel.bound_to_parent). The kernel notes the group
+    of the process in every socket, by which the guard tells those of all browsers from all others.
+ 5. A worker starts as root's and becomes its slot's itself (`become_worker`). From then on its memory and environment
+    are closed to all but root, so also to its own browser.
 """
 
 from __future__ import annotations
@@ -16,17 +19,24 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from appliance import kernel
 from appliance.errors import SettingsError
+from appliance.models import Browser
+from appliance.settings.accounts import UIDS_NEEDED
 
 _SETPRIV = "setpriv --no-new-privs"  # util-linux; no program that they start may give them more rights
 _FIRST_FREE_PORT = 1024  # ip(7): those before it are for who has CAP_NET_BIND_SERVICE
 _TRIAL = "import os, sys, appliance.config, {}; os.chdir(sys.argv[1])"
 _TRIAL_TIMEOUT_S = 30
+
+_SLOTS = UIDS_NEEDED // len(Browser)  # of one browser
 
 
 class Named(Protocol):
@@ -34,6 +44,7 @@ class Named(Protocol):
 
     service_user: str | None
     browser_user: str | None
+    browser_uids: str
     run_dir: Path
     port: int
 
@@ -49,10 +60,25 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The two accounts, and the commands that put a program under them."""
+    """The two accounts, the user ids of worker slots, and the commands that put a program under them."""
 
     service: Account
     browser: Account
+    first_uid: int
+
+    def uid_of(self, slot: str) -> int:
+        """Return the user id of a worker slot, such as "chromium-00"; raises SettingsError for another name."""
+        browser, _, number = slot.rpartition("-")
+        if browser not in list(Browser) or not number.isdecimal() or int(number) >= _SLOTS:
+            raise SettingsError(
+                f"WORKER_SLOT is {slot}, which has no account of its own", "Workers are started by `applctl up`."
+            )
+        return self.first_uid + list(Browser).index(Browser(browser)) * _SLOTS + int(number)
+
+    @property
+    def uids(self) -> range:
+        """The user ids of all slots that the appliance may have."""
+        return range(self.first_uid, self.first_uid + UIDS_NEEDED)
 
     def as_service(self, port: int) -> list[str]:
         """What to put before a command of Redis or the proxy, which listens on a port that may be root's.
@@ -66,19 +92,14 @@ class Accounts:
 
     @property
     def as_worker(self) -> list[str]:
-        """What to put before a worker's command.
-
-        Not --no-new-privs: with it Linux takes the effective group away as the worker is executed, for one that is not
-        the real one (cap_bprm_creds_from_file in security/commoncap.c). The driver gets it (kernel.bound_to_parent).
-        """
-        user, group = f"--reuid={self.browser.uid}", f"--rgid={self.browser.gid}"
+        """What to put before a command to run it with what the first worker may."""
+        user, group = f"--reuid={self.first_uid}", f"--rgid={self.browser.gid}"
         return ["setpriv", user, group, f"--egid={self.service.gid}", "--clear-groups"]
 
     @property
     def as_browser(self) -> list[str]:
-        """What to put before a command to run it as browsers are run."""
-        own = self.browser
-        return [*_SETPRIV.split(), f"--reuid={own.uid}", f"--regid={own.gid}", "--clear-groups"]
+        """What to put before a command to run it as the first worker's browser is run."""
+        return [*_SETPRIV.split(), f"--reuid={self.first_uid}", f"--regid={self.browser.gid}", "--clear-groups"]
 
 
 def accounts_of(settings: Named) -> Accounts | None:
@@ -88,7 +109,8 @@ def accounts_of(settings: Named) -> Accounts | None:
     """
     if settings.service_user is None or settings.browser_user is None:
         return None
-    found = Accounts(_look_up("SERVICE_USER", settings.service_user), _look_up("BROWSER_USER", settings.browser_user))
+    service, browser = _look_up("SERVICE_USER", settings.service_user), _look_up("BROWSER_USER", settings.browser_user)
+    found = Accounts(service, browser, _first_uid(settings))
     if 0 in (found.service.uid, found.browser.uid, found.service.gid, found.browser.gid):
         raise SettingsError("SERVICE_USER and BROWSER_USER must not be root, nor in its group", _hint("NAME"))
     if found.service.uid == found.browser.uid or found.service.gid == found.browser.gid:
@@ -96,6 +118,47 @@ def accounts_of(settings: Named) -> Accounts | None:
             "SERVICE_USER and BROWSER_USER must be two accounts, each with a group of its own", _hint("NAME")
         )
     return found
+
+
+def become_worker(settings: Named, slot: str) -> None:
+    """Give root up for the user id of a worker's slot, if there are accounts; raises SettingsError."""
+    accounts = accounts_of(settings)
+    if accounts is None:
+        return
+    require_root()
+    uid = accounts.uid_of(slot)
+    os.setgroups([])
+    os.setresgid(accounts.browser.gid, accounts.service.gid, accounts.service.gid)
+    os.setresuid(uid, uid, uid)
+    kernel.close_to_others()
+
+
+def has_own_account(settings: Named, slot: str) -> bool:
+    """Whether this process is a worker whose user id nobody else has: not those of other slots, nor any person."""
+    accounts = accounts_of(settings)
+    return accounts is not None and os.getuid() == accounts.uid_of(slot)
+
+
+def require_free_uids(settings: Named, slots: Iterable[str]) -> None:
+    """Raise SettingsError if the kernel does not know the user ids of slots here, or if an account has one of them."""
+    accounts = accounts_of(settings)
+    if accounts is None:
+        return
+    remedy = "Set BROWSER_UIDS to a range of at least 600 user ids that no account has, such as 61184-65519."
+    if not kernel.knows_uids(accounts.uids):
+        raise SettingsError(f"BROWSER_UIDS is {settings.browser_uids}, which this container does not have", remedy)
+    for slot in slots:
+        uid = accounts.uid_of(slot)
+        with suppress(KeyError):
+            name = pwd.getpwuid(uid).pw_name
+            raise SettingsError(f"the user id {uid}, of worker slot {slot}, is that of the account {name}", remedy)
+
+
+def _first_uid(settings: Named) -> int:
+    """Choose a block of user ids by RUN_DIR, which no two appliances of a machine have in common."""
+    first, _, last = settings.browser_uids.partition("-")
+    blocks = (int(last) + 1 - int(first)) // UIDS_NEEDED
+    return int(first) + zlib.crc32(os.fsencode(settings.run_dir)) % blocks * UIDS_NEEDED
 
 
 def browser_prefix(settings: Named) -> tuple[str, ...]:
@@ -127,7 +190,7 @@ def require_usable(settings: Named, installation: Path) -> None:
             trial, cwd=installation, capture_output=True, text=True, timeout=_TRIAL_TIMEOUT_S, check=False
         )
         if done.returncode:
-            name = (accounts.service if module == "proxy" else accounts.browser).name
+            name = accounts.service.name if module == "proxy" else f"with user id {accounts.first_uid}"
             said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise SettingsError(
                 f"the account {name} cannot run the {module} of {installation} with {sys.executable}: {said}",

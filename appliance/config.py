@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from appliance import redis_url as redis_urls
+from appliance import secret_files
 from appliance.addresses import address_beside, reachable_by_others
 from appliance.errors import SettingsError
 from appliance.memory import MemoryFile
@@ -164,6 +165,7 @@ def load(*, file: Path | None = None, **overrides: Any) -> Settings:
     """
     wrong: dict[str, str] = {}
     file = file or settings_file()
+    overrides = {**secret_files.read(os.environ.get(secret_files.VARIABLE, "")), **overrides}
     try:
         settings = Settings(_env_file=file, **overrides)
     except ValidationError as error:

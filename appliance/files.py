@@ -1,9 +1,10 @@
-"""Files of RUN_DIR that processes of several accounts read: replaced in one step, whole or not at all."""
+"""Files and folders: replaced in one step, whole or not at all; and removed, even if they are closed to their owner."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -30,3 +31,22 @@ def _replace(path: Path, text: str, owner: str | None, mode: int) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it; raises OSError.
+
+    What is closed even to its owner, as `mkdir -m 0` makes it, is opened first. root needs no such thing, and could be
+    led elsewhere by a link that takes a folder's place meanwhile.
+    """
+    if os.geteuid():
+        _open(str(folder))
+    shutil.rmtree(folder)
+
+
+def _open(folder: str) -> None:
+    os.chmod(folder, 0o700)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _open(entry.path)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_GET_PDEATHSIG = 2
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -30,6 +31,18 @@ def die_with_parent(number: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, so that none gets out of sight."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def close_to_others() -> None:
+    """Close this process's memory, environment and files to all but root: proc(5), PR_SET_DUMPABLE."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def knows_uids(uids: range, table: Path = Path("/proc/self/uid_map")) -> bool:
+    """Whether this user namespace has all these user ids; a container may have few (user_namespaces(7))."""
+    lines = map(str.split, table.read_text().splitlines())
+    known = [(int(first), int(first) + int(count)) for first, _, count in lines]
+    return any(begin <= uids.start and uids.stop <= end for begin, end in known)
 
 
 def allow_open_files() -> None:

@@ -9,6 +9,8 @@ Rules
  3. A session's number can be that of another session by now. If the process that leads it lives and
     has not the marker, or if a member runs a program that the browser did not, it is none of ours.
  4. Descendants of what belongs to the workspace belong to it, too.
+ 5. Where the slot has a user id of its own (appliance/accounts.py), all that has it belongs to the slot's worker:
+    a process can hide all of the above, but not that.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +58,20 @@ def processes_of(workspace: Path, session: BrowserSession | None) -> set[int]:
     return found - {os.getpid()}
 
 
+def kill_account(timeout_s: float) -> None:
+    """Kill every process of this one's user id but itself: only for a worker whose user id nobody else has.
+
+    The kernel kills all of them in one step, so that none can start another meanwhile. Raises TimeoutError.
+    """
+    deadline = time.monotonic() + timeout_s
+    while left := _of_account():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {sorted(left)} of user id {os.getuid()} do not end")
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        time.sleep(_LOOK_INTERVAL_S)
+
+
 def kill(workspace: Path, session: BrowserSession | None, timeout_s: float, family: bool = False) -> set[int]:
     """Kill what belongs to a workspace, again and again until nothing is left.
 
@@ -71,6 +88,11 @@ def kill(workspace: Path, session: BrowserSession | None, timeout_s: float, fami
         killed |= left
         time.sleep(_LOOK_INTERVAL_S)
     return killed
+
+
+def _of_account() -> set[int]:
+    own = os.getuid()
+    return {p.pid for p in psutil.process_iter(["uids"]) if p.info["uids"].real == own and _lives(p)} - {os.getpid()}
 
 
 def _members(session: BrowserSession | None, pids: Iterable[int], marked: set[int]) -> set[int]:

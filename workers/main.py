@@ -8,6 +8,7 @@ import sys
 import time
 
 from appliance import config, kernel, logs
+from appliance.accounts import become_worker
 from appliance.config import Settings
 from appliance.errors import SettingsError
 from workers.orders import Orders
@@ -24,6 +25,7 @@ def main() -> int:
     """Run the worker that the environment describes; give its exit code."""
     try:
         settings = config.load()
+        become_worker(settings, settings.worker_slot)
     except SettingsError as error:
         print(f"{error}\n{error.hint}", file=sys.stderr)
         return _false_start()

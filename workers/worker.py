@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from appliance import browsers, logs, worker_folder
+from appliance.accounts import has_own_account
 from appliance.config import Settings
 from appliance.errors import LaunchError, StoreUnavailable
 from appliance.models import WorkerSpec
@@ -58,10 +59,11 @@ class Worker:
 
     def run(self) -> int:
         """Live. Return the exit code: 0 after a drain or a stop, 1 after a failure or a crash."""
+        is_alone = self._end_account()
         own = workspace.create(self._folder, self.id.rpartition(".")[2])
         failures = backoff.Failures(self._folder)
         try:
-            self._forget(workspace.sweep(self._folder))
+            self._forget(workspace.sweep(self._folder, own.path if is_alone else None))
             failures.count()
             self._live(own, failures)
         except Stopped:
@@ -84,9 +86,21 @@ class Worker:
             self.report_failure(f"{type(error).__name__}: {error}")
             return 1
         finally:
+            self._end_account()
             own.clear(family=True)
             family.fetch_exit_status()
         return 0
+
+    def _end_account(self) -> bool:
+        """Kill all that has the slot's user id, if it has one of its own. Return whether this process alone is left."""
+        if not has_own_account(self._settings, self._slot):
+            return False
+        try:
+            leftovers.kill_account(workspace.KILL_TIMEOUT_S)
+        except TimeoutError as error:  # no reason not to start
+            log.warning("worker.processes_left", error=str(error))
+            return False
+        return True
 
     def report_failure(self, reason: str) -> None:
         """Leave the reason in Redis, for clients that wait for a worker in vain."""

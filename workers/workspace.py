@@ -18,11 +18,10 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from appliance import logs, worker_folder
+from appliance import files, logs, worker_folder
 from workers import leftovers
 from workers.leftovers import BrowserSession
 
@@ -72,7 +71,7 @@ class Workspace:
         """
         try:
             leftovers.kill(self.path, self.session, KILL_TIMEOUT_S, family)
-            shutil.rmtree(self.path)
+            files.remove_folder(self.path)
         except FileNotFoundError:
             log.debug("workspace.already_removed", path=str(self.path))
         except OSError as error:
@@ -116,14 +115,27 @@ def _let_the_proxy_pass(folder: Path) -> None:
         folder.chmod(mode)
 
 
-def sweep(slot_folder: Path) -> list[str]:
-    """Clear every folder of a slot whose owner is dead. Return the names of those that are gone."""
+def sweep(slot_folder: Path, alone_with: Path | None = None) -> list[str]:
+    """Clear every folder of a slot whose owner is dead. Return the names of those that are gone.
+
+    `alone_with` says that nothing of the slot's lives but the owner of this folder: then all others go, even one that
+    cannot be locked.
+    """
     swept = []
-    for path in sorted(p for p in slot_folder.iterdir() if p.is_dir() and not p.is_symlink()):
+    for path in sorted(p for p in slot_folder.iterdir() if p.is_dir() and not p.is_symlink() and p != alone_with):
         workspace = _take(path)
-        if workspace and workspace.clear(family=False):
+        if workspace.clear(family=False) if workspace else alone_with and _removed(path):
             swept.append(path.name)
     return swept
+
+
+def _removed(path: Path) -> bool:
+    try:
+        files.remove_folder(path)
+    except OSError as error:
+        log.warning("workspace.not_cleared", path=str(path), error=str(error))
+        return False
+    return True
 
 
 def _take(path: Path) -> Workspace | None:

@@ -14,7 +14,6 @@ import click
 from appliance import config
 from appliance.config import Settings
 from appliance.errors import ApplianceError
-from appliance.supervision import worker_slots
 
 _POLL_INTERVAL_S = 0.25
 _COLORS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
@@ -114,7 +113,7 @@ def last_lines(settings: Settings, name: str, count: int) -> list[str]:
 
 def _chosen(settings: Settings, name: str | None) -> list[LogFile]:
     folder = _folder(settings)
-    known = ["supervisord", "proxy", *worker_slots(settings)]
+    known = ["supervisord", "proxy", *settings.worker_slots]
     known += [] if settings.redis_url else ["redis"]
     known += [path.stem for path in folder.glob("*.log")]
     names = sorted(set(known))

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from appliance.cli.journal import last_lines
 from appliance.config import Settings
 from appliance.errors import ApplianceError
-from appliance.supervision import GridView, look, worker_slots
+from appliance.supervision import GridView, look
 
 _POLL_INTERVAL_S = 0.2
 _MARGIN_S = 15  # for the processes themselves to start, on a slow machine
@@ -64,7 +64,7 @@ def await_grid(settings: Settings, out: Console) -> None:
 
     Raises NotReady when a process fails time and again, and after LAUNCH_TIMEOUT and the launches' staggers.
     """
-    slots = worker_slots(settings)
+    slots = settings.worker_slots
     deadline = time.monotonic() + settings.launch_timeout + len(slots) * settings.startup_stagger + _MARGIN_S
     failures = Failures()
     with _progress(out, len(slots)) as show:

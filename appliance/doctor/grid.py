@@ -15,7 +15,7 @@ from appliance.doctor.check import Check, failed, ok, warning
 from appliance.errors import StoreUnavailable
 from appliance.redis_url import mask
 from appliance.registry import open_registry
-from appliance.supervision import GridView, worker_slots
+from appliance.supervision import GridView
 
 
 def check_supervisord(view: GridView) -> Iterator[Check]:
@@ -44,7 +44,7 @@ def check_workers(view: GridView) -> Iterator[Check]:
     if view.redis_error:
         yield failed("workers", view.redis_error, "They cannot be seen without Redis: mend that first.")
         return
-    configured = len(worker_slots(view.settings))
+    configured = len(view.settings.worker_slots)
     found = f"{configured - len(view.missing)} of {configured} are registered"
     if view.missing and _is_drained(view):
         yield warning("workers", f"{found}; those of a drained appliance start anew, to stand by", "Wait for them.")

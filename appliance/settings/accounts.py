@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from appliance.settings.networks import Networks, network, networks, split
 
+UIDS_NEEDED = 600  # 200 for each browser's workers, the spare ones too
+_LAST_UID = 2**32 - 3  # those after it mean "no user" in chown(2) and the like
 _NAME = r"^[a-z_][a-z0-9_-]{0,31}$"  # of an account, as useradd(8) recommends
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -40,8 +43,13 @@ class AccountSettings(BaseSettings):
     browser_user: str | None = Field(
         None,
         pattern=_NAME,
-        description="Account that workers and browsers run as; root sets it together with SERVICE_USER. Default: the "
-        "account that starts the appliance.",
+        description="Account whose group browsers have, each worker with a user id of its own (BROWSER_UIDS); root "
+        "sets it together with SERVICE_USER. Default: workers are the account's that starts the appliance.",
+    )
+    browser_uids: str = Field(
+        "1879048192-2147352575",
+        description="User ids that no account has, for BROWSER_USER's workers: each has one of its own, with "
+        "BROWSER_USER's group. Default: a range that systemd and Debian leave to nobody.",
     )
     guard: bool = Field(
         True,
@@ -67,6 +75,15 @@ class AccountSettings(BaseSettings):
         default_factory=lambda: [22],
         description="TCP ports that the guard leaves open to everybody beside PORT, separated by commas. Default: 22.",
     )
+
+    @field_validator("browser_uids")
+    @classmethod
+    def _range_of_uids(cls, value: str) -> str:
+        found = re.fullmatch(r"(\d{1,10})-(\d{1,10})", value)
+        first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not (first > 0 and last - first + 1 >= UIDS_NEEDED and last <= _LAST_UID):
+            raise ValueError(f"{value!r} is no range of {UIDS_NEEDED} user ids or more, like 61184-65519")
+        return value
 
     @property
     def is_guarded(self) -> bool:

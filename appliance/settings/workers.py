@@ -84,6 +84,11 @@ class WorkerSettings(BaseSettings):
         """How many workers this appliance runs, by browser."""
         return {browser: self.workers_of(browser) for browser in Browser}
 
+    @property
+    def worker_slots(self) -> list[str]:
+        """The names of all workers' slots, as supervisord.conf names them."""
+        return [f"{browser}-{number:02}" for browser in Browser for number in range(self.processes_of(browser))]
+
     def workers_of(self, browser: Browser) -> int:
         """How many workers of one browser this appliance runs."""
         return int(getattr(self, f"{browser}_workers"))

@@ -15,7 +15,7 @@ from appliance.supervision.shared_redis import (
     require_guarded,
     require_usable_redis,
 )
-from appliance.supervision.view import GridView, look, worker_slots
+from appliance.supervision.view import GridView, look
 
 __all__ = [
     "CONFIGURATION",
@@ -35,5 +35,4 @@ __all__ = [
     "start",
     "started_settings",
     "stop",
-    "worker_slots",
 ]

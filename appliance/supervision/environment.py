@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance import config
+from appliance import config, secret_files
 from appliance.accounts import accounts_of
 from appliance.config import Settings
 from appliance.errors import SettingsError
@@ -44,13 +44,13 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
     return {
         **_inherited(),
         **values,
-        "REDIS_PASSWORD": settings.redis_password.get_secret_value() if settings.redis_password else "",
+        **{name.upper(): "" for name in secret_files.NAMES},
+        secret_files.VARIABLE: str(secret_files.folder_in(settings.run_dir)),
         "APPLIANCE_TOKEN": "",  # the proxies know its digest (lifecycle.start), and nobody needs more
         # What the settings file says is in the values already: a respawned process shall not read it anew.
         "APPLIANCE_ENV": os.devnull,
         "APPLIANCE_PYTHON": sys.executable,
         "APPLIANCE_AS_SERVICE": f"{shlex.join(accounts.as_service(settings.port))} " if accounts else "",
-        "APPLIANCE_AS_WORKER": f"{shlex.join(accounts.as_worker)} " if accounts else "",
         "REDIS_SERVER": str(redis_server or "/bin/true"),
         "REDIS_PROCESSES": "1" if redis_server else "0",
         "GUARD_PROCESSES": str(int(settings.is_guarded)),
@@ -67,6 +67,14 @@ def _inherited() -> dict[str, str]:
     return kept
 
 
+def write_secrets(settings: Settings) -> None:
+    """Write what `export` leaves out, for the processes that may know it."""
+    password = settings.redis_password.get_secret_value() if settings.redis_password else ""
+    accounts = accounts_of(settings)
+    values = {"redis_url": settings.redis_url or "", "redis_password": password}
+    secret_files.write(settings.run_dir, values, accounts.service.gid if accounts else None)
+
+
 def stop_wait_s(settings: Settings) -> int:
     """Give the seconds that supervisord waits for a process to end before it kills it."""
     return math.ceil(settings.shutdown_grace + _STOP_MARGIN_S)
@@ -78,4 +86,5 @@ def recover(environment: Mapping[str, str]) -> Settings:
     for name, field in Settings.model_fields.items():
         text = environment.get(name.upper(), "")
         values[name] = text if text or field.default is not None else None
+    values |= secret_files.read(environment.get(secret_files.VARIABLE, ""))
     return config.load(**values)

@@ -9,19 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from appliance import config, tokens
-from appliance.accounts import require_usable
+from appliance.accounts import accounts_of, require_free_uids, require_usable
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.redis_url import split_address
 from appliance.supervision import redis_conf
 from appliance.supervision.client import AccessDenied, Supervisor
-from appliance.supervision.environment import CONFIGURATION, export, recover, stop_wait_s
-from appliance.supervision.run_dir import clear_workers, prepare_run_dir
+from appliance.supervision.environment import CONFIGURATION, export, recover, stop_wait_s, write_secrets
+from appliance.supervision.run_dir import prepare_run_dir, renew_workers
 from appliance.worker_folder import MARKER, all_workers
 
 _START_TIMEOUT_S = 20.0
@@ -37,13 +38,17 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     """
     environment = export(settings, redis_server)
     prepare_run_dir(settings)
-    clear_workers(settings)
+    write_secrets(settings)
+    end_by_account(settings)
+    renew_workers(settings)
+    require_free_uids(settings, settings.worker_slots)
     require_usable(settings, config.installation_root())
     _keep_boot_token(settings)
     settings.memory.begin_run()
     if redis_server:
         redis_conf.write(settings)
     require_free_port(settings)
+    _compile_driver(settings, environment)
     started = _run_supervisord(environment)
     deadline = time.monotonic() + _START_TIMEOUT_S
     while started.returncode == 0 and time.monotonic() < deadline:
@@ -59,6 +64,20 @@ def _keep_boot_token(settings: Settings) -> None:
     if token := settings.appliance_token:
         secret, now_ms = token.get_secret_value(), int(time.time() * 1000)
         settings.token_file.change(lambda table: tokens.with_boot_token(table, secret, now_ms))
+
+
+def _compile_driver(settings: Settings, environment: dict[str, str]) -> None:
+    """Let workers with user ids of their own find the driver compiled, which they may not do for each other.
+
+    Without it they start more slowly; why it failed is in the log.
+    """
+    if accounts_of(settings):
+        command = [sys.executable, "-m", "workers.compile_cache"]
+        with (settings.run_dir / "log" / "compile-cache.log").open("w") as log:
+            subprocess.run(
+                command, env=environment, cwd=config.installation_root(), stdout=log, stderr=log,
+                timeout=_START_TIMEOUT_S * 3, check=False,
+            )  # fmt: skip
 
 
 def _run_supervisord(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -151,6 +170,7 @@ def stop(settings: Settings) -> bool:
         left = left_over(settings.run_dir)
         was_running = bool(left)
         _end(left)
+    end_by_account(settings)
     for name in ("log/supervisor.sock", "log/supervisord.pid"):  # which a supervisord that was killed leaves
         (settings.run_dir / name).unlink(missing_ok=True)
     return was_running
@@ -178,6 +198,24 @@ def left_over(run_dir: Path) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return found
+
+
+def end_by_account(settings: Settings) -> None:
+    """Kill what workers with user ids of their own have left: a process may hide whose it is, but not its id."""
+    accounts = accounts_of(settings)
+    if accounts is None or os.geteuid() != 0:
+        return
+    deadline = time.monotonic() + _KILL_TIMEOUT_S
+    while (left := _processes_of(accounts.uids)) and time.monotonic() < deadline:
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def _processes_of(uids: range) -> list[psutil.Process]:
+    found = (process for process in psutil.process_iter(["uids"]) if process.info["uids"])
+    return [process for process in found if process.info["uids"].real in uids and _alive(process)]
 
 
 def _belongs(process: psutil.Process, run_dir: Path) -> bool:

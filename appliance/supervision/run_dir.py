@@ -3,8 +3,9 @@
 One account, that of who starts the appliance: all is closed to the others. Root with SERVICE_USER and
 BROWSER_USER: it stays root's, and so do the logs and supervisord's socket, which gives command of the
 appliance. SERVICE_USER makes Redis' socket and the tokens' file in it, and by the sticky bit (inode(7)) can
-remove or replace none but its own. BROWSER_USER passes through to the folders that are its own; SERVICE_USER's group
-passes through workers/ to the drivers' sockets, and reads nothing there.
+remove or replace none but its own. Each worker passes through to the folder of its slot, which is its own;
+SERVICE_USER's group passes through that to the driver's socket, and reads nothing there. What is compiled of the driver
+is root's: drivers read it, and a browser that broke out can put nothing there for later ones.
 RUN_DIR may have been SERVICE_USER's before: root then takes over no link and no log that is another's.
 """
 
@@ -13,21 +14,21 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from appliance import files, secret_files
 from appliance.accounts import Accounts, accounts_of, require_root
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.machine_errors import remedy_of
 from appliance.token_file import FILE as TOKENS
-from appliance.worker_folder import all_workers
+from appliance.worker_folder import all_workers, folder_of_slot
 
 _CLOSED = 0o700
 _SHARED = 0o1771
-_PASSAGE = 0o710
+_PASSAGE, _THOROUGHFARE, _READABLE, _SHARED_SECRETS = 0o710, 0o711, 0o755, 0o750
 _LOG, _COMPILE_CACHE = "log", "compile-cache"
 
 
@@ -54,17 +55,23 @@ def prepare_run_dir(settings: Settings) -> None:
         ) from error
 
 
-def clear_workers(settings: Settings) -> None:
-    """Remove what workers have left, of whatever slot and account; nothing of the appliance may run.
+def renew_workers(settings: Settings) -> None:
+    """Remove what workers have left, of whatever slot and account, and make a folder for each slot.
 
-    Raises SettingsError if something cannot be removed: root can, and others what their own account has left.
+    Nothing of the appliance may run. Raises SettingsError if something cannot be removed.
     """
+    _remove_workers(settings)
+    if accounts := accounts_of(settings):
+        for slot in settings.worker_slots:
+            uid = accounts.uid_of(slot)
+            _give(folder_of_slot(settings.run_dir, slot), uid, accounts.service.gid, _PASSAGE)
+
+
+def _remove_workers(settings: Settings) -> None:
     for path in all_workers(settings.run_dir).iterdir():
         try:
             if path.is_dir() and not path.is_symlink():
-                if os.geteuid():  # root needs no such thing, and would follow a link that takes a folder's place
-                    _open_all(str(path))
-                shutil.rmtree(path)
+                files.remove_folder(path)
             else:
                 path.unlink()
         except OSError as error:
@@ -74,18 +81,9 @@ def clear_workers(settings: Settings) -> None:
             ) from error
 
 
-def _open_all(folder: str) -> None:
-    """Open what is closed even to its owner, as `mkdir -m 0` makes it."""
-    os.chmod(folder, _CLOSED)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                _open_all(entry.path)
-
-
 def _close(run_dir: Path) -> None:
     run_dir.chmod(_CLOSED)
-    for folder in (run_dir / _LOG, all_workers(run_dir), run_dir / _COMPILE_CACHE):
+    for folder in (run_dir / _LOG, all_workers(run_dir), run_dir / _COMPILE_CACHE, secret_files.folder_in(run_dir)):
         folder.mkdir(exist_ok=True)
         folder.chmod(_CLOSED)
 
@@ -96,8 +94,9 @@ def _share(run_dir: Path, accounts: Accounts) -> None:
     run_dir.chmod(_SHARED)
     _give(run_dir / _LOG, 0, 0)
     _require_roots(run_dir / _LOG)
-    _give(all_workers(run_dir), accounts.browser.uid, accounts.service.gid, _PASSAGE)
-    _give(run_dir / _COMPILE_CACHE, accounts.browser.uid, accounts.browser.gid)
+    _give(secret_files.folder_in(run_dir), 0, accounts.service.gid, _SHARED_SECRETS)
+    _give(all_workers(run_dir), 0, 0, _THOROUGHFARE)
+    _give(run_dir / _COMPILE_CACHE, 0, 0, _READABLE)
     with suppress(FileNotFoundError):  # an earlier run of root's alone may have made it
         os.chown(run_dir / TOKENS, accounts.service.uid, -1, follow_symlinks=False)
 

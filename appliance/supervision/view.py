@@ -14,7 +14,7 @@ import psutil
 from appliance import room
 from appliance.config import Settings
 from appliance.errors import StoreUnavailable, SupervisorError
-from appliance.models import Browser, PoolCapacity, SessionState, WorkerState
+from appliance.models import PoolCapacity, SessionState, WorkerState
 from appliance.registry import Appliances, open_registry
 from appliance.supervision.client import ProcessInfo, Supervisor
 from appliance.supervision.lifecycle import left_over
@@ -53,7 +53,7 @@ class GridView:
     def missing(self) -> list[str]:
         """The slots whose workers are not registered."""
         registered = {worker.slot for worker in self.workers}
-        return [slot for slot in worker_slots(self.settings) if slot not in registered]
+        return [slot for slot in self.settings.worker_slots if slot not in registered]
 
     @property
     def name_taken(self) -> str:
@@ -78,11 +78,6 @@ class GridView:
         if not self.ready:
             found.append(self.not_ready_because)
         return found
-
-
-def worker_slots(settings: Settings) -> list[str]:
-    """Give the names of the slots that the settings ask for, as supervisord.conf forms them."""
-    return [f"{browser}-{number:02d}" for browser in Browser for number in range(settings.processes_of(browser))]
 
 
 def look(settings: Settings) -> GridView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -270,9 +271,10 @@ def listens(machine: Machine, port: int) -> bool:
 def test_browsers_run_in_their_sandbox_and_in_a_group_of_their_own(grid: Grid, accounts: dict[str, str]) -> None:
     family = tree(grid.registry.workers()[0].pid)
     worker, driver, browser = (family[name] for name in ("worker", "driver", "browser"))
-    assert [one.username() for one in (worker, driver, browser)] == [accounts["BROWSER_USER"]] * 3
+    assert len({one.uids() for one in (worker, driver, browser)}) == 1
+    assert worker.uids().real not in (0, *(pwd.getpwnam(name).pw_uid for name in accounts.values()))
     own, shared = worker.gids().real, worker.gids().effective
-    assert own != shared
+    assert own == pwd.getpwnam(accounts["BROWSER_USER"]).pw_gid != shared
     assert driver.gids() == browser.gids() == (own, own, own)
     (proxy,) = [one for one in grid.processes() if "proxy" in one.cmdline()]
     assert (grid.run_dir / "tokens.json").owner() == accounts["SERVICE_USER"]

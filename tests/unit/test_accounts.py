@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any
 
 import pytest
 
-from appliance import config
-from appliance.accounts import accounts_of, require_usable
+from appliance import config, kernel
+from appliance.accounts import accounts_of, require_free_uids, require_usable
 from appliance.config import Settings
 from appliance.errors import SettingsError
+from appliance.models import Browser
 from appliance.settings.accounts import PRIVATE
 from appliance.supervision import export, prepare_run_dir
+from appliance.supervision.run_dir import renew_workers
 from appliance.token_file import TokenFile
 from appliance.tokens import Token
+from appliance.worker_folder import folder_of_slot
 from workers.launch_options import driver_environment
 
 BOTH = {"service_user": "daemon", "browser_user": "nobody"}  # two accounts that every Debian has
@@ -27,7 +31,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start proc
 
 def test_without_the_settings_all_is_run_by_the_account_that_starts_it(tmp_path: Path) -> None:
     exported = export(config.load(run_dir=tmp_path), None)
-    assert (exported["APPLIANCE_AS_SERVICE"], exported["APPLIANCE_AS_WORKER"]) == ("", "")
+    assert exported["APPLIANCE_AS_SERVICE"] == ""
 
 
 def test_one_account_without_the_other_is_refused() -> None:
@@ -83,21 +87,57 @@ def test_the_proxy_may_listen_on_a_port_of_roots_and_may_nothing_else_of_roots()
 
 @as_root
 def test_each_account_has_what_is_its_own_in_run_dir(tmp_path: Path) -> None:
-    settings = config.load(run_dir=tmp_path / "run", **BOTH)
+    settings = config.load(run_dir=tmp_path / "run", chromium_workers=1, firefox_workers=2, spare_workers=0, **BOTH)
     accounts = accounts_of(settings)
     assert accounts
     (settings.run_dir / "log").mkdir(parents=True)
     (settings.run_dir / "tokens.json").write_text("made by root")
     prepare_run_dir(settings)
+    renew_workers(settings)
     found = {path.name: (path.stat().st_uid, path.stat().st_mode & 0o7777) for path in settings.run_dir.iterdir()}
     assert found == {
         "log": (0, 0o700),
-        "workers": (accounts.browser.uid, 0o710),
-        "compile-cache": (accounts.browser.uid, 0o700),
+        "workers": (0, 0o711),
+        "compile-cache": (0, 0o755),
+        "secrets": (0, 0o750),
         "tokens.json": (accounts.service.uid, 0o644),
     }
+    slots = [folder_of_slot(settings.run_dir, slot).stat() for slot in ("chromium-00", "firefox-01")]
+    assert {(status.st_gid, status.st_mode & 0o7777) for status in slots} == {(accounts.service.gid, 0o710)}
+    assert [status.st_uid - accounts.first_uid for status in slots] == [0, 201]
     assert settings.run_dir.stat().st_mode & 0o7777 == 0o1771
     assert (settings.run_dir.stat().st_uid, settings.run_dir.stat().st_gid) == (0, accounts.service.gid)
+
+
+@as_root
+@pytest.mark.parametrize("uids", ["1000", "61184-61200", "0-1000", "5000-4000", "1-4294967295", "a-b"])
+def test_a_range_of_user_ids_that_cannot_be_is_refused(uids: str) -> None:
+    with pytest.raises(SettingsError, match=r"BROWSER_UIDS: .* is no range of 600 user ids"):
+        config.load(browser_uids=uids)
+
+
+def test_each_slot_and_each_appliance_has_user_ids_of_its_own(tmp_path: Path) -> None:
+    found = [accounts_of(config.load(run_dir=tmp_path / name, **BOTH)) for name in ("one", "other")]
+    one, other = (set(accounts.uids) for accounts in found if accounts)
+    assert not one & other
+    assert found[0]
+    slots = [f"{browser}-{number:02}" for browser in Browser for number in range(200)]
+    assert {found[0].uid_of(slot) for slot in slots} == one
+    for name in ("chromium-200", "edge-00", "", "chromium"):
+        with pytest.raises(SettingsError, match="has no account of its own"):
+            found[0].uid_of(name)
+
+
+@as_root
+def test_user_ids_of_an_account_or_beyond_the_container_are_refused(tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    settings = config.load(run_dir=tmp_path, browser_uids=f"{nobody}-{nobody + 599}", **BOTH)
+    with pytest.raises(SettingsError, match="is that of the account nobody"):
+        require_free_uids(settings, ["chromium-00"])
+    container = tmp_path / "uid_map"
+    container.write_text("         0     100000      65536\n")
+    assert kernel.knows_uids(range(61184, 61784), container)
+    assert not kernel.knows_uids(range(65000, 65600), container)
 
 
 @as_root

@@ -15,8 +15,9 @@ from appliance import config
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
 from appliance.inherited import inherited
-from appliance.supervision import CONFIGURATION, Supervisor, export, look, recover, require_free_port, worker_slots
+from appliance.supervision import CONFIGURATION, Supervisor, export, look, recover, require_free_port
 from appliance.supervision.client import ProcessInfo
+from appliance.supervision.environment import write_secrets
 from appliance.supervision.run_dir import bringing_up, prepare_run_dir
 from tests.waiting import until
 from workers.launch_options import driver_environment
@@ -47,7 +48,7 @@ def test_the_shipped_configuration_gives_the_process_tree(tmp_path: Path, monkey
     assert found["chromium-01"].environment == {"BROWSER_TYPE": "chromium", "WORKER_SLOT": "chromium-01"}
     assert found["proxy"].command == f'"{sys.executable}" -m proxy'
     assert found["proxy"].stopwaitsecs == 18
-    assert {slot for slot in found if slot[-1].isdigit()} == set(worker_slots(settings))
+    assert {slot for slot in found if slot[-1].isdigit()} == set(settings.worker_slots)
 
 
 def test_no_redis_is_run_where_another_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +97,12 @@ def test_a_run_dir_that_supervisord_cannot_take_is_refused(tmp_path: Path) -> No
 def test_exported_settings_are_read_back_as_they_were(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = config.load(run_dir=tmp_path, **values)
+    settings = config.load(run_dir=tmp_path / "run", **values)
+    prepare_run_dir(settings)
+    write_secrets(settings)
     exported = export(settings, None)
     assert recover(exported) == settings
+    assert "100%25" not in "".join(exported.values())
     for name, value in exported.items():
         monkeypatch.setenv(name, value)
     assert config.load() == settings, "the processes would have other settings than were checked"

@@ -1,0 +1,168 @@
+"""What a browser that broke out can do to other workers, where each has a user id of its own: nothing."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.system.grid import Grid, tree
+from tests.system.machine import Machine
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts, and become them")
+
+PASSWORD = "of-the-accounts-test"
+
+
+@pytest.fixture(scope="module")
+def accounts() -> Iterator[dict[str, str]]:
+    """Make the two accounts; gives the settings that name them."""
+    names = {"SERVICE_USER": f"service-{os.getpid()}", "BROWSER_USER": f"browser-{os.getpid()}"}
+    with ExitStack() as ends:
+        for name in names.values():
+            subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", name], check=True)
+            ends.callback(subprocess.run, ["userdel", name], check=True)
+        yield names
+
+
+@pytest.fixture(scope="module")
+def grid(accounts: dict[str, str]) -> Iterator[Grid]:
+    """Give an appliance of two workers, on a machine of its own."""
+    machine = Machine()
+    settings = {"CHROMIUM_WORKERS": 2, "MAX_LIFETIME_SESSIONS": 0, "REDIS_PASSWORD": PASSWORD, "STARTUP_STAGGER": 0}
+    try:
+        grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), inside=machine.inside(), **settings, **accounts)
+        try:
+            yield grid
+        finally:
+            grid.stop()
+    finally:
+        machine.remove()
+
+
+def family(grid: Grid, slot: str) -> dict[str, psutil.Process]:
+    """Give the processes of a slot's worker."""
+    return tree(next(worker for worker in grid.registry.workers() if worker.slot == slot).pid)
+
+
+def folder(grid: Grid, slot: str) -> Path:
+    return grid.socket_of(next(worker for worker in grid.registry.workers() if worker.slot == slot)).parent
+
+
+def as_browser_of(grid: Grid, slot: str, *command: str) -> str:
+    """Run a command with all that a slot's browser may do; gives its output and its errors."""
+    browser = family(grid, slot)["browser"]
+    become = ["setpriv", f"--reuid={browser.uids().real}", f"--regid={browser.gids().real}", "--clear-groups"]
+    done = subprocess.run([*become, *command], capture_output=True, text=True, check=False, timeout=10)
+    return done.stdout + done.stderr
+
+
+def renewed(grid: Grid, pid: int) -> None:
+    """Wait until a worker has a successor."""
+    until(lambda: pid not in {worker.pid for worker in grid.registry.workers()}, "its end is noticed", within_s=20)
+    grid.available(2, within_s=20)
+
+
+def test_each_worker_has_a_user_id_of_its_own_and_all_browsers_one_group(grid: Grid, accounts: dict[str, str]) -> None:
+    browsers = [family(grid, slot)["browser"] for slot in ("chromium-00", "chromium-01")]
+    assert len({browser.uids().real for browser in browsers}) == 2
+    assert {browser.gids().real for browser in browsers} == {pwd.getpwnam(accounts["BROWSER_USER"]).pw_gid}
+
+
+def test_it_reads_nothing_of_another_worker(grid: Grid) -> None:
+    other, place = family(grid, "chromium-01"), folder(grid, "chromium-01")
+    for path in (place, place / "launch.json", place / "tmp", place.parent, place.parent.parent):
+        assert "Permission denied" in as_browser_of(grid, "chromium-00", "ls", f"{path}/"), path
+    for name, process in other.items():
+        for secret in ("environ", "mem", "maps", "fd/1"):
+            path = f"/proc/{process.pid}/{secret}"
+            assert "Permission denied" in as_browser_of(grid, "chromium-00", "head", "-c1", path), (name, secret)
+
+
+def test_it_can_neither_end_nor_pause_another_worker_nor_reach_its_driver(grid: Grid) -> None:
+    for process in family(grid, "chromium-01").values():
+        for sent in ("-KILL", "-STOP", "-USR1"):
+            said = as_browser_of(grid, "chromium-00", "/bin/kill", sent, str(process.pid))
+            assert "Operation not permitted" in said or "No such process" in said
+    path = folder(grid, "chromium-01") / "driver.sock"
+    code = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
+    assert "Permission denied" in as_browser_of(grid, "chromium-00", "/usr/bin/python3", "-c", code)
+    assert grid.audit() == []
+
+
+def test_its_group_opens_nothing_in_a_workspace(grid: Grid) -> None:
+    group = family(grid, "chromium-00")["browser"].gids().real
+    for path in (folder(grid, "chromium-00"), *folder(grid, "chromium-00").rglob("*")):
+        status = path.lstat()
+        if status.st_gid == group and not path.is_symlink():
+            assert not stat.S_IMODE(status.st_mode) & 0o070 or not path.parent.stat().st_mode & 0o001, path
+
+
+def test_it_cannot_change_what_later_drivers_run(grid: Grid) -> None:
+    cache = grid.run_dir / "compile-cache"
+    files = [path for path in cache.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) > 500_000
+    for path in (cache, *cache.iterdir(), *files):
+        assert path.lstat().st_uid == 0
+        assert path.is_symlink() or not path.stat().st_mode & 0o022, path
+    said = as_browser_of(grid, "chromium-00", "touch", str(cache / "new"))
+    assert "Permission denied" in said
+    before = {path: path.stat().st_mtime_ns for path in files}
+    read = [as_browser_of(grid, slot, "sha256sum", *map(str, files)) for slot in ("chromium-00", "chromium-01")]
+    assert read[0] == read[1]
+    assert "Permission denied" not in read[0]
+    grid.applctl("restart", "chromium-01")
+    grid.available(2)
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file()} == before
+
+
+def test_a_driver_finds_compiled_what_root_has_compiled(grid: Grid) -> None:
+    uid = family(grid, "chromium-00")["driver"].uids().real
+    (link,) = [path for path in (grid.run_dir / "compile-cache").iterdir() if path.name.endswith(f"-{uid}")]
+    driver = family(grid, "chromium-00")["driver"]
+    code = "const m = require('module'); m.enableCompileCache(); console.log(m.getCompileCacheDir())"
+    node = [driver.exe(), "--min-semi-space-size=8", "-e", code]
+    said = as_browser_of(grid, "chromium-00", "env", f"NODE_COMPILE_CACHE={link.parent}", *node)
+    assert said.strip() == str(link)
+
+
+def test_what_hides_from_its_worker_ends_with_it_all_the_same(grid: Grid) -> None:
+    """It has not the workspace's name in its environment, nor the browser's session, nor a parent of the worker's."""
+    before = family(grid, "chromium-00")
+    hide = "setsid sleep 1000 >/dev/null 2>&1 & echo $!"
+    as_browser_of(grid, "chromium-00", "env", "-i", "/bin/sh", "-c", hide)
+    uid = before["browser"].uids().real
+
+    def hidden() -> list[psutil.Process]:
+        found = psutil.process_iter(["name", "uids"])
+        return [one for one in found if one.info["name"] == "sleep" and one.info["uids"].real == uid]
+
+    until(hidden, "it runs")
+    before["worker"].send_signal(signal.SIGKILL)
+    until(lambda: not hidden(), "it is gone")
+    renewed(grid, before["worker"].pid)
+
+
+def test_a_folder_closed_by_a_hostile_browser_keeps_no_worker_from_starting(grid: Grid) -> None:
+    slot = folder(grid, "chromium-00").parent
+    as_browser_of(grid, "chromium-00", "mkdir", "-m", "0", f"{slot}/aaaaaa")
+    as_browser_of(grid, "chromium-00", "mkdir", "-p", f"{slot}/bbbbbb/lock")
+    before = family(grid, "chromium-00")["worker"].pid
+    grid.applctl("restart", "chromium-00")
+    renewed(grid, before)
+    assert {path.name for path in slot.iterdir()} == {folder(grid, "chromium-00").name}
+
+
+def test_no_process_of_the_appliance_has_a_password_in_its_environment(grid: Grid) -> None:
+    found = [process for process in grid.processes() if PASSWORD in "".join(process.environ().values())]
+    assert found == []

@@ -20,7 +20,7 @@ from appliance.errors import SettingsError, StoreRefuses, StoreUnavailable
 LUA_FOLDER = Path(__file__).parent / "lua"
 LUA_FILES = (
     *("keys", "pool", "spread", "teams", "recycling", "queue"),
-    *("sessions", "appliances", "failures", "workers", "tokens", "door", "capacity"),
+    *("sessions", "appliances", "failures", "workers", "reaper", "tokens", "door", "capacity"),
 )
 
 SCHEMA = 5  # what the keys mean; raised when that changes, so that two versions are two grids beside each other

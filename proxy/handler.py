@@ -15,8 +15,6 @@ from geventwebsocket.handler import WebSocketHandler
 from appliance import logs
 from appliance.errors import (
     BadRequest,
-    Blame,
-    CannotDial,
     ClientGone,
     DialFailed,
     InternalError,
@@ -26,10 +24,9 @@ from appliance.errors import (
 )
 from appliance.models import Grant
 from appliance.registry import Session
-from appliance.worker_folder import socket_of
 from proxy import handshake, launch_options, tcp, tls, visitor, wrong_client
 from proxy.answers import ADMIT, OPEN, error_answer
-from proxy.dial import Connection, dial
+from proxy.dial import Connection
 from proxy.door import protocol
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
@@ -160,7 +157,8 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         token, settings = self._admit(request), self.proxy.settings
         wanted = handshake.parse(request.items, request.target, self.client, settings.default_browser_type, token)
         told = launch_options.check(request.headers, wanted.request.browser, settings)
-        if refusal := self.proxy.departure.refusal():  # just before `open` counts it: what is announced is complete
+        # Just before `open` counts it: what is announced is complete.
+        if refusal := self.proxy.departure.refusal() or self.proxy.reach.refusal():
             raise refusal
         watch = HangupWatch(self.socket)
         with ExitStack() as to_be_closed:
@@ -179,29 +177,17 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             relay.finish()
 
     def _reach_worker(self, wanted: Handshake, session: Session, watch: HangupWatch) -> Connection:
-        """Dial the worker that was claimed; one that does not answer is suspect, and another is claimed."""
+        """Dial the worker that was claimed; if that fails, another one is claimed, unless none can be reached."""
         while True:
             grant = session.grant
-            assert grant is not None  # noqa: S101  # `open` and `move` return with a grant, or raise
+            assert grant is not None  # noqa: S101  # `open` and `retry` return with a grant, or raise
             try:
-                return self._dial(wanted, grant)
+                connection: Connection = self.proxy.dial(wanted.forwarded, grant)
             except DialFailed as error:
-                if error.blame is Blame.SELF:
-                    log.error("worker.not_dialled", session=session.id, worker=grant.worker_id, error=str(error))
-                    raise CannotDial(f"This appliance cannot reach its workers: {error}.") from error
-                log.warning("worker.suspect", session=session.id, worker=grant.worker_id, error=str(error))
-                self.proxy.sessions.move(session, watch.start)
-
-    def _dial(self, wanted: Handshake, grant: Grant) -> Connection:
-        """Connect to the worker that was claimed, of this appliance or another one; raises DialFailed."""
-        settings = self.proxy.settings
-        if grant.appliance != settings.appliance_name:
-            connection: Connection = self.proxy.neighbours.dial(wanted.forwarded, grant)
-            return connection
-        try:
-            return dial(wanted.forwarded, socket_of(settings.run_dir, grant.worker_id))
-        except ValueError as error:  # no worker has given itself such an id
-            raise DialFailed(str(error), Blame.WORKER) from error
+                self.proxy.sessions.retry(session, error, watch.start)
+            else:
+                self.proxy.reach.succeeded(grant.appliance)
+                return connection
 
     def _admit(self, request: Request) -> str:
         """Return the name of the request's token, "" if it needs none; raises Unauthorized."""

@@ -84,8 +84,12 @@ class Operations:
     def _readyz(self) -> tuple[str, bytes]:
         if leaving := self._proxy.departure.leaving():
             raise leaving
-        browser = self._proxy.settings.default_browser_type
-        if not self._proxy.registry.is_ready(browser):
+        reach, browser = self._proxy.reach, self._proxy.settings.default_browser_type
+        if refusal := reach.refusal():
+            raise refusal
+        if not self._proxy.registry.is_ready(browser, reach.avoided):
+            if refusal := reach.refusal_of_the_unreachable(patiently=False):
+                raise refusal
             raise _NotReady(f"No {browser} worker is available yet.", "`applctl status` shows the workers.")
         return JSON, json.dumps({"status": "ready", "browser": browser}).encode()
 

@@ -16,20 +16,27 @@ from gevent.pywsgi import WSGIServer
 
 from appliance import logs
 from appliance.config import Settings
-from appliance.errors import SettingsError, StoreUnavailable
-from appliance.registry import Appliances, Mailbox, Registry, Sessions, Tokens
+from appliance.errors import Blame, DialFailed, SettingsError, StoreUnavailable
+from appliance.models import Grant
+from appliance.registry import Appliances, Mailbox, Reach, Registry, Sessions, Tokens
 from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
+from appliance.worker_folder import socket_of
 from proxy.departure import Departure
+from proxy.dial import Connection, dial
 from proxy.door.answering import InnerDoor
 from proxy.door.dialling import Neighbours
 from proxy.door.keys import Keys
 from proxy.guard import Guard
 from proxy.handler import DoorHandler, SessionHandler
+from proxy.handshake import Headers
 from proxy.limits import Connections, Unheard
 from proxy.membership import Membership
 from proxy.operations import Operations
 from proxy.peer import OwnAccounts
+from proxy.predecessors import Predecessors
+from proxy.probing import Prober
+from proxy.reaper import Reaper
 from proxy.tls import Tls
 from proxy.vigil import Vigil
 
@@ -72,7 +79,11 @@ class Proxy:
         self.departure = Departure(settings.drain_notice)
         self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
         self._membership = Membership(settings, self.appliances, self.id, self.departure, self._certificate)
-        self.sessions = Sessions(self.registry, settings, self.id, self._membership.announce)
+        self.reach = Reach()
+        self.sessions = Sessions(self.registry, settings, self.id, self._membership.announce, self.reach)
+        self._reaper = Reaper(self.registry, self.sessions, settings)
+        self._prober = Prober(self.reach, self.registry, self.dial)
+        self.reach.on_change(self._prober.wake)
         self._membership.mind(self.sessions)
         self._tokens = Tokens(self.registry, settings.token_file, gevent.get_hub().threadpool.apply)
         self.guard = Guard(self._tokens, settings.allow_anonymous)
@@ -132,7 +143,9 @@ class Proxy:
             gevent.spawn(self._mailbox.run),
             gevent.spawn(self._repeat, 0, self.vigil.make_round),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
-            gevent.spawn(self._repeat, settings.reaper_run_interval, self._reap),
+            gevent.spawn(self._repeat, 0, self._reaper.reap, self._reaper.pause),
+            gevent.spawn(self._prober.run),
+            gevent.spawn(self._release_predecessors),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._tokens.sync),
             gevent.spawn(self._repeat, settings.lease_renew_interval, self._keys.sync),
         ]
@@ -176,8 +189,8 @@ class Proxy:
             gevent.sleep(0.05)
         return not is_busy
 
-    def _repeat(self, interval_s: float, step: Callable[[], None]) -> None:
-        """Take a step at once and then in each interval; a Redis that is away is said once."""
+    def _repeat(self, interval_s: float, step: Callable[[], None], pause: Callable[[], None] | None = None) -> None:
+        """Take a step at once and then in each interval, or after each pause; a Redis that is away is said once."""
         away = False
         while True:
             try:
@@ -191,7 +204,12 @@ class Proxy:
                 away = True
             except Exception:  # a fault in one step must not end all further ones
                 log.exception("proxy.step_failed", step=step.__name__)
-            gevent.sleep(min(interval_s, RETRY_S) if away else interval_s)
+            if away:
+                gevent.sleep(RETRY_S if pause else min(interval_s, RETRY_S))
+            elif pause:
+                pause()
+            else:
+                gevent.sleep(interval_s)
 
     def _handle(self, message: dict[str, Any]) -> None:
         """Act on a message to this proxy."""
@@ -215,8 +233,23 @@ class Proxy:
         self.sessions.renew()
         self._membership.announce()
 
-    def _reap(self) -> None:
-        self.sessions.renew()  # or a proxy that was paused past its leases would reap its own sessions
-        count = self.registry.reap(self.settings.longest_silence)
-        if any(count.values()):
-            log.warning("reaped", **count)
+    def _release_predecessors(self) -> None:
+        predecessors = Predecessors(self.settings.run_dir, self.id)
+        while True:
+            try:
+                predecessors.release(self.registry)
+                return
+            except StoreUnavailable:
+                gevent.sleep(RETRY_S)
+
+    def dial(self, forwarded: Headers, grant: Grant) -> Connection:
+        """Connect to a worker of this appliance or another one, and ask it for a session with the client's headers.
+
+        Raises DialFailed.
+        """
+        if grant.appliance != self.settings.appliance_name:
+            return self.neighbours.dial(forwarded, grant)
+        try:
+            return dial(forwarded, socket_of(self.settings.run_dir, grant.worker_id))
+        except ValueError as error:  # no worker has given itself such an id
+            raise DialFailed(str(error), Blame.WORKER) from error

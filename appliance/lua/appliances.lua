@@ -83,7 +83,9 @@ end
 local function recall(appliance, run, is_to_be_drained, turn)
   local name = key('appliance', appliance)
   local known = read_fields(name, {'run', 'turn'})
-  if known and known.run == run and tonumber(known.turn or 0) >= turn then return end
+  local is_known = known and known.run == run and tonumber(known.turn or 0) >= turn
+  local is_lost = is_known and tonumber(known.turn) == turn and is_drained(appliance) ~= is_to_be_drained
+  if is_known and not is_lost then return end
   redis.call('DEL', name)
   redis.call('HSET', name, 'run', run, 'since', whole(NOW))
   if is_to_be_drained and not is_drained(appliance) then
@@ -141,6 +143,17 @@ end)
 register('rival_of', function(a)
   local known = read_fields(key('appliance', a.appliance), {'run', 'rival'})
   return {rival = known and known.run == a.run and known.rival or find_rival(a)}
+end)
+
+-- workers_on {appliance, most} -> {workers}
+-- Returns workers of an appliance whose heartbeats come, `most` at most: those that were heard last.
+register('workers_on', function(a)
+  local found = {}
+  for _, id in ipairs(redis.call('ZRANGE', key('workers'), '+inf', whole(NOW), 'BYSCORE', 'REV')) do
+    if redis.call('HGET', key('worker', id), 'appliance') == a.appliance then found[#found + 1] = id end
+    if #found == a.most then break end
+  end
+  return {workers = found}
 end)
 
 -- drain_appliance {appliance, reason} -> {known}

@@ -2,19 +2,21 @@
 -- scraper of every proxy: so the one looks no further than it must, and the other counts in slices, between
 -- which sessions are served.
 
-local function has_fresh_worker(pool)
+local function has_fresh_worker(pool, avoid)
   for rank = 0, redis.call('ZCARD', pool) - 1 do
     local id = redis.call('ZRANGE', pool, rank, rank)[1]
-    if is_fresh({fresh_until = redis.call('HGET', key('worker', id), 'fresh_until')}) then return true end
+    local worker = read_fields(key('worker', id), {'fresh_until', 'appliance'})
+    if worker and is_fresh(worker) and not avoid[worker.appliance .. '/'] then return true end
   end
   return false
 end
 
--- is_ready {browser} -> {ready}
--- Tells whether a worker of a browser is available, free or not.
+-- is_ready {browser, avoid} -> {ready}
+-- Tells whether a worker of a browser is available, free or not, on an appliance that is not to be avoided.
 register('is_ready', function(a)
+  local avoid = avoided(a.avoid) or {}
   for _, minor in ipairs(minors_of(a.browser)) do
-    if has_fresh_worker(key('pool', a.browser, minor)) then return {ready = true} end
+    if has_fresh_worker(key('pool', a.browser, minor), avoid) then return {ready = true} end
   end
   return {ready = false}
 end)

@@ -32,6 +32,8 @@
 --  session:<id>               hash     one session, waiting or active; `request` is its claim as it came
 --  leases                     zset     active session -> expiry
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
+--  queue:<browser>:<minor>:<avoid>  zset  the same for those that avoid these workers and appliances (queue.lua)
+--  avoiding:<browser>         set      "minor avoid", of each such queue
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
 --  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
@@ -55,6 +57,7 @@
 local NS, NOW
 
 local EVENTS_KEPT = '10000'
+local BROWSERS = {'chromium', 'firefox', 'webkit'}
 
 local function key(kind, a, b, c)
   if c then return NS .. kind .. ':' .. a .. ':' .. b .. ':' .. c end
@@ -106,6 +109,16 @@ local function write_clock(seen, grid, longest)
   redis.call('SET', key('clock'), string.format('%d %d %d', seen, grid, longest))
 end
 
+-- Returns when the newest heartbeat came, for a clock that is lost; the server's time if there is none.
+local function newest_heartbeat(wall)
+  local newest = 0
+  for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, 9, 'REV')) do
+    local heartbeat = tonumber(redis.call('HGET', key('worker', id), 'heartbeat') or 0)
+    newest = math.max(newest, heartbeat)
+  end
+  return newest > 0 and newest or wall
+end
+
 -- Gives the grid's time, in milliseconds: the server's, but a step back counts as nothing, and a silence
 -- of all callers as `longest` at most. So a step of the server's clock, a pause of the server and a
 -- network that was away expire nothing: those who could not speak in time still can.
@@ -113,10 +126,11 @@ local function tell_time()
   local time = redis.call('TIME')
   local wall = time[1] * 1000 + math.floor(time[2] / 1000)
   local seen, grid, longest = read_clock()
+  if not seen then grid = newest_heartbeat(wall) end
   local passed = wall - (seen or wall)
   if seen and passed >= 0 and passed < CLOCK_RESOLUTION then return grid + passed end
   longest = tonumber(longest or LONGEST_SILENCE)
-  grid = (grid or wall) + math.max(0, math.min(passed, longest))
+  grid = grid + math.max(0, math.min(passed, longest))
   write_clock(wall, grid, longest)
   return grid
 end

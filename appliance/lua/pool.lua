@@ -27,6 +27,8 @@ local CROWDED = 2 ^ 50
 local BLOCKED = 2 ^ 52
 local LAST_APART, LAST_CLAIMABLE = '(1125899906842624', '(4503599627370496'  -- CROWDED, BLOCKED for Redis
 
+local LOOKED_AT = 1000  -- workers, for a session that avoids some: more would hold up everybody else
+
 -- What is read of a worker to give it a session, and to place it: each field costs half a microsecond.
 local CHOSEN = {'slot', 'appliance', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled', 'apart'}
 local PLACED = {
@@ -72,6 +74,14 @@ local function forget_awaited(browser, minor)
   end
 end
 
+-- Returns the quota of a pool's workers, or nil if it has none.
+local function quota_in(pool)
+  for _, id in ipairs(redis.call('ZRANGE', pool, 0, LOOKED_AT)) do
+    local quota = redis.call('HGET', key('worker', id), 'quota')
+    if quota then return quota end
+  end
+end
+
 -- Works out what `pick` goes by, whenever a pool's workers or those being recycled have changed.
 local function update_policy(browser, minor)
   local policy, recycling = key('policy', browser, minor), key('recycling', browser, minor)
@@ -79,6 +89,10 @@ local function update_policy(browser, minor)
   local workers = redis.call('ZCARD', key('pool', browser, minor))
   local last = redis.call('ZRANGE', recycling, 0, 0, 'REV', 'WITHSCORES')
   local quota, demand = unpack(redis.call('HMGET', policy, 'quota', 'demand'))
+  if not quota then
+    quota = quota_in(key('pool', browser, minor))
+    if quota then redis.call('HSET', policy, 'quota', quota) end
+  end
   quota, demand = tonumber(quota or 0), tonumber(demand or 0)
   local margin = math.max(1, math.floor(quota / math.max(1, workers)))
   if demand > margin and demand <= quota then margin = 0 end
@@ -92,28 +106,47 @@ local function score_of(worker)
   return (claimable and CROWDED or BLOCKED) + remaining * SCORE_PER_SESSION + taken
 end
 
+local function leave_pool(browser, minor, id)
+  if redis.call('ZREM', key('pool', browser, minor), id) == 1 then update_policy(browser, minor) end
+end
+
 -- Puts a worker into its pool, claimable or not, or takes it out, as its state demands.
 local function place(worker)
-  local pool, changed = key('pool', worker.browser, worker.minor), nil
-  if worker.status == 'available' then
-    changed = redis.call('ZADD', pool, whole(score_of(worker)), worker.id)
-  else
-    changed = redis.call('ZREM', pool, worker.id)
-  end
+  if worker.status ~= 'available' then return leave_pool(worker.browser, worker.minor, worker.id) end
+  local changed = redis.call('ZADD', key('pool', worker.browser, worker.minor), whole(score_of(worker)), worker.id)
   if changed == 1 then update_policy(worker.browser, worker.minor) end
 end
 
--- Gives the claimable worker that is next by the rule above, or nil. One whose heartbeat is overdue
--- is claimable no longer; the reaper sees to the rest.
-local function pick(browser, minor)
-  local pool = key('pool', browser, minor)
-  local function lowest(least, past)
-    return redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', '0', '1')[1]
+-- Returns the worker with the lowest score of a range that is not among those to `avoid`, or nil.
+local function lowest_in(pool, least, past, avoid)
+  if not avoid then return redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', '0', '1')[1] end
+  for _, id in ipairs(redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', '0', LOOKED_AT)) do
+    local appliance = redis.call('HGET', key('worker', id), 'appliance') or ''
+    if not avoid[id] and not avoid[appliance .. '/'] then return id end
   end
+end
+
+-- Returns `margin` and `recycles_until` of a pool's policy; works them out if they are lost.
+local function policy_of(browser, minor)
+  local policy = key('policy', browser, minor)
+  local margin, recycles_until = unpack(redis.call('HMGET', policy, 'margin', 'recycles_until'))
+  if not margin and redis.call('EXISTS', key('pool', browser, minor)) == 1 then
+    update_policy(browser, minor)
+    margin, recycles_until = unpack(redis.call('HMGET', policy, 'margin', 'recycles_until'))
+  end
+  return margin, recycles_until
+end
+
+-- Returns the claimable worker that is next by the rule above, or nil. One whose heartbeat is overdue is claimable no
+-- longer; the reaper sees to the rest. `avoid`, if it is given, has the workers and the appliances (with a slash
+-- behind the name) that are out of the question for this session.
+local function pick(browser, minor, avoid)
+  local pool = key('pool', browser, minor)
+  local function lowest(least, past) return lowest_in(pool, least, past, avoid) end
   local function with_left(remaining)
     return lowest(CROWDED + remaining * SCORE_PER_SESSION, LAST_CLAIMABLE)
   end
-  local margin, recycles_until = unpack(redis.call('HMGET', key('policy', browser, minor), 'margin', 'recycles_until'))
+  local margin, recycles_until = policy_of(browser, minor)
   if not margin then return nil end
   local is_recycling = tonumber(recycles_until) >= NOW
   while true do
@@ -121,11 +154,14 @@ local function pick(browser, minor)
       or with_left(margin + 1) or with_left(1)
     if not id then return nil end
     local worker = read_fields(key('worker', id), CHOSEN)
-    if is_fresh(worker) then
+    if not worker then
+      leave_pool(browser, minor, id)
+    elseif is_fresh(worker) then
       worker.id, worker.browser, worker.minor, worker.status = id, browser, minor, 'available'
       return worker
+    else
+      place(read_worker(id))
     end
-    place(read_worker(id))
   end
 end
 

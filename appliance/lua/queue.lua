@@ -1,12 +1,29 @@
 -- Granting and waiting: how a session comes by its slot.
 
--- Reads a session: its claim, and what became of it; nil if it is unknown.
+-- Sessions that avoid workers or appliances (`avoid`, a sorted list with spaces between) wait in queues of their own,
+-- one for all that avoid the same. If the first of such a queue finds no worker, none behind it does: so a look at
+-- the first of each queue is enough, and who cannot be served holds up nobody.
+
+-- Reads a session: its claim, and what became of it; nil if it is unknown. One that cannot be read is forgotten.
 local function read_session(id)
   local state = read(key('session', id))
   if not state then return nil end
-  local session = cjson.decode(state.request)
+  local is_whole, session = pcall(cjson.decode, state.request)
+  if not is_whole or not state.state then
+    redis.call('DEL', key('session', id))
+    return nil
+  end
   for field, value in pairs(state) do session[field] = value end
+  session.avoid = session.avoid or ''
   return session
+end
+
+-- Returns a list of what is to be avoided as a set, or nil if it is empty.
+local function avoided(list)
+  if not list or list == '' then return nil end
+  local set = {}
+  for name in list:gmatch('%S+') do set[name] = true end
+  return set
 end
 
 -- Writes what became of a session; `request` is its claim as it came.
@@ -35,27 +52,40 @@ local function grant(session, worker)
   end
 end
 
-local function enqueue(session)
+local function queue_of(browser, minor, avoid)
+  return avoid == '' and key('queue', browser, minor) or key('queue', browser, minor, avoid)
+end
+
+-- Lets a session wait without a place in its queue: until its proxy asks again, or its deadline.
+local function rest(session)
   save(session, 'waiting', '')
   redis.call('ZADD', key('proxies'), 'GT', NOW + session.lease_ms, session.proxy)
-  redis.call('ZADD', key('queue', session.browser, session.minor), session.arrival, session.id)
   redis.call('ZADD', key('deadlines'), session.deadline, session.id)
 end
 
+-- Puts a session into its queue, in the place of its arrival.
+local function enqueue(session)
+  rest(session)
+  if session.avoid ~= '' then
+    redis.call('SADD', key('avoiding', session.browser), session.minor .. ' ' .. session.avoid)
+  end
+  redis.call('ZADD', queue_of(session.browser, session.minor, session.avoid), session.arrival, session.id)
+end
+
 local function dequeue(session)
-  redis.call('ZREM', key('queue', session.browser, session.minor), session.id)
+  redis.call('ZREM', queue_of(session.browser, session.minor, session.avoid), session.id)
   redis.call('ZREM', key('deadlines'), session.id)
 end
 
--- Gives the first of a queue whose proxy lives and whose deadline has not passed, or nil; the dead
+-- Returns the first of a queue whose proxy lives and whose deadline has not passed, or nil; the dead
 -- before it are forgotten.
-local function first_waiting(browser, minor)
-  local queue = key('queue', browser, minor)
+local function first_waiting(browser, minor, avoid)
+  local queue = queue_of(browser, minor, avoid)
   while true do
     local id = redis.call('ZRANGE', queue, 0, 0)[1]
     if not id then return nil end
     local session = read_session(id)
-    if session then
+    if session and session.state == 'waiting' then
       local alive_until = tonumber(redis.call('ZSCORE', key('proxies'), session.proxy) or 0)
       if alive_until >= NOW and tonumber(session.deadline) >= NOW then return session end
       redis.call('DEL', key('session', id))
@@ -65,21 +95,37 @@ local function first_waiting(browser, minor)
   end
 end
 
--- Gives the longest-waiting session that a pool suits: one that asked for this version, or for any.
-local function next_waiting(browser, minor)
-  if redis.call('ZCARD', key('deadlines')) == 0 then return nil end
-  local same, any = first_waiting(browser, minor), first_waiting(browser, '')
-  if same and any then
-    return tonumber(same.arrival) < tonumber(any.arrival) and same or any
+-- Returns the first of each queue that a pool suits, the longest-waiting first: those that asked for this version,
+-- and those that asked for any.
+local function first_of_each_queue(browser, minor)
+  if redis.call('ZCARD', key('deadlines')) == 0 then return {} end
+  local found = {first_waiting(browser, minor, '')}
+  found[#found + 1] = first_waiting(browser, '', '')
+  for _, entry in ipairs(redis.call('SMEMBERS', key('avoiding', browser))) do
+    local version, avoid = entry:match('^(%S*) (.*)$')
+    if version == minor or version == '' then
+      local session = first_waiting(browser, version, avoid)
+      if not session then redis.call('SREM', key('avoiding', browser), entry) end
+      found[#found + 1] = session
+    end
   end
-  return same or any
+  table.sort(found, function(a, b) return tonumber(a.arrival) < tonumber(b.arrival) end)
+  return found
+end
+
+-- Returns the longest-waiting session for which a worker of a pool is claimable, and that worker, or nil.
+local function next_served(browser, minor)
+  for _, session in ipairs(first_of_each_queue(browser, minor)) do
+    local worker = pick(browser, minor, avoided(session.avoid))
+    if worker then return session, worker end
+    if session.avoid == '' then return nil end
+  end
 end
 
 -- Hands the free slots of a pool to those who wait for them, in order of arrival.
 local function dispatch(browser, minor)
   while true do
-    local session = next_waiting(browser, minor)
-    local worker = session and pick(browser, minor)
+    local session, worker = next_served(browser, minor)
     if not worker then return end
     dequeue(session)
     grant(session, worker)
@@ -90,8 +136,9 @@ end
 -- Gives a session a free slot at once, and gives its worker, or nil: nobody else waits for a free slot
 -- (rule 4).
 local function admit(session, minors)
+  local avoid = avoided(session.avoid)
   for _, minor in ipairs(minors) do
-    local worker = pick(session.browser, minor)
+    local worker = pick(session.browser, minor, avoid)
     if worker then
       grant(session, worker)
       return worker
@@ -99,6 +146,3 @@ local function admit(session, minors)
   end
 end
 
-local function waiting_in(browser, minor)
-  return redis.call('ZCARD', key('queue', browser, minor))
-end

@@ -60,9 +60,10 @@ end
 local POLICY = {'quota', 'sampled', 'starts', 'counted', 'rate', 'away_ms', 'away_deviation_ms'}
 
 -- Reads a pool's policy if it is time to look at it, else gives nil.
-local function policy_to_look_at(name)
+local function policy_to_look_at(name, browser, minor)
   local sampled = redis.call('HGET', name, 'sampled')
   if sampled and NOW - sampled < LOOK_EVERY_MS then return nil end
+  if redis.call('HEXISTS', name, 'quota') == 0 then update_policy(browser, minor) end
   return read_fields(name, POLICY)
 end
 
@@ -71,7 +72,7 @@ local function measure_rate(policy, name)
   local starts, rate = tonumber(policy.starts or 0), nil
   if policy.sampled then
     local passed, over = NOW - policy.sampled, math.max(RATE_OVER_MS, policy.away_ms or 0)
-    local measured, weight = (starts - policy.counted) / passed, 1 - math.exp(-passed / over)
+    local measured, weight = math.max(0, starts - (policy.counted or 0)) / passed, 1 - math.exp(-passed / over)
     rate = policy.rate and (1 - weight) * policy.rate + weight * measured or measured
     redis.call('HSET', name, 'rate', rate)
   end
@@ -122,6 +123,7 @@ end
 -- sessions each of the others is given while one is away, on average.
 local function recycle_early(browser, minor, nearest, workers, demand, mean)
   local first = read(key('worker', nearest[1].id))
+  if not first then return leave_pool(browser, minor, nearest[1].id) end
   if nearest[1].remaining > first.quota * EARLY then return end
   local teams = read(key('teams', browser, minor)) or {}
   local away, missing = count_away(teams, browser, minor)
@@ -135,7 +137,7 @@ end
 -- Looks at a pool, twice a second at most: whose ends are apart, and if they are too close.
 local function keep_ends_apart(browser, minor)
   local name, pool = key('policy', browser, minor), key('pool', browser, minor)
-  local policy = policy_to_look_at(name)
+  local policy = policy_to_look_at(name, browser, minor)
   local rate = policy and measure_rate(policy, name)
   if not rate then return end
   local quota, workers, nearest = tonumber(policy.quota), redis.call('ZCARD', pool), nearest_in(pool)

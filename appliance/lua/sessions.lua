@@ -1,4 +1,4 @@
--- The sessions' functions: claim, retry, release, kill, renew, assert.
+-- The sessions' functions: claim, give back, release, kill, renew, assert.
 
 -- The versions that suit a session: its own, or all that are offered if it names none.
 local function suitable(session)
@@ -10,12 +10,24 @@ local function is_served(session)
   return minor and is_offered(session.browser, minor)
 end
 
+-- Tells whether an appliance that a session does not avoid serves it, or is about to.
+local function is_reachable(session)
+  local avoid = avoided(session.avoid)
+  if not avoid then return true end
+  for _, minor in ipairs(suitable(session)) do
+    for _, appliance in ipairs(redis.call('HKEYS', key('teams', session.browser, minor))) do
+      if not avoid[appliance .. '/'] then return true end
+    end
+  end
+  return false
+end
+
 -- What a proxy needs to know of its session; `worker` saves reading it where it is known. One that waits for what
--- nobody offers any more is told so: its proxy releases it.
+-- nobody offers any more, or for what it avoids, is told so: its proxy releases it.
 local function answer(session, worker)
   if session.state ~= 'active' then
-    if is_served(session) then return {state = 'waiting'} end
-    return {state = 'unserved', versions = minors_of(session.browser)}
+    if not is_served(session) then return {state = 'unserved', versions = minors_of(session.browser)} end
+    return {state = is_reachable(session) and 'waiting' or 'unreachable'}
   end
   worker = worker or read_fields(key('worker', session.worker), CHOSEN)
   if not worker then return {state = 'lost'} end
@@ -25,83 +37,157 @@ local function answer(session, worker)
   }
 end
 
+-- Returns the queues of a browser's sessions, for the versions that are offered.
+local function queues_of(browser)
+  local versions, queues = {[''] = true}, {key('queue', browser, '')}
+  for _, minor in ipairs(minors_of(browser)) do
+    versions[minor], queues[#queues + 1] = true, key('queue', browser, minor)
+  end
+  for _, entry in ipairs(redis.call('SMEMBERS', key('avoiding', browser))) do
+    local version, avoid = entry:match('^(%S*) (.*)$')
+    if versions[version] then queues[#queues + 1] = queue_of(browser, version, avoid) end
+  end
+  return queues
+end
+
 local function queue_length(browser)
-  local length = waiting_in(browser, '')
-  for _, minor in ipairs(minors_of(browser)) do length = length + waiting_in(browser, minor) end
+  local length = 0
+  for _, queue in ipairs(queues_of(browser)) do length = length + redis.call('ZCARD', queue) end
   return length
 end
 
--- claim {id, browser, minor, name, client, user_agent, token, proxy, lease_ms, wait_ms, queue_max}
+-- Returns the next number of arrival; if the count is lost, one that is behind all who wait.
+local function number_arrival(browser)
+  local number = redis.call('INCR', key('arrivals', browser))
+  if number > 1 then return number end
+  for _, queue in ipairs(queues_of(browser)) do
+    local last = redis.call('ZRANGE', queue, 0, 0, 'REV', 'WITHSCORES')[2]
+    number = math.max(number, (tonumber(last) or 0) + 1)
+  end
+  if number > 1 then redis.call('SET', key('arrivals', browser), whole(number)) end
+  return number
+end
+
+-- Returns where an earlier claim stands. One that waits is put back into its queue if it is not there: it rested,
+-- its queue was lost, or it avoids others now.
+local function ask_again(session, avoid)
+  if session.state == 'waiting' then
+    local queue = queue_of(session.browser, session.minor, session.avoid)
+    local is_in_place = session.avoid == avoid and redis.call('ZSCORE', queue, session.id)
+    if not (is_in_place and redis.call('ZSCORE', key('deadlines'), session.id)) then
+      dequeue(session)
+      session.avoid = avoid
+      redis.call('HSET', key('session', session.id), 'avoid', avoid)
+      enqueue(session)
+      for _, minor in ipairs(suitable(session)) do dispatch(session.browser, minor) end
+      session = read_session(session.id)
+      if not session then return {state = 'lost'} end  -- its deadline has passed
+    end
+  end
+  return answer(session)
+end
+
+-- claim {id, browser, minor, name, client, user_agent, token, proxy, lease_ms, wait_ms, queue_max, avoid}
 -- -> {state = 'active', worker, slot, appliance, waited_ms} | {state = 'waiting'} | {state = 'lost'}
---  | {state = 'unserved', versions} | {state = 'full'}
--- Called again, it tells where the claim stands.
+--  | {state = 'unserved', versions} | {state = 'unreachable'} | {state = 'full'}
+-- Called again, it tells where the claim stands. `avoid` lists the workers, and the appliances (with a slash behind the
+-- name), that are out of the question: "unreachable" says that nobody else serves what is asked for.
 register('claim', function(a, request)
-  local session = a
-  if redis.call('EXISTS', key('session', a.id)) == 1 then return answer(read_session(a.id)) end
+  local session, known = a, read_session(a.id)
+  session.avoid = a.avoid or ''
+  if known then return ask_again(known, session.avoid) end
   session.request, session.started, session.deadline = request, whole(NOW), whole(NOW + a.wait_ms)
-  session.arrival = redis.call('INCR', key('arrivals', a.browser))
+  session.arrival = number_arrival(a.browser)
   local worker = admit(session, suitable(a))
   if worker then return answer(session, worker) end
-  local has_a_server = is_served(a)
-  if has_a_server and queue_length(a.browser) < a.queue_max then
+  local has_a_server, can_reach_it = is_served(a), is_reachable(a)
+  if has_a_server and can_reach_it and queue_length(a.browser) < a.queue_max then
     enqueue(session)
     return {state = 'waiting'}
   end
   redis.call('DECR', key('arrivals', a.browser))
-  if has_a_server then return {state = 'full'} end
-  return {state = 'unserved', versions = minors_of(a.browser)}
+  if not has_a_server then return {state = 'unserved', versions = minors_of(a.browser)} end
+  return {state = can_reach_it and 'full' or 'unreachable'}
 end)
 
 local function tell_if_drained(worker)
   if worker.status == 'draining' and active_of(worker.id) == 0 then tell('worker', worker.id, {drained = true}) end
 end
 
+-- Does what follows when slots of a worker have come free, or have been found to be taken.
+local function settle(worker)
+  tell_if_drained(worker)
+  place(worker)
+  dispatch(worker.browser, worker.minor)
+end
+
+local function revisit(worker_id)
+  local worker = read_worker(worker_id)
+  if worker then settle(worker) end
+end
+
 -- Ends a session, wherever it is, and frees what it held. `details` go into the event.
 local function finish(id, reason, ...)
   local state, worker_id = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
   if not state then return false end
-  if state == 'waiting' then dequeue(read_session(id)) end
+  if state == 'waiting' then
+    local session = read_session(id)
+    if session then dequeue(session) end
+    redis.call('ZREM', key('deadlines'), id)
+  end
   redis.call('DEL', key('session', id))
   if state == 'waiting' then return true end
   redis.call('ZREM', key('leases'), id)
   redis.call('SREM', key('worker', worker_id, 'sessions'), id)
   record('session.ended', 'session', id, 'worker', worker_id, 'reason', reason, ...)
-  local worker = read_worker(worker_id)
-  if worker then
-    tell_if_drained(worker)
-    place(worker)
-    dispatch(worker.browser, worker.minor)
-  end
+  revisit(worker_id)
   return true
 end
 
--- release {id, reason, bytes} -> {released}
+-- release {id, worker, reason, bytes} -> {released}
+-- `worker` is the one whose slot the session had, or "": it comes free even if Redis has lost the session.
 register('release', function(a)
-  return {released = finish(a.id, a.reason, 'bytes', a.bytes)}
+  local released = finish(a.id, a.reason, 'bytes', a.bytes)
+  if not released and a.worker and redis.call('SREM', key('worker', a.worker, 'sessions'), a.id) == 1 then
+    redis.call('ZREM', key('leases'), a.id)
+    revisit(a.worker)
+  end
+  return {released = released}
 end)
 
--- suspect {id, worker} -> as claim
--- The worker did not accept the session: it is told, and not claimable until a heartbeat says that it
--- is healthy. The session waits again, in the place of its arrival.
-register('suspect', function(a)
+-- Takes the slot and the start of a session back from a worker that did not get it.
+local function undo_grant(session, worker)
+  redis.call('SREM', key('worker', session.worker, 'sessions'), session.id)
+  redis.call('ZREM', key('leases'), session.id)
+  if not worker then return end
+  if tonumber(worker.lifetime) > 0 then
+    worker.lifetime = redis.call('HINCRBY', key('worker', session.worker), 'lifetime', -1)
+  end
+  redis.call('HINCRBY', key('policy', worker.browser, worker.minor), 'starts', -1)
+end
+
+-- give_back {id, worker, blame} -> {}
+-- A session's proxy could not reach its worker, and gives the slot back; `blame` is "worker", "path" or "self". A worker
+-- to blame is told, and not claimable until a heartbeat says that it is healthy. The session waits without a place in
+-- its queue until its proxy claims again; then it has the place of its arrival.
+--
+-- The dial costs the worker nothing of its lifetime. If this was its last session it drains all the same: it has been
+-- told so, and may be on its way out.
+register('give_back', function(a)
   local session, worker = read_session(a.id), read_worker(a.worker)
   local is_its_own = session and session.state == 'active' and session.worker == a.worker
   if is_its_own then
-    redis.call('SREM', key('worker', a.worker, 'sessions'), a.id)
-    redis.call('ZREM', key('leases'), a.id)
+    undo_grant(session, worker)
+    record('session.given_back', 'session', a.id, 'worker', a.worker, 'blame', a.blame)
+    rest(session)
   end
-  if worker then
-    redis.call('HSET', key('worker', a.worker), 'suspect', 1)
-    worker.suspect = 1
-    place(worker)
+  if worker and a.blame == 'worker' and (is_its_own or not session) then
+    worker.suspect = session and session.proxy or '?'
+    redis.call('HSET', key('worker', a.worker), 'suspect', worker.suspect)
     tell('worker', a.worker, {suspect = true})
   end
-  if not session then return {state = 'lost'} end
-  if not is_its_own then return answer(session) end
-  if worker then tell_if_drained(worker) end
-  local other = admit(session, suitable(session))
-  if not other then enqueue(session) end
-  return answer(session, other)
+  if worker then settle(worker) end
+  return {}
 end)
 
 local KILLS_KEPT_S = '3600'
@@ -133,39 +219,54 @@ local function kills_of(proxy, unknown)
   return kills
 end
 
--- renew {proxy, sessions, lease_ms} -> {unknown, kills}
--- Says that a proxy lives and still relays these sessions; gives those of which nothing is known, and those
--- that it is to end, each with the reason.
+-- renew {proxy, sessions = {id -> worker}, lease_ms} -> {unknown, kills}
+-- Says that a proxy lives and still relays these sessions, each on its worker. Returns those of which Redis does not
+-- know that, and those that the proxy must end, with the reason for each. A lease or a slot that was lost is restored.
 register('renew', function(a)
   redis.call('ZADD', key('proxies'), NOW + a.lease_ms, a.proxy)
-  local unknown = {}
-  for _, id in ipairs(a.sessions) do
-    if not redis.call('ZSCORE', key('leases'), id) then
+  local unknown, expiry = {}, whole(NOW + a.lease_ms)
+  for id, worker in pairs(a.sessions) do
+    local state, at = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
+    if state ~= 'active' or at ~= worker then
       unknown[#unknown + 1] = id
     else
-      redis.call('ZADD', key('leases'), NOW + a.lease_ms, id)
+      redis.call('ZADD', key('leases'), expiry, id)
+      if redis.call('SADD', key('worker', worker, 'sessions'), id) == 1 then revisit(worker) end
     end
   end
   return {unknown = unknown, kills = kills_of(a.proxy, unknown)}
 end)
 
+-- Forgets what Redis, with older data, still believes of a session that its proxy relays elsewhere.
+local function forget_stale(session)
+  if session.state == 'waiting' then return dequeue(session) end
+  redis.call('SREM', key('worker', session.worker, 'sessions'), session.id)
+  revisit(session.worker)
+end
+
 -- assert {id, worker, browser, minor, name, client, user_agent, token, proxy, lease_ms}
--- -> {state = 'active' | 'pending' | 'lost'}
--- A proxy relays a session that Redis has forgotten. It is taken up again if its worker has room; if
--- the worker is not (yet) registered it stays pending; if the slot has been given away it is lost.
+-- -> {state = 'active', over} | {state = 'pending'}
+-- A proxy relays a session that Redis has forgotten. It is taken up again; if its worker is not (yet) registered it stays
+-- pending. A session that runs is never ended because its slot was given away meanwhile: its worker has one too many
+-- then, and `over` says by how many its sessions exceed its slots. It gets no further ones until they fit again.
 register('assert', function(a, request)
-  if redis.call('EXISTS', key('session', a.id)) == 1 then return {state = 'active'} end
-  local worker = read_worker(a.worker)
+  local known, worker = read_session(a.id), read_worker(a.worker)
   if not worker then return {state = 'pending'} end
-  if active_of(a.worker) >= tonumber(worker.concurrency) then return {state = 'lost'} end
+  if known and (known.state ~= 'active' or known.worker ~= a.worker) then
+    forget_stale(known)
+    known = nil
+  end
   redis.call('SADD', key('worker', a.worker, 'sessions'), a.id)
   redis.call('ZADD', key('leases'), NOW + a.lease_ms, a.id)
-  a.request, a.started, a.granted, a.arrival, a.deadline = request, NOW, NOW, 0, NOW
-  save(a, 'active', a.worker)
-  if tonumber(worker.unclaimed or 0) > 0 then
-    worker.unclaimed = redis.call('HINCRBY', key('worker', a.worker), 'unclaimed', -1)
+  if not known then
+    a.request, a.started, a.granted, a.arrival, a.deadline = request, NOW, NOW, 0, NOW
+    save(a, 'active', a.worker)
+    if tonumber(worker.unclaimed or 0) > 0 then
+      worker.unclaimed = redis.call('HINCRBY', key('worker', a.worker), 'unclaimed', -1)
+    end
   end
-  place(worker)
-  dispatch(worker.browser, worker.minor)
-  return {state = 'active'}
+  settle(worker)
+  local over = math.max(0, active_of(a.worker) - tonumber(worker.concurrency))
+  if over > 0 then record('worker.over_admitted', 'worker', a.worker, 'session', a.id, 'over', over) end
+  return {state = 'active', over = over}
 end)

@@ -44,13 +44,14 @@ end
 local function mark_apart(browser, minor, nearest, gap)
   local marked, apart = key('apart', browser, minor), apart_of(nearest, gap)
   local function mark(id, command, ...)
+    if not read_worker(id) then return leave_pool(browser, minor, id) end
     redis.call(command, key('worker', id), 'apart', ...)
     place(read_worker(id))
   end
   for _, id in ipairs(redis.call('SMEMBERS', marked)) do
     if not apart[id] then
       redis.call('SREM', marked, id)
-      if read_worker(id) then mark(id, 'HDEL') end
+      mark(id, 'HDEL')
     end
     apart[id] = nil
   end

@@ -81,6 +81,15 @@ local function leave(worker)
   promote(worker)
 end
 
+-- Takes a worker whose record is lost out of a team, where a spare takes its place.
+local function forget_member(member)
+  local left = redis.call('SREM', team('serving', member), member.id)
+  if left + redis.call('ZREM', team('standby', member), member.id) == 0 then return end
+  local size = redis.call('HGET', key('teams', member.browser, member.minor), member.appliance)
+  member.target = (size or '0'):match('^%d+')
+  promote(member)
+end
+
 -- Says with a worker's voice that its appliance is there, and offers what it serves unless it is drained.
 local function speak_for(worker)
   redis.call('ZADD', key('appliances'), 'GT', whole(NOW + worker.ttl), worker.appliance)

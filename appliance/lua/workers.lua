@@ -12,6 +12,15 @@ register('take_launch_turn', function(a)
   return {wait_ms = 0}
 end)
 
+-- Notes that a driver holds more connections than Redis knows sessions of: their proxies are about to assert these, and
+-- so long their slots are taken. Returns whether there are any.
+local function note_unclaimed(worker, connections, settle_ms)
+  local surplus = (connections or 0) - active_of(worker.id)
+  if surplus <= 0 then return false end
+  worker.unclaimed, worker.settled = surplus, NOW + settle_ms
+  return true
+end
+
 -- register_worker {id, browser, version, minor, appliance, slot, status, lifetime,
 --                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, turn}
 -- -> {status, lifetime}
@@ -28,7 +37,7 @@ register('register_worker', function(a)
     a.status = known.status
   else
     a.started = NOW
-    if a.connections > 0 then a.unclaimed, a.settled = a.connections, NOW + a.settle_ms end
+    note_unclaimed(a, a.connections, a.settle_ms)
     redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota)
     size_team(a)
     welcome_back(a)
@@ -49,8 +58,35 @@ register('register_worker', function(a)
   return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime}
 end)
 
--- heartbeat_worker {id, memory, healthy} -> {known, status, reason, lifetime, active, suspect}
--- `healthy` says that the browser was just seen to answer: a suspect worker is claimable again.
+-- Frees the slots of a worker whose sessions are lost. One whose lease alone is lost gets a lease again, which its proxy
+-- renews if it lives.
+local function mend_slots(worker)
+  local sessions = redis.call('SMEMBERS', key('worker', worker.id, 'sessions'))
+  if #sessions == 0 then return end
+  local leases = redis.call('ZMSCORE', key('leases'), unpack(sessions))
+  for i, id in ipairs(sessions) do
+    if not leases[i] then
+      local state, at = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
+      if state == 'active' and at == worker.id then
+        redis.call('ZADD', key('leases'), whole(NOW + worker.ttl), id)
+      else
+        redis.call('SREM', key('worker', worker.id, 'sessions'), id)
+      end
+    end
+  end
+end
+
+-- Lets a worker that was suspect take sessions again. Who suspected it is told that it was wrong.
+local function clear_suspicion(worker)
+  if not worker.suspect then return end
+  redis.call('HDEL', key('worker', worker.id), 'suspect')
+  tell('proxy', worker.suspect, {refuted = worker.id, appliance = worker.appliance})
+  worker.suspect = nil
+end
+
+-- heartbeat_worker {id, memory, healthy, connections, settle_ms} -> {known, status, reason, lifetime, active, suspect}
+-- `healthy` says that the browser was just seen to answer: a suspect worker is claimable again. `connections` counts
+-- those of its driver if Redis may have lost sessions (a failover), else it is -1.
 -- `reason` says why it drains, for a worker that the message about it has not reached (yet).
 register('heartbeat_worker', function(a)
   local name = key('worker', a.id)
@@ -58,10 +94,12 @@ register('heartbeat_worker', function(a)
   if not worker then return {known = false} end
   worker.heartbeat, worker.fresh_until = NOW, NOW + worker.ttl
   redis.call('HSET', name, 'heartbeat', whole(NOW), 'fresh_until', whole(worker.fresh_until), 'memory', whole(a.memory))
-  if a.healthy then
-    redis.call('HDEL', name, 'suspect')
-    worker.suspect = nil
+  if a.healthy then clear_suspicion(worker) end
+  mend_slots(worker)
+  if note_unclaimed(worker, a.connections, a.settle_ms) then
+    redis.call('HSET', name, 'unclaimed', whole(worker.unclaimed), 'settled', whole(worker.settled))
   end
+  if worker.apart then redis.call('SADD', key('apart', worker.browser, worker.minor), a.id) end
   redis.call('ZADD', key('workers'), whole(worker.fresh_until), a.id)
   speak_for(worker)
   join(worker)
@@ -101,9 +139,28 @@ register('end_sessions', function(a)
   return {ended = #end_sessions(a.worker, a.reason)}
 end)
 
+-- Forgets a worker whose record is lost, so that it is not known what it served: it is looked for in every team.
+local function forget_traces(id, reason)
+  redis.call('ZREM', key('workers'), id)
+  for _, browser in ipairs(BROWSERS) do
+    for _, minor in ipairs(minors_of(browser)) do
+      redis.call('SREM', key('apart', browser, minor), id)
+      leave_pool(browser, minor, id)
+      for appliance in pairs(read(key('teams', browser, minor)) or {}) do
+        forget_member({id = id, browser = browser, minor = minor, appliance = appliance})
+      end
+    end
+  end
+  for _, session in ipairs(end_sessions(id, reason)) do finish(session, reason) end
+  redis.call('DEL', key('worker', id, 'sessions'))
+end
+
 local function remove(id, reason)
   local worker = read(key('worker', id))
-  if not worker then return 0 end
+  if not worker then
+    forget_traces(id, reason)
+    return 0
+  end
   local sessions = end_sessions(id, reason)
   redis.call('DEL', key('worker', id))
   redis.call('ZREM', key('workers'), id)
@@ -121,60 +178,4 @@ end
 -- Forgets a worker; its remaining sessions end with the reason. Gives how many these were.
 register('remove_worker', function(a)
   return {sessions = remove(a.id, a.reason)}
-end)
-
-local REAPED_AT_ONCE = 100
-
--- Forgets the proxies that are gone, and the tickets that waited in them: they would fill the queue.
-local function forget_proxies()
-  local proxies, forgotten = key('proxies'), 0
-  if redis.call('ZREMRANGEBYSCORE', proxies, '-inf', '(' .. NOW) == 0 then return 0 end
-  for _, id in ipairs(redis.call('ZRANGE', key('deadlines'), 0, -1)) do
-    local proxy = redis.call('HGET', key('session', id), 'proxy')
-    if not (proxy and redis.call('ZSCORE', proxies, proxy)) then
-      if not finish(id, 'its proxy stopped answering') then redis.call('ZREM', key('deadlines'), id) end
-      forgotten = forgotten + 1
-    end
-  end
-  return forgotten
-end
-
--- Ends the sessions whose leases have expired. A proxy that lives all the same, and was only paused or cut off, is told,
--- so that it asserts them soon. Gives how many these were.
-local function end_expired()
-  local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
-  for _, id in ipairs(expired) do
-    local proxy = redis.call('HGET', key('session', id), 'proxy')
-    if finish(id, 'its proxy stopped answering') then tell('proxy', proxy, {expired = id}) end
-    redis.call('ZREM', key('leases'), id)
-  end
-  return #expired
-end
-
--- reap {silence_ms} -> {workers, sessions, waiting}
--- Removes workers whose heartbeats have stopped, sessions whose leases have expired, tickets whose proxies
--- or deadlines are gone, and appliances that nobody hears of. Every proxy calls it; whoever comes first does
--- the work. From now on the grid's clock counts a silence of all callers as `silence_ms` at most.
-register('reap', function(a)
-  local count = {workers = 0, sessions = 0, waiting = 0}
-  limit_silence(a.silence_ms)
-  local late = redis.call('ZRANGE', key('workers'), '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', 0, REAPED_AT_ONCE)
-  for _, id in ipairs(late) do
-    local worker = read(key('worker', id))
-    if not worker then
-      redis.call('ZREM', key('workers'), id)
-    elseif not is_fresh(worker) then  -- a proxy of an earlier version scores by the last heartbeat
-      remove(id, 'worker ' .. worker.slot .. ' stopped answering')
-      count.workers = count.workers + 1
-    end
-  end
-  count.sessions = end_expired()
-  local overdue = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
-  for _, id in ipairs(overdue) do
-    if not finish(id, 'deadline passed') then redis.call('ZREM', key('deadlines'), id) end
-    count.waiting = count.waiting + 1
-  end
-  count.waiting = count.waiting + forget_proxies()
-  forget_appliances()
-  return count
 end)

@@ -34,7 +34,7 @@ class Appliances:
 
     def leave(self, proxy: str) -> None:
         """Say that a proxy has ended: from now on it counts as gone, as if its lease were over."""
-        self._registry.renew(proxy, [], lease_ms=-1)
+        self._registry.renew(proxy, {}, lease_ms=-1)
 
     def drain_appliance(self, appliance: str, reason: str) -> bool:
         """Give an appliance no new sessions, until it is undrained or started anew. False if it is unknown."""

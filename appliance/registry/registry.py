@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from appliance import tokens
 from appliance.config import Settings
+from appliance.errors import Blame
 from appliance.models import (
     Browser,
     Grant,
@@ -51,10 +54,12 @@ class Registry:
         lease_ms: int,
         wait_ms: int,
         queue_max: int,
+        avoid: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Ask for a slot, or where an earlier claim of the same session stands.
 
-        The answer's `state` is "active", "waiting", "lost", "unserved" (with `versions`) or "full".
+        `avoid` names the workers, and the appliances with a slash behind the name, that are out of the question.
+        The answer's `state` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable" or "full".
         """
         return self.store.call(
             "claim",
@@ -63,32 +68,46 @@ class Registry:
             lease_ms=lease_ms,
             wait_ms=wait_ms,
             queue_max=queue_max,
+            avoid=" ".join(sorted(avoid)),
             **asdict(request),
         )
 
-    def suspect(self, session_id: str, worker_id: str) -> dict[str, Any]:
-        """Give a slot back whose worker does not answer; the session waits for another, in its place."""
-        return self.store.call("suspect", id=session_id, worker=worker_id)
+    def give_back(self, session_id: str, worker_id: str, blame: Blame = Blame.WORKER) -> None:
+        """Give a slot back whose worker could not be reached; the next claim has the place of the session's arrival."""
+        self.store.call("give_back", id=session_id, worker=worker_id, blame=blame)
 
-    def release(self, session_id: str, reason: str, bytes_relayed: int = 0) -> bool:
-        """End a session, active or waiting. False if nothing was known of it."""
-        return bool(self.store.call("release", id=session_id, reason=reason, bytes=bytes_relayed)["released"])
+    def release(self, session_id: str, reason: str, bytes_relayed: int = 0, worker_id: str = "") -> bool:
+        """End a session, active or waiting; the worker's slot is free in any case. False if nothing was known of it."""
+        answer = self.store.call("release", id=session_id, worker=worker_id, reason=reason, bytes=bytes_relayed)
+        return bool(answer["released"])
 
     def kill_session(self, session_id: str, reason: str) -> bool:
         """Ask for the end of a session, active or waiting; its client is told the reason. False if it is unknown."""
         return bool(self.store.call("kill_session", id=session_id, reason=reason)["known"])
 
-    def renew(self, proxy: str, session_ids: list[str], lease_ms: int) -> tuple[list[str], dict[str, str]]:
-        """Renew the leases of a proxy's sessions.
+    def renew(self, proxy: str, sessions: Mapping[str, str], lease_ms: int) -> tuple[list[str], dict[str, str]]:
+        """Renew the leases of a proxy's sessions, each of which has its worker.
 
-        Gives those that are unknown, and those that it is to end with the reasons.
+        Return those of which Redis does not know that, and those that the proxy must end, with the reason for each.
         """
-        answer = self.store.call("renew", proxy=proxy, sessions=session_ids, lease_ms=lease_ms)
+        answer = self.store.call("renew", proxy=proxy, sessions=sessions, lease_ms=lease_ms)
         return list(answer["unknown"]), dict(answer["kills"])
 
-    def assert_session(self, grant: Grant, request: SessionRequest, *, proxy: str, lease_ms: int) -> str:
-        """Say that a session is still relayed although Redis forgot it: "active", "pending" or "lost"."""
-        answer = self.store.call(
+    def release_proxy(self, proxy: str) -> int:
+        """End all sessions of a proxy that is known to have ended. Return how many there were."""
+        cursor, ended, begun = "0", 0, False
+        while cursor != "0" or not begun:
+            answer = self.store.call("release_proxy", proxy=proxy, cursor=cursor)
+            cursor, ended, begun = answer["cursor"], ended + answer["sessions"], True
+        return ended
+
+    def assert_session(self, grant: Grant, request: SessionRequest, *, proxy: str, lease_ms: int) -> dict[str, Any]:
+        """Say that a session is relayed although Redis does not know it.
+
+        The answer's `state` is "active", with how many sessions its worker has `over` its slots, or "pending" as long
+        as the worker is not registered.
+        """
+        return self.store.call(
             "assert",
             id=grant.session_id,
             worker=grant.worker_id,
@@ -96,7 +115,6 @@ class Registry:
             lease_ms=lease_ms,
             **asdict(request),
         )
-        return str(answer["state"])
 
     # ── Workers ───────────────────────────────────────────────────────────────────────────────────
 
@@ -113,13 +131,24 @@ class Registry:
         answer = self.store.call("register_worker", minor=spec.minor, memory=0, **fields)
         return WorkerStatus(answer["status"])
 
-    def heartbeat_worker(self, worker_id: str, memory_bytes: int, healthy: bool = False) -> dict[str, Any] | None:
+    def heartbeat_worker(
+        self, worker_id: str, memory_bytes: int, healthy: bool = False, connections: int = -1, settle_ms: int = 0
+    ) -> dict[str, Any] | None:
         """Say that a worker lives, and if `healthy`, that its browser was just seen to answer.
 
+        If Redis may have lost sessions, `connections` counts those of the worker's driver: what is more than Redis
+        knows takes slots for `settle_ms`, in which the proxies assert them.
         Gives its `status` with the `reason` of a drain, `lifetime`, `active` and whether it is `suspect`;
         None if it is unknown.
         """
-        answer = self.store.call("heartbeat_worker", id=worker_id, memory=memory_bytes, healthy=healthy)
+        answer = self.store.call(
+            "heartbeat_worker",
+            id=worker_id,
+            memory=memory_bytes,
+            healthy=healthy,
+            connections=connections,
+            settle_ms=settle_ms,
+        )
         return answer if answer["known"] else None
 
     def drain_worker(self, worker_id: str, reason: str) -> int | None:
@@ -135,13 +164,30 @@ class Registry:
         """Forget a worker. Gives how many sessions ended with it."""
         return int(self.store.call("remove_worker", id=worker_id, reason=reason)["sessions"])
 
-    def reap(self, silence_s: float = 5.0) -> dict[str, int]:
-        """Remove what is lost. Gives how many `workers`, `sessions` and `waiting` that were.
+    def workers_on(self, appliance: str, most: int) -> list[str]:
+        """Return workers of an appliance whose heartbeats come, as many as that at most."""
+        return list(self.store.call("workers_on", appliance=appliance, most=most)["workers"])
 
-        From now on, a time in which nobody called Redis, or could, counts as `silence_s` at most: so an
-        outage makes nobody late.
+    def reap(self, silence_s: float = 5.0, appliance: str = "") -> dict[str, int]:
+        """Remove what is lost. Return how many `workers`, `sessions` and `waiting` that were.
+
+        What Redis lost of an appliance's teams is mended, if one is named. From now on, a time in which nobody called
+        Redis, or could, counts as `silence_s` at most: so an outage makes nobody late.
         """
-        return self.store.call("reap", silence_ms=int(silence_s * 1000))
+        count, more = Counter(workers=0, sessions=0, waiting=0), True
+        while more:  # Redis serves others in between
+            answer = self.store.call("reap", silence_ms=int(silence_s * 1000), appliance=appliance)
+            more = answer.pop("more")
+            count.update(answer)
+        return dict(count)
+
+    def due_in_s(self) -> float:
+        """Return the seconds until the first worker, lease or ticket is overdue if nobody renews it; inf if none is."""
+        kinds = ("workers", "leases", "deadlines")
+        first = [("ZRANGE", self.store.key(kind), 0, 0, "WITHSCORES") for kind in kinds]
+        *found, time, clock = self.store.read(*first, ("TIME",), ("GET", self.store.key("clock")))
+        dues_ms = [float(scores[1]) for scores in found if scores]
+        return max(0.0, min(dues_ms) - grid_time_ms(time, clock)) / 1000 if dues_ms else math.inf
 
     def report_failure(self, appliance: str, slot: str, browser: Browser, reason: str, ttl_s: float) -> None:
         """Note why a worker of a slot does not serve; that counts for `ttl_s`, or until one registers."""
@@ -226,9 +272,9 @@ class Registry:
             if one["browser"] == browser and one["until_ms"] >= now_ms
         ]
 
-    def is_ready(self, browser: Browser) -> bool:
-        """Say whether a worker of a browser is available, free or not."""
-        return bool(self.store.call("is_ready", browser=browser)["ready"])
+    def is_ready(self, browser: Browser, avoid: Iterable[str] = ()) -> bool:
+        """Return whether a worker of a browser is available, free or not, on an appliance that is not to be avoided."""
+        return bool(self.store.call("is_ready", browser=browser, avoid=" ".join(sorted(avoid)))["ready"])
 
     def tokens(self) -> dict[str, Token]:
         """Return the tokens that Redis knows, by their digests, the revoked ones and those of older releases too."""

@@ -21,6 +21,8 @@ class Session:
         self.grant: Grant | None = None
         self.end_reason = "client disconnected"
         self.bytes_relayed = 0
+        self.tried: set[str] = set()  # workers that failed it; appliances, with a slash, whose path did
+        self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and what is said of it
         self._woken = threading.Event()
         self._client_gone = False
         self._refusal: RequestError | None = None

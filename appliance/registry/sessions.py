@@ -16,7 +16,9 @@ from typing import Any
 from appliance import logs
 from appliance.config import Settings
 from appliance.errors import (
+    Blame,
     BrowserNotServed,
+    DialFailed,
     NoSlot,
     NoWorker,
     QueueFull,
@@ -26,23 +28,35 @@ from appliance.errors import (
 )
 from appliance.languages import how_to_install
 from appliance.models import Grant, SessionRequest
+from appliance.registry.reach import Reach
 from appliance.registry.registry import Registry
 from appliance.registry.session import Session
 
 log = logs.get_logger()
 
 POLL_INTERVAL_S = 2.0  # only finds what a lost message would have told
+UNREACHABLE_POLL_S = 0.5
+PATH_FAILURES_MAX = 3  # of one session's dials to one appliance
+BACK_OFF_S = 0.1  # before the third dial of a session; twice as long before each further one
+BACK_OFF_MAX_S = 2.0
 
 
 class Sessions:
     """All sessions that one proxy relays, or that wait in it."""
 
     def __init__(
-        self, registry: Registry, settings: Settings, proxy_id: str, announce: Callable[[], None] = lambda: None
+        self,
+        registry: Registry,
+        settings: Settings,
+        proxy_id: str,
+        announce: Callable[[], None] = lambda: None,
+        reach: Reach | None = None,
     ) -> None:
-        """Take the registry, the settings with the timings, the proxy's id, and what announces its appliance."""
+        """Use the settings' timings. `announce` announces the appliance, `reach` knows whose workers to avoid."""
         self._registry = registry
         self._announce = announce
+        self._reach = reach or Reach()
+        self._reach.on_change(self._reconsider)
         self._proxy = proxy_id
         self._lease_ms = int(settings.lease_ttl * 1000)
         self._renewing = threading.Lock()
@@ -51,6 +65,7 @@ class Sessions:
         self._renewed_at = time.monotonic()
         self._worker_ttl_s = settings.worker_ttl
         self._queue_timeout_s = settings.queue_timeout
+        self._poll_s = min(POLL_INTERVAL_S, settings.lease_ttl / 3)  # or the lease of a grant that was not heard ends
         self._queue_max = settings.queue_max_length
         self._live: dict[str, Session] = {}
         self._no_waiting: RequestError | None = None
@@ -80,11 +95,41 @@ class Sessions:
             del self._live[session.id]
             release(session)
 
-    def move(self, session: Session, watch: Callable[[Session], None]) -> None:
-        """Claim another slot for a session whose worker does not answer, within the same deadline."""
+    def retry(self, session: Session, error: DialFailed, watch: Callable[[Session], None]) -> None:
+        """Claim another slot for a session whose worker could not be reached, within the same deadline.
+
+        Raises CannotDial if that is this proxy's own fault, and NoSlot if the deadline has passed: a dial may last
+        beyond it, but no other one follows.
+        """
         grant, session.grant = session.grant, None
-        if grant is not None:
-            self._settle(session, self._registry.suspect(session.id, grant.worker_id), watch)
+        if grant is None:
+            return
+        blame = self._reach.failed(grant.appliance, error)
+        log.warning("dial.failed", session=session.id, worker=grant.worker_id, blame=blame.value, error=str(error))
+        self._registry.give_back(session.id, grant.worker_id, blame)
+        self._note_failure(session, grant, blame, str(error))
+        if refusal := self._reach.refusal():
+            raise refusal
+        if time.monotonic() >= session.deadline:
+            raise self._no_slot(session)
+        watch(session)
+        session.wait(_back_off_s(len(session.failures)))
+        self._settle(session, self._claim_announced(session), watch)
+
+    def _note_failure(self, session: Session, grant: Grant, blame: Blame, said: str) -> None:
+        session.failures.append((grant.appliance, said))
+        if blame is Blame.WORKER:
+            session.tried.add(grant.worker_id)
+        elif sum(appliance == grant.appliance for appliance, _ in session.failures) >= PATH_FAILURES_MAX:
+            session.tried.add(f"{grant.appliance}/")
+
+    def _reconsider(self) -> None:
+        """Refuse who waits if no worker can be dialled; else let them ask again, with what is to be avoided now."""
+        refusal = self._reach.refusal()
+        for session in list(self._live.values()):
+            if refusal and not session.grant:
+                session.refuse(refusal)
+            session.wake()
 
     def handle(self, message: dict[str, Any]) -> None:
         """Act on a message to this proxy: a claim was granted, or a session must end, was killed, or lost its lease."""
@@ -96,6 +141,8 @@ class Sessions:
             session.kill(message["reason"])
         if session := self._live.get(message.get("expired", "")):
             self._take_up(session)
+        if message.get("refuted"):
+            self._reach.refuted(message["appliance"])
 
     def renew(self) -> None:
         """Renew the leases of all sessions, and take up again those that Redis has forgotten.
@@ -128,7 +175,8 @@ class Sessions:
 
     def _renew(self) -> None:
         relayed = {session.id: session for session in self._live.values() if session.grant}
-        unknown, kills = self._registry.renew(self._proxy, list(relayed), self._lease_ms)
+        workers = {session.id: session.grant.worker_id for session in relayed.values() if session.grant}
+        unknown, kills = self._registry.renew(self._proxy, workers, self._lease_ms)
         for session_id, reason in kills.items():
             if session := self._live.get(session_id):
                 session.kill(reason)
@@ -159,10 +207,11 @@ class Sessions:
             log.warning("session.not_asserted", session=session.id, error=str(error))
 
     def _assert(self, session: Session, grant: Grant) -> None:
-        state = self._registry.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self._lease_ms)
+        answer = self._registry.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self._lease_ms)
+        state, over = answer["state"], answer.get("over", 0)
         log.warning("session.asserted", session=session.id, worker=grant.worker_id, state=state)
-        if state == "lost":
-            session.end("the session's slot was given away while the appliance was cut off from Redis")
+        if over:
+            log.warning("worker.over_admitted", worker=grant.worker_id, over=over, reason="Redis lost what it held")
         if state == "pending":  # its worker registers again with its next heartbeat, if it lives
             session.unknown_since = session.unknown_since or time.monotonic()
             if time.monotonic() - session.unknown_since > self._worker_ttl_s:
@@ -178,6 +227,7 @@ class Sessions:
             lease_ms=self._lease_ms,
             wait_ms=int(left_s * 1000),
             queue_max=self._queue_max,
+            avoid={*session.tried, *self._reach.avoided},
         )
 
     def _claim_announced(self, session: Session) -> dict[str, Any]:
@@ -198,11 +248,12 @@ class Sessions:
             self._raise_refusal(session.request, answer)
             left_s = session.deadline - time.monotonic()
             if left_s <= 0:
-                raise self._no_slot(session.request)
+                raise self._no_slot(session)
             if answer["state"] == "lost":
                 self._registry.release(session.id, "its worker was lost before it was dialled")
             else:
-                session.wait(min(left_s, POLL_INTERVAL_S))
+                poll_s = UNREACHABLE_POLL_S if answer["state"] == "unreachable" else self._poll_s
+                session.wait(min(left_s, poll_s))
             answer = self._claim_announced(session)
         session.raise_if_over()  # perhaps while the claim was under way
         session.grant = Grant(
@@ -212,6 +263,8 @@ class Sessions:
     def _raise_refusal(self, request: SessionRequest, answer: dict[str, Any]) -> None:
         if answer["state"] == "full":
             raise QueueFull(f"All {request.browser} slots are taken, and {self._queue_max} clients already wait.")
+        if answer["state"] == "unreachable" and (refusal := self._reach.refusal_of_the_unreachable()):
+            raise refusal
         if answer["state"] != "unserved":
             return
         versions = list(answer["versions"])
@@ -225,11 +278,18 @@ class Sessions:
             how_to_install(request.user_agent, versions[0]) + ".",
         )
 
-    def _no_slot(self, request: SessionRequest) -> RequestError:
+    def _no_slot(self, session: Session) -> RequestError:
         """Return what a client is told that has waited for QUEUE_TIMEOUT: perhaps there is nothing to wait for."""
+        request, waited = session.request, f"within {self._queue_timeout_s:g} s"
+        if session.failures:
+            dials = "1 dial" if len(session.failures) == 1 else f"{len(session.failures)} dials"
+            said = session.failures[-1][1].rstrip(".")
+            return NoSlot(
+                f"No {request.browser} worker was reached {waited}: {dials} failed, the last one because {said}."
+            )
         pools = [pool for pool in self._registry.capacity() if pool.browser == request.browser]
         if any(sum(pool.workers.values()) for pool in pools if request.minor in ("", pool.version)):
-            return NoSlot(f"No {request.browser} slot came free within {self._queue_timeout_s:g} s.")
+            return NoSlot(f"No {request.browser} slot came free {waited}.")
         failures = self._registry.failures(request.browser)
         if not failures:
             return NoWorker(f"No {request.browser} worker is running.")
@@ -240,9 +300,15 @@ class Sessions:
 
     def _release(self, session: Session) -> None:
         try:
-            self._registry.release(session.id, session.end_reason, session.bytes_relayed)
+            worker = session.grant.worker_id if session.grant else ""
+            self._registry.release(session.id, session.end_reason, session.bytes_relayed, worker)
         except StoreUnavailable as error:
             log.warning("session.release_delayed", session=session.id, error=str(error), until="its lease expires")
 
     def _release_meanwhile(self, session: Session) -> None:
         threading.Thread(target=self._release, args=(session,), daemon=True).start()
+
+
+def _back_off_s(failures: int) -> float:
+    """Return how long a session whose dials failed so many times waits for its next one: first not at all."""
+    return 0.0 if failures < 2 else min(BACK_OFF_MAX_S, BACK_OFF_S * 2.0 ** (failures - 2))

@@ -13,7 +13,7 @@ def appliances(registry: Registry) -> Appliances:
     """Two appliances: `here` has a worker that serves and a spare, `there` one that serves."""
     for name in ("here", "there"):
         Appliances(registry).announce(announcement(name))
-        registry.renew(f"{name}.abcdef", [], 60_000)
+        registry.renew(f"{name}.abcdef", {}, 60_000)
     for worker, appliance in {"A": "here", "B": "here", "C": "there"}.items():
         register(registry, worker, appliance)
     return Appliances(registry)

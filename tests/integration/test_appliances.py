@@ -98,9 +98,9 @@ def test_two_appliances_of_one_name_are_told_of_each_other_and_an_earlier_run_th
 ) -> None:
     other = announcement("here", run="another", proxy="here.123456", endpoint="ws://another:8080")
     assert appliances.announce(other).rival == "ws://here:8080 at here"
-    registry.renew("here.123456", [], 60_000)
+    registry.renew("here.123456", {}, 60_000)
     assert appliances.announce(announcement("here")).rival == "ws://another:8080 at here"
-    registry.renew("here.abcdef", [], -1)
+    registry.renew("here.abcdef", {}, -1)
     assert appliances.announce(other).rival == ""
 
 
@@ -110,7 +110,7 @@ def test_an_earlier_run_of_an_appliance_does_not_take_its_name_and_a_proxy_that_
     assert appliances.rival("here", "a new one") == "ws://here:8080 at here"
     assert appliances.rival("here", announcement("here").run) == ""
     assert appliances.rival("nobody", "a new one") == ""
-    registry.renew("here.abcdef", [], -1)
+    registry.renew("here.abcdef", {}, -1)
     assert appliances.rival("here", "a new one") == ""
 
 

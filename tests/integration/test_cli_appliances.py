@@ -21,7 +21,7 @@ Wait = Callable[[], "Future[Result]"]
 def appliances(registry: Registry) -> Appliances:
     """Give one, `here`, whose proxy relays a session."""
     Appliances(registry).announce(announcement("here", relayed=1))
-    registry.renew("here.abcdef", [], 60_000)
+    registry.renew("here.abcdef", {}, 60_000)
     return Appliances(registry)
 
 
@@ -59,7 +59,7 @@ def test_who_serves_redis_to_others_is_not_said_to_be_safe_to_stop(
     wait: Wait, registry: Registry, appliances: Appliances
 ) -> None:
     appliances.announce(announcement("there"))
-    registry.renew("there.abcdef", [], 60_000)
+    registry.renew("there.abcdef", {}, 60_000)
     waiting = wait()
     appliances.announce(announcement("here", serves_redis=True))
     result = waiting.result(10)

@@ -32,7 +32,7 @@ def settings(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
 def appliances(registry: Registry) -> Appliances:
     """Two appliances: `here`, whose proxy lives but has said nothing yet, and `there`, which serves."""
     Appliances(registry).announce(announcement("there"))
-    registry.renew("here.abcdef", [], 60_000)
+    registry.renew("here.abcdef", {}, 60_000)
     return Appliances(registry)
 
 
@@ -171,7 +171,7 @@ def test_where_no_other_serves_it_may_be_stopped_as_soon_as_it_was_told(
 def test_a_rival_is_told_to_the_grid_once_it_is_no_earlier_run(settings: Settings, appliances: Appliances) -> None:
     """Two of one name overwrite each other's record; that one of them speaks more often makes no difference."""
     other = announcement("here", run="another", proxy="here.123456", endpoint="ws://another:8080")
-    appliances._registry.renew("here.123456", [], 60_000)
+    appliances._registry.renew("here.123456", {}, 60_000)
     membership, _ = member(settings, appliances)
     own, where, told = settings.memory.read().run, "ws://another:8080 at here", []
     for _ in range(3):
@@ -189,7 +189,7 @@ def test_a_rival_is_told_to_the_grid_once_it_is_no_earlier_run(settings: Setting
 def test_an_appliance_without_redis_url_says_that_the_redis_runs_on_it(
     settings: Settings, appliances: Appliances
 ) -> None:
-    appliances._registry.renew("there.abcdef", [], 60_000)
+    appliances._registry.renew("there.abcdef", {}, 60_000)
     member(settings, appliances)[0].announce()
     assert state(appliances).needed_by == 0
     settings.redis_url = None

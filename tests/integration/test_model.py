@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from appliance import store as store_module
+from appliance.errors import Blame
 from appliance.models import Browser, Grant, SessionRequest, WorkerSpec, WorkerStatus
 from appliance.registry import Appliances, Registry
 from appliance.store import Store
@@ -99,9 +100,14 @@ class Ticket:
     arrival: float = math.inf
     deadline: int = 0
     asks: bool = False  # it may be served in this call, whether its proxy is known to be alive or not
+    avoid: str = ""  # workers and appliances/
+    rests: bool = False  # it has no place in its queue, until its proxy asks again
 
     def suits(self, pool: tuple[str, str]) -> bool:
         return self.browser == pool[0] and self.minor in ("", pool[1])
+
+    def may_have(self, worker: Worker) -> bool:
+        return self.suits(worker.pool) and not {worker.id, f"{worker.team[2]}/"} & set(self.avoid.split())
 
 
 class Grid:
@@ -116,6 +122,7 @@ class Grid:
         self.policies: dict[tuple[str, ...], dict[str, float]] = {}
         self.events: list[dict[str, str]] = []
         self.apart: dict[tuple[str, ...], set[str]] = {}
+        self.avoiding: dict[tuple[str, ...], set[str]] = {}
         held: dict[str, set[str]] = {}
         for name, content in dump.items():
             kind, *rest = name.removeprefix(f"{{test}}:{store_module.SCHEMA}:").split(":")
@@ -125,7 +132,7 @@ class Grid:
                 self.workers[rest[0]] = self._worker(pairs(content))
             elif kind == "session":
                 self.sessions[rest[0]] = self._ticket(pairs(content))
-            elif kind in ("serving", "apart"):
+            elif kind in ("serving", "apart", "avoiding"):
                 getattr(self, kind)[tuple(rest)] = set(content)
             elif kind == "policy":
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
@@ -138,6 +145,12 @@ class Grid:
         }
         for worker, sessions in held.items():
             self.workers[worker].sessions = sessions  # fails if the worker is gone and its set is not
+        self._find_who_rests()
+
+    def _find_who_rests(self) -> None:
+        queued = {session for queue in self.zsets["queue"].values() for session in queue}
+        for ticket in self.waiting():
+            ticket.rests = ticket.id not in queued
 
     def _worker(self, f: dict[str, str]) -> Worker:
         pool, team = (f["browser"], f["minor"]), (f["browser"], f["minor"], f["appliance"])
@@ -150,7 +163,8 @@ class Grid:
     def _ticket(self, f: dict[str, str]) -> Ticket:
         request = json.loads(f["request"])
         text = (request[name] for name in ("id", "browser", "minor", "proxy"))
-        return Ticket(*text, f["state"], f["worker"], int(f["arrival"]), int(f["deadline"]))
+        avoid = f.get("avoid", request.get("avoid", "")) if f["state"] == "waiting" else ""
+        return Ticket(*text, f["state"], f["worker"], int(f["arrival"]), int(f["deadline"]), avoid=avoid)
 
     def zset(self, kind: str, *name: str) -> dict[str, int]:
         return self.zsets[kind].get(name, {})
@@ -189,6 +203,9 @@ class Grid:
     def surely_claimable(self, pool: tuple[str, str]) -> list[Worker]:
         return [worker for worker in self.claimable(pool) if not self.is_outdated(worker)]
 
+    def surely_claimable_by(self, ticket: Ticket, pool: tuple[str, str]) -> list[Worker]:
+        return [worker for worker in self.surely_claimable(pool) if ticket.may_have(worker)]
+
     def is_alive(self, ticket: Ticket) -> bool:
         return self.zset("proxies").get(ticket.proxy, 0) >= self.now and ticket.deadline >= self.now
 
@@ -198,7 +215,7 @@ class Grid:
     def queue_length(self, browser: str) -> int:
         """Count the waiting; those for a version that nobody offers any more do not crowd out the others."""
         offered = {minor for minor, until in self.zset("offers", browser).items() if until >= self.now}
-        return sum(t.browser == browser and t.minor in {"", *offered} for t in self.waiting())
+        return sum(t.browser == browser and t.minor in {"", *offered} and not t.rests for t in self.waiting())
 
     def active(self) -> dict[str, str]:
         return {ticket.id: ticket.worker for ticket in self.sessions.values() if ticket.state == "active"}
@@ -230,10 +247,11 @@ class Grid:
         targets = {name: 0 if name in self.drained else TARGET[name] for name in away}
         return sum(max(0, min(away[name], targets[name] - serving[name])) for name in away)
 
-    def best(self, pool: tuple[str, str], apart: set[str]) -> tuple[float, int]:
-        """Give remaining and active sessions of the workers that the rule of selection names."""
-        ranks = [self.rank(worker) for worker in self.surely_claimable(pool)]
-        spread = [rank for rank, w in zip(ranks, self.surely_claimable(pool), strict=True) if w.id in apart]
+    def best(self, ticket: Ticket, pool: tuple[str, str], apart: set[str]) -> tuple[float, int]:
+        """Give remaining and active sessions of the workers that the rule of selection names for a session."""
+        workers = self.surely_claimable_by(ticket, pool)
+        ranks = [self.rank(worker) for worker in workers]
+        spread = [rank for rank, w in zip(ranks, workers, strict=True) if w.id in apart]
         if spread := [rank for rank in spread if rank[0] >= 2]:
             return min(spread, key=lambda rank: (rank[1], rank[0]))
         is_recycling = any(until >= self.now for until in self.recycling(pool).values())
@@ -249,12 +267,15 @@ class Grid:
 
     def _check_sessions(self) -> None:
         for worker in self.workers.values():
-            assert len(worker.sessions) <= worker.concurrency
             assert worker.status != "available" or worker.remaining >= 1
         assert {i: w.id for w in self.workers.values() for i in w.sessions} == self.active()
         assert self.zset("leases").keys() == self.active().keys()
-        queued = [(i, *name, n) for name, queue in self.zsets["queue"].items() for i, n in queue.items()]
-        assert sorted(queued) == sorted((t.id, t.browser, t.minor, t.arrival) for t in self.waiting())
+        queues = {(*name[:2], *(name[2:] or [""])): queue for name, queue in self.zsets["queue"].items()}
+        queued = [(i, *name, arrival) for name, queue in queues.items() for i, arrival in queue.items()]
+        waiting = [t for t in self.waiting() if not t.rests]
+        assert sorted(queued) == sorted((t.id, t.browser, t.minor, t.avoid, t.arrival) for t in waiting)
+        for ticket in waiting:
+            assert not ticket.avoid or f"{ticket.minor} {ticket.avoid}" in self.avoiding[(ticket.browser,)]
         assert self.zset("deadlines") == {ticket.id: ticket.deadline for ticket in self.waiting()}
 
     def _check_pools(self) -> None:
@@ -274,8 +295,8 @@ class Grid:
             draining -= {slot for slot in draining if slot.partition("/")[0] in self.drained}
             fresh = {w.slot for w in self.workers.values() if w.slot in draining and self.is_fresh(w)}
             assert fresh <= self.recycling(pool).keys()
-            if self.surely_claimable(pool):
-                assert not [t for t in self.waiting() if t.suits(pool) and self.is_alive(t)]
+            for worker in self.surely_claimable(pool):
+                assert not [t for t in self.waiting() if t.may_have(worker) and self.is_alive(t) and not t.rests]
         for worker in self.workers.values():
             if self.is_fresh(worker):
                 assert self.zset("appliances")[worker.team[2]] >= self.now
@@ -386,22 +407,31 @@ class Replay:
     def _session_started(self, session: str, worker: str) -> None:
         grid, ticket, chosen = self.grid, self.grid.sessions[session], self.grid.workers[worker]
         assert ticket.state in ("claimed", "waiting")
-        assert ticket.suits(chosen.pool)
+        assert ticket.may_have(chosen)
+        assert not ticket.rests
         assert ticket.asks or grid.is_alive(ticket) or self.after.is_alive(ticket)
-        rivals = [t for t in grid.waiting() if t.suits(chosen.pool) and grid.is_alive(t)]
+        rivals = [t for t in grid.waiting() if t.may_have(chosen) and grid.is_alive(t) and not t.rests]
         assert all(rival.arrival >= ticket.arrival for rival in rivals), "it overtook one that waits longer"
         if ticket.state == "claimed":
             newer = [w.pool for w in grid.workers.values() if ticket.suits(w.pool) and w.pool > chosen.pool]
-            assert not any(grid.surely_claimable(pool) for pool in newer), "a newer version was free"
+            assert not any(grid.surely_claimable_by(ticket, pool) for pool in newer), "a newer version was free"
         assert chosen in grid.claimable(chosen.pool)
         looks = [{w.id for w in each.workers.values() if w.apart} for each in (grid, self.after)]  # at most one a call
-        assert grid.is_outdated(chosen) or grid.rank(chosen) in [grid.best(chosen.pool, apart) for apart in looks]
+        assert grid.is_outdated(chosen) or grid.rank(chosen) in [grid.best(ticket, chosen.pool, a) for a in looks]
         if any(w.pool == chosen.pool and w.status == "draining" for w in grid.workers.values()):
-            third = [w for w in grid.surely_claimable(chosen.pool) if w.remaining >= 2]
+            third = [w for w in grid.surely_claimable_by(ticket, chosen.pool) if w.remaining >= 2]
             assert chosen.remaining != 1 or not third, "it is drained although another drains and a third was free"
-        ticket.state, ticket.worker = "active", worker
+        ticket.state, ticket.worker, ticket.avoid = "active", worker, ""
         chosen.sessions.add(session)
         chosen.lifetime += 1
+
+    def _session_given_back(self, session: str, worker: str, **_: str) -> None:
+        assert self.grid.sessions[session].rests  # the step has done all that it changes
+        assert session not in self.grid.workers[worker].sessions
+
+    def _worker_over_admitted(self, worker: str, **_: str) -> None:
+        known = self.grid.workers[worker]
+        assert len(known.sessions) > known.concurrency
 
     def _compare(self) -> None:
         assert self.grid.workers == self.after.workers
@@ -418,7 +448,9 @@ class Replay:
             if ticket.id in claimed:
                 assert all(ticket.arrival > w.arrival for w in waiting.values() if w.browser == ticket.browser)
             else:
-                assert waiting.pop(ticket.id).arrival == ticket.arrival
+                before = waiting.pop(ticket.id)
+                assert (before.arrival, before.rests) == (ticket.arrival, ticket.rests)
+                assert ticket.rests or before.avoid == ticket.avoid
         assert not [name for name in waiting if self.grid.is_alive(waiting[name])]
 
 
@@ -567,7 +599,7 @@ class Everyone(RuleBasedStateMachine):
         self.settle()
         assert active == (len(known.sessions) if known else None)
         if known:
-            self.remember(process, WorkerStatus.DRAINING, process.lifetime)
+            self.remember(process, WorkerStatus.DRAINING, known.lifetime)
 
     @precondition(lambda self: self.processes)
     @rule(which=ANY, silently=st.booleans())
@@ -633,11 +665,24 @@ class Everyone(RuleBasedStateMachine):
         if client.id not in self.grid.sessions:
             ticket = Ticket(client.id, client.browser, client.minor, client.proxy, "claimed", asks=True)
             self.grid.sessions[client.id] = ticket
-        is_new = self.grid.sessions[client.id].state == "claimed"
+        ticket = self.grid.sessions[client.id]
+        is_new, is_displaced = ticket.state == "claimed", ticket.rests or ticket.avoid != client.avoid
+        if ticket.state == "waiting" and is_displaced:
+            ticket.rests, ticket.asks = False, True
+            self.grid.zsets["proxies"].setdefault((), {}).setdefault(client.proxy, 0)
+        if ticket.state != "active":
+            ticket.avoid = client.avoid
         serving = [w for w in self.grid.workers.values() if w.team[2] not in self.grid.drained]
         served = any(client.suits(w.pool) and self.grid.is_fresh(w) for w in serving)
+        reachable = any(client.suits(w.pool) and f"{w.team[2]}/" not in client.avoid.split() for w in serving)
         answer = self.registry.claim(
-            client.id, client.request, proxy=client.proxy, lease_ms=LEASE_MS, wait_ms=WAIT_MS, queue_max=queue_max
+            client.id,
+            client.request,
+            proxy=client.proxy,
+            lease_ms=LEASE_MS,
+            wait_ms=WAIT_MS,
+            queue_max=queue_max,
+            avoid=client.avoid.split(),
         )
         self.settle()
         queued = self.grid.queue_length(client.browser)
@@ -645,6 +690,10 @@ class Everyone(RuleBasedStateMachine):
             assert not is_new or queued <= queue_max
         elif answer["state"] == "full":
             assert queued >= queue_max
+        elif answer["state"] == "unreachable":
+            assert not reachable
+        elif answer["state"] == "lost":
+            assert ticket.deadline < self.now
         else:
             assert answer["state"] == "active" or not served
         self.heed(client, answer)
@@ -659,7 +708,8 @@ class Everyone(RuleBasedStateMachine):
         else:
             self.clients.remove(client)
             if held:  # it has waited for what nobody offers any more
-                assert (answer["state"], held.state) == ("unserved", "waiting")
+                assert answer["state"] in ("unserved", "unreachable")
+                assert held.state == "waiting"
                 self.release(client.id)
         client.grant = None
         if answer["state"] == "active":
@@ -682,24 +732,40 @@ class Everyone(RuleBasedStateMachine):
         assert session not in self.grid.sessions
 
     @precondition(lambda self: any(client.grant for client in self.clients))
-    @rule(which=ANY)
-    def dial_in_vain(self, which: int) -> None:
+    @rule(which=ANY, blame=st.sampled_from([*Blame]), backs_off=st.booleans(), repeats=st.booleans())
+    def dial_in_vain(self, which: int, blame: Blame, backs_off: bool, repeats: bool) -> None:
         relayed = [client for client in self.clients if client.grant]
         client = relayed[which % len(relayed)]
         assert client.grant
-        worker = self.grid.workers.get(client.grant.worker_id)
-        if worker:
+        worker, ticket = self.grid.workers.get(client.grant.worker_id), self.grid.sessions.get(client.id)
+        has_it = ticket is not None and ticket.worker == client.grant.worker_id
+        if worker and blame is Blame.WORKER and (has_it or not ticket):
             worker.suspect = True
-        ticket = self.grid.sessions.get(client.id)
-        if ticket and ticket.worker == client.grant.worker_id:
-            self.grid.workers[ticket.worker].sessions.remove(client.id)
-            ticket.state, ticket.worker, ticket.asks = "waiting", "", True
-        answer = self.registry.suspect(client.id, client.grant.worker_id)
+        if has_it and ticket and worker:
+            worker.sessions.remove(client.id)
+            worker.lifetime = max(0, worker.lifetime - 1)
+            ticket.state, ticket.worker, ticket.rests = "waiting", "", True
+        self.registry.give_back(client.id, client.grant.worker_id, blame)
         self.settle()
-        if client.id not in self.grid.sessions:  # Redis lost it before, or the client's time was up
-            assert answer["state"] in ("lost", "waiting", "unserved")
-            answer = {"state": "lost"}
-        self.heed(client, answer)
+        if repeats:  # the answer was lost
+            if not ticket and worker and blame is Blame.WORKER:
+                self.grid.workers[client.grant.worker_id].suspect = True
+            self.registry.give_back(client.id, client.grant.worker_id, blame)
+            self.settle()
+        shunned = f"{client.grant.appliance}/" if blame is Blame.PATH else client.grant.worker_id
+        if blame is not Blame.SELF:
+            client.avoid = " ".join(sorted({*client.avoid.split(), shunned}))
+        client.grant = None
+        if not backs_off:
+            self.ask(client, 100)
+
+    @precondition(lambda self: any(client.avoid and not client.grant for client in self.clients))
+    @rule(which=ANY)
+    def reach_again(self, which: int) -> None:
+        """Let a proxy reach what a session avoided."""
+        avoiding = [client for client in self.clients if client.avoid and not client.grant]
+        avoiding[which % len(avoiding)].avoid = ""
+        self.ask(avoiding[which % len(avoiding)], 100)
 
     @precondition(lambda self: self.clients)
     @rule(which=ANY)
@@ -716,11 +782,12 @@ class Everyone(RuleBasedStateMachine):
         name = self.proxies[proxy % 3]
         relayed = {client.id: client for client in self.clients if client.grant and client.proxy == name}
         self.grid.zsets["proxies"].setdefault((), {})[name] = self.now + LEASE_MS
-        unknown, kills = self.registry.renew(name, list(relayed), LEASE_MS)
+        workers = {client.id: client.grant.worker_id for client in relayed.values() if client.grant}
+        unknown, kills = self.registry.renew(name, workers, LEASE_MS)
         for session in [i for i, p in self.killed.items() if p == name and i not in {*relayed, *self.grid.sessions}]:
             del self.killed[session]
         assert kills == {session: "killed" for session, proxy in self.killed.items() if proxy == name}
-        assert unknown == [session for session in relayed if session not in self.grid.active()]
+        assert set(unknown) == {session for session in relayed if session not in self.grid.active()}
         self.settle()
         assert self.grid.zset("proxies")[name] == self.now + LEASE_MS
         assert all(self.grid.zset("leases")[i] == self.now + LEASE_MS for i in relayed if i not in unknown)
@@ -731,22 +798,16 @@ class Everyone(RuleBasedStateMachine):
         """Assert a session that Redis has forgotten."""
         assert client.grant
         worker = self.grid.workers.get(client.grant.worker_id)
-        expected = "pending"
+        expected = "active" if worker else "pending"
         if worker:
-            expected = "active" if len(worker.sessions) < worker.concurrency else "lost"
-        if worker and expected == "active":
             worker.sessions.add(client.id)
             worker.unclaimed = max(0, worker.unclaimed - 1)
             taken = Ticket(client.id, client.browser, client.minor, client.proxy, "active", worker.id)
             self.grid.sessions[client.id] = taken
-        assert (
-            self.registry.assert_session(client.grant, client.request, proxy=client.proxy, lease_ms=LEASE_MS)
-            == expected
-        )
+        answer = self.registry.assert_session(client.grant, client.request, proxy=client.proxy, lease_ms=LEASE_MS)
+        assert answer["state"] == expected
+        assert not worker or answer["over"] == max(0, len(worker.sessions) - worker.concurrency)
         self.settle()
-        if expected == "lost":
-            self.clients.remove(client)
-            self.release(client.id)
 
     @precondition(lambda self: any(client.id not in self.grid.sessions for client in self.clients))
     @rule()

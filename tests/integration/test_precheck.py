@@ -58,7 +58,7 @@ def test_a_wrong_password_is_told(check: Check, redis_url: str, registry: Regist
 
 def test_a_name_that_another_appliance_has_is_told(check: Check, registry: Registry) -> None:
     Appliances(registry).announce(announcement("here"))
-    registry.renew("here.abcdef", [], 60_000)
+    registry.renew("here.abcdef", {}, 60_000)
     result = check()
     assert (result.exit_code, "has an appliance called here already: ws://here:8080" in result.stderr) == (1, True)
     Appliances(registry).leave("here.abcdef")

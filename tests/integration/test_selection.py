@@ -37,7 +37,7 @@ def fill(registry: Registry, workers: dict[str, tuple[int, int]], quota: int) ->
     for name, (lifetime, active) in workers.items():
         registry.register_worker(spec(name, lifetime=lifetime, quota=quota, target=len(workers)))
         for number in range(active):
-            grant = Grant(f"{name}-{number}", name, name, "ws://x", 0)
+            grant = Grant(f"{name}-{number}", name, name, "appliance", 0)
             registry.assert_session(grant, SessionRequest(Browser.CHROMIUM), proxy="p", lease_ms=60_000)
 
 
@@ -83,8 +83,8 @@ def test_a_worker_that_must_not_be_chosen_is_not(registry: Registry, change: dic
 def test_a_suspect_worker_is_chosen_again_only_after_a_good_heartbeat(registry: Registry) -> None:
     registry.register_worker(spec("A"))
     claim(registry, "s")
-    assert registry.suspect("s", "A")["state"] == "waiting"
-    assert claim(registry, "t")["state"] == "waiting"
+    registry.give_back("s", "A")
+    assert [claim(registry, session)["state"] for session in "st"] == ["waiting", "waiting"]
     assert registry.heartbeat_worker("A", 0)["suspect"]
     assert claim(registry, "t")["state"] == "waiting"
     registry.heartbeat_worker("A", 0, healthy=True)
@@ -95,7 +95,8 @@ def test_a_suspects_session_moves_to_another_worker_at_once(registry: Registry) 
     registry.register_worker(spec("A", lifetime=5))
     registry.register_worker(spec("B"))
     assert claim(registry, "s")["worker"] == "A"
-    assert registry.suspect("s", "A")["worker"] == "B"
+    registry.give_back("s", "A")
+    assert claim(registry, "s")["worker"] == "B"
     assert {worker.id: worker.active for worker in registry.workers()} == {"A": 0, "B": 1}
 
 

@@ -109,7 +109,7 @@ def test_after_a_failover_the_grid_goes_on_with_the_new_master(servers: Servers)
     assert registry.workers()[0].active == 2, "it knows what the old one knew"
 
     def is_told() -> bool:
-        registry.suspect("after", "A")
+        registry.give_back("after", "A")
         return {"suspect": True} in messages
 
     until(is_told, "messages come from the new master", 10)

@@ -14,8 +14,10 @@ import pytest
 from appliance import config
 from appliance.config import Settings
 from appliance.errors import (
+    Blame,
     BrowserNotServed,
     ClientGone,
+    DialFailed,
     NoSlot,
     NoWorker,
     QueueFull,
@@ -165,7 +167,7 @@ def test_a_dead_proxys_slots_come_free_when_their_leases_expire(registry: Regist
 def test_a_renewed_lease_does_not_expire(registry: Registry) -> None:
     registry.register_worker(spec("A"))
     registry.claim("s", WANTED, proxy="p", lease_ms=200, wait_ms=100, queue_max=9)
-    assert registry.renew("p", ["s", "unheard-of"], 60_000) == (["unheard-of"], {})
+    assert registry.renew("p", {"s": "A", "unheard-of": "A"}, 60_000) == (["unheard-of"], {})
     registry.claim("control", WANTED, proxy="dead", lease_ms=200, wait_ms=100, queue_max=9)
     until(lambda: registry.reap()["sessions"], "the lease of the control expires")
     assert [session.id for session in registry.sessions()] == ["s"]
@@ -176,7 +178,7 @@ def test_a_ticket_of_a_dead_proxy_is_skipped(registry: Registry) -> None:
     claim(registry, "holder")
     registry.claim("dead", WANTED, proxy="dead", lease_ms=60_000, wait_ms=60_000, queue_max=9)
     claim(registry, "alive")
-    registry.renew("dead", [], -1)  # its last sign of life is over
+    registry.renew("dead", {}, -1)  # its last sign of life is over
     registry.release("holder", "over")
     assert claim(registry, "alive")["state"] == "active"
 
@@ -204,7 +206,7 @@ def test_a_session_whose_worker_is_lost_while_it_is_dialled_goes_to_another(
         assert session.grant.worker_id == "A"
         registry.remove_worker("A", "worker A stopped answering")
         until(lambda: session._lost, "its proxy is told")
-        sessions.move(session, ignore)
+        sessions.retry(session, DialFailed("it is gone", Blame.WORKER), ignore)
         assert session.grant.worker_id == "B"
         session.on_end(ended.append)
         sessions.handle({"end": session.id, "worker": "A", "reason": "worker A stopped answering"})  # told late
@@ -213,7 +215,7 @@ def test_a_session_whose_worker_is_lost_while_it_is_dialled_goes_to_another(
         until(lambda: ended == ["worker B stopped answering"], "its proxy is told")
 
 
-def test_sessions_that_redis_forgot_are_taken_up_again_and_never_beyond_the_concurrency(
+def test_sessions_that_redis_forgot_are_taken_up_again_even_if_their_slots_were_given_away(
     store: Store, registry: Registry, sessions: Sessions
 ) -> None:
     registry.register_worker(spec("A", concurrency=1))
@@ -228,8 +230,11 @@ def test_sessions_that_redis_forgot_are_taken_up_again_and_never_beyond_the_conc
         registry.register_worker(spec("A", concurrency=1))
         claim(registry, "usurper")
         sessions.renew()
-        assert told == ["the session's slot was given away while the appliance was cut off from Redis"]
-        assert [worker.active for worker in registry.workers()] == [1]
+        assert [worker.active for worker in registry.workers()] == [2]
+        assert "worker.over_admitted" in [event["event"] for event in registry.events()]
+        registry.release("usurper", "over")
+        assert claim(registry, "newcomer")["state"] == "waiting", "the worker has no slot to give yet"
+        assert told == []
 
 
 def test_a_proxy_that_was_away_takes_up_its_sessions_before_it_lets_a_new_one_in(

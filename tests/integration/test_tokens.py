@@ -128,8 +128,8 @@ def test_tokens_mean_the_same_to_every_schema(registry: Registry) -> None:
 def test_a_change_is_told_to_every_proxy(registry: Registry) -> None:
     said: list[object] = []
     mailbox = Mailbox(registry.store, "proxy", "p", said.append)
-    registry.renew("p", [], 1000)
-    registry.renew("another", [], 1000)
+    registry.renew("p", {}, 1000)
+    registry.renew("another", {}, 1000)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
     assert mailbox.wait_until_listening(5)

@@ -45,7 +45,7 @@ class Simulation:
         self._lengths = random.Random(f"lengths {case}")
         self._slots: dict[str, Slot] = {}
         self._pending: dict[str, tuple[float, float]] = {}  # arrival and length of the sessions without a slot
-        self._active: set[str] = set()
+        self._active: dict[str, str] = {}  # session -> worker
         self._claimed = 0
         self._last_start_s = 0.0
 
@@ -109,7 +109,7 @@ class Simulation:
         assert (answer["state"] == "waiting") == (name in self._pending), "its start was not told"
 
     def _end(self, session: str) -> None:
-        self._active.remove(session)
+        del self._active[session]
         assert self._registry.release(session, "closed")
         if self.case.load >= 1:
             self._claim()
@@ -123,7 +123,7 @@ class Simulation:
         pools, ttl_ms = {Browser.CHROMIUM: self.case.workers}, int(beat_s * 3000)
         named = announcement("appliance-00", run="", proxy=PROXY, version=VERSION, pools=pools, ttl_ms=ttl_ms)
         self._appliances.announce(named)
-        assert self._registry.renew(PROXY, sorted(self._active), int(beat_s * 3000)) == ([], {})
+        assert self._registry.renew(PROXY, self._active, int(beat_s * 3000)) == ([], {})
         assert not any(self._registry.reap(ANY_SILENCE_S).values())
         if self._pending and self._agenda.now_s - self._last_start_s > 3600 + 100 * self.case.length_s:
             raise Stuck(f"{len(self._pending)} sessions wait, and none has started since {self._last_start_s:.0f} s")
@@ -139,7 +139,7 @@ class Simulation:
         for event in events:
             self.pool.apply(event, self._agenda.now_s)
             if event["event"] == "session.started":
-                self._begin(event["session"])
+                self._begin(event["session"], event["worker"])
             elif event["event"] == "session.ended":
                 self._end_if_drained(event["worker"])
             elif event["event"] == "worker.draining":
@@ -147,11 +147,11 @@ class Simulation:
                 self._agenda.after(0, partial(drain, event["worker"], event["reason"]))
         self.pool.observe(self._agenda.now_s)
 
-    def _begin(self, session: str) -> None:
+    def _begin(self, session: str, worker: str) -> None:
         arrived_s, length_s = self._pending.pop(session)
         if self._agenda.now_s > arrived_s:
             self.waits_s.append(self._agenda.now_s - arrived_s)
-        self._active.add(session)
+        self._active[session] = worker
         self._last_start_s = self._agenda.now_s
         self._agenda.after(length_s, partial(self._end, session))
 

@@ -44,7 +44,7 @@ class Costs:
     def _calls(self) -> dict[str, tuple[Callable[[], object], int]]:
         registry, specs = self._registry, itertools.cycle(self._specs)
         appliances, announced = Appliances(registry), announcement("probe", proxy="probe.0", version=VERSION)
-        held = [f"held-{number}" for number in range(HELD)]
+        held = {session.id: session.worker for session in registry.sessions() if session.id.startswith("held-")}
         return {
             "heartbeat": (lambda: registry.heartbeat_worker(next(specs).id, 1), CALLS),
             "a session: token, claim, release": (self._session, CALLS),

@@ -1,0 +1,128 @@
+-- The reaper: removes what is lost, and mends what Redis lost of the rest (an eviction, a failover).
+--
+-- One record that cannot be read must not keep all others from being reaped: it is forgotten instead.
+
+local REAPED_AT_ONCE = 100
+
+-- Does something with each of some records. Of one with which that fails, `forget` is done. Returns how many there were.
+local function each(ids, step, forget)
+  for _, id in ipairs(ids) do
+    local succeeded, problem = pcall(step, id)
+    if not succeeded then
+      forget(id)
+      record('record.unreadable', 'record', id, 'problem', tostring(problem))
+    end
+  end
+  return #ids
+end
+
+local function overdue(kind)
+  return redis.call('ZRANGE', key(kind), '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', 0, REAPED_AT_ONCE)
+end
+
+local function remove_late_workers()
+  local removed = 0
+  local function remove_late(id)
+    local worker = read(key('worker', id))
+    if worker and is_fresh(worker) then  -- a proxy of an earlier version scores by the last heartbeat
+      redis.call('ZADD', key('workers'), whole(worker.fresh_until), id)
+      return
+    end
+    remove(id, worker and 'worker ' .. worker.slot .. ' stopped answering' or 'its worker stopped answering')
+    removed = removed + 1
+  end
+  local looked_at = each(overdue('workers'), remove_late, function(id)
+    redis.call('DEL', key('worker', id))
+    forget_traces(id, 'its worker stopped answering')
+  end)
+  return removed, looked_at
+end
+
+-- Ends the sessions whose leases have expired. A proxy that lives all the same, and was only paused or cut off, is told,
+-- so that it asserts them soon.
+local function end_expired()
+  local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
+  return each(expired, function(id)
+    local proxy = redis.call('HGET', key('session', id), 'proxy')
+    if finish(id, 'its proxy stopped answering') then tell('proxy', proxy, {expired = id}) end
+    redis.call('ZREM', key('leases'), id)
+  end, function(id)
+    redis.call('ZREM', key('leases'), id)
+    redis.call('DEL', key('session', id))
+  end)
+end
+
+-- Ends sessions that wait, and forgets the deadlines of those that do not, or are lost.
+local function end_waiting(ids, reason)
+  local function forget(id) redis.call('ZREM', key('deadlines'), id) end
+  return each(ids, function(id)
+    if redis.call('HGET', key('session', id), 'state') == 'waiting' then finish(id, reason) else forget(id) end
+  end, forget)
+end
+
+-- Forgets the proxies that are gone, and the tickets that waited in them: they would fill the queue.
+local function forget_proxies()
+  local proxies, orphans = key('proxies'), {}
+  if redis.call('ZREMRANGEBYSCORE', proxies, '-inf', '(' .. NOW) == 0 then return 0 end
+  for _, id in ipairs(redis.call('ZRANGE', key('deadlines'), 0, -1)) do
+    local proxy = redis.call('HGET', key('session', id), 'proxy')
+    if not (proxy and redis.call('ZSCORE', proxies, proxy)) then orphans[#orphans + 1] = id end
+  end
+  return end_waiting(orphans, 'its proxy stopped answering')
+end
+
+local SIZED = {'appliance', 'browser', 'minor', 'fresh_until', 'target', 'spares'}
+
+-- Mends an appliance's team: who has lost its record is no member, and who is forgotten by the reaper is not any more.
+local function mend_team(browser, minor, appliance)
+  local whole_member
+  local function mend(id)
+    local worker = read_fields(key('worker', id), SIZED)
+    if not worker then return forget_traces(id, 'its worker stopped answering') end
+    redis.call('ZADD', key('workers'), 'NX', whole(worker.fresh_until), id)
+    whole_member = worker
+  end
+  for _, id in ipairs(redis.call('SMEMBERS', key('serving', browser, minor, appliance))) do mend(id) end
+  for _, id in ipairs(redis.call('ZRANGE', key('standby', browser, minor, appliance), 0, -1)) do mend(id) end
+  if whole_member then size_team(whole_member) end
+end
+
+-- reap {silence_ms, appliance} -> {workers, sessions, waiting, more}
+-- Removes workers whose heartbeats have stopped, sessions whose leases have expired, tickets whose proxies
+-- or deadlines are gone, and appliances that nobody hears of. Every proxy calls it; whoever comes first does
+-- the work. There is `more` to do if there was more than one call does: others have their turn in between.
+--
+-- Mends the teams of `appliance`, the caller's own. From now on the grid's clock counts a silence of all callers as
+-- `silence_ms` at most.
+register('reap', function(a)
+  limit_silence(a.silence_ms)
+  local workers, looked_at = remove_late_workers()
+  local sessions = end_expired()
+  local waiting = end_waiting(overdue('deadlines'), 'deadline passed')
+  local more = math.max(looked_at, sessions, waiting) == REAPED_AT_ONCE
+  waiting = waiting + forget_proxies()
+  forget_appliances()
+  for _, browser in ipairs(a.appliance and not more and BROWSERS or {}) do
+    for _, minor in ipairs(minors_of(browser)) do mend_team(browser, minor, a.appliance) end
+  end
+  return {workers = workers, sessions = sessions, waiting = waiting, more = more}
+end)
+
+-- release_proxy {proxy, cursor} -> {cursor, sessions}
+-- Ends the next ones of all active sessions (from the cursor "0" on until it is "0" again) that a proxy had which is
+-- known to have ended. Those that waited in it end with the last ones. Returns how many ended.
+register('release_proxy', function(a)
+  local following, found = unpack(redis.call('ZSCAN', key('leases'), a.cursor, 'COUNT', REAPED_AT_ONCE))
+  local held = {}
+  for i = 1, #found, 2 do
+    if redis.call('HGET', key('session', found[i]), 'proxy') == a.proxy then held[#held + 1] = found[i] end
+  end
+  local ended = each(held, function(id) finish(id, 'its proxy ended') end, function(id)
+    redis.call('ZREM', key('leases'), id)
+  end)
+  if following == '0' and redis.call('ZSCORE', key('proxies'), a.proxy) then
+    redis.call('ZADD', key('proxies'), 0, a.proxy)
+    forget_proxies()
+  end
+  return {cursor = following, sessions = ended}
+end)

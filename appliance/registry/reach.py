@@ -1,0 +1,113 @@
+"""Which appliances' workers a proxy reaches, by the evidence of its dials.
+
+Rules
+ 1. A dial that fails for want of something in this proxy (Blame.SELF) says nothing of any worker. The proxy refuses all
+    sessions until a probe of its own succeeds.
+ 2. Where the path to an appliance fails (Blame.PATH), its workers are avoided until a probe succeeds.
+ 3. A worker that is to blame becomes suspect. But if REFUTATIONS workers of an appliance vouch for themselves after
+    this proxy suspected them, and it has reached none of that appliance since, they are right: the path is to blame.
+ 4. Whatever succeeds clears the doubt: a probe, or a session's dial.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance import logs
+from appliance.errors import Blame, CannotDial, DialFailed
+
+log = logs.get_logger()
+
+EVERYWHERE = ""  # instead of an appliance's name: no worker can be dialled
+REFUTATIONS = 2
+PATIENCE_S = 3.0  # sessions wait so long for an appliance whose proxy may only be starting again
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why an appliance's workers are not reached, and since when (monotonic seconds); `dialled` is its appliance."""
+
+    reason: str
+    since: float
+    dialled: str
+
+
+class Reach:
+    """What of the grid one proxy reaches."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin without doubts."""
+        self._clock = clock
+        self._refutations: Counter[str] = Counter()
+        self._on_change: list[Callable[[], None]] = []
+        self.troubles: dict[str, Trouble] = {}
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Call a function whenever an appliance comes out of reach or into it again."""
+        self._on_change.append(call)
+
+    @property
+    def avoided(self) -> list[str]:
+        """The appliances whose workers sessions must not be sent to, as `Registry.claim` names them."""
+        return [f"{name}/" for name in self.troubles if name != EVERYWHERE]
+
+    def failed(self, appliance: str, error: DialFailed) -> Blame:
+        """Note a dial that failed. Return whom the evidence blames."""
+        if error.blame is Blame.SELF:
+            self._doubt(EVERYWHERE, error, appliance)
+            return Blame.SELF
+        if error.blame is Blame.WORKER and self._refutations[appliance] < REFUTATIONS:
+            return Blame.WORKER
+        self._doubt(appliance, error, appliance)
+        return Blame.PATH
+
+    def refuted(self, appliance: str) -> None:
+        """Note that a worker answers which this proxy suspected."""
+        self._refutations[appliance] += 1
+
+    def succeeded(self, appliance: str) -> None:
+        """Note that a worker of an appliance was reached."""
+        if not self._refutations and not self.troubles:
+            return
+        self._refutations.pop(appliance, None)
+        cleared = [name for name in (appliance, EVERYWHERE) if self.troubles.pop(name, None)]
+        if cleared:
+            log.info("workers.reached", appliance=appliance)
+            self._tell()
+
+    def forget(self, appliance: str) -> None:
+        """Forget an appliance that is gone."""
+        if self.troubles.pop(appliance, None):
+            self._tell()
+
+    def refusal(self) -> CannotDial | None:
+        """Return why every session is refused; None while some may be served."""
+        trouble = self.troubles.get(EVERYWHERE)
+        return (
+            CannotDial(f"This appliance cannot reach its workers: {trouble.reason.rstrip('.')}.") if trouble else None
+        )
+
+    def refusal_of_the_unreachable(self, patiently: bool = True) -> CannotDial | None:
+        """Return why a session is refused for which only avoided appliances have workers; None while it may wait."""
+        named = {name: trouble for name, trouble in self.troubles.items() if name != EVERYWHERE}
+        if not named:
+            return self.refusal()
+        since = max(trouble.since for trouble in named.values())
+        if patiently and self._clock() - since < PATIENCE_S:
+            return None
+        reasons = "; ".join(f"{name}: {trouble.reason.rstrip('.')}" for name, trouble in sorted(named.items()))
+        return CannotDial(f"This appliance cannot reach the workers of {reasons}.")
+
+    def _doubt(self, name: str, error: DialFailed, dialled: str) -> None:
+        if name in self.troubles:
+            return
+        self.troubles[name] = Trouble(str(error), self._clock(), dialled)
+        log.error("workers.not_reached", appliance=name or "any", blame=error.blame.value, error=str(error))
+        self._tell()
+
+    def _tell(self) -> None:
+        for call in self._on_change:
+            call()

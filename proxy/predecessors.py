@@ -1,0 +1,61 @@
+"""The proxies that ran before this one on the same appliance: they ended, so what they held is free.
+
+supervisord runs one proxy per RUN_DIR. The proof that an earlier one has ended is the kernel's: it had the lock on a
+file that this one has now. Another appliance that goes by the same name has a RUN_DIR of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+from appliance import logs
+from appliance.registry import Registry
+
+log = logs.get_logger()
+
+FILE = "proxy.json"
+
+
+class Predecessors:
+    """The earlier proxies of one RUN_DIR whose sessions may still be in Redis."""
+
+    def __init__(self, run_dir: Path, proxy_id: str) -> None:
+        """Note this proxy's id, and read those before it; nobody is believed to have ended if the lock is taken."""
+        self._proxy_id = proxy_id
+        self._file = -1
+        self._ids: list[str] = []
+        try:
+            self._file = os.open(run_dir / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._ids = _parse(os.pread(self._file, 1 << 16, 0))
+            self._write([*self._ids, proxy_id])
+        except OSError as error:
+            log.warning("proxy.predecessors_unknown", path=str(run_dir / FILE), error=str(error))
+
+    def release(self, registry: Registry) -> None:
+        """End the sessions of all of them; raises StoreUnavailable."""
+        for proxy_id in list(self._ids):
+            if ended := registry.release_proxy(proxy_id):
+                log.warning("proxy.released", proxy=proxy_id, sessions=ended, reason="it has ended")
+            self._ids.remove(proxy_id)
+        try:
+            self._write([self._proxy_id])
+        except OSError as error:  # then the next proxy looks for them once more
+            log.warning("proxy.not_noted", error=str(error))
+
+    def _write(self, ids: list[str]) -> None:
+        if self._file >= 0:
+            text = json.dumps(ids).encode()
+            os.pwrite(self._file, text, 0)
+            os.ftruncate(self._file, len(text))
+
+
+def _parse(text: bytes) -> list[str]:
+    try:
+        ids = json.loads(text or b"[]")
+    except ValueError:  # the machine may have stopped while it was written
+        return []
+    return [str(one) for one in ids] if isinstance(ids, list) else []

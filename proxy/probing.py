@@ -1,0 +1,78 @@
+"""Probes of the appliances that this proxy does not reach, until it does: no client must try its luck for that."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import gevent
+from gevent.event import Event
+
+from appliance.errors import DialFailed, StoreUnavailable
+from appliance.models import Grant
+from appliance.registry import Reach, Registry
+from appliance.registry.reach import EVERYWHERE
+from proxy.dial import Connection
+from proxy.handshake import Headers
+
+FIRST_PAUSE_S = 0.1  # an appliance's proxy that starts again is back within a second
+LONGEST_PAUSE_S = 2.0
+PROBE = "probe"  # instead of a session's id
+AT_ONCE = 3  # workers, one of which may hang
+HEADROOM = 16  # descriptors that must be free before sessions are served again: each takes two
+
+
+class Prober:
+    """Probes in a greenlet of its own while there is trouble."""
+
+    def __init__(self, reach: Reach, registry: Registry, dial: Callable[[Headers, Grant], Connection]) -> None:
+        """Probe with `dial`, which connects to a worker as for a session, and raises DialFailed."""
+        self._reach = reach
+        self._registry = registry
+        self._dial = dial
+        self._wanted = Event()
+
+    def wake(self) -> None:
+        """Probe now, if there is trouble."""
+        self._wanted.set()
+
+    def run(self) -> None:
+        """Probe what is out of reach, again and again, for ever."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            if not self._reach.troubles:
+                self._wanted.wait()
+                pause_s = FIRST_PAUSE_S
+            self._wanted.clear()
+            gevent.sleep(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+            for name, trouble in list(self._reach.troubles.items()):
+                self._probe(name, trouble.dialled)
+
+    def _probe(self, name: str, appliance: str) -> None:
+        try:
+            if name == EVERYWHERE:
+                _require_descriptors()
+            workers = self._registry.workers_on(appliance, AT_ONCE)
+        except (OSError, StoreUnavailable):
+            return
+        if not workers:  # nobody is there to be reached
+            self._reach.forget(name)
+        elif any(self._reaches(appliance, worker) for worker in workers):
+            self._reach.succeeded(appliance)
+
+    def _reaches(self, appliance: str, worker: str) -> bool:
+        """Ask a worker for a session without a client's headers: its refusal shows that it is reached."""
+        try:
+            self._dial((), Grant(PROBE, worker, "", appliance, 0)).socket.close()
+        except (DialFailed, StoreUnavailable):
+            return False
+        return True
+
+
+def _require_descriptors() -> None:
+    """Raise OSError unless HEADROOM further descriptors can be had."""
+    with ExitStack() as opened:
+        for _ in range(HEADROOM):
+            opened.enter_context(socket.socket(socket.AF_UNIX))

@@ -1,0 +1,39 @@
+"""The reaper: removes from Redis what is lost, as soon as it is known to be lost."""
+
+from __future__ import annotations
+
+import gevent
+
+from appliance import logs
+from appliance.config import Settings
+from appliance.errors import StoreUnavailable
+from appliance.registry import Registry, Sessions
+
+log = logs.get_logger()
+
+SOON_S = 0.05  # after the moment in which something is overdue
+
+
+class Reaper:
+    """Reaps at intervals, and in between when a lease, a heartbeat or a deadline is over."""
+
+    def __init__(self, registry: Registry, sessions: Sessions, settings: Settings) -> None:
+        """Reap for the appliance of the settings; `sessions` are those of its proxy."""
+        self._registry = registry
+        self._sessions = sessions
+        self._settings = settings
+
+    def reap(self) -> None:
+        """Reap once."""
+        self._sessions.renew()  # or a proxy that was paused past its leases would reap its own sessions
+        count = self._registry.reap(self._settings.longest_silence, self._settings.appliance_name)
+        if any(count.values()):
+            log.warning("reaped", **count)
+
+    def pause(self) -> None:
+        """Wait for the next time to reap."""
+        try:
+            due_in_s = self._registry.due_in_s() + SOON_S
+        except StoreUnavailable:
+            due_in_s = self._settings.reaper_run_interval
+        gevent.sleep(min(due_in_s, self._settings.reaper_run_interval))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
@@ -34,6 +35,12 @@ def appliances(registry: Registry) -> Appliances:
     Appliances(registry).announce(announcement("there"))
     registry.renew("here.abcdef", {}, 60_000)
     return Appliances(registry)
+
+
+@pytest.fixture(autouse=True)
+def _no_greenlet_outlives_its_test() -> Iterator[None]:
+    yield
+    gevent.killall([one for one in gc.get_objects() if isinstance(one, gevent.Greenlet) and not one.dead])
 
 
 def member(settings: Settings, appliances: Appliances) -> tuple[Membership, Departure]:

@@ -9,7 +9,7 @@ APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninter
 ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay bench-scale simulate chaos fuzz \
+.PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay bench-door bench-scale simulate chaos fuzz \
         image image-test image-check lint clean
 
 help: ## explain these commands
@@ -43,6 +43,9 @@ bench-packing: $(VENV)/installed-test ## measure what it costs to share a browse
 
 bench-relay: $(VENV)/installed-test ## measure the proxy's relay beside HAProxy and nginx
 	$(BIN)/python -m tests.bench.relay
+
+bench-door: $(VENV)/installed-test ## measure sessions on another appliance's worker beside an appliance's own
+	$(BIN)/python -m tests.bench.across $(DOOR)
 
 bench-scale: $(VENV)/installed-test ## simulate 10,000 workers on 200 appliances against one real Redis
 	$(BIN)/python -m tests.bench.scale

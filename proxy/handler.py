@@ -128,8 +128,9 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         """Serve another appliance, which proves by the grid's key that it is one, and needs no token."""
         door, self._is_answered = self.proxy.door, True
         with self.proxy.unheard.hold(self):
-            seal, order, rest = door.welcome(self.socket, request)
-        door.serve(self.socket, seal, order, rest)
+            visit = door.welcome(self.socket, request)
+        if visit:
+            door.serve(self.socket, *visit)
 
     def _serve_page(self, request: Request) -> None:
         """Let pywsgi read the request, which has been checked, and answer it with the operations' pages."""

@@ -25,9 +25,9 @@ class Authority:
         self.file = folder / "authority.pem"
         self._authority.cert_pem.write_to_path(self.file)
 
-    def issue(self, name: str = "server", host: str = "127.0.0.1") -> Pair:
-        """Issue a certificate for a host, in files of this name, in place of earlier ones."""
-        issued = self._authority.issue_cert(host)
+    def issue(self, name: str = "server", host: str = "127.0.0.1", *more: str) -> Pair:
+        """Issue a certificate for one or more hosts, in files of this name, in place of earlier ones."""
+        issued = self._authority.issue_cert(host, *more)
         pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         pair.certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(pair.key)

@@ -15,7 +15,7 @@ from appliance.worker_folder import socket_of
 from proxy import tcp
 from proxy.dial import Connection, dial
 from proxy.door import protocol
-from proxy.door.exchange import receive_message
+from proxy.door.exchange import NothingSaid, receive_message
 from proxy.door.keys import Keys
 from proxy.door.protocol import Order, Seal, Unproven
 from proxy.relay import Relay
@@ -24,7 +24,7 @@ from proxy.vigil import Vigil
 
 log = logs.get_logger()
 
-ORDER_TIMEOUT_S = 5.0
+ORDER_TIMEOUT_S = 30.0  # for proxies greet before they have a session, so that it need not wait (dialling.py)
 
 
 class InnerDoor:
@@ -49,11 +49,11 @@ class InnerDoor:
         for relay in list(self._relays):
             relay.end(reason)
 
-    def welcome(self, connection: socket.socket, request: Request) -> tuple[Seal, Order, bytes]:
+    def welcome(self, connection: socket.socket, request: Request) -> tuple[Seal, Order, bytes] | None:
         """Prove who this is, and take the order of a proxy that does so too; returns also what came after it.
 
-        Raises RequestError for a request that cannot be answered at the door, and ClientGone for who does not
-        prove itself: it is told no more.
+        Returns None if it has no order after all. Raises RequestError for a request that cannot be answered at the
+        door, and ClientGone for who does not prove itself: it is told no more.
         """
         if request.headers.get("upgrade") != protocol.PROTOCOL or (request.method, request.version) != ("GET", "1.1"):
             raise BadRequest(f"This path is for the grid's other appliances, which speak {protocol.PROTOCOL}.")
@@ -67,6 +67,8 @@ class InnerDoor:
                 connection.sendall(protocol.welcome(nonce, seal.proof()))
                 content, rest = receive_message(connection, seal, "order", request.rest)
             return seal, protocol.parse_order(content), rest
+        except NothingSaid:
+            return None
         except (OSError, EOFError, ValueError, TypeError, Unproven, RequestTimedOut) as error:
             raise ClientGone(f"it gave no order at the inner door: {error}") from error
 

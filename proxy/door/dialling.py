@@ -1,16 +1,22 @@
-"""Dials workers of other appliances, through those appliances' proxies."""
+"""Dials workers of other appliances, through those appliances' proxies.
+
+A line is a connection whose other side has proven to be a certain appliance. After each session a spare line to its
+appliance is made ready, so that the next one costs no more than a question and its answer.
+"""
 
 from __future__ import annotations
 
 import hmac
 import socket
 import ssl
+from collections import defaultdict
+from dataclasses import dataclass
 
 import gevent
 
 from appliance import logs
 from appliance.config import Settings
-from appliance.errors import Blame, DialFailed
+from appliance.errors import Blame, DialFailed, StoreUnavailable
 from appliance.models import Door, Grant
 from appliance.registry import Appliances
 from appliance.relations import is_loopback
@@ -29,6 +35,30 @@ REACH_TIMEOUT_S = 4.0  # for the other proxy to be reached and to prove itself
 VERDICT_TIMEOUT_S = DIAL_TIMEOUT_S + 2.0  # it dials its driver meanwhile, and is to say itself if that takes too long
 AGAIN_S = 0.1  # until the second try, by when an appliance has announced a change of its key, place or certificate
 
+SPARES_MAX = 4  # for each appliance
+SPARE_AFTER_S = 0.2  # when the session that was dialled has had its first page
+SPARE_KEPT_S = 20.0  # less than the other side waits for an order (proxy/door/answering.py)
+
+
+@dataclass(eq=False, slots=True)
+class Line:
+    """A connection to an appliance that has proven itself; `rest` is what it has said since."""
+
+    socket: socket.socket
+    seal: Seal
+    rest: bytes
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the other side has said nothing: all that it could say now is that it ends."""
+        try:
+            getattr(self.socket, "_sock", self.socket).recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
 
 class Neighbours:
     """The other appliances of the grid, as one proxy reaches their workers."""
@@ -40,6 +70,7 @@ class Neighbours:
         self._allow_loopback = is_loopback(settings.private_hostname)
         self._places = Places(appliances)
         self._keys = keys
+        self._spares: dict[str, list[Line]] = defaultdict(list)
 
     def dial(self, forwarded: Headers, grant: Grant) -> Connection:
         """Connect to a worker of another appliance, and ask it for a session with the client's headers.
@@ -47,36 +78,68 @@ class Neighbours:
         Raises DialFailed, in words that a client may read, and StoreUnavailable.
         """
         order = Order(self._name, grant.session_id, grant.worker_id, forwarded)
+        connection = self._ask_by_spare(grant.appliance, order)
+        if connection is None:
+            connection = self._ask(grant.appliance, self._open_surely(grant.appliance), order)
+        gevent.spawn_later(SPARE_AFTER_S, self._make_spare, grant.appliance)
+        return connection
+
+    def _ask_by_spare(self, appliance: str, order: Order) -> Connection | None:
+        """Ask by a spare line; returns None if there is none, or if it has been closed in the meantime."""
+        lines = self._spares[appliance]
+        while lines:
+            line = lines.pop()
+            try:
+                if line.is_open:
+                    return self._ask(appliance, line, order)
+                line.socket.close()
+            except _Lost as lost:
+                log.debug("door.spare_lost", appliance=appliance, error=str(lost))
+        return None
+
+    def _make_spare(self, appliance: str) -> None:
+        lines = self._spares[appliance]
+        if len(lines) >= SPARES_MAX:
+            return
         try:
-            return self._dial(grant.appliance, order)
-        except Unproven as error:  # perhaps what is known here is old
-            log.info("door.again", appliance=grant.appliance, error=str(error))
+            line = self._open(appliance)
+        except (DialFailed, Unproven, StoreUnavailable) as error:  # the next session will find it out, too
+            log.debug("door.no_spare", appliance=appliance, error=str(error))
+            return
+        lines.append(line)
+        gevent.sleep(SPARE_KEPT_S)
+        if line in lines:
+            lines.remove(line)
+            line.socket.close()
+
+    def _open_surely(self, appliance: str) -> Line:
+        """Open a line, with a second try if what is known here may be old; raises DialFailed and StoreUnavailable."""
+        try:
+            return self._open(appliance)
+        except Unproven as error:
+            log.info("door.again", appliance=appliance, error=str(error))
             gevent.sleep(AGAIN_S)
             self._keys.refresh()
         try:
-            return self._dial(grant.appliance, order)
+            return self._open(appliance)
         except Unproven as error:
-            raise DialFailed(f"what answers for appliance {grant.appliance}: {error}", Blame.PATH) from error
+            raise DialFailed(f"what answers for appliance {appliance}: {error}", Blame.PATH) from error
 
-    def _dial(self, appliance: str, order: Order) -> Connection:
+    def _open(self, appliance: str) -> Line:
+        """Open a line to an appliance; raises DialFailed, Unproven and StoreUnavailable."""
         door = self._places.of(appliance)
-        late = DialFailed(f"appliance {appliance} does not answer at {door.address}:{door.port}", Blame.PATH)
+        late = DialFailed(f"appliance {appliance} does not answer at {_host(door)}", Blame.PATH)
         connection = None
         try:
             with gevent.Timeout(REACH_TIMEOUT_S, late):
                 connection = self._connect(door)
-                seal, rest = self._greet(connection, appliance, door)
-            with gevent.Timeout(VERDICT_TIMEOUT_S, late):
-                connection.sendall(seal.close("order", order.as_bytes()))
-                content, rest = receive_message(connection, seal, "verdict", rest)
-            answer = protocol.parse_verdict(content)
-            return Connection(connection, Answer(answer.status, answer.head, answer.rest + rest))
+                return self._greet(connection, appliance, door)
         except BaseException as error:  # whatever it is, also the greenlet's end
             self._places.doubt(appliance)
             if connection is not None:
                 connection.close()
             if isinstance(error, (OSError, EOFError, ValueError)):
-                raise self._not_reached(appliance, door, error) from error
+                raise _not_reached(appliance, door, error) from error
             raise
 
     def _connect(self, door: Door) -> socket.socket:
@@ -98,20 +161,46 @@ class Neighbours:
                 raise Unproven(f"it does not speak TLS as announced: {error.reason}") from error
             raise
 
-    def _greet(self, connection: socket.socket, appliance: str, door: Door) -> tuple[Seal, bytes]:
-        """Let the other side prove itself; returns the connection's key, and what came after the proof."""
+    def _greet(self, connection: socket.socket, appliance: str, door: Door) -> Line:
+        """Let the other side prove itself."""
         key, nonce = self._keys.current(), protocol.new_nonce()
         connection.sendall(Hello(protocol.key_id(key), nonce).as_request(_host(door)))
         welcome = receive(connection, parse_answer, most=HEAD_MAX_BYTES)
         other, proof = protocol.parse_welcome(welcome)
         seal = Seal(key, (nonce, other), appliance, door.certificate)
         seal.check_proof(proof)
-        return seal, welcome.rest
+        return Line(connection, seal, welcome.rest)
 
-    def _not_reached(self, appliance: str, door: Door, error: Exception) -> DialFailed:
-        blame = Blame.SELF if blame_for(error) is Blame.SELF else Blame.PATH  # of the worker nothing was heard
-        why = error.strerror if isinstance(error, OSError) else error
-        return DialFailed(f"appliance {appliance} is not reached at {door.address}:{door.port}: {why}", blame)
+    def _ask(self, appliance: str, line: Line, order: Order) -> Connection:
+        """Give the order, and return the worker's answer.
+
+        Raises DialFailed, and _Lost if the line ends before the verdict.
+        """
+        silent = DialFailed(f"appliance {appliance} does not answer", Blame.PATH)
+        try:
+            with gevent.Timeout(VERDICT_TIMEOUT_S, silent):
+                line.socket.sendall(line.seal.close("order", order.as_bytes()))
+                content, rest = receive_message(line.socket, line.seal, "verdict", line.rest)
+            answer = protocol.parse_verdict(content)
+            return Connection(line.socket, Answer(answer.status, answer.head, answer.rest + rest))
+        except BaseException as error:  # whatever it is, also the greenlet's end
+            line.socket.close()
+            if isinstance(error, (OSError, EOFError, ValueError, Unproven)):
+                raise _Lost(appliance, str(error)) from error
+            raise
+
+
+class _Lost(DialFailed):
+    """A line ended before the verdict came."""
+
+    def __init__(self, appliance: str, why: str) -> None:
+        super().__init__(f"the connection to appliance {appliance} was lost: {why}", Blame.PATH)
+
+
+def _not_reached(appliance: str, door: Door, error: Exception) -> DialFailed:
+    blame = Blame.SELF if blame_for(error) is Blame.SELF else Blame.PATH  # of the worker nothing was heard
+    why = error.strerror if isinstance(error, OSError) else error
+    return DialFailed(f"appliance {appliance} is not reached at {_host(door)}: {why}", blame)
 
 
 def _host(door: Door) -> str:

@@ -14,6 +14,10 @@ Found = TypeVar("Found")
 HEAD_MAX_BYTES = 4096
 
 
+class NothingSaid(EOFError):
+    """The other side closed the connection before it said anything."""
+
+
 def receive_message(connection: socket.socket, seal: Seal, label: str, received: bytes) -> tuple[bytes, bytes]:
     """Return a message's content and what came after it; raises Unproven, EOFError or OSError."""
     return receive(connection, lambda data: seal.open(label, data), received)  # which limits it
@@ -33,6 +37,6 @@ def receive(
         if most is not None and len(received) > most:
             raise ValueError("its answer is too long")
         if not (data := connection.recv(RECORD_BYTES)):
-            raise EOFError("it closed the connection")
+            raise EOFError("it closed the connection") if received else NothingSaid("it said nothing")
         received += data
     return found

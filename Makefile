@@ -53,7 +53,7 @@ bench-scale: $(VENV)/installed-test ## simulate 10,000 workers on 200 appliances
 simulate: $(VENV)/installed-test ## simulate pools, and the capacity that recycling leaves them
 	$(BIN)/python -m tests.simulation
 
-chaos: $(VENV)/installed-test ## kill and pause everything at random, for 10 minutes; CHAOS="--seed 7 --minutes 30"
+chaos: $(VENV)/installed-test ## let everything fail at random, for 10 minutes; CHAOS="--seed 7 --minutes 30"
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
 fuzz: $(VENV)/installed-test ## attack a proxy with 110,000 malformed and hostile cases; FUZZ="--seed 7"

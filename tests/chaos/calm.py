@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
 
 from appliance.errors import StoreUnavailable, SupervisorError
 from appliance.models import WorkerStatus
+from appliance.registry import Registry
 from appliance.supervision import Supervisor
+from tests.chaos.bounded import BoundedMember
+from tests.chaos.rig import Rig
 from tests.system.grid import Grid
 
 WHOLE_WITHIN_S = 10.0
@@ -45,11 +49,13 @@ def wait_until_whole(differences: Callable[[], list[str]], since: float) -> Calm
         time.sleep(LOOK_INTERVAL_S)
 
 
-def differences(grid: Grid, sids: Iterable[int]) -> list[str]:
-    """Name everything that is not as in an idle appliance; `sids` are the browsers' sessions that were ever seen."""
+def differences(rig: Rig, sids: Iterable[int]) -> list[str]:
+    """Name everything that is not as in idle appliances; `sids` are the browsers' sessions that were ever seen."""
     try:
+        found = [*_workers(rig), *_sessions(rig.registry), *_teams(rig.registry)]
+        found += [orphan for member in rig.members for orphan in _processes(member, set(sids))]
         # What the auditor finds it waits for, to see whether it stays: so it is asked last.
-        return [*_workers(grid), *_sessions(grid), *_teams(grid), *_processes(grid, set(sids))] or grid.audit()
+        return found or [difference for member in rig.members for difference in member.audit()]
     except (StoreUnavailable, SupervisorError) as error:
         return [str(error)]
     except psutil.NoSuchProcess as error:  # ended while it was looked at
@@ -57,7 +63,7 @@ def differences(grid: Grid, sids: Iterable[int]) -> list[str]:
 
 
 def browsers_sessions(grid: Grid) -> set[int]:
-    """Give the kernel's session ids of the browsers that run now: their processes are known by these."""
+    """Return the kernel's session ids of the browsers that run now: their processes are known by these."""
     found = set()
     for process in psutil.process_iter():
         try:
@@ -68,27 +74,27 @@ def browsers_sessions(grid: Grid) -> set[int]:
     return found
 
 
-def _workers(grid: Grid) -> list[str]:
+def _workers(rig: Rig) -> list[str]:
     """Name what the pool lacks. More may serve than are configured to: a worker that was lost and is back."""
-    serving, spare = int(grid.env["CHROMIUM_WORKERS"]), int(grid.env["SPARE_WORKERS"])
-    workers = grid.registry.workers()
+    serving, spare = rig.serving, rig.spare
+    workers = rig.registry.workers()
     wrong = [f"{w.id} is {'suspect' if w.suspect else 'stale'}" for w in workers if w.suspect or w.stale]
     wrong += [f"{w.id} has {w.active} sessions" for w in workers if w.active]
     count = Counter(worker.status for worker in workers)
     ready = count[WorkerStatus.AVAILABLE] + count[WorkerStatus.STANDBY]
     if len(workers) != serving + spare or ready != len(workers) or count[WorkerStatus.AVAILABLE] < serving:
-        wrong.append("workers are " + (", ".join(f"{w.slot} {w.status}" for w in workers) or "all gone"))
+        wrong.append("workers are " + (", ".join(f"{w.id} {w.status}" for w in workers) or "all gone"))
     return wrong
 
 
-def _sessions(grid: Grid) -> list[str]:
-    return [f"session {s.id} {s.name} is {s.state} on {s.worker or 'no worker'}" for s in grid.registry.sessions()]
+def _sessions(registry: Registry) -> list[str]:
+    return [f"session {s.id} {s.name} is {s.state} on {s.worker or 'no worker'}" for s in registry.sessions()]
 
 
-def _teams(grid: Grid) -> list[str]:
+def _teams(registry: Registry) -> list[str]:
     """Name the members of teams that are gone: such a one keeps a spare from taking its place."""
-    store = grid.registry.store
-    workers = {worker.id for worker in grid.registry.workers()}
+    store = registry.store
+    workers = {worker.id for worker in registry.workers()}
     wrong = []
     for kind, *command in (("serving", "SMEMBERS"), ("standby", "ZRANGE", 0, -1)):
         for team in store.read(("KEYS", store.key(kind, "*")))[0]:
@@ -99,13 +105,26 @@ def _teams(grid: Grid) -> list[str]:
 
 def _processes(grid: Grid, sids: set[int]) -> list[str]:
     """Name the processes that nobody minds, those of browsers that are gone too, which have no environment."""
+    found = list(_all_of(grid, sids))  # before the family, which then has whatever was started meanwhile
     supervisord = psutil.Process(Supervisor(grid.run_dir).pid())
     family = {supervisord, *supervisord.children(recursive=True)}
     return [
         f"process {process.pid} {process.name()} is an orphan"
-        for process in psutil.process_iter()
-        if process not in family and process.pid != os.getpid() and _is_of(process, grid, sids)
+        for process in found
+        if process not in family and process.pid != os.getpid()
     ]
+
+
+def _all_of(grid: Grid, sids: set[int]) -> Iterator[psutil.Process]:
+    """Yield an appliance's processes: by its process group, or else by what is known of them."""
+    if not isinstance(grid, BoundedMember):
+        yield from (process for process in psutil.process_iter() if _is_of(process, grid, sids))
+        return
+    for pid in grid.group.processes():
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if process.status() != psutil.STATUS_ZOMBIE:
+                yield process
 
 
 def _is_of(process: psutil.Process, grid: Grid, sids: set[int]) -> bool:

@@ -1,60 +1,68 @@
-"""Does what the plan says: kills, pauses and continues processes, and notes what was hit."""
+"""Does what the plan says, and notes what was hit."""
 
 from __future__ import annotations
 
 import http.client
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
+import redis
 
 from appliance.errors import StoreUnavailable, SupervisorError
-from appliance.registry import Registry
-from appliance.store import Store
-from tests.chaos import targets
+from appliance.supervision import Supervisor
+from tests.chaos import hostile, redis_faults, targets
+from tests.chaos.bounded import BoundedMember
+from tests.chaos.calm import WHOLE_WITHIN_S
+from tests.chaos.causes import act_on, unreadable_folder
 from tests.chaos.kinds import Target
 from tests.chaos.plan import Fault
+from tests.chaos.rig import Rig, name_of
 from tests.chaos.targets import Missing, WorkersTree
 from tests.system.grid import Grid
 
 BACK_WITHIN_S = 60.0
 LOOK_INTERVAL_S = 0.05
+SET_IN_S = 0.5  # until a machine has given out
+KEEP_FROM_STARTING = ("unspawned", "forks", "disk")
+ROUTES = ("blackhole", "unreachable", "prohibit")
 
 
 @dataclass(slots=True)
 class Hit:
-    """What a fault hit; `worker` is the worker's id.
+    """What a fault hit: the appliance, and the worker with its id and slot.
 
     Times are seconds of the clock: it `began`, it was `over` with the last signal, and it had `ended` when
-    the proxy or Redis served again.
+    the proxy or Redis served again. `wrong` is what the fault itself found that should not be.
     """
 
     fault: Fault
     began: float
     ended: float = 0.0
     over: float = 0.0
+    appliance: str = ""
     worker: str = ""
     slot: str = ""
     what: str = ""
     missed: bool = False
+    wrong: list[str] = field(default_factory=list)
 
     def line(self) -> str:
-        """Give the fault, and what it hit in this run."""
+        """Return the fault, and what it hit in this run."""
         return f"{self.fault.line()} {self.what}"
 
 
 class Injector:
     """Injects the faults of a round, each at its time in a thread of its own."""
 
-    def __init__(self, grid: Grid, say: Callable[[str], None]) -> None:
-        """Take the appliance that is to suffer, and who is told of each fault."""
-        self._grid = grid
+    def __init__(self, rig: Rig, say: Callable[[str], None]) -> None:
+        """Take the appliances to be hit, and who is told of each fault."""
+        self._rig = rig
         self._say = say
-        self._registry = Registry(Store(grid.registry.store.url, "grid"))
+        self._registry = rig.own_registry()
+        self._hits: list[Hit] = []  # those that are not over, too
 
     def inject(self, faults: Iterable[Fault]) -> list[Hit]:
         """Inject faults at their times, counted from now; returns when the last one is over."""
@@ -67,75 +75,150 @@ class Injector:
         return [future.result() for future in running]
 
     def _inject(self, fault: Fault) -> Hit:
-        hit = Hit(fault, time.time())
+        member = self._rig.members[fault.number % len(self._rig.members)]
+        hit = Hit(fault, time.time(), appliance=name_of(member))
+        self._hits.append(hit)
         try:
-            self._strike(fault, hit)
-        except (Missing, psutil.NoSuchProcess, ProcessLookupError, StoreUnavailable, SupervisorError) as error:
+            self._strike(fault, hit, member)
+        except (
+            *(Missing, psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError),
+            *(StoreUnavailable, SupervisorError, redis.RedisError),
+        ) as error:
             hit.missed = True
-            hit.what += f"missed: {error}"
+            hit.what += f" missed: {error}"
         hit.ended = time.time()
         hit.over = hit.over or hit.ended
         self._say(hit.line())
         return hit
 
-    def _strike(self, fault: Fault, hit: Hit) -> None:
-        if fault.kind.target is Target.WORKER:
-            self._strike_worker(fault, hit)
-        elif fault.kind.target is Target.PROXY:
-            self._strike_proxy(fault, hit)
-        else:
-            self._strike_redis(fault, hit)
+    def _strike(self, fault: Fault, hit: Hit, member: Grid) -> None:
+        match fault.kind.target:
+            case Target.WORKER:
+                self._strike_worker(fault, hit)
+            case Target.PROXY:
+                self._strike_server(fault, hit, member, lambda: _proxy_answers(member))
+            case Target.REDIS:
+                self._strike_redis(fault, hit)
+            case Target.APPLIANCE:
+                self._strike_appliance(fault, hit, member)
+            case Target.CLIENT:
+                self._attack(fault, hit, member)
 
     def _strike_worker(self, fault: Fault, hit: Hit) -> None:
-        part, _, act = fault.kind.name.partition(".")
-        who, victims = self._victims(part, fault.number)
-        hit.began, hit.worker, hit.slot = time.time(), who.id, who.slot
+        who, victims = self._victims(fault.kind.part, fault.number)
+        hit.began, hit.appliance, hit.worker, hit.slot = time.time(), name_of(who.grid), who.id, who.slot
         hit.what = f"{who.id} {' '.join(str(victim.pid) for victim in victims)}"
-        if act == "drain":
-            done = self._grid.applctl("workers", "drain", who.slot, check=False)
-            hit.what = f"{who.id}: {(done.stdout + done.stderr).strip()}"
-        else:
-            _signal(act, victims, fault.lasts_s)
+        match fault.kind.act:
+            case "drain":
+                done = who.grid.applctl("workers", "drain", who.slot, check=False)
+                hit.what = f"{who.id}: {(done.stdout + done.stderr).strip()}"
+            case "unreadable":
+                self._replace_beside_a_bad_folder(hit, who, victims)
+            case act:
+                act_on(act, victims, who.grid, fault.lasts_s, fault.number)
+
+    def _replace_beside_a_bad_folder(self, hit: Hit, who: WorkersTree, victims: list[psutil.Process]) -> None:
+        """Kill a worker, whose successor must come up although one folder cannot be swept."""
+        with unreadable_folder(who.grid, who.slot, Supervisor(who.grid.run_dir).pid()):
+            act_on("kill", victims, who.grid)
+            hit.over = time.time()
+            if not _wait_until(lambda: self._has_successor(who)):
+                hit.wrong.append(f"beside an unreadable folder, {who.slot} of {hit.appliance} is not replaced")
+
+    def _has_successor(self, who: WorkersTree) -> bool:
+        try:
+            found = self._registry.workers()
+        except StoreUnavailable:
+            return False
+        slot = who.id.rpartition(".")[0]
+        return any(worker.id.rpartition(".")[0] == slot and worker.id != who.id for worker in found)
 
     def _victims(self, part: str, number: int) -> tuple[WorkersTree, list[psutil.Process]]:
         """Find a worker that has such processes, or wait until there is one again; raises Missing."""
         deadline = time.monotonic() + BACK_WITHIN_S
         while time.monotonic() < deadline:
-            for who in targets.workers(self._grid, number):
+            for who in targets.workers(self._rig.members, number):
                 if victims := who.part(part):
                     return who, victims
             time.sleep(LOOK_INTERVAL_S)
         raise Missing(f"no worker with a {part}")
 
-    def _strike_proxy(self, fault: Fault, hit: Hit) -> None:
-        proxy = targets.process(self._grid, "proxy")
-        hit.what = f"proxy {proxy.pid}"
-        _signal(fault.kind.name.partition(".")[2], [proxy], fault.lasts_s)
-        hit.over = time.time()
-        if not fault.lasts_s:
-            _wait_until(lambda: _has_ended(proxy))
-        _wait_until(self._proxy_answers)
-
     def _strike_redis(self, fault: Fault, hit: Hit) -> None:
-        match fault.kind.name:
-            case "redis.forget":
-                self._registry.store.read(("FUNCTION", "FLUSH"))
-            case "redis.hangup":
-                self._registry.store.read(*[("CLIENT", "KILL", "TYPE", kind) for kind in ("pubsub", "normal")])
-            case _:
-                server = targets.process(self._grid, "redis")
-                hit.what = f"redis {server.pid}"
-                _signal(fault.kind.name.partition(".")[2], [server], fault.lasts_s)
-                hit.over = time.time()
-                if not fault.lasts_s:
-                    _wait_until(lambda: _has_ended(server))
-                _wait_until(self._redis_answers)
+        first = self._rig.members[0]
+        hit.appliance = name_of(first)
+        if fault.kind.act in redis_faults.ACTS:
+            url = self._registry.store.url
+            hit.what = redis_faults.strike(fault.kind.act, url, fault.number, fault.lasts_s)
+        else:
+            self._strike_server(fault, hit, first, self._redis_answers)
 
-    def _proxy_answers(self) -> bool:
+    def _strike_server(self, fault: Fault, hit: Hit, member: Grid, answers: Callable[[], bool]) -> None:
+        """Act on a proxy or Redis, and wait until it answers again."""
+        server = targets.process(member, fault.kind.part)
+        hit.what = f"{fault.kind.part} {server.pid} of {hit.appliance}"
+        act_on(fault.kind.act, [server], member, fault.lasts_s, fault.number)
+        hit.over = time.time()
+        if fault.kind.act in ("kill", "terminate"):
+            _wait_until(lambda: _has_ended(server))
+        _wait_until(answers)
+        if fault.kind.act == "unspawned":  # all are without it for so long that nothing else can be whole meanwhile
+            took_s, hit.over = time.time() - self._could_start_from(hit), time.time()
+            hit.wrong += [f"{hit.what} was back {took_s:.1f} s after the cause"] * (took_s > WHOLE_WITHIN_S)
+
+    def _could_start_from(self, hit: Hit) -> float:
+        """Return when the last fault was over that kept processes of an appliance from being started."""
+        causes = [
+            one for one in self._hits if one.appliance == hit.appliance and one.fault.kind.act in KEEP_FROM_STARTING
+        ]
+        return max(one.over or time.time() for one in causes)
+
+    def _strike_appliance(self, fault: Fault, hit: Hit, member: Grid) -> None:
+        assert isinstance(member, BoundedMember)
+        hit.what = hit.appliance
+        match fault.kind.act:
+            case "forks":
+                self._meanwhile(lambda: member.group.stay_full(fault.lasts_s), lambda: self._kill_worker(hit, member))
+            case "disk":
+                self._meanwhile(lambda: member.keep_disk_full(fault.lasts_s), lambda: self._kill_worker(hit, member))
+            case "cut-off":
+                first, *others = self._rig.members
+                member = others[fault.number % len(others)]
+                how = ROUTES[fault.number % len(ROUTES)]
+                hit.appliance, hit.what = name_of(member), f"{name_of(member)} by {how}"
+                with member.cut_off(first.host, how):  # Redis has another address
+                    time.sleep(fault.lasts_s)
+
+    def _meanwhile(self, cause: Callable[[], None], act: Callable[[], None]) -> None:
+        """Do something while a cause lasts."""
+        with ThreadPoolExecutor(1) as pool:
+            lasting = pool.submit(cause)
+            time.sleep(SET_IN_S)
+            act()
+        lasting.result()
+
+    def _kill_worker(self, hit: Hit, member: Grid) -> None:
+        """Kill a worker of an appliance, so that there is something to be started."""
+        for who in targets.workers([member], hit.fault.number):
+            act_on("kill", who.part("worker"), member)
+            hit.what += f", {who.id} is killed"
+            return
+
+    def _attack(self, fault: Fault, hit: Hit, member: Grid) -> None:
+        """Let a hostile client do its act, and note which worker it had."""
+        name = f"hostile-{fault.round}-{fault.number}-{fault.kind.act}"
+        with ThreadPoolExecutor(1) as pool:
+            attack = pool.submit(hostile.attack, fault.kind.act, member.endpoint, name)
+            while not attack.done():
+                hit.worker = hit.worker or self._worker_of(name)
+                time.sleep(LOOK_INTERVAL_S)
+        hit.slot, hit.what = hit.worker.partition(".")[2].rpartition(".")[0], hit.worker
+        hit.wrong += attack.result()
+
+    def _worker_of(self, name: str) -> str:
         try:
-            return self._grid.get("/healthz")["status"] == "ok"
-        except (OSError, http.client.HTTPException):
-            return False
+            return next((s.worker or "" for s in self._registry.sessions() if s.name == name), "")
+        except StoreUnavailable:
+            return ""
 
     def _redis_answers(self) -> bool:
         try:
@@ -145,24 +228,11 @@ class Injector:
         return True
 
 
-def _signal(act: str, victims: list[psutil.Process], lasts_s: float) -> None:
-    """Kill processes, ask them to end, or pause them for so many seconds."""
-    number = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}.get(act, signal.SIGSTOP)
-    with _continued(victims if number is signal.SIGSTOP else []):
-        for victim in victims:
-            with suppress(psutil.NoSuchProcess):
-                victim.send_signal(number)
-        time.sleep(lasts_s)
-
-
-@contextmanager
-def _continued(victims: list[psutil.Process]) -> Iterator[None]:
+def _proxy_answers(member: Grid) -> bool:
     try:
-        yield
-    finally:
-        for victim in reversed(victims):
-            with suppress(psutil.NoSuchProcess):
-                victim.resume()
+        return member.get("/healthz")["status"] == "ok"
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def _has_ended(process: psutil.Process) -> bool:
@@ -172,8 +242,9 @@ def _has_ended(process: psutil.Process) -> bool:
         return True
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition for BACK_WITHIN_S at most; that it did not come is for the verdict to find."""
+def _wait_until(condition: Callable[[], bool]) -> bool:
+    """Wait for a condition for BACK_WITHIN_S at most; return whether it came, which is for the verdict to judge."""
     deadline = time.monotonic() + BACK_WITHIN_S
-    while not condition() and time.monotonic() < deadline:
+    while not (holds := condition()) and time.monotonic() < deadline:
         time.sleep(LOOK_INTERVAL_S)
+    return holds

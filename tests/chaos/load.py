@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from playwright.async_api import Browser, Error, Playwright, async_playwright
@@ -20,7 +21,7 @@ PAUSE_AFTER_FAILURE_S = 0.5
 class Outcome:
     """A session as its client saw it; times in seconds of the clock, `error` "" if all went well.
 
-    `stage` is what it did last: connect, page, goto, use, close.
+    `appliance` is whose proxy it was connected to. `stage` is what it did last: connect, page, goto, use, close.
     """
 
     name: str
@@ -28,15 +29,19 @@ class Outcome:
     ended: float = 0.0
     stage: str = "connect"
     error: str = ""
+    appliance: str = ""
 
 
 class Load:
     """Clients that connect again and again, in an event loop in a thread of its own."""
 
-    def __init__(self, endpoint: str, url: str, label: str, clients: int) -> None:
-        """Take the grid's endpoint, the page to open, what the sessions' names begin with, how many clients."""
+    def __init__(self, endpoints: Mapping[str, str], url: str, label: str, clients: int) -> None:
+        """Take the appliances' endpoints, the page to open, what the sessions' names begin with, how many clients.
+
+        The clients are spread over the appliances.
+        """
         self.outcomes: list[Outcome] = []
-        self._endpoint, self._url, self._label, self._clients = endpoint, url, label, clients
+        self._endpoints, self._url, self._label, self._clients = list(endpoints.items()), url, label, clients
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -45,7 +50,7 @@ class Load:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let no client begin another session; returns at once."""
+        """Let no client begin another session or dwell in the one that it has; return at once."""
         self._stopping.set()
 
     def join(self) -> None:
@@ -62,20 +67,21 @@ class Load:
 
     async def _client(self, playwright: Playwright, number: int) -> None:
         count = 0
+        appliance, endpoint = self._endpoints[number % len(self._endpoints)]
         while not self._stopping.is_set():
             count += 1
-            outcome = Outcome(f"{self._label}-{number}-{count}", time.time())
+            outcome = Outcome(f"{self._label}-{number}-{count}", time.time(), appliance=appliance)
             self.outcomes.append(outcome)
-            await self._session(playwright, outcome)
+            await self._session(playwright, endpoint, outcome)
             outcome.ended = time.time()
             if outcome.error:
                 await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
 
-    async def _session(self, playwright: Playwright, outcome: Outcome) -> None:
+    async def _session(self, playwright: Playwright, endpoint: str, outcome: Outcome) -> None:
         browser: Browser | None = None
         try:
             async with asyncio.timeout(SESSION_MAX_S):
-                browser = await playwright.chromium.connect(f"{self._endpoint}/?name={outcome.name}")
+                browser = await playwright.chromium.connect(f"{endpoint}/?name={outcome.name}")
                 await self._use(browser, outcome)
         except Error as error:
             outcome.error = str(error) or "an error without words"
@@ -92,7 +98,7 @@ class Load:
         await page.goto(self._url)
         outcome.stage = "use"
         until = time.monotonic() + random.Random(outcome.name).uniform(*HOLD_S)
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self._stopping.is_set():
             title = await page.evaluate("document.title")
             if title != "A real page":
                 raise Error(f"the page's title is {title!r}")

@@ -48,13 +48,19 @@ class Report:
             else:
                 self.unexplained[_gist(outcome.error)].append(_all_that_is_known(outcome, story, began))
 
+    def add_hits(self, number: int, hits: Iterable[Hit]) -> None:
+        """Note the faults of a round, and what they found that should not be."""
+        for hit in hits:
+            self.hits.append(hit)
+            self.other_problems += [f"round {number}, {hit.fault.kind.name}: {what}" for what in hit.wrong]
+
     def add_calm(self, number: int, calm: Calm) -> None:
         """Note when all was whole again after a round, and what was not in time."""
         self.calms.append(calm)
         self.other_problems += [f"round {number}, late after the last fault: {what}" for what in calm.late]
 
     def summary(self) -> list[str]:
-        """Give the lines that end the log."""
+        """Return the lines that end the log."""
         struck = Counter(hit.fault.kind.name for hit in self.hits)
         missed = Counter(hit.fault.kind.name for hit in self.hits if hit.missed)
         whole_s = [calm.whole_after_s for calm in self.calms]
@@ -73,14 +79,15 @@ class Report:
 
 
 def _gist(error: str) -> str:
-    """Give what is the same in all errors of a kind: what is said, without the call and the numbers."""
+    """Return what is the same in all errors of a kind: what is said, without the call and the numbers."""
     message = re.search(r'"message": "([^"]*)"', error)
     text = message[1] if message else error.strip().splitlines()[0]
-    text = re.sub(r"^[A-Z]\w+\.\w+: |WebSocket error: | 127\.0\.0\.1:\d+", "", text)
+    text = re.sub(r"^[A-Z]\w+\.\w+: |WebSocket error: | \d+\.\d+\.\d+\.\d+:\d+", "", text)
     return re.sub(r"worker [a-z]+-\d\d", "worker …", text)
 
 
 def _all_that_is_known(outcome: Outcome, story: Story | None, began: float) -> str:
     when = f"+{outcome.began - began:.2f} s to +{outcome.ended - began:.2f} s"
     known = f"relayed to {', '.join(story.workers)}, ended: {story.ends or 'not'}" if story else "never relayed"
-    return f"{outcome.name} {when}, in {outcome.stage} ({known}): {' | '.join(outcome.error.splitlines())}"
+    what = " | ".join(outcome.error.splitlines())
+    return f"{outcome.name} at {outcome.appliance} {when}, in {outcome.stage} ({known}): {what}"

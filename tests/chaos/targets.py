@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkersTree:
-    """A worker with its driver and browser; `ready` says that it watches them."""
+    """A worker of an appliance with its driver and browser; `ready` says that it watches them."""
 
+    grid: Grid
     id: str
     slot: str
     ready: bool
@@ -54,22 +55,26 @@ def process(grid: Grid, name: str) -> psutil.Process:
         raise Missing(f"no process {name}") from None
 
 
-def workers(grid: Grid, number: int) -> Iterator[WorkersTree]:
-    """Give the workers that have a browser, from a slot on by its number; raises SupervisorError."""
-    slots = sorted(info.name for info in Supervisor(grid.run_dir).processes() if info.name.startswith("chromium-"))
+def workers(members: Sequence[Grid], number: int) -> Iterator[WorkersTree]:
+    """Yield the workers that have a browser, from one on by its number; raises SupervisorError."""
+    slots = [(grid, slot) for grid in members for slot in _slots(grid)]
     first = number % len(slots)
-    for slot in (*slots[first:], *slots[:first]):
+    for grid, slot in (*slots[first:], *slots[:first]):
         with suppress(Missing, psutil.Error, StopIteration, IndexError):
             processes = tree(process(grid, slot).pid)
             found = worker_id(grid, processes["driver"])
-            yield WorkersTree(found, slot, _is_ready(grid, slot, found), processes)
+            yield WorkersTree(grid, found, slot, _is_ready(grid, slot, found), processes)
+
+
+def _slots(grid: Grid) -> list[str]:
+    return sorted(info.name for info in Supervisor(grid.run_dir).processes() if info.name.startswith("chromium-"))
 
 
 def worker_id(grid: Grid, driver: psutil.Process) -> str:
-    """Give the id of the worker that started a driver: its configuration lies in the worker's folder."""
+    """Return the id of the worker that started a driver: its configuration lies in the worker's folder."""
     arguments = driver.cmdline()
-    folder = Path(arguments[arguments.index("--config") + 1]).parent.name
-    return f"{grid.env['APPLIANCE_NAME']}.{folder}"
+    folder = Path(arguments[arguments.index("--config") + 1]).parent.relative_to(grid.run_dir / "workers")
+    return ".".join((grid.env["APPLIANCE_NAME"], *folder.parts))
 
 
 def _is_ready(grid: Grid, slot: str, worker: str) -> bool:

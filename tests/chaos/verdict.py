@@ -7,31 +7,40 @@ from collections.abc import Iterable
 
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
-from tests.chaos.kinds import Target
+from tests.chaos.kinds import DOOR_LOST, Target
 from tests.chaos.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
+ANY_SLOT = r"[a-z]+-\d\d"
 
 
 def excuse(outcome: Outcome, story: Story | None, hits: Iterable[Hit]) -> Hit | None:
-    """Give the fault that excuses a session's failure; None if none does."""
+    """Return the fault that excuses a session's failure; None if none does."""
     return next((hit for hit in hits if _excuses(hit, outcome, story)), None)
 
 
 def _excuses(hit: Hit, outcome: Outcome, story: Story | None) -> bool:
-    told = hit.fault.kind.told
     meets = outcome.began <= hit.ended + AFTERMATH_S and hit.began <= outcome.ended
-    if told is None or not meets or not _concerns(hit, outcome, story):
+    told = _told(hit, outcome, story.workers if story else [])
+    if told is None or not meets:
         return False
-    return re.search(told.format(slot=re.escape(hit.slot)), outcome.error) is not None
+    slot = re.escape(hit.slot) or ANY_SLOT
+    return re.search(told.format(slot=slot, appliance=re.escape(hit.appliance)), outcome.error) is not None
 
 
-def _concerns(hit: Hit, outcome: Outcome, story: Story | None) -> bool:
-    """Say whether a session depended on what was hit."""
-    match hit.fault.kind.target:
+def _told(hit: Hit, outcome: Outcome, workers: list[str]) -> str | None:
+    """Return what a session may have been told of a fault, as a pattern; None if it did not depend on what was hit."""
+    kind = hit.fault.kind
+    is_on_appliance = any(worker.startswith(f"{hit.appliance}.") for worker in workers)
+    match kind.target:
+        case Target.PROXY if outcome.appliance != hit.appliance:
+            depends, told = is_on_appliance, kind.told and DOOR_LOST
         case Target.PROXY:
-            return True
+            depends, told = True, kind.told
         case Target.REDIS:
-            return outcome.stage == "connect"
+            depends, told = outcome.stage == "connect", kind.told
+        case Target.APPLIANCE:
+            depends, told = is_on_appliance, kind.told
         case _:
-            return story is not None and hit.worker in story.workers
+            depends, told = hit.worker in workers, kind.told
+    return told if depends else None

@@ -1,30 +1,29 @@
-"""Watches an appliance during a run: how long its capacity was not whole, and which browsers it had."""
+"""Watches appliances during a run: how long capacity was not whole, which browsers ran, which workers sessions had."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 
 from appliance.errors import StoreUnavailable
 from appliance.models import WorkerStatus
-from appliance.registry import Registry
-from appliance.store import Store
 from tests.chaos import calm
-from tests.system.grid import Grid
+from tests.chaos.rig import Rig
 
 LOOK_INTERVAL_S = 0.2
 
 
 class CapacityWatch:
-    """Looks at the appliance again and again, in a thread of its own."""
+    """Looks at the appliances again and again, in a thread of its own."""
 
-    def __init__(self, grid: Grid) -> None:
-        """Take the appliance; nothing is watched yet."""
+    def __init__(self, rig: Rig) -> None:
+        """Take the appliances; nothing is watched yet."""
         self.longest_s = 0.0
         self.browsers_sessions: set[int] = set()
-        self._grid = grid
-        self._registry = Registry(Store(grid.registry.store.url, "grid"))
-        self._serving = int(grid.env["CHROMIUM_WORKERS"])
+        self.workers: defaultdict[str, set[str]] = defaultdict(set)  # of each session, by its name
+        self._rig = rig
+        self._registry = rig.own_registry()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -40,7 +39,8 @@ class CapacityWatch:
     def _run(self) -> None:
         whole_at = time.monotonic()
         while not self._stopped.wait(LOOK_INTERVAL_S):
-            self.browsers_sessions |= calm.browsers_sessions(self._grid)
+            for member in self._rig.members:
+                self.browsers_sessions |= calm.browsers_sessions(member)
             if self._is_whole():
                 whole_at = time.monotonic()
             self.longest_s = max(self.longest_s, time.monotonic() - whole_at)
@@ -48,7 +48,10 @@ class CapacityWatch:
     def _is_whole(self) -> bool:
         try:
             workers = self._registry.workers()
+            for session in self._registry.sessions():
+                if session.worker:
+                    self.workers[session.name].add(session.worker)
         except StoreUnavailable:
             return False
         available = [w for w in workers if w.status == WorkerStatus.AVAILABLE and not w.suspect and not w.stale]
-        return len(available) >= self._serving
+        return len(available) >= self._rig.serving

@@ -26,10 +26,16 @@ from pathlib import Path
 from appliance.audit import audit
 from appliance.registry import open_registry
 from appliance.config import Settings
+from appliance.errors import ApplianceError
 from appliance.supervision import started_settings
-settings = started_settings(Settings(run_dir=Path(sys.argv[1])))
-with open_registry(settings) as registry:
-    print(json.dumps([difference.text for difference in audit(settings, registry).differences]))
+for _ in sys.stdin:
+    settings = started_settings(Settings(run_dir=Path(sys.argv[1])))
+    try:
+        with open_registry(settings) as registry:
+            found = [difference.text for difference in audit(settings, registry).differences]
+    except ApplianceError as error:
+        found = [str(error)]
+    print(json.dumps(found), flush=True)
 """
 
 
@@ -82,8 +88,11 @@ class Member(Grid):
         """Start it in its namespace."""
         self._switch, self._namespace = switch, namespace
         settings = {"HOST": address, "PRIVATE_HOSTNAME": address, "ALLOW_ANONYMOUS": "true"} | settings
-        folder = Path(tempfile.mkdtemp(prefix="grid-"))
-        super().__init__(folder, address, ["ip", "netns", "exec", namespace], **settings)
+        super().__init__(self._make_folder(), address, ["ip", "netns", "exec", namespace], **settings)
+
+    def _make_folder(self) -> Path:
+        """Make its RUN_DIR."""
+        return Path(tempfile.mkdtemp(prefix="grid-"))
 
     @property
     def name(self) -> str:
@@ -92,24 +101,36 @@ class Member(Grid):
 
     def audit(self) -> list[str]:
         """Audit it where its sockets can be seen."""
-        command = [*self._inside, sys.executable, "-c", AUDIT, str(self.run_dir)]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            self._audit_command, env=self.env, input="\n", capture_output=True, text=True, check=False
+        )
         return json.loads(done.stdout) if not done.returncode else [done.stderr]
 
+    @property
+    def _audit_command(self) -> list[str]:
+        """The command that audits it once for each line that it reads."""
+        return [*self._inside, sys.executable, "-c", AUDIT, str(self.run_dir)]
+
     @contextmanager
-    def cut_off(self, address: str) -> Iterator[None]:
-        """Let nothing get from it to an address for as long as the block lasts."""
-        _ip(f"-n {self._namespace} route add blackhole {address}/32")
+    def cut_off(self, address: str, how: str = "blackhole") -> Iterator[None]:
+        """Let nothing get from it to an address for as long as the block lasts.
+
+        `how` is the type of the route (ip-route(8)), and with it the error that a connection meets at once:
+        blackhole EINVAL, unreachable EHOSTUNREACH, prohibit EACCES. What comes from there gets no answer.
+        """
+        _ip(f"-n {self._namespace} route add {how} {address}/32")
         try:
             yield
         finally:
-            _ip(f"-n {self._namespace} route delete blackhole {address}/32")
+            _ip(f"-n {self._namespace} route delete {how} {address}/32")
 
 
 class Cluster:
     """The appliances, of which the first has the Redis of all, at an address of its own."""
 
-    def __init__(self, to_be_undone: ExitStack, common: dict[str, Any], *each: dict[str, Any]) -> None:
+    def __init__(
+        self, to_be_undone: ExitStack, common: dict[str, Any], *each: dict[str, Any], kind: type[Member] = Member
+    ) -> None:
         """Start them, all at once; `each` are the settings in which they differ."""
         self.switch = Switch()
         to_be_undone.callback(self.switch.remove)
@@ -121,7 +142,7 @@ class Cluster:
         def start(number: int) -> Member:
             namespace = self.switch.plug(11, 10) if number == 0 else self.switch.plug(11 + number)
             settings = {**common, **each[number], **(shared if number else own), "APPLIANCE_NAME": f"grid-{number + 1}"}
-            return Member(self.switch, namespace, self.switch.address(11 + number), **settings)
+            return kind(self.switch, namespace, self.switch.address(11 + number), **settings)
 
         with ThreadPoolExecutor() as pool:
             self.members = list(pool.map(start, range(len(each))))
@@ -130,7 +151,7 @@ class Cluster:
     def _stop(self) -> None:
         """Stop all at once, but the one that has the Redis of all."""
         with ThreadPoolExecutor() as pool:
-            list(pool.map(Member.stop, self.members[1:]))
+            list(pool.map(lambda member: member.stop(), self.members[1:]))
         self.members[0].stop()
 
     def agrees(self) -> None:

@@ -57,12 +57,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve() -> Iterator[str]:
-    """Serve the site on loopback; gives its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def serve(address: str = "127.0.0.1") -> Iterator[str]:
+    """Serve the site on an address of this machine; yield its URL."""
+    server = ThreadingHTTPServer((address, 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://{address}:{server.server_port}/"
     finally:
         server.shutdown()
         server.server_close()

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
 import pytest
+import redis
 from playwright.sync_api import Error, sync_playwright
 
-from tests.chaos import targets
+from tests.chaos import journal, redis_faults, targets
+from tests.chaos.bounded import ProcessGroup
+from tests.chaos.causes import out_of_descriptors
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story, stories
-from tests.chaos.kinds import KINDS
+from tests.chaos.kinds import KINDS, Target, possible
 from tests.chaos.load import Outcome
 from tests.chaos.plan import Fault, plan
 from tests.chaos.run import run
@@ -18,14 +30,19 @@ from tests.system.grid import tree
 from tests.waiting import until
 
 SEED = 3
-GAPS_S = (0.5, 3.0)
-# Without the pauses that nothing may notice at all: they are for the long run.
-IMPORTANT = [kind for kind in KINDS if not kind.name.endswith(".pause")]
+GAPS_S = (0.5, 2.5)
+IS_ROOT = os.geteuid() == 0
+# Without the pauses that nothing may notice at all, which are for the long run, and what tests/attacks try.
+IMPORTANT = [
+    kind
+    for kind in possible(on_own_machine=IS_ROOT)
+    if kind.act != "pause" and (kind.target is not Target.CLIENT or kind.act.startswith("l"))
+]
 
 
 def test_under_every_fault_sessions_fail_only_by_their_own_and_all_is_whole_again() -> None:
     lines: list[str] = []
-    report = run(plan(SEED, 0, GAPS_S, IMPORTANT), workers=2, clients=5, say=lines.append)
+    report = run(plan(SEED, 0, GAPS_S, IMPORTANT), workers=1 if IS_ROOT else 2, clients=5, say=lines.append)
     assert not report.problems, "\n".join([*lines, *report.problems])
     assert {hit.fault.kind for hit in report.hits if not hit.missed} >= set(IMPORTANT), "\n".join(lines)
     assert report.passed > 20, "the load was no load"
@@ -82,17 +99,18 @@ def kind(name: str):
     return next(kind for kind in KINDS if kind.name == name)
 
 
-def hit(name: str, worker: str = "", slot: str = "", began: float = 100.0, ended: float = 101.0) -> Hit:
-    return Hit(Fault(1, 0.0, kind(name), 0, 0.0), began, ended, worker=worker, slot=slot)
+def hit(name: str, worker: str = "", slot: str = "") -> Hit:
+    return Hit(Fault(1, 0.0, kind(name), 0, 0.0), 100.0, 101.0, appliance="a", worker=worker, slot=slot)
 
 
-def failed(error: str, stage: str = "use", began: float = 99.0, ended: float = 100.5) -> Outcome:
-    return Outcome("s", began, ended, stage, error)
+def failed(error: str, stage: str = "use", began: float = 99.0, ended: float = 100.5, appliance: str = "a") -> Outcome:
+    return Outcome("s", began, ended, stage, error, appliance)
 
 
 KILL = hit("worker.kill", "a.chromium-00.1", "chromium-00")
+DOOR = "Page.evaluate: the connection to appliance a was lost"
 CRASHED = "Page.evaluate: worker chromium-00 crashed"
-OWN, OTHER = Story("1", ["a.chromium-00.1"]), Story("2", ["a.chromium-01.2"])
+OWN, OTHER, REMOTE = (Story("1", [worker]) for worker in ("a.chromium-00.1", "a.chromium-01.2", "b.chromium-00.3"))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +125,14 @@ OWN, OTHER = Story("1", ["a.chromium-00.1"]), Story("2", ["a.chromium-01.2"])
         (failed(CRASHED, began=90, ended=99.9), OWN, KILL, False),
         (failed("connect ECONNREFUSED 127.0.0.1:1", "connect"), None, hit("proxy.kill"), True),
         (failed("No chromium slot came free within 50 s", "connect"), None, hit("proxy.kill"), False),
+        (failed("connect ECONNREFUSED 127.0.0.1:1", "connect", appliance="b"), None, hit("proxy.kill"), False),
+        (failed(DOOR, appliance="b"), OWN, hit("proxy.kill"), True),
+        (failed(DOOR, appliance="b"), REMOTE, hit("proxy.kill"), False),
+        (failed(DOOR, appliance="b"), OWN, hit("proxy.pause"), False),
+        (failed("Browser closed", appliance="b"), OWN, hit("proxy.kill"), False),
+        (failed("Target crashed"), OWN, hit("appliance.forks"), True),
+        (failed("Target crashed"), REMOTE, hit("appliance.forks"), False),
+        (failed(CRASHED), OWN, hit("appliance.cut-off"), False),
         (failed("503 Redis does not answer", "connect"), None, hit("redis.freeze"), True),
         (failed("503 Redis does not answer", "use"), OWN, hit("redis.freeze"), False),
         (failed(CRASHED), OWN, hit("worker.drain", "a.chromium-00.1", "chromium-00"), False),
@@ -125,3 +151,84 @@ def test_the_proxys_log_tells_which_worker_a_named_session_had() -> None:
         '{"event": "session.ended", "session": "1", "worker": "w", "reason": "closed"}',
     ]
     assert stories(lines) == {"s": Story("1", ["w"], ["closed"])}
+
+
+def test_a_session_whose_log_was_lost_is_known_by_the_workers_that_it_was_seen_to_have(tmp_path: Path) -> None:
+    (tmp_path / "proxy.log").write_text('{"event": "session.started", "name": "s", "session": "1", "worker": "w"}\n')
+    found = journal.read([tmp_path], {"s": {"v", "w"}, "t": {"x"}})
+    assert found == {"s": Story("1", ["w", "v"]), "t": Story("", ["x"])}
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as server:
+        server.flushall()
+        yield server
+
+
+def test_a_failover_loses_the_last_writes_and_every_connection(server: redis.Redis, redis_url: str) -> None:
+    server.set("kept", "before", px=60_000)
+    held = server.client_id()
+    with ThreadPoolExecutor() as pool:
+        failing_over = pool.submit(redis_faults.strike, "failover", redis_url, 0, 0.5)
+        until(lambda: server.info("commandstats").get("cmdstat_dump"), "it has begun")
+        server.mset({"kept": "after", "lost": "after"})
+        failing_over.result()
+    assert (server.get("kept"), server.get("lost")) == ("before", None)
+    assert 0 < server.pttl("kept") <= 60_000
+    assert server.client_id() != held
+
+
+def test_an_eviction_takes_some_keys_and_leaves_the_policy_as_it_was(server: redis.Redis, redis_url: str) -> None:
+    server.mset({f"{{grid}}:1:session:{number}": "x" * 1000 for number in range(2000)})
+    redis_faults.strike("evict", redis_url, 2, 0.1)
+    assert 0 < server.dbsize() < 2000
+    assert server.config_get("maxmemory*")["maxmemory-policy"] == "noeviction"
+
+
+def test_one_key_of_each_kind_is_deleted(server: redis.Redis, redis_url: str) -> None:
+    for key in ("leases", "worker:a", "worker:b", "worker:a:sessions", "pool:chromium:1.65"):
+        server.set(f"{{grid}}:1:{key}", "x")
+    redis_faults.strike("delete", redis_url, 1, 0.0)
+    assert [key.partition(":1:")[2][:7] for key in server.keys("*")] == ["worker:"]
+
+
+class Trier:
+    """A process that tries to do something whenever it is told to."""
+
+    def __init__(self, attempt: str, inside: Sequence[str] = ()) -> None:
+        lines = ["import os, sys", "for line in sys.stdin:", f" try: {attempt}; print('done', flush=True)"]
+        code = "\n".join([*lines, " except OSError as error: print(error.errno, flush=True)"])
+        command = [*inside, sys.executable, "-c", code]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def tries(self) -> str:
+        """Let it try; return what came of it."""
+        assert self.process.stdin
+        assert self.process.stdout
+        print(file=self.process.stdin, flush=True)
+        return self.process.stdout.readline().strip()
+
+
+def test_a_process_without_descriptors_opens_nothing_until_its_fault_is_over() -> None:
+    trier = Trier("open(os.devnull).close()")
+    with trier.process:
+        assert trier.tries() == "done"
+        with out_of_descriptors(psutil.Process(trier.process.pid)):
+            assert trier.tries() == str(errno.EMFILE)
+        assert trier.tries() == "done"
+        trier.process.kill()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can bound a machine")
+def test_a_full_process_group_starts_nothing_and_is_removed_with_all_that_it_holds() -> None:
+    group = ProcessGroup(f"test-{os.getpid()}")
+    trier = Trier("os.waitpid(os.fork() or os._exit(0), 0)", group.inside)
+    with trier.process, ThreadPoolExecutor() as pool:
+        assert trier.tries() == "done"
+        full = pool.submit(group.stay_full, 1.0)
+        until(lambda: group.limit() != "max", "nothing more is let in")
+        assert trier.tries() == str(errno.EAGAIN)
+        full.result()
+        assert trier.tries() == "done"
+        assert group.remove() == [trier.process.pid]

@@ -1,11 +1,12 @@
-"""A web site for browsers under test: a page, cookies and storage, a large file each way."""
+"""A web site for browsers under test: a page, cookies and storage, a large file each way, and one without an end."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LARGE = 60 * 1024 * 1024
@@ -30,9 +31,11 @@ class Handler(BaseHTTPRequestHandler):
     content = large_file()
 
     def do_GET(self) -> None:
-        """Serve the page, or the large file."""
+        """Serve the page or one of the files."""
         if self.path == "/large.bin":
             self._answer(self.content, "application/octet-stream")
+        elif self.path == "/endless.bin":
+            self._answer_for_ever()
         else:
             self._answer(PAGE.encode(), "text/html; charset=utf-8")
 
@@ -51,6 +54,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _answer_for_ever(self) -> None:
+        """Send about 10 MiB a second until the browser is gone."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(self.content[: 1 << 18])
+                time.sleep(0.025)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

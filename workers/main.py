@@ -30,10 +30,10 @@ def main() -> int:
         print(f"{error}\n{error.hint}", file=sys.stderr)
         return _false_start()
     worker_id = new_worker_id(settings)
-    logs.configure(settings.log_level, settings.log_format, worker=worker_id)
     try:
+        logs.configure(settings.log_level, settings.log_format, worker=worker_id)
         return _run(worker_id, settings)
-    except OSError as error:  # a machine without descriptors or room
+    except (OSError, RuntimeError) as error:  # a machine without descriptors or room, or without threads
         log.error("worker.failed", error=str(error))
     except Exception:
         log.exception("worker.failed")

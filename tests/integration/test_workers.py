@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -315,6 +316,49 @@ def test_an_operator_drains_it_through_the_registry(start: Start, registry: Regi
     registry.drain_worker(worker.ready().id, "drained by operator")
     assert worker.exit_code(within_s=5) == 0
     assert "drained by operator" in worker.output.read_text()
+
+
+# ── It lacks something ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_descriptors_it_goes_on_and_when_there_are_some_again_it_is_whole(
+    start: Start, registry: Registry
+) -> None:
+    worker = start(HANG_TIMEOUT=0.5)
+    before = worker.ready()
+    process = psutil.Process(worker.process.pid)
+    limits = process.rlimit(resource.RLIMIT_NOFILE)
+    process.rlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    until(worker.logged("worker.not_measured"), "its memory cannot be read")
+    until(worker.logged("browser.silent"), "its browser cannot be asked")
+    beats = [state.heartbeat_ms for state in registry.workers()]
+    until(lambda: [state.heartbeat_ms for state in registry.workers()] > beats, "it is heard all the same")
+    process.rlimit(resource.RLIMIT_NOFILE, limits)
+    registry.store.read(("HSET", registry.store.key("worker", before.id), "suspect", 1))
+    until(lambda: not registry.workers()[0].suspect, "its browser is vouched for again")
+    assert [state.id for state in registry.workers()] == [before.id]
+
+
+# A process without the right to start threads: root is not limited, so it becomes another account first.
+WITHOUT_THREADS = """
+import os, resource, sys, time
+from workers import main
+main.PAUSE_AFTER_A_FALSE_START_S = 0.5
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+os.setresuid(54323, 54323, 54323)
+began = time.monotonic()
+code = main.main()
+sys.exit(code if time.monotonic() - began >= 0.5 else 9)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account")
+def test_a_worker_that_cannot_start_a_thread_says_so_and_does_not_spin() -> None:
+    command = [sys.executable, "-c", WITHOUT_THREADS]
+    environment = os.environ | {"APPLIANCE_ENV": os.devnull}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "can't start new thread" in done.stdout + done.stderr
 
 
 # ── It is killed ──────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from gevent.event import Event  # noqa: E402
 
 from appliance import config, kernel, logs  # noqa: E402
 from appliance.errors import ApplianceError  # noqa: E402
+from proxy import faults  # noqa: E402
 from proxy.proxy import Proxy  # noqa: E402
 
 _start_native_thread = monkey.get_original("_thread", "start_new_thread")
@@ -29,6 +30,7 @@ def main() -> int:
     try:
         settings = config.load()
         logs.configure(settings.log_level, settings.log_format, start_thread=_start_native_thread)
+        faults.report()
         proxy = Proxy(settings)
         gc.freeze()  # what is there by now stays: no collection need look at it again
         proxy.run()

@@ -22,6 +22,7 @@ from appliance.registry import Appliances, Mailbox, Reach, Registry, Sessions, T
 from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.store import Store
 from appliance.worker_folder import socket_of
+from proxy import faults
 from proxy.departure import Departure
 from proxy.dial import Connection, dial
 from proxy.door.answering import InnerDoor
@@ -115,6 +116,7 @@ class Proxy:
         settings = self.settings
         self._require_tokens()
         loops = self.start_loops()
+        faults.end_with(loops, self._stop.set)
         try:
             self._mailbox.wait_until_listening(MAILBOX_S)
             if not self.stopping:

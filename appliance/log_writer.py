@@ -23,17 +23,20 @@ class LogWriter:
      1. The thread is one of the operating system's, also where gevent makes greenlets of threads. So an eventfd wakes
         it, which needs no lock of either kind.
      2. Lines keep their order. Those that are dropped are counted, and the count stands where they are missing.
+     3. Where no thread can be started, as at a limit of processes, each line is written at once, and the next one tries
+        to start it again.
     """
 
     def __init__(self, descriptor: int, note: Callable[[int], str], start_thread: Callable[..., object]) -> None:
-        """Start the thread; `note` makes the line that tells how many lines were dropped."""
+        """Start the thread by `start_thread`; `note` makes the line that tells how many lines were dropped."""
         self._descriptor = descriptor
         self._note = note
         self._lines: deque[str] = deque()
         self._dropped = 0
         self._is_writing = False
         self._woken = os.eventfd(0, os.EFD_CLOEXEC)
-        start_thread(self._run, ())
+        self._start_thread = start_thread
+        self._has_thread = self._try_to_start()
         atexit.register(self.flush_all)
 
     @property
@@ -43,6 +46,10 @@ class LogWriter:
 
     def write(self, text: str) -> None:
         """Take text that ends a line, or drop it if too much waits."""
+        self._has_thread = self._has_thread or self._try_to_start()
+        if not self._has_thread:
+            self._write_all(text.encode(errors="backslashreplace"))
+            return
         if self.waiting >= LINES_MAX:
             self._dropped += 1
             return
@@ -60,6 +67,13 @@ class LogWriter:
         deadline = time.monotonic() + within_s
         while (self._lines or self._is_writing) and time.monotonic() < deadline:
             time.sleep(0.002)
+
+    def _try_to_start(self) -> bool:
+        try:
+            self._start_thread(self._run, ())
+        except RuntimeError:  # what _thread.start_new_thread makes of EAGAIN
+            return False
+        return True
 
     def _run(self) -> None:
         while True:

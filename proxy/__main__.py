@@ -37,6 +37,9 @@ def main() -> int:
     except ApplianceError as error:
         print(f"{error}\n{error.hint}".rstrip(), file=sys.stderr, flush=True)
         return _false_start()
+    except OSError as error:  # a machine without descriptors or room
+        print(f"The proxy cannot start: {error}", file=sys.stderr, flush=True)
+        return _false_start()
     return 0
 
 

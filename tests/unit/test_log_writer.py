@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,23 @@ def test_lines_that_find_no_reader_are_dropped_and_counted_where_they_are_missin
     until(lambda: not log.waiting, "there is room again")
     log.write("after\n")
     assert read_lines(reader, "after") == ["7 dropped", "after"]
+
+
+def test_without_a_thread_lines_are_written_at_once_until_one_can_be_started(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    tried: list[object] = []
+
+    def start_third_time(*arguments: Any) -> object:
+        tried.append(arguments)
+        if len(tried) < 3:
+            raise RuntimeError("can't start new thread")
+        return _thread.start_new_thread(*arguments)
+
+    log = LogWriter(writer, str, start_third_time)
+    for number in range(3):
+        log.write(f"{number}\n")
+    assert read_lines(reader, "2") == ["0", "1", "2"]
+    assert len(tried) == 3
 
 
 def test_the_last_lines_are_written_before_the_process_ends(pipe: tuple[int, int]) -> None:

@@ -22,11 +22,12 @@ class GridCollector:
         capacity: Callable[[], list[PoolCapacity]],
         appliances: Callable[[], list[ApplianceState]],
         relayed: Callable[[], int],
+        inner: Callable[[], int],
     ) -> None:
-        """Take what gives the pools' capacity, the appliances, and the number of sessions in this proxy."""
+        """Set what returns the pools' capacity, the appliances, and how many sessions are in this proxy, and pass its door."""
         self._capacity = capacity
         self._appliances = appliances
-        self._relayed = relayed
+        self._relayed, self._inner = relayed, inner
 
     def collect(self) -> Iterator[Metric]:
         """Give all gauges; raises what those raise that are asked."""
@@ -34,7 +35,9 @@ class GridCollector:
         yield from self._of_appliances()
         relayed = GaugeMetricFamily("appliance_proxy_sessions", "Sessions in this proxy, the waiting ones too.")
         relayed.add_metric([], self._relayed())
-        yield relayed
+        inner = GaugeMetricFamily("appliance_inner_sessions", "Sessions of other proxies that pass its inner door.")
+        inner.add_metric([], self._inner())
+        yield from (relayed, inner)
 
     def _of_appliances(self) -> Iterator[Metric]:
         labels = ["appliance"]

@@ -28,7 +28,9 @@ class Operations:
     def __init__(self, proxy: Proxy) -> None:
         """Take the proxy whose state the pages show."""
         self._proxy = proxy
-        collector = metrics.GridCollector(proxy.registry.capacity, proxy.appliances.states, lambda: len(proxy.sessions))
+        collector = metrics.GridCollector(
+            proxy.registry.capacity, proxy.appliances.states, lambda: len(proxy.sessions), lambda: len(proxy.door)
+        )
         self._metrics = metrics.registry(collector)
         self._pages: dict[str, Callable[[], tuple[str, bytes]]] = {
             "/json": self._json,

@@ -136,3 +136,26 @@ def test_nothing_is_left_of_a_client_that_is_killed(
     until(lambda: all(its_own in file.parents for file in files(grid)), "the files of the session are gone")
     neighbour.set_content("<p>neighbours-page")
     assert b"neighbours-page" in trace_of(neighbour, tmp_path / "trace.zip")
+
+
+def test_a_video_outlives_its_context_not_its_session(grid: Grid, browser: Browser, tmp_path: Path) -> None:
+    context = browser.new_context(record_video_dir=tmp_path)
+    page = context.new_page()
+    page.set_content("<p>filmed")
+    context.close()
+    assert page.video
+    page.video.save_as(tmp_path / "video.webm")
+    assert (tmp_path / "video.webm").stat().st_size
+    assert files(grid)
+    browser.close()
+    nothing_is_left(grid)
+
+
+def test_what_a_trace_was_made_of_is_gone_with_its_context(grid: Grid, browser: Browser, tmp_path: Path) -> None:
+    with browser.new_context(record_har_path=tmp_path / "har.zip") as context:
+        page = context.new_page()
+        start_trace(page, "one")
+        page.set_content("<p>" + "x" * 10**6)
+        trace_of(page, tmp_path / "trace.zip")
+    until(lambda: not files(grid), "the files of the context are gone")
+    assert folders(grid)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Error, sync_playwright
 
 from tests.system.grid import Grid
 
@@ -98,3 +99,19 @@ def test_a_stopped_appliance_makes_no_token_on_a_full_disk_and_does_not_start(gr
     started = grid.applctl("up", "--no-setup", check=False)
     assert "has only 0 MiB of room" in started.stderr
     assert not any("Traceback" in done.stderr for done in (created, started))
+
+
+def test_an_upload_to_a_full_disk_fails_for_its_own_session_alone(grid: Grid, disk: Path, tmp_path: Path) -> None:
+    upload = tmp_path / "upload.bin"
+    upload.write_bytes(bytes(3 * 2**20))
+    token = {"Authorization": f"Bearer {grid.applctl('token', 'create', 'uploader').stdout.split()[0]}"}
+    with sync_playwright() as playwright:
+        uploader, neighbour = (playwright.chromium.connect(grid.endpoint, headers=token).new_page() for _ in range(2))
+        uploader.set_content("<input type=file>")
+        fill(disk)
+        with pytest.raises(Error, match="ENOSPC: no space left on device"):
+            uploader.set_input_files("input", upload)
+        assert [page.evaluate("6 * 7") for page in (uploader, neighbour)] == [42, 42]
+        (disk / "filler").unlink()
+        uploader.set_input_files("input", upload)
+        assert uploader.evaluate("document.querySelector('input').files[0].size") == 3 * 2**20

@@ -8,10 +8,12 @@ const crypto = require('crypto');
 const fs = require('fs');
 const path = require('path');
 
+const bundle = require('./bundle');
 const { need } = require('./refusal');
 const traces = require('./traces');
 
 const PREFIX = 'session-';
+const PATIENCE_MS = 5000;
 const FOLDERS = ['artifactsDir', 'tracesDir', 'downloadsPath'];  // of a browser's options
 
 // The calls during which the driver asks where to put files.
@@ -98,13 +100,33 @@ function folderOf(session, common) {
   return session?.folder;
 }
 
+/** Let a session end whatever hangs in it: a call that nothing takes back, or a context that does not close. */
+function watchEnds(server) {
+  bundle.wrap(server.RootDispatcher.prototype, 'stopPendingOperations', stop => function(reason) {
+    return within(stop.call(this, reason));
+  });
+  bundle.wrap(server.PlaywrightDispatcher.prototype, 'cleanup', cleanup => async function() {
+    const session = sessionOf(this.connection);
+    session.ended = true;
+    await within(cleanup.call(this));
+    await end(session);
+  });
+}
+
 /** Close what an ended session still has, and remove its files. */
 async function end(session) {
-  session.ended = true;
-  await Promise.allSettled([...session.contexts].map(close));
+  await within(Promise.all([...session.contexts].map(close)));
+  await within(Promise.all([...session.contexts].map(context => context.doClose('The session ended'))));
   living.delete(path.basename(session.folder));
   if (session.folder)
     await sweep(path.dirname(session.folder));
+}
+
+/** Wait for a promise, but not for ever, and whether it is kept or not. */
+async function within(promise) {
+  let timer;
+  await Promise.race([promise, new Promise(resolve => timer = setTimeout(resolve, PATIENCE_MS))]).catch(() => {});
+  clearTimeout(timer);
 }
 
 /** Remove the folders of sessions that have ended: also one that a late write has made again. */
@@ -114,4 +136,4 @@ async function sweep(common) {
   await Promise.all(dead.map(name => fs.promises.rm(path.join(common, name), { recursive: true, force: true })));
 }
 
-module.exports = { sessionOf, placing, watchBrowser, end };
+module.exports = { sessionOf, placing, watchBrowser, watchEnds };

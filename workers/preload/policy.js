@@ -43,9 +43,7 @@ function install() {
     if (dispatcher._type === 'BrowserContext')
       clipboard.emptyInFirstPage(dispatcher, leftovers.sessionOf(this));
   });
-  bundle.wrap(server.PlaywrightDispatcher.prototype, 'cleanup', cleanup => async function() {
-    await cleanup.call(this).finally(() => leftovers.end(leftovers.sessionOf(this.connection)));
-  });
+  leftovers.watchEnds(server);
   bundle.wrap(remote.PlaywrightServer.prototype, 'listen', listen => async function(...args) {
     try {
       const browser = this._options.preLaunchedBrowser;

@@ -24,7 +24,7 @@ class GridCollector:
         relayed: Callable[[], int],
         inner: Callable[[], int],
     ) -> None:
-        """Set what returns the pools' capacity, the appliances, and how many sessions are in this proxy, and pass its door."""
+        """Set what returns the pools' capacity, the appliances, and the sessions here and at the inner door."""
         self._capacity = capacity
         self._appliances = appliances
         self._relayed, self._inner = relayed, inner

@@ -8,15 +8,11 @@ import pwd
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from appliance.guard.firewall import find_nft
 from appliance.registry import Registry
 from appliance.store import Store
 from appliance.supervision import Supervisor
@@ -24,62 +20,28 @@ from tests.certificates import Authority
 from tests.redis_server import redis_server
 from tests.system import machine as places
 from tests.system.grid import Grid, tree
+from tests.system.guarded import (
+    CLIENTS,
+    FURTHER,
+    PEER,
+    accounts,
+    as_root,
+    assert_refused,
+    grid,
+    machine,
+    reached,
+    running,
+    unattended,
+)
 from tests.system.machine import Machine
+from tests.system.test_video import assert_plays
 from tests.waiting import until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts, networks and rules for them")
+__all__ = ["accounts", "grid", "machine"]
 
-CLIENTS = Path(__file__).parent / "clients"
-REACHING, CONNECTING = CLIENTS / "reaching_client.py", CLIENTS / "connecting_client.py"
-CERTIFIED = CLIENTS / "certified_client.py"
-REFUSED = ["Page.goto: net::ERR_CONNECTION_REFUSED", "connect ECONNREFUSED"]
-PEER, REDIS = "10.9.0.3", "10.9.0.4"  # further addresses outside
-PEER_IN_HEX = "a09:3"
-
-
-@pytest.fixture(scope="module")
-def accounts() -> Iterator[dict[str, str]]:
-    """Make the two accounts; gives the settings that name them."""
-    names = {"SERVICE_USER": f"service-{os.getpid()}", "BROWSER_USER": f"browser-{os.getpid()}"}
-    with ExitStack() as ends:
-        for name in names.values():
-            subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", name], check=True)
-            ends.callback(subprocess.run, ["userdel", name], check=True)
-        yield names
-
-
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
-    """Make the machine, and the further addresses outside."""
-    machine = Machine()
-    try:
-        for address in (PEER, REDIS):
-            command = ["ip", "-n", machine.outside_name, "address", "add", f"{address}/24", "dev", "eth0"]
-            subprocess.run(command, check=True)
-        yield machine
-    finally:
-        machine.remove()
-
-
-@contextmanager
-def running(machine: Machine, accounts: dict[str, str], **settings: object) -> Iterator[Grid]:
-    """Run an appliance on the machine, for everybody outside."""
-    open_to_all = {"HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "true", "MAX_LIFETIME_SESSIONS": 0}
-    folder = Path(tempfile.mkdtemp(prefix="grid-"))
-    grid = Grid(folder, inside=machine.inside(), **open_to_all, **accounts, **settings)
-    try:
-        yield grid
-    finally:
-        grid.stop()
-
-
-@pytest.fixture(scope="module")
-def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Grid]:
-    """Give an appliance with a Redis of its own, and one peer."""
-    with running(
-        machine, accounts, PRIVATE_HOSTNAME=places.ADDRESS, PEERS=PEER, APPLIANCE_TOKEN="of-the-guards-test"
-    ) as grid:
-        yield grid
+pytestmark = as_root
+CONNECTING, CERTIFIED = CLIENTS / "connecting_client.py", CLIENTS / "certified_client.py"
+REDIS = FURTHER
 
 
 @pytest.fixture
@@ -91,23 +53,6 @@ def private(grid: Grid) -> list[str]:
         *(f"http://{host}/" for host in hosts),
         *(f"http://{host}:{grid.port}/healthz" for host in own),
     ]
-
-
-def reached(machine: Machine, grid: Grid, urls: list[str]) -> dict[str, list[str]]:
-    """Open a session from outside; gives what its page, and its client's requests, met at each URL."""
-    endpoint = f"ws://{places.ADDRESS}:{grid.port}"
-    command = machine.outside(sys.executable, str(REACHING), endpoint, *urls)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, list[str]] = json.loads(done.stdout)
-    return found
-
-
-def assert_refused(found: dict[str, list[str]], urls: list[str]) -> None:
-    for url in urls:
-        page, request = found[url]
-        assert page == REFUSED[0], url
-        assert REFUSED[1] in request, url
 
 
 def connected(machine: Machine, ways: list[tuple[str, int]]) -> set[tuple[str, int]]:
@@ -143,86 +88,21 @@ def test_without_the_guard_all_of_that_is_reached_and_the_doctor_says_so(
     assert f"only TCP 22, {grid.port} is reached" in said
 
 
-@contextmanager
-def unattended(grid: Grid) -> Iterator[None]:
-    """Let nobody look after the rules meanwhile."""
-    (keeper,) = [one for one in grid.processes() if "appliance.keeper" in one.cmdline()]
-    keeper.suspend()
-    try:
-        yield
-    finally:
-        keeper.resume()
+VIDEO = """
+import sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    page = playwright.chromium.connect(sys.argv[1]).new_page(record_video_dir=sys.argv[2])
+    page.set_content("<title>film</title>")
+    page.close()
+    page.video.save_as(sys.argv[2] + "/film.webm")
+"""
 
 
-def is_loaded(machine: Machine) -> bool:
-    command = machine.inside("nft", "list", "table", "inet", "appliance")
-    return not subprocess.run(command, capture_output=True, check=False).returncode
-
-
-def test_rules_that_something_flushed_are_soon_in_force_again(machine: Machine, grid: Grid) -> None:
-    subprocess.run(machine.inside("nft", "flush", "ruleset"), check=True)
-    until(lambda: is_loaded(machine), "the rules are loaded again", within_s=30)
-    assert_refused(reached(machine, grid, [f"http://{places.OUTSIDE}/"]), [f"http://{places.OUTSIDE}/"])
-    assert "guard.loaded_again why='they were gone'" in grid.log("guard").replace('"', "'")
-    refused = grid.applctl("guard", "remove", check=False)
-    assert "the appliance that runs would load the rules again" in refused.stderr
-
-
-def test_an_appliance_whose_rules_cannot_be_loaded_serves_no_sessions_until_they_are(
-    machine: Machine, grid: Grid
-) -> None:
-    nft = str(find_nft())
-    subprocess.run(machine.inside("nft", "flush", "ruleset"), check=True)
-    subprocess.run(machine.inside("mount", "--bind", "/bin/false", nft), check=True)
-    try:
-        until(lambda: "drained" in readiness(machine, grid), "it is not ready", within_s=30)
-        assert "guard.not_in_force" in grid.log("guard")
-    finally:
-        subprocess.run(machine.inside("umount", nft), check=True)
-    until(lambda: is_loaded(machine), "the rules are loaded again", within_s=30)
-    until(lambda: '"ready"' in readiness(machine, grid), "it is ready again", within_s=30)
-
-
-def readiness(machine: Machine, grid: Grid) -> str:
-    url = f"http://{places.ADDRESS}:{grid.port}/readyz"
-    return subprocess.run(machine.outside("curl", "-s", url), capture_output=True, text=True, check=True).stdout
-
-
-NEIGHBOUR, NEIGHBOUR_6 = "198.51.100.9", "2001:db8:1::9"  # on a network of the machine's own that is no private one
-
-
-def test_a_network_that_the_machine_is_newly_connected_to_is_soon_refused(machine: Machine, grid: Grid) -> None:
-    urls = [f"http://{NEIGHBOUR}/", f"http://[{NEIGHBOUR_6}]/"]
-    for name, ends in (
-        (machine.outside_name, (f"{NEIGHBOUR}/24", f"{NEIGHBOUR_6}/64")),
-        (machine.name, ("198.51.100.2/24", "2001:db8:1::2/64")),
-    ):
-        for end in ends:
-            duplicates = ["nodad"] if ":" in end else []
-            add = ["ip", "-n", name, "address", "add", end, "dev", "eth0", *duplicates]
-            subprocess.run(add, check=True)
-    show = machine.inside("nft", "list", "table", "inet", "appliance")
-    rules = lambda: subprocess.run(show, capture_output=True, text=True, check=True).stdout  # noqa: E731
-    until(lambda: "198.51.100.0/24" in rules() and "2001:db8:1::/64" in rules(), "they are refused", within_s=30)
-    assert_refused(reached(machine, grid, urls), urls)
-
-
-def test_a_translator_or_a_tunnel_leads_to_nothing_that_is_refused(machine: Machine, grid: Grid) -> None:
-    """The outside answers at each of these addresses, as a NAT64 would, or a relay of 6to4 or Teredo."""
-    private = ["64:ff9b::a9fe:a9fe", "64:ff9b::a09:1", f"64:ff9b::{PEER_IN_HEX}", "64:ff9b:1::a09:1"]
-    private += ["2002:a09:1::1", "2001:0:a09:1::1", "2001:db8:9::a9fe:a9fe"]
-    public = "64:ff9b::cb00:7105"  # 203.0.113.5
-    for address in (*private, public):
-        add = ["ip", "-n", machine.outside_name, "address", "add", address, "dev", "eth0", "nodad"]
-        subprocess.run(add, check=True)
-    urls = [f"http://[{one}]/" for one in private]
-    found = reached(machine, grid, [*urls, f"http://[{public}]/"])
-    assert_refused(found, urls)
-    assert found[f"http://[{public}]/"] == ["reached", "reached"]
-    with unattended(grid):
-        subprocess.run(machine.inside("nft", "delete", "table", "inet", "appliance"), check=True)
-        assert set(map(tuple, reached(machine, grid, urls).values())) == {("reached", "reached")}
-    until(lambda: is_loaded(machine), "the rules are loaded again", within_s=30)
+def test_videos_are_recorded_by_the_browsers_account(machine: Machine, grid: Grid, tmp_path: Path) -> None:
+    endpoint = f"ws://{places.ADDRESS}:{grid.port}"
+    subprocess.run(machine.outside(sys.executable, "-c", VIDEO, endpoint, str(tmp_path)), check=True, timeout=60)
+    assert_plays(tmp_path / "film.webm", frames=1)
 
 
 def test_client_certificates_work_behind_the_guard_and_nothing_else_is_reached_that_way(

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.system import restricted
 from tests.system.grid import Grid
 from tests.system.machine import mounts
 
 NOBODY = 65534
-RESTRICTED = Path(__file__).with_name("restricted.py")
+RESTRICTED = Path(restricted.__file__)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can restrict what another account may")
 

@@ -1,0 +1,103 @@
+"""An appliance under its guard, on a machine of its own, for tests that look at it from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.system import machine as places
+from tests.system.grid import Grid
+from tests.system.machine import Machine
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts, networks and rules for them")
+
+CLIENTS = Path(__file__).parent / "clients"
+REACHING = CLIENTS / "reaching_client.py"
+REFUSED = ["Page.goto: net::ERR_CONNECTION_REFUSED", "connect ECONNREFUSED"]
+PEER, FURTHER = "10.9.0.3", "10.9.0.4"  # more addresses outside
+
+
+@pytest.fixture(scope="module")
+def accounts() -> Iterator[dict[str, str]]:
+    """Make the two accounts; gives the settings that name them."""
+    names = {"SERVICE_USER": f"service-{os.getpid()}", "BROWSER_USER": f"browser-{os.getpid()}"}
+    with ExitStack() as ends:
+        for name in names.values():
+            subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", name], check=True)
+            ends.callback(subprocess.run, ["userdel", name], check=True)
+        yield names
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """Make the machine, and the further addresses outside."""
+    machine = Machine()
+    try:
+        for address in (PEER, FURTHER):
+            command = ["ip", "-n", machine.outside_name, "address", "add", f"{address}/24", "dev", "eth0"]
+            subprocess.run(command, check=True)
+        yield machine
+    finally:
+        machine.remove()
+
+
+@contextmanager
+def running(machine: Machine, accounts: dict[str, str], **settings: object) -> Iterator[Grid]:
+    """Run an appliance on the machine, for everybody outside."""
+    open_to_all = {"HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "true", "MAX_LIFETIME_SESSIONS": 0}
+    folder = Path(tempfile.mkdtemp(prefix="grid-"))
+    grid = Grid(folder, inside=machine.inside(), **open_to_all, **accounts, **settings)
+    try:
+        yield grid
+    finally:
+        grid.stop()
+
+
+@pytest.fixture(scope="module")
+def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Grid]:
+    """Give an appliance with a Redis of its own, and one peer."""
+    with running(
+        machine, accounts, PRIVATE_HOSTNAME=places.ADDRESS, PEERS=PEER, APPLIANCE_TOKEN="of-the-guards-test"
+    ) as grid:
+        yield grid
+
+
+def reached(machine: Machine, grid: Grid, urls: list[str]) -> dict[str, list[str]]:
+    """Open a session from outside; gives what its page, and its client's requests, met at each URL."""
+    endpoint = f"ws://{places.ADDRESS}:{grid.port}"
+    command = machine.outside(sys.executable, str(REACHING), endpoint, *urls)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+def assert_refused(found: dict[str, list[str]], urls: list[str]) -> None:
+    for url in urls:
+        page, request = found[url]
+        assert page == REFUSED[0], url
+        assert REFUSED[1] in request, url
+
+
+@contextmanager
+def unattended(grid: Grid) -> Iterator[None]:
+    """Let nobody look after the rules meanwhile."""
+    (keeper,) = [one for one in grid.processes() if "appliance.keeper" in one.cmdline()]
+    keeper.suspend()
+    try:
+        yield
+    finally:
+        keeper.resume()
+
+
+def is_loaded(machine: Machine) -> bool:
+    command = machine.inside("nft", "list", "table", "inet", "appliance")
+    return not subprocess.run(command, capture_output=True, check=False).returncode

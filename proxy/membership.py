@@ -15,6 +15,7 @@ from appliance.memory import Memory
 from appliance.models import Announcement
 from appliance.registry import Appliances, Sessions
 from proxy.departure import Departure
+from proxy.threads import in_thread
 
 log = logs.get_logger()
 
@@ -149,7 +150,7 @@ class Membership:
 
     def _remember(self, memory: Memory) -> None:
         try:
-            gevent.get_hub().threadpool.apply(self._settings.memory.remember, (memory,))  # it waits for the disk
+            in_thread(self._settings.memory.remember, (memory,))
         except OSError as error:
             log.error("appliance.not_remembered", path=str(self._settings.memory.path), error=str(error))
 

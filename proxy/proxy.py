@@ -38,6 +38,7 @@ from proxy.peer import OwnAccounts
 from proxy.predecessors import Predecessors
 from proxy.probing import Prober
 from proxy.reaper import Reaper
+from proxy.threads import in_thread
 from proxy.tls import Tls
 from proxy.vigil import Vigil
 
@@ -86,7 +87,7 @@ class Proxy:
         self._prober = Prober(self.reach, self.registry, self.dial)
         self.reach.on_change(self._prober.wake)
         self._membership.mind(self.sessions)
-        self._tokens = Tokens(self.registry, settings.token_file, gevent.get_hub().threadpool.apply)
+        self._tokens = Tokens(self.registry, settings.token_file, in_thread)
         self.guard = Guard(self._tokens, settings.allow_anonymous)
         self.own_accounts = OwnAccounts(settings, os.geteuid())
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)

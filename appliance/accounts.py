@@ -133,6 +133,12 @@ def become_worker(settings: Named, slot: str) -> None:
     kernel.close_to_others()
 
 
+def worker_uid(settings: Named, slot: str) -> int:
+    """Return the user id of a slot's worker: its own, or that of whoever starts the appliance."""
+    accounts = accounts_of(settings)
+    return accounts.uid_of(slot) if accounts else os.getuid()
+
+
 def has_own_account(settings: Named, slot: str) -> bool:
     """Whether this process is a worker whose user id nobody else has: not those of other slots, nor any person."""
     accounts = accounts_of(settings)

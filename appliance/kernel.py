@@ -51,8 +51,8 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def bound_to_parent(number: int) -> Callable[[], None]:
-    """Give a `preexec_fn` for a child that gets the signal when this process ends.
+def bound_to_parent(number: int, first: Callable[[], None] | None = None) -> Callable[[], None]:
+    """Return a `preexec_fn` for a child that gets the signal when this process ends; it calls `first` with all rights.
 
     It has this process's real group alone (appliance/accounts.py), which the kernel must be told first: a change
     of credentials clears the signal. Where that takes a group from it, no program that it starts gives it more again.
@@ -62,6 +62,8 @@ def bound_to_parent(number: int) -> Callable[[], None]:
     parent, group = os.getpid(), os.getgid()
 
     def prepare() -> None:
+        if first:
+            first()
         os.setpgid(0, 0)
         if os.getegid() != group:
             os.setresgid(group, group, group)

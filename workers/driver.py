@@ -28,6 +28,7 @@ import psutil
 
 from appliance import browsers, ffmpeg, kernel, logs, sandbox, unix_sockets
 from appliance.browsers import Program
+from appliance.cgroups import Group
 from appliance.config import Settings
 from appliance.errors import LaunchError, SettingsError
 from appliance.models import Browser
@@ -48,8 +49,18 @@ _PROCESS_ENDED = re.compile(r"appliance: process (?P<pid>\d+) ended with (?P<how
 class Driver:
     """A driver's process with its browser."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], workspace: Workspace, orders: Orders) -> None:
-        """Start the driver; `orders` is woken when `is_up` or `has_ended` may have changed."""
+    def __init__(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        workspace: Workspace,
+        orders: Orders,
+        group: Group | None = None,
+    ) -> None:
+        """Start the driver, in the worker's control group if it has one.
+
+        `orders` is woken when `is_up` or `has_ended` may have changed.
+        """
         self.socket = workspace.socket
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
         self.ends: dict[int, str] = {}  # how processes ended that the driver had started, by their ids
@@ -64,7 +75,7 @@ class Driver:
             env=environment,
             text=True,
             errors="replace",
-            preexec_fn=kernel.bound_to_parent(signal.SIGKILL),
+            preexec_fn=kernel.bound_to_parent(signal.SIGKILL, group.join_browser if group else None),
         )
         for stream, silent in zip((self.process.stdout, self.process.stderr), self._silent, strict=True):
             assert stream is not None  # noqa: S101  # both are pipes

@@ -7,10 +7,12 @@ import socket
 import sys
 import time
 
-from appliance import config, kernel, logs
-from appliance.accounts import become_worker
+from appliance import cgroups, config, kernel, logs
+from appliance.accounts import become_worker, worker_uid
+from appliance.cgroups import Group
 from appliance.config import Settings
 from appliance.errors import SettingsError
+from workers.bounds import memory_bound
 from workers.orders import Orders
 from workers.worker import Worker, new_worker_id
 
@@ -25,6 +27,7 @@ def main() -> int:
     """Run the worker that the environment describes; give its exit code."""
     try:
         settings = config.load()
+        group = _enter_group(settings)
         become_worker(settings, settings.worker_slot)
     except SettingsError as error:
         print(f"{error}\n{error.hint}", file=sys.stderr)
@@ -32,7 +35,10 @@ def main() -> int:
     worker_id = new_worker_id(settings)
     try:
         logs.configure(settings.log_level, settings.log_format, worker=worker_id)
-        return _run(worker_id, settings)
+        if isinstance(group, OSError):
+            log.warning("worker.no_group", error=str(group))
+            group = None
+        return _run(worker_id, settings, group)
     except (OSError, RuntimeError) as error:  # a machine without descriptors or room, or without threads
         log.error("worker.failed", error=str(error))
     except Exception:
@@ -40,10 +46,21 @@ def main() -> int:
     return _false_start()
 
 
-def _run(worker_id: str, settings: Settings) -> int:
+def _enter_group(settings: Settings) -> Group | OSError | None:
+    """Enter the worker's control group, as who started the appliance; None if it can have none."""
+    try:
+        if part := cgroups.find_part():
+            uid = worker_uid(settings, settings.worker_slot)
+            return cgroups.enter(part, settings.worker_slot, uid, memory_bound(settings).hard)
+    except OSError as error:  # it lives without
+        return error
+    return None
+
+
+def _run(worker_id: str, settings: Settings, group: Group | None) -> int:
     kernel.die_with_parent(signal.SIGTERM)
     kernel.adopt_orphans()
-    worker = Worker(worker_id, settings)
+    worker = Worker(worker_id, settings, group)
     _at_each_signal_to_end(worker.orders)
     try:
         return worker.run()

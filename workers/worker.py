@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from appliance import browsers, logs, worker_folder
 from appliance.accounts import has_own_account
+from appliance.cgroups import Group
 from appliance.config import Settings
 from appliance.errors import LaunchError, StoreUnavailable
 from appliance.models import WorkerSpec
@@ -46,9 +47,10 @@ def new_worker_id(settings: Settings) -> str:
 class Worker:
     """One worker; `orders` takes what it is told from outside."""
 
-    def __init__(self, worker_id: str, settings: Settings) -> None:
-        """Take the worker's id and settings; nothing happens before `run`."""
+    def __init__(self, worker_id: str, settings: Settings, group: Group | None = None) -> None:
+        """Set the worker's id, its settings and, if it has one, its control group; nothing happens before `run`."""
         self.id = worker_id
+        self._group = group
         self.orders = Orders(settings.worker_slot)
         self._settings = settings
         self._slot = settings.worker_slot
@@ -86,10 +88,19 @@ class Worker:
             self.report_failure(f"{type(error).__name__}: {error}")
             return 1
         finally:
+            self._end_group()
             self._end_account()
             own.clear(family=True)
             family.fetch_exit_status()
         return 0
+
+    def _end_group(self) -> None:
+        """Kill driver and browser in one step, where they have a control group."""
+        if self._group:
+            try:
+                self._group.kill_browser()
+            except OSError as error:
+                log.warning("worker.group_left", error=str(error))
 
     def _end_account(self) -> bool:
         """Kill all that has the slot's user id, if it has one of its own. Return whether this process alone is left."""
@@ -149,7 +160,7 @@ class Worker:
     def _launch(self, command: list[str], own: Workspace) -> Iterator[Driver]:
         """Launch driver and browser, and see that they answer; stop them in the end."""
         deadline = time.monotonic() + self._settings.launch_timeout
-        driver = Driver(command, launch_environment(self._settings, own), own, self.orders)
+        driver = Driver(command, launch_environment(self._settings, own), own, self.orders, self._group)
         try:
             self._await_driver(driver)
             probe.require_preload(driver.socket, max(1.0, deadline - time.monotonic()))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from appliance import config, tokens
+from appliance import cgroups, config, tokens
 from appliance.accounts import accounts_of, require_free_uids, require_usable
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
@@ -49,6 +49,9 @@ def start(settings: Settings, redis_server: Path | None) -> None:
         redis_conf.write(settings)
     require_free_port(settings)
     _compile_driver(settings, environment)
+    if part := cgroups.find_part():
+        with suppress(OSError):  # workers then say that they have no group
+            cgroups.divide(part)
     started = _run_supervisord(environment)
     deadline = time.monotonic() + _START_TIMEOUT_S
     while started.returncode == 0 and time.monotonic() < deadline:

@@ -62,3 +62,17 @@ def test_an_upload_whose_name_is_too_long_is_refused_to_its_session_alone(grid: 
             answer = client.call(client.guid("WritableStream"), "write", binary="YQ==")
             assert "ENAMETOOLONG" in answer["error"]
     assert neighbour.evaluate("6 * 7") == 42
+
+
+def test_a_number_that_is_too_large_is_refused_to_its_session_alone(grid: Grid, neighbour: Page) -> None:
+    with RawClient(grid) as client:
+        context = client.context()
+        client.call(context, "newPage")
+        page = client.guid("Page")
+        for clicks in (2**31, 1e308):
+            answer = client.call(page, "mouseClick", x=1, y=1, clickCount=clicks)
+            assert answer["error"] == "clickCount is at most 1000 on this grid."
+        film = {"size": {"width": 10**6, "height": 10**6}}
+        assert "recordVideo.size.width" in client.call(client.guid("Browser"), "newContext", recordVideo=film)["error"]
+        assert client.call(page, "mouseClick", x=1, y=1, clickCount=3) == {}
+    assert neighbour.evaluate("6 * 7") == 42

@@ -9,6 +9,7 @@
 const path = require('path');
 
 const cdp = require('./cdp');
+const limits = require('./limits');
 const { needsOwnBrowser } = require('./refusal');
 const traces = require('./traces');
 
@@ -138,6 +139,10 @@ for (const [type, methods] of Object.entries(ALLOWED))
   methods.split(/\s+/).filter(Boolean).forEach(method => rule(type, method, true));
 for (const [name, value] of Object.entries({ ...REFUSED, ...CHECKED }))
   rule(...name.split('.'), value);
+for (const [type, methods] of RULES)
+  for (const [method, value] of methods)
+    if (limits.concerns(type, method))
+      rule(type, method, call => limits.whyNot(type, method, call.params) ?? (value === true ? undefined : value(call)));
 
 /** Return why a session may not make this call, or undefined; a call that is allowed may be changed. */
 function whyNot(dispatcher, message, allowFiles) {

@@ -37,7 +37,7 @@ def main() -> int:
     except ApplianceError as error:
         print(f"{error}\n{error.hint}".rstrip(), file=sys.stderr, flush=True)
         return _false_start()
-    except OSError as error:  # a machine without descriptors or room
+    except (OSError, RuntimeError) as error:  # a machine without descriptors, room or threads
         print(f"The proxy cannot start: {error}", file=sys.stderr, flush=True)
         return _false_start()
     return 0

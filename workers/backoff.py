@@ -26,10 +26,12 @@ class Failures:
         """Read what the slot's former workers have counted."""
         self._file = slot_folder / "failures"
         self.before = self._read()
+        self.is_counted = False
 
     def count(self) -> None:
-        """Count this attempt as failed, for now."""
+        """Count this attempt as failed, for now; raises OSError if there is no room for that."""
         self._write(self.before + 1)
+        self.is_counted = True
 
     def forgive(self) -> None:
         """Do not count this attempt: it was told to stop."""

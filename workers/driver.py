@@ -64,6 +64,7 @@ class Driver:
         self.socket = workspace.socket
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
         self.ends: dict[int, str] = {}  # how processes ended that the driver had started, by their ids
+        self.is_told_to_end = False
         self._orders = orders
         self._silent = [threading.Event(), threading.Event()]
         self.process = subprocess.Popen(
@@ -117,6 +118,7 @@ class Driver:
 
     def stop(self) -> None:
         """Ask the driver to end, ask again, and leave the rest to the workspace's end."""
+        self.is_told_to_end = True
         for _ in range(2):
             if self.has_ended:
                 return
@@ -138,7 +140,7 @@ class Driver:
             text = line.rstrip()
             if ended := _PROCESS_ENDED.fullmatch(text):
                 self.ends[int(ended["pid"])] = ended["how"]
-            elif text:
+            elif text and not text.startswith("ws"):  # the endpoint
                 self.lines.append(text)
                 log.debug("driver.output", line=text)
             self._orders.wake()

@@ -20,7 +20,7 @@ log = logs.get_logger()
 
 # supervisord restarts a worker at once, so one that cannot even begin must not end at once. Failures
 # later in its life are spaced by workers/backoff.py, which needs a folder to count them in.
-PAUSE_AFTER_A_FALSE_START_S = 5
+PAUSE_AFTER_A_FALSE_START_S = 2  # with the longest back-off and a launch, 10 s are not over
 
 
 def main() -> int:

@@ -32,6 +32,13 @@ def of_zygote(slot: str) -> str:
     return f"the browser of worker {slot} crashed: it can open no more pages"
 
 
+def of_silence(slot: str, error: str) -> str:
+    """Return why sessions end whose browser could not be asked: it hangs, or its driver takes no connections."""
+    if error.startswith("the driver"):
+        return fitting(f"the driver of worker {slot} takes no connections: {error.rpartition(': ')[2]}")
+    return f"the browser of worker {slot} stopped answering"
+
+
 def of_worker(slot: str, thread: str, error: Exception) -> str:
     """Return why sessions end whose worker has a fault of its own."""
     return fitting(f"worker {slot} failed ({thread}): {type(error).__name__}: {error}")

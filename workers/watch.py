@@ -49,7 +49,8 @@ class Watch:
 
     def _for_ends(self, watched: Collection[int]) -> None:
         kernel.wait_for_end(watched)
-        self._orders.crashed(self._reason())
+        if not self._driver.is_told_to_end:
+            self._orders.crashed(self._reason())
 
     def _reason(self) -> str:
         """Find out what has ended of its own, and why."""
@@ -69,18 +70,31 @@ class Watch:
         while not self._orders.crash:
             self._orders.doubted.wait(self._hang_timeout_s)
             self._oom_kills = _oom_kills()
-            try:
-                probe.check(self._driver.socket, self._hang_timeout_s)
-            except LaunchError as error:
-                log.warning("browser.silent", error=str(error))
-                if getattr(error.__cause__, "errno", None) not in _OWN_ERRORS:
-                    self._orders.crashed(f"the browser of worker {self._orders.slot} stopped answering")
-                    return
-                time.sleep(RETRY_S)
-                continue
+            if reason := self._ask():
+                self._orders.crashed(reason)
+                return
             if self._orders.doubted.is_set():
                 self._orders.doubted.clear()
                 self._orders.vouched.set()
+
+    def _ask(self) -> str:
+        """Ask the browser until it answers; return why its worker must end, if it does not within the time.
+
+        A driver that refuses at once is no hang: it may be short of descriptors for a moment, and its sessions go on.
+        """
+        deadline = time.monotonic() + self._hang_timeout_s
+        while True:
+            try:
+                probe.check(self._driver.socket, max(RETRY_S, deadline - time.monotonic()))
+                return ""
+            except LaunchError as error:
+                log.warning("browser.silent", error=str(error))
+                if self._orders.look_for(lambda: self._orders.crash, RETRY_S if self._driver.has_ended else 0):
+                    return ""  # what has ended says more
+                is_own = getattr(error.__cause__, "errno", None) in _OWN_ERRORS
+                if not is_own and (time.monotonic() > deadline or not str(error).startswith("the driver")):
+                    return reasons.of_silence(self._orders.slot, str(error))
+            self._orders.look_for(lambda: self._orders.crash, RETRY_S)
 
 
 def _oom_kills() -> int:

@@ -81,8 +81,12 @@ class Worker:
                 self.report_failure(str(crash))
             log.error("worker.crashed", reason=str(crash))
             return 1
-        except OSError:  # no room, say: then there may be none to count failures in, either
-            raise
+        except OSError as error:
+            if not failures.is_counted:  # no room, say
+                raise
+            log.error("worker.failed", error=str(error), failures=failures.before + 1)
+            self.report_failure(error.strerror or str(error))
+            return 1
         except Exception as error:  # a fault of our own, or a machine without threads
             log.exception("worker.failed", failures=failures.before + 1)
             self.report_failure(f"{type(error).__name__}: {error}")

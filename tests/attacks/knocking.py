@@ -28,9 +28,9 @@ def trusting() -> ssl.SSLContext:
 class Knock:
     """A connection over TLS to an appliance's inner door."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         """Connect to a port of loopback."""
-        plain = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+        plain = socket.create_connection((address, port), timeout=TIMEOUT_S)
         self.socket = trusting().wrap_socket(plain)
         self.certificate = fingerprint(self.socket.getpeercert(binary_form=True) or b"")
         self.sent = b""

@@ -33,6 +33,7 @@ from tests.system.wire import Wire
 from tests.waiting import until
 
 SECRET_AGENT = "Playwright/1.65.1 (a-client's-own-words)"
+BESIDE_HOST = "127.0.0.2"  # where `back` opens its door, for its HOST is 127.0.0.1
 STOLEN = b"what-no-client-may-see"
 HEADERS = tuple(UPGRADE.items())[2:]
 
@@ -84,7 +85,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             return grid
 
         tls = {"TLS_CERT": served.certificate, "TLS_KEY": served.key}
-        back = start(REDIS_LISTEN=redis, REDIS_PASSWORD=password, **tls, **rarely)
+        back = start(REDIS_LISTEN=redis, REDIS_PASSWORD=password, PRIVATE_HOSTNAME=BESIDE_HOST, **tls, **rarely)
         front = start(REDIS_URL=f"redis://:{password}@{redis}", CHROMIUM_WORKERS=0)
         yield Pair(front, back)
 
@@ -182,6 +183,15 @@ def test_what_answers_without_proof_shows_a_client_nothing_and_learns_nothing_of
     assert UPGRADE["Sec-WebSocket-Key"].encode() not in heard
 
 
+def test_no_client_is_served_where_the_door_is_open_beside_host(pair: Pair) -> None:
+    with Knock(pair.back.port, BESIDE_HOST) as client:
+        client.say(b"GET / HTTP/1.1\r\nHost: grid\r\n" + "".join(f"{n}: {v}\r\n" for n, v in UPGRADE.items()).encode())
+        client.say(b"\r\n")
+        assert client.answer().status == 404
+    with Knock(pair.back.port, BESIDE_HOST) as appliance:
+        appliance.greet(pair.key, pair.back_name)
+
+
 def test_without_the_grids_key_nobody_passes(pair: Pair) -> None:
     with Knock(pair.back.port) as stranger:
         stranger.say(Hello(protocol.key_id(secrets.token_bytes(32)), protocol.new_nonce()).as_request("grid"))
@@ -260,14 +270,15 @@ def test_who_sits_between_two_appliances_with_another_certificate_gets_nothing(p
     """Also if Redis was made to name the one in between, and its certificate."""
     store = pair.registry.store
     record = store.key("appliance", pair.back_name)
-    (real,) = store.read(("HMGET", record, "port", "certificate"))
+    (real,) = store.read(("HMGET", record, "address", "port", "certificate"))
     own = Authority(tmp_path).issue()
     certificate = fingerprint(load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), own.certificate, own.key))
     with between(pair.back.port, own) as there:
-        for said in (certificate, real[1]):
-            store.read(("HSET", record, "port", str(there.port), "certificate", said))
+        for said in (certificate, real[2]):
+            place = ("address", "127.0.0.1", "port", str(there.port), "certificate", said)
+            store.read(("HSET", record, *place))
             until(lambda: answered(pair.front).startswith(b"503"), "its place is read again", within_s=20)
-        store.read(("HSET", record, "port", real[0], "certificate", real[1]))
+        store.read(("HSET", record, "address", real[0], "port", real[1], "certificate", real[2]))
         heard = said_to(there)
     assert b"GET /inner HTTP/1.1" in heard, "it was tried"
     assert SECRET_AGENT.encode() not in heard

@@ -39,13 +39,15 @@ def act_on(act: str, victims: list[psutil.Process], grid: Grid, lasts_s: float =
 @contextmanager
 def out_of_descriptors(process: psutil.Process, polls: bool = False) -> Iterator[None]:
     """Let a process open nothing more for as long as the block lasts (EMFILE), unless it closes something."""
-    soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+    before = process.rlimit(psutil.RLIMIT_NOFILE)
     try:
-        _close_in(process, polls)
+        limit = _close_in(process, polls)
         yield
     finally:
         with suppress(psutil.NoSuchProcess):
-            process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+            for one in [process, *process.children(recursive=True)]:  # what it started has its limit
+                if one.rlimit(psutil.RLIMIT_NOFILE)[0] == limit:
+                    one.rlimit(psutil.RLIMIT_NOFILE, before)
 
 
 @contextmanager
@@ -80,8 +82,8 @@ def _kill_and_let_spawns_fail(victims: list[psutil.Process], lasts_s: float, gri
         time.sleep(lasts_s)
 
 
-def _close_in(process: psutil.Process, polls: bool) -> None:
-    """Lower the limit of descriptors to the first that is free, which is the next that would be opened.
+def _close_in(process: psutil.Process, polls: bool) -> int:
+    """Lower the limit of descriptors to the first that is free, which is the next that would be opened; return it.
 
     Where a process polls all that it has open, the limit may not be less than those are (poll(2), EINVAL).
     """
@@ -89,6 +91,7 @@ def _close_in(process: psutil.Process, polls: bool) -> None:
     free = next(number for number in itertools.count() if number not in taken)
     limit = max(free, len(taken)) if polls else free
     process.rlimit(psutil.RLIMIT_NOFILE, (limit, process.rlimit(psutil.RLIMIT_NOFILE)[1]))
+    return limit
 
 
 def _send(number: signal.Signals, victims: list[psutil.Process]) -> None:

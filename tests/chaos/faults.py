@@ -200,6 +200,7 @@ class Injector:
         """Kill a worker of an appliance, so that there is something to be started."""
         for who in targets.workers([member], hit.fault.number):
             act_on("kill", who.part("worker"), member)
+            hit.worker, hit.slot = who.id, who.slot
             hit.what += f", {who.id} is killed"
             return
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
-from tests.chaos.kinds import DOOR_LOST, Target
+from tests.chaos.kinds import DOOR_LOST, WORKER_LOST, Target
 from tests.chaos.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
@@ -24,7 +24,7 @@ def _excuses(hit: Hit, outcome: Outcome, story: Story | None) -> bool:
     told = _told(hit, outcome, story.workers if story else [])
     if told is None or not meets:
         return False
-    slot = re.escape(hit.slot) or ANY_SLOT
+    slot = re.escape(hit.slot) if hit.slot and hit.worker in (story.workers if story else []) else ANY_SLOT
     return re.search(told.format(slot=slot, appliance=re.escape(hit.appliance)), outcome.error) is not None
 
 
@@ -39,6 +39,8 @@ def _told(hit: Hit, outcome: Outcome, workers: list[str]) -> str | None:
             depends, told = True, kind.told
         case Target.REDIS:
             depends, told = outcome.stage == "connect", kind.told
+        case Target.APPLIANCE if hit.worker in workers and kind.told:  # the one that was killed meanwhile
+            depends, told = True, f"{WORKER_LOST}|{kind.told}"
         case Target.APPLIANCE:
             depends, told = is_on_appliance, kind.told
         case _:

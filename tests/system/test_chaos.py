@@ -132,6 +132,8 @@ OWN, OTHER, REMOTE = (Story("1", [worker]) for worker in ("a.chromium-00.1", "a.
         (failed("Browser closed", appliance="b"), OWN, hit("proxy.kill"), False),
         (failed("Target crashed"), OWN, hit("appliance.forks"), True),
         (failed("Target crashed"), REMOTE, hit("appliance.forks"), False),
+        (failed(CRASHED), OWN, hit("appliance.forks", "a.chromium-00.1", "chromium-00"), True),
+        (failed(CRASHED), OTHER, hit("appliance.forks", "a.chromium-00.1", "chromium-00"), False),
         (failed(CRASHED), OWN, hit("appliance.cut-off"), False),
         (failed("503 Redis does not answer", "connect"), None, hit("redis.freeze"), True),
         (failed("503 Redis does not answer", "use"), OWN, hit("redis.freeze"), False),

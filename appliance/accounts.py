@@ -5,10 +5,11 @@ Rules
  2. Each worker slot has a user id of its own, so that a browser that broke out can neither read nor end what another
     worker has. The ids have no names: they are taken from BROWSER_UIDS, a block for each RUN_DIR, so that two
     appliances of one machine do not share any.
- 3. A worker has its slot's user id, so that it sees, and may end, what its browser leaves. Its real group is
-    BROWSER_USER's, its effective one SERVICE_USER's: so it reaches Redis, by its unix socket or by TCP.
- 4. Its driver and browser have its real group alone (kernel.bound_to_parent). The kernel notes the group
-    of the process in every socket, by which the guard tells those of all browsers from all others.
+ 3. A worker has its slot's user id as its effective one, so that it sees, and may end, what its browser leaves. Its
+    real one is another, so that the browser may not end or pause it in turn: kill(2) asks for the real one. Its real
+    group is BROWSER_USER's, its effective one SERVICE_USER's: so it reaches Redis, by its unix socket or by TCP.
+ 4. Its driver and browser have its effective user id and its real group alone (kernel.bound_to_parent). The kernel
+    notes the group of the process in every socket, by which the guard tells those of all browsers from all others.
  5. A worker starts as root's and becomes its slot's itself (`become_worker`). From then on its memory and environment
     are closed to all but root, so also to its own browser.
 """
@@ -36,7 +37,8 @@ _FIRST_FREE_PORT = 1024  # ip(7): those before it are for who has CAP_NET_BIND_S
 _TRIAL = "import os, sys, appliance.config, {}; os.chdir(sys.argv[1])"
 _TRIAL_TIMEOUT_S = 30
 
-_SLOTS = UIDS_NEEDED // len(Browser)  # of one browser
+_SLOTS = UIDS_NEEDED // 2 // len(Browser)  # of one browser
+_ALL_SLOTS = _SLOTS * len(Browser)
 
 
 class Named(Protocol):
@@ -129,12 +131,13 @@ def become_worker(settings: Named, slot: str) -> None:
     uid = accounts.uid_of(slot)
     os.setgroups([])
     os.setresgid(accounts.browser.gid, accounts.service.gid, accounts.service.gid)
-    os.setresuid(uid, uid, uid)
+    own = uid + _ALL_SLOTS
+    os.setresuid(own, uid, own)
     kernel.close_to_others()
 
 
 def worker_uid(settings: Named, slot: str) -> int:
-    """Return the user id of a slot's worker: its own, or that of whoever starts the appliance."""
+    """Return the effective user id of a slot's worker: the slot's, or that of whoever starts the appliance."""
     accounts = accounts_of(settings)
     return accounts.uid_of(slot) if accounts else os.getuid()
 
@@ -142,7 +145,7 @@ def worker_uid(settings: Named, slot: str) -> int:
 def has_own_account(settings: Named, slot: str) -> bool:
     """Whether this process is a worker whose user id nobody else has: not those of other slots, nor any person."""
     accounts = accounts_of(settings)
-    return accounts is not None and os.getuid() == accounts.uid_of(slot)
+    return accounts is not None and os.geteuid() == accounts.uid_of(slot)
 
 
 def require_free_uids(settings: Named, slots: Iterable[str]) -> None:
@@ -150,7 +153,7 @@ def require_free_uids(settings: Named, slots: Iterable[str]) -> None:
     accounts = accounts_of(settings)
     if accounts is None:
         return
-    remedy = "Set BROWSER_UIDS to a range of at least 600 user ids that no account has, such as 61184-65519."
+    remedy = "Set BROWSER_UIDS to a range of at least 1200 user ids that no account has, such as 61184-65519."
     if not kernel.knows_uids(accounts.uids):
         raise SettingsError(f"BROWSER_UIDS is {settings.browser_uids}, which this container does not have", remedy)
     for slot in slots:

@@ -54,12 +54,13 @@ def allow_open_files() -> None:
 def bound_to_parent(number: int, first: Callable[[], None] | None = None) -> Callable[[], None]:
     """Return a `preexec_fn` for a child that gets the signal when this process ends; it calls `first` with all rights.
 
-    It has this process's real group alone (appliance/accounts.py), which the kernel must be told first: a change
-    of credentials clears the signal. Where that takes a group from it, no program that it starts gives it more again.
+    It has this process's real group and its effective user id alone (appliance/accounts.py), which the kernel must be
+    told first: a change of credentials clears the signal. Where that takes something from it, no program that it starts
+    gives it more again.
     The child leads a process group of its own: a Ctrl-C in the terminal is for the worker, which then
     stops it in order.
     """
-    parent, group = os.getpid(), os.getgid()
+    parent, group, user = os.getpid(), os.getgid(), os.geteuid()
 
     def prepare() -> None:
         if first:
@@ -67,6 +68,7 @@ def bound_to_parent(number: int, first: Callable[[], None] | None = None) -> Cal
         os.setpgid(0, 0)
         if os.getegid() != group:
             os.setresgid(group, group, group)
+            os.setresuid(user, user, user)
             _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         die_with_parent(number)
         if os.getppid() != parent:  # it ended before it was bound to

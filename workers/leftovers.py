@@ -59,14 +59,14 @@ def processes_of(workspace: Path, session: BrowserSession | None) -> set[int]:
 
 
 def kill_account(timeout_s: float) -> None:
-    """Kill every process of this one's user id but itself: only for a worker whose user id nobody else has.
+    """Kill every process of this one's effective user id: only for a worker whose user ids nobody else has.
 
     The kernel kills all of them in one step, so that none can start another meanwhile. Raises TimeoutError.
     """
     deadline = time.monotonic() + timeout_s
     while left := _of_account():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"processes {sorted(left)} of user id {os.getuid()} do not end")
+            raise TimeoutError(f"processes {sorted(left)} of user id {os.geteuid()} do not end")
         with suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         time.sleep(_LOOK_INTERVAL_S)
@@ -91,7 +91,7 @@ def kill(workspace: Path, session: BrowserSession | None, timeout_s: float, fami
 
 
 def _of_account() -> set[int]:
-    own = os.getuid()
+    own = os.geteuid()
     return {p.pid for p in psutil.process_iter(["uids"]) if p.info["uids"].real == own and _lives(p)} - {os.getpid()}
 
 

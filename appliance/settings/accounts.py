@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from appliance.settings.networks import Networks, network, networks, split
 
-UIDS_NEEDED = 600  # 200 for each browser's workers, the spare ones too
+UIDS_NEEDED = 1200  # two for each of 200 workers of each browser, the spare ones too
 _LAST_UID = 2**32 - 3  # those after it mean "no user" in chown(2) and the like
 _NAME = r"^[a-z_][a-z0-9_-]{0,31}$"  # of an account, as useradd(8) recommends
 

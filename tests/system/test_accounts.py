@@ -89,8 +89,9 @@ def test_it_reads_nothing_of_another_worker(grid: Grid) -> None:
             assert "Permission denied" in as_browser_of(grid, "chromium-00", "head", "-c1", path), (name, secret)
 
 
-def test_it_can_neither_end_nor_pause_another_worker_nor_reach_its_driver(grid: Grid) -> None:
-    for process in family(grid, "chromium-01").values():
+def test_it_can_neither_end_nor_pause_a_worker_nor_reach_anothers_driver(grid: Grid) -> None:
+    own = family(grid, "chromium-00")["worker"]
+    for process in (own, *family(grid, "chromium-01").values()):
         for sent in ("-KILL", "-STOP", "-USR1"):
             said = as_browser_of(grid, "chromium-00", "/bin/kill", sent, str(process.pid))
             assert "Operation not permitted" in said or "No such process" in said

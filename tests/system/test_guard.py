@@ -151,8 +151,10 @@ def listens(machine: Machine, port: int) -> bool:
 def test_browsers_run_in_their_sandbox_and_in_a_group_of_their_own(grid: Grid, accounts: dict[str, str]) -> None:
     family = tree(grid.registry.workers()[0].pid)
     worker, driver, browser = (family[name] for name in ("worker", "driver", "browser"))
-    assert len({one.uids() for one in (worker, driver, browser)}) == 1
-    assert worker.uids().real not in (0, *(pwd.getpwnam(name).pw_uid for name in accounts.values()))
+    assert {*driver.uids(), *browser.uids()} == {worker.uids().effective}
+    assert worker.uids().real == worker.uids().saved
+    named = (0, *(pwd.getpwnam(name).pw_uid for name in accounts.values()))
+    assert len({worker.uids().real, worker.uids().effective, *named}) == 5
     own, shared = worker.gids().real, worker.gids().effective
     assert own == pwd.getpwnam(accounts["BROWSER_USER"]).pw_gid != shared
     assert driver.gids() == browser.gids() == (own, own, own)

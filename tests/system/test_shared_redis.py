@@ -66,6 +66,10 @@ def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_gr
         " ".join(one.cmdline()) for one in [*grid.processes(), process(grid, "redis")] if psutil.pid_exists(one.pid)
     ]
     assert not [line for line in lines if PASSWORD in line], "the password shows in the list of processes"
+    everyone = [*grid.processes(), *other.processes()]
+    assert not [one for one in everyone if PASSWORD in "".join(one.environ().values())], "nor in an environment"
+    secrets = [path.stat().st_mode & 0o777 for path in (other.run_dir / "secrets").iterdir()]
+    assert secrets == [0o600]
     assert process(grid, "redis").pid in {left.pid for left in left_over(grid.run_dir)}, "it would not be found"
     assert "***" in grid.applctl("config").stdout
     assert PASSWORD not in grid.applctl("config").stdout

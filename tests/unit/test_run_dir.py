@@ -17,7 +17,8 @@ from appliance.config import Settings
 from appliance.errors import SettingsError
 from appliance.supervision import Supervisor, prepare_run_dir
 from appliance.supervision.client import AccessDenied
-from appliance.supervision.run_dir import bringing_up
+from appliance.supervision.run_dir import bringing_up, renew_workers
+from appliance.worker_folder import all_workers
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes under other accounts")
@@ -87,7 +88,7 @@ def test_root_takes_over_no_log_that_another_account_has_made(settings: Settings
         prepare_run_dir(settings)
 
 
-@pytest.mark.parametrize("name", ["log", "workers"])
+@pytest.mark.parametrize("name", ["log", "workers", "secrets", "compile-cache"])
 def test_root_closes_no_folder_to_which_another_account_has_made_a_link(settings: Settings, name: str) -> None:
     prepare_run_dir(settings)
     (settings.run_dir / name).rmdir()
@@ -106,3 +107,21 @@ def test_starting_writes_to_no_file_to_which_another_account_has_made_a_link(set
     subprocess.run(as_service(settings, "ln", "-s", str(precious), f"{settings.run_dir}/up.lock"), check=True)
     with bringing_up(settings):
         assert precious.read_text() == "of root"
+
+
+def test_starting_removes_what_workers_of_any_account_have_left_and_follows_no_link(settings: Settings) -> None:
+    prepare_run_dir(settings)
+    workers = all_workers(settings.run_dir)
+    precious = settings.run_dir.parent / "precious"
+    (precious / "inside").mkdir(parents=True)
+    for name, owner in (("chromium-00/abc", 0), ("gone-07/abc", 12345)):
+        (workers / name / "tmp").mkdir(parents=True)
+        (workers / name / "tmp").chmod(0)
+        os.chown(workers / name, owner, owner)
+        (workers / name / "link").symlink_to(precious)
+    (workers / "linked").symlink_to(precious)
+    (workers / "file").touch()
+    renew_workers(settings)
+    assert {path.name for path in workers.iterdir()} == set(settings.worker_slots)
+    assert not [*workers.glob("*/*")]
+    assert (precious / "inside").is_dir()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -161,3 +162,28 @@ def test_a_lock_is_not_inherited_by_the_processes_that_are_started(tmp_path: Pat
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_folder_that_cannot_be_locked_is_passed_over_and_goes_with_the_slots_last_process(tmp_path: Path) -> None:
+    (tmp_path / "aaaaaa" / "lock").mkdir(parents=True)  # not even root opens it for writing
+    (tmp_path / "bbbbbb").symlink_to("/")
+    dead = abandon(workspace.create(tmp_path))
+    own = workspace.create(tmp_path)
+    assert workspace.sweep(tmp_path) == [dead.name]
+    assert workspace.sweep(tmp_path, alone_with=own.path) == ["aaaaaa"]
+    assert own.temporary.is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
+def test_a_folder_that_is_closed_even_to_its_owner_is_removed() -> None:
+    with tempfile.TemporaryDirectory() as parent:
+        os.chmod(parent, 0o777)
+        os.seteuid(65534)
+        try:
+            own = workspace.create(Path(parent) / "chromium-00")
+            (own.temporary / "closed" / "inside").mkdir(parents=True)
+            (own.temporary / "closed").chmod(0)
+            assert own.clear(family=False)
+            assert not own.path.exists()
+        finally:
+            os.seteuid(0)

@@ -15,6 +15,9 @@
 const crypto = require('crypto');
 const fs = require('fs');
 const net = require('net');
+const os = require('os');
+
+const bundle = require('./bundle');
 
 const ESTABLISHED = '01'; // include/net/tcp_states.h
 
@@ -23,25 +26,21 @@ let expected; // the server that is just about to listen
 
 /** Hook into Playwright's classes; raises an error if they are not as they were. */
 function install({ utils, remote }) {
-  const { SocksProxy } = utils;
-  const listen = SocksProxy.prototype.listen;
-  SocksProxy.prototype.listen = function (port, host) {
+  bundle.wrap(utils.SocksProxy.prototype, 'listen', listen => function (port, host) {
     expected = port === 0 && host === '127.0.0.1' ? this._server : undefined;
     try {
       return listen.call(this, port, host);
     } finally {
       expected = undefined;
     }
-  };
-  const serve = remote.PlaywrightServer.prototype.listen;
-  remote.PlaywrightServer.prototype.listen = function (...args) {
-    const browser = this._options.preLaunchedBrowser;
-    const create = browser.doCreateNewContext;
-    browser.doCreateNewContext = function (options) {
-      return create.call(this, options.proxyOverride ? { ...options, proxyOverride: atItsAddress(options.proxyOverride) } : options);
-    };
-    return serve.apply(this, args);
-  };
+  });
+  bundle.wrap(remote.PlaywrightServer.prototype, 'listen', listen => function (...args) {
+    bundle.wrap(this._options.preLaunchedBrowser, 'doCreateNewContext', create => function (options) {
+      const { proxyOverride } = options;
+      return create.call(this, proxyOverride ? { ...options, proxyOverride: atItsAddress(proxyOverride) } : options);
+    });
+    return listen.apply(this, args);
+  });
 }
 
 /** Say whether a server is such a proxy's, and is just being told to listen. */
@@ -102,7 +101,7 @@ function ownerOf(table, [local, remote]) {
 
 function asInProc([address, port]) {
   const bytes = Buffer.from(address.split('.').map(Number)); // the kernel prints the number as this machine has it
-  const number = require('os').endianness() === 'LE' ? bytes.readUInt32LE() : bytes.readUInt32BE();
+  const number = os.endianness() === 'LE' ? bytes.readUInt32LE() : bytes.readUInt32BE();
   const hex = (value, digits) => value.toString(16).toUpperCase().padStart(digits, '0');
   return `${hex(number, 8)}:${hex(port, 4)}`;
 }

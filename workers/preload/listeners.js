@@ -9,13 +9,13 @@
 'use strict';
 
 const dgram = require('dgram');
-const fs = require('fs');
 const http = require('http');
 const net = require('net');
-const path = require('path');
 const { isMainThread } = require('worker_threads');
 
+const bundle = require('./bundle');
 const certificates = require('./certificates');
+const { Refusal } = require('./refusal');
 
 const REFUSAL =
   'This grid does not allow browser.bind(), nor anything else that opens a listener in its browsers: ' +
@@ -25,37 +25,30 @@ let own; // the path of the driver's socket, until it is opened
 
 function install() {
   if (isMainThread) {
-    own = configuredSocket(process.argv);
-    certificates.install(bundle(process.argv));
+    own = configuredSocket();
+    certificates.install(bundle.load());
   }
   const listen = net.Server.prototype.listen;
   replace(net.Server.prototype, 'listen', function (...args) {
     if (certificates.isExpected(this))
       return certificates.listen(this, listen, args.at(-1));
     if (own === undefined || args[0] !== own || !(this instanceof http.Server))
-      throw new Error(REFUSAL);
+      throw new Refusal(REFUSAL);
     own = undefined;
     answerNothingElse(this);
     return listen.apply(this, args);
   });
   replace(dgram.Socket.prototype, 'bind', () => {
-    throw new Error(REFUSAL);
+    throw new Refusal(REFUSAL);
   });
   process.on('SIGUSR1', () => {}); // or node would open its debugger's port (nodejs.org/api/process.html, "Signal events")
 }
 
-function configuredSocket(argv) {
-  const file = argv[argv.indexOf('--config') + 1];
-  const { port } = JSON.parse(fs.readFileSync(file, 'utf8'));
+function configuredSocket() {
+  const { port } = bundle.options();
   if (typeof port !== 'string' || !port.startsWith('/'))
-    throw new Error(`${file} names no socket, but port ${port}`);
+    throw new Error(`the configuration names no socket, but port ${port}`);
   return port;
-}
-
-function bundle(argv) {
-  const library = path.join(path.dirname(argv[1]), 'lib');
-  require(path.join(library, 'bootstrap.js'));
-  return require(path.join(library, 'coreBundle.js'));
 }
 
 function answerNothingElse(server) {

@@ -28,6 +28,7 @@ ApplianceError
    ├─ Drained               503
    ├─ CannotDial            503
    └─ StoreUnavailable      503
+      ├─ ServerChanged      503
       └─ StoreRefuses       503
 DialFailed                  the worker that was claimed could not be reached, with the part to blame
 ClientGone                  the client hung up, so there is nobody to answer
@@ -233,6 +234,10 @@ class StoreUnavailable(RequestError):
     status = 503
     retry_after_s = 2
     hint = "Running sessions continue. `applctl doctor` on the appliance checks REDIS_URL."
+
+
+class ServerChanged(StoreUnavailable):
+    """Redis is another server than before, which may know less: a failover, or a restart with older data."""
 
 
 class StoreRefuses(StoreUnavailable):

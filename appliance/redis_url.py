@@ -17,7 +17,7 @@ _PASSWORD_PARAMETER = re.compile(r"([?&](?:password|token)=)[^&\s]+", re.IGNOREC
 
 
 def check(url: str) -> None:
-    """Raise ValueError, with a sentence without the password, if `appliance.store.connect` could not take a URL."""
+    """Raise ValueError, in a sentence without the password, if `appliance.redis_client.connect` could not use a URL."""
     if not url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         raise ValueError(f"must start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
     parts = _split(url)

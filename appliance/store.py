@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
-from redis.sentinel import Sentinel
 
-from appliance.errors import SettingsError, StoreRefuses, StoreUnavailable
+from appliance.errors import ServerChanged, StoreRefuses, StoreUnavailable
+from appliance.redis_client import ANSWER_TIMEOUT_S, Line, connect
 
 LUA_FOLDER = Path(__file__).parent / "lua"
 LUA_FILES = (
@@ -25,8 +26,6 @@ LUA_FILES = (
 
 SCHEMA = 5  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
 
-CONNECT_TIMEOUT_S = 1.0
-ANSWER_TIMEOUT_S = 2.0
 CONNECTIONS_MAX = 16  # at a time; more would not be quicker, for Redis works through commands one by one
 RETRIES = 3  # of a connection: with the back-off below, half a second
 
@@ -34,7 +33,6 @@ _SHUT = (
     *(redis.AuthenticationError, redis.AuthenticationWrongNumberOfArgsError),
     *(redis.exceptions.AuthorizationError, redis.exceptions.NoPermissionError),
 )
-_AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
 
 
 @cache
@@ -63,7 +61,7 @@ class Store:
             RETRIES,
             supported_errors=(redis.ConnectionError, redis.ReadOnlyError),  # to wait for an answer twice is too long
         )
-        self._idle: list[redis.Connection] = []
+        self._idle: list[Line] = []
         self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
 
     def key(self, *parts: str) -> str:
@@ -76,19 +74,33 @@ class Store:
 
     def call(self, function: str, **argument: Any) -> dict[str, Any]:
         """Call a function of the Lua library, loading the library if Redis does not have it."""
+        return self.call_on(None, function, **argument)
+
+    def call_on(self, server: str | None, function: str, **argument: Any) -> dict[str, Any]:
+        """Call a function as `call` does; raises ServerChanged if Redis is another server than that one (`server`)."""
         digest, text = library()
         command = ("FCALL", f"{function}_{digest}", 1, self.prefix, json.dumps(argument))
         try:
-            answer = self._ask_library(text, *command)
+            answer = self._ask_library(text, server, *command)
         except redis.RedisError as error:
             raise _unavailable(error) from error
         result: dict[str, Any] = json.loads(answer)
         return result
 
-    def _ask_library(self, text: str, *command: Any) -> Any:
+    def server(self) -> str:
+        """Return which server is asked: its run id, "" if this user may not ask for it. Raises StoreUnavailable.
+
+        A failover, and a restart, make it another one.
+        """
+        try:
+            return str(self._retry.call_with_retry(self._look_at_the_server, lambda _: None))
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
+
+    def _ask_library(self, text: str, server: str | None, *command: Any) -> Any:
         """Call a function, loading the library if Redis has lost it."""
         try:
-            return self._ask(*command)
+            return self._ask(server, *command)
         except redis.ResponseError as error:
             if "function not found" not in str(error).lower():
                 raise
@@ -109,46 +121,62 @@ class Store:
             raise answer if is_there else loaded
         return answer
 
-    def _ask(self, *command: Any) -> Any:
+    def _ask(self, server: str | None, *command: Any) -> Any:
         """Send one command, on a connection that is kept for the next, and again if Redis was away.
 
         The client's own way of taking a connection from its pool looks for unread bytes first, which
         under gevent costs more than the command (0.35 ms of 0.6 ms); a dead connection is found just as
         well by using it.
         """
-        return self._retry.call_with_retry(lambda: self._ask_once(*command), lambda _: None)
+        return self._retry.call_with_retry(lambda: self._ask_once(server, *command), lambda _: None)
 
-    def _ask_once(self, *command: Any) -> Any:
-        """Wait for one of the places, of which thousands may want one when their sessions end together."""
+    def _ask_once(self, server: str | None, *command: Any) -> Any:
+        with self._line() as line:
+            if server is not None and line.server != server:
+                raise ServerChanged("Redis is another server than before")
+            return line.ask(*command)
+
+    def _look_at_the_server(self) -> str:
+        with self._line() as line:
+            return line.server
+
+    @contextmanager
+    def _line(self) -> Iterator[Line]:
+        """Return a connection for one command, which is kept for the next one if its answer came.
+
+        Waits for one of the places, of which thousands may want one when their sessions end together.
+        """
         if not self._places.acquire(timeout=ANSWER_TIMEOUT_S):
             raise redis.TimeoutError(f"all {CONNECTIONS_MAX} connections wait for an answer")
+        line = None
         try:
-            return self._ask_on_a_connection(*command)
+            line = self._take_idle() or self._open_line()
+            yield line
+        except (
+            redis.ConnectionError,
+            redis.ReadOnlyError,
+        ):  # the others go to the same server
+            while idle := self._take_idle():
+                self._discard(idle.connection)
+            raise
         finally:
+            if line and line.is_clear:
+                self._idle.append(line)
+            elif line:  # whatever interrupted it, its answer would be the next command's
+                self._discard(line.connection)
             self._places.release()
 
-    def _ask_on_a_connection(self, *command: Any) -> Any:
-        connection = self._take_idle() or self._redis.connection_pool.get_connection()
-        reusable = False
+    def _open_line(self) -> Line:
+        connection = self._redis.connection_pool.get_connection()
+        line = Line(connection)
         try:
-            connection.send_command(*command)  # type: ignore[no-untyped-call]
-            answer = connection.read_response()
-            reusable = True
-        except redis.ResponseError as error:
-            reusable = not isinstance(error, _AWAY)
+            line.identify()
+        except BaseException:
+            self._discard(connection)
             raise
-        except redis.ConnectionError:  # the others go to the same server: none of them is worth a retry
-            while idle := self._take_idle():
-                self._discard(idle)
-            raise
-        finally:
-            if reusable:
-                self._idle.append(connection)
-            else:  # whatever interrupted it, its answer would be the next command's
-                self._discard(connection)
-        return answer
+        return line
 
-    def _take_idle(self) -> redis.Connection | None:
+    def _take_idle(self) -> Line | None:
         """Take a connection that is kept; another thread may have taken the last one since it was counted."""
         try:
             return self._idle.pop()
@@ -195,8 +223,8 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
-        while idle := self._take_idle():
-            self._redis.connection_pool.release(idle)
+        while line := self._take_idle():
+            self._redis.connection_pool.release(line.connection)
         self._redis.close()
 
 
@@ -205,43 +233,3 @@ def _unavailable(error: redis.RedisError) -> StoreUnavailable:
         return StoreRefuses(f"Redis refuses: {error}")
     verb = "does not answer" if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) else "refuses"
     return StoreUnavailable(f"Redis {verb}: {error}")
-
-
-def connect(url: str) -> redis.Redis:
-    """Make a client for a URL: redis://, rediss://, unix:// or redis+sentinel://.
-
-    The last has the form `redis+sentinel://[user:password@]host:port[,host:port…]/service[/db]`.
-    """
-    options: dict[str, Any] = {
-        "decode_responses": True,
-        "protocol": 2,  # its parser is the cheaper one, and nothing here needs RESP3
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "socket_timeout": ANSWER_TIMEOUT_S,
-        "retry": Retry(ExponentialBackoff(cap=0.3, base=0.05), 0),
-        "health_check_interval": 0,
-    }
-    parts = urlsplit(url)
-    if parts.scheme == "redis+sentinel":
-        return _connect_by_sentinel(parts, options)
-    if parts.scheme == "unix":
-        options.pop("socket_connect_timeout")
-    return redis.Redis.from_url(url, **options)
-
-
-def _connect_by_sentinel(parts: SplitResult, options: dict[str, Any]) -> redis.Redis:
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise SettingsError(
-            "REDIS_URL names no Sentinel service", "Write redis+sentinel://host:26379,host:26379/SERVICE/0."
-        )
-    addresses = []
-    for host in hosts:
-        name, _, port = host.rpartition(":")
-        addresses.append((name, int(port)) if name else (port, 26379))
-    sentinel = Sentinel(addresses, sentinel_kwargs={"socket_timeout": CONNECT_TIMEOUT_S})  # type: ignore[no-untyped-call]
-    for name in ("username", "password"):
-        options[name] = unquote(getattr(parts, name) or "") or None
-    options["db"] = int(database or 0)
-    client: redis.Redis = sentinel.master_for(service, **options)  # type: ignore[no-untyped-call]
-    return client

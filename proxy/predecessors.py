@@ -33,7 +33,14 @@ class Predecessors:
             self._ids = _parse(os.pread(self._file, 1 << 16, 0))
             self._write([*self._ids, proxy_id])
         except OSError as error:
+            self.close()
             log.warning("proxy.predecessors_unknown", path=str(run_dir / FILE), error=str(error))
+
+    def close(self) -> None:
+        """Give up the lock, as the end of the process does."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def release(self, registry: Registry) -> None:
         """End the sessions of all of them; raises StoreUnavailable."""

@@ -220,6 +220,8 @@ class Proxy:
             self._tokens.sync()
         elif message.get("appliance"):
             self._membership.announce()
+        elif message.get("resubscribed"):
+            self._renew()
         else:
             self.sessions.handle(message)
 

@@ -5,7 +5,9 @@ Rules
  2. A drain that Redis could not be told is told again by the next heartbeat.
  3. After a registration, "no active sessions" is not believed until the proxies have had the time to
     assert the sessions that Redis forgot: `settle_s`.
- 4. Once removed, it does not come back: a heartbeat under way must not register it again.
+ 4. A server of Redis that is new may know less than the one before it: for `settle_s`, each heartbeat says how many
+    connections the driver holds, so that no slot is given away whose session is about to be asserted.
+ 5. Once removed, it does not come back: a heartbeat under way must not register it again.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ class Registration:
         self._away = False
         self._removed = False
         self._believe_idle_from = 0.0
+        self._server = ""
+        self._memory_bytes = 0
         self.spec = spec
 
     def register(self) -> None:
@@ -67,6 +71,8 @@ class Registration:
             self._idle()
         if "suspect" in message:
             self._orders.doubted.set()
+        if "resubscribed" in message:
+            self.beat(self._memory_bytes, healthy=False)
 
     def beat(self, memory_bytes: int, healthy: bool) -> bool:
         """Send a heartbeat; register again if the registry knows nothing of the worker. False if Redis is away."""
@@ -98,14 +104,20 @@ class Registration:
                 self._try(lambda: self._registry.remove_worker(self.spec.id, reason))
 
     def _beat(self, memory_bytes: int, healthy: bool) -> None:
-        answer = self._registry.heartbeat_worker(self.spec.id, memory_bytes, healthy)
+        self._memory_bytes = memory_bytes
+        self._look_at_the_server()
+        may_have_lost = time.monotonic() < self._believe_idle_from
+        connections = self._connections() if may_have_lost else -1
+        settle_ms = int(self._settle_s * 1000)
+        answer = self._registry.heartbeat_worker(self.spec.id, memory_bytes, healthy, connections, settle_ms)
         if answer is None:
             self._register_again()
             return
         if answer["suspect"]:
             self._orders.doubted.set()
         status = WorkerStatus(answer["status"])
-        if self._drain_reason and status is not WorkerStatus.DRAINING:
+        if status is not WorkerStatus.DRAINING and (self._drain_reason or self.spec.status is WorkerStatus.DRAINING):
+            self._drain_reason = self._drain_reason or self._orders.drain_reason  # which Redis has lost
             self._drain()
             return
         self._remember(status=status, lifetime=max(self.spec.lifetime, int(answer["lifetime"])))
@@ -115,6 +127,13 @@ class Registration:
                 self._idle()
             else:
                 self._orders.occupied()
+
+    def _look_at_the_server(self) -> None:
+        server = self._registry.store.server()
+        if self._server and server != self._server:
+            log.warning("worker.redis_changed", server=server)
+            self._believe_idle_from = time.monotonic() + self._settle_s
+        self._server = server
 
     def _drain(self) -> None:
         active = self._registry.drain_worker(self.spec.id, self._drain_reason)

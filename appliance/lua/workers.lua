@@ -12,12 +12,13 @@ register('take_launch_turn', function(a)
   return {wait_ms = 0}
 end)
 
--- Notes that a driver holds more connections than Redis knows sessions of: their proxies are about to assert these, and
--- so long their slots are taken. Returns whether there are any.
+-- Notes how many more connections a driver holds than Redis knows sessions of: their proxies are about to assert these,
+-- and so long, at most `settle_ms`, their slots are taken. Returns whether there is anything to note.
 local function note_unclaimed(worker, connections, settle_ms)
-  local surplus = (connections or 0) - active_of(worker.id)
-  if surplus <= 0 then return false end
-  worker.unclaimed, worker.settled = surplus, NOW + settle_ms
+  local surplus, known = math.max(0, connections - active_of(worker.id)), tonumber(worker.unclaimed or 0)
+  if surplus == 0 and known == 0 then return false end
+  if known == 0 or tonumber(worker.settled) <= NOW then worker.settled = NOW + settle_ms end
+  worker.unclaimed = surplus
   return true
 end
 
@@ -96,7 +97,7 @@ register('heartbeat_worker', function(a)
   redis.call('HSET', name, 'heartbeat', whole(NOW), 'fresh_until', whole(worker.fresh_until), 'memory', whole(a.memory))
   if a.healthy then clear_suspicion(worker) end
   mend_slots(worker)
-  if note_unclaimed(worker, a.connections, a.settle_ms) then
+  if a.connections >= 0 and note_unclaimed(worker, a.connections, a.settle_ms) then
     redis.call('HSET', name, 'unclaimed', whole(worker.unclaimed), 'settled', whole(worker.settled))
   end
   if worker.apart then redis.call('SADD', key('apart', worker.browser, worker.minor), a.id) end

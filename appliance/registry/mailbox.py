@@ -33,6 +33,7 @@ class Mailbox:
         self._handle = handle
         self._closed = False
         self._listening = threading.Event()
+        self._subscriptions = 0
 
     def run(self) -> None:
         """Listen until `close` is called; meant for a greenlet or thread of its own."""
@@ -59,7 +60,10 @@ class Mailbox:
         while not self._closed:
             message = subscription.get_message(timeout=LOOK_INTERVAL_S)
             if message and message["type"] == "subscribe":
+                self._subscriptions += 1
                 self._listening.set()
+                if self._subscriptions > 1:  # messages were lost meanwhile, and perhaps this is another server
+                    self._deliver('{"resubscribed": true}')
             if message and message["type"] == "message":
                 self._deliver(message["data"])
 

@@ -55,13 +55,16 @@ class Registry:
         wait_ms: int,
         queue_max: int,
         avoid: Iterable[str] = (),
+        server: str | None = None,
     ) -> dict[str, Any]:
         """Ask for a slot, or where an earlier claim of the same session stands.
 
         `avoid` names the workers, and the appliances with a slash behind the name, that are out of the question.
         The answer's `state` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable" or "full".
+        If a `server` is given, raises ServerChanged if Redis is another one.
         """
-        return self.store.call(
+        return self.store.call_on(
+            server,
             "claim",
             id=session_id,
             proxy=proxy,
@@ -85,12 +88,15 @@ class Registry:
         """Ask for the end of a session, active or waiting; its client is told the reason. False if it is unknown."""
         return bool(self.store.call("kill_session", id=session_id, reason=reason)["known"])
 
-    def renew(self, proxy: str, sessions: Mapping[str, str], lease_ms: int) -> tuple[list[str], dict[str, str]]:
+    def renew(
+        self, proxy: str, sessions: Mapping[str, str], lease_ms: int, server: str | None = None
+    ) -> tuple[list[str], dict[str, str]]:
         """Renew the leases of a proxy's sessions, each of which has its worker.
 
         Return those of which Redis does not know that, and those that the proxy must end, with the reason for each.
+        If a `server` is given, raises ServerChanged if Redis is another one.
         """
-        answer = self.store.call("renew", proxy=proxy, sessions=sessions, lease_ms=lease_ms)
+        answer = self.store.call_on(server, "renew", proxy=proxy, sessions=sessions, lease_ms=lease_ms)
         return list(answer["unknown"]), dict(answer["kills"])
 
     def release_proxy(self, proxy: str) -> int:

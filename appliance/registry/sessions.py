@@ -23,6 +23,7 @@ from appliance.errors import (
     NoWorker,
     QueueFull,
     RequestError,
+    ServerChanged,
     StoreUnavailable,
     VersionNotServed,
 )
@@ -36,6 +37,7 @@ log = logs.get_logger()
 
 POLL_INTERVAL_S = 2.0  # only finds what a lost message would have told
 UNREACHABLE_POLL_S = 0.5
+SERVERS_TRIED = 3
 PATH_FAILURES_MAX = 3  # of one session's dials to one appliance
 BACK_OFF_S = 0.1  # before the third dial of a session; twice as long before each further one
 BACK_OFF_MAX_S = 2.0
@@ -63,6 +65,7 @@ class Sessions:
         self._renewals = 0
         self._renewal_failed = ""
         self._renewed_at = time.monotonic()
+        self._server: str | None = None  # the one that knows what this proxy relays: `renew` told it
         self._worker_ttl_s = settings.worker_ttl
         self._queue_timeout_s = settings.queue_timeout
         self._poll_s = min(POLL_INTERVAL_S, settings.lease_ttl / 3)  # or the lease of a grant that was not heard ends
@@ -82,6 +85,8 @@ class Sessions:
         the client hangs up. Raises ClientGone, or the RequestError to answer the client with.
         """
         session = Session(request, time.monotonic() + self._queue_timeout_s)
+        if refusal := self._reach.refusal():
+            raise refusal
         self._live[session.id] = session
         release = self._release
         try:
@@ -174,9 +179,10 @@ class Sessions:
             self._renewals += 1
 
     def _renew(self) -> None:
+        server = self._registry.store.server()
         relayed = {session.id: session for session in self._live.values() if session.grant}
         workers = {session.id: session.grant.worker_id for session in relayed.values() if session.grant}
-        unknown, kills = self._registry.renew(self._proxy, workers, self._lease_ms)
+        unknown, kills = self._registry.renew(self._proxy, workers, self._lease_ms, server)
         for session_id, reason in kills.items():
             if session := self._live.get(session_id):
                 session.kill(reason)
@@ -185,6 +191,7 @@ class Sessions:
                 session.unknown_since = None
             elif session_id in self._live and session.grant:
                 self._assert(session, session.grant)
+        self._server = server
 
     def refuse_waiting(self, error: RequestError | None) -> None:
         """Refuse every session that waits for its slot, from now on; None lets them wait again."""
@@ -218,7 +225,16 @@ class Sessions:
                 session.end(f"worker {grant.slot} stopped answering")
 
     def _claim(self, session: Session) -> dict[str, Any]:
+        """Claim, after a failover only when Redis has been told what this proxy relays: that has the older right."""
         self._renew_if_late()
+        for _ in range(SERVERS_TRIED):
+            try:
+                return self._claim_on(self._server, session)
+            except ServerChanged:
+                self.renew()
+        return self._claim_on(None, session)  # perhaps there are several behind one address
+
+    def _claim_on(self, server: str | None, session: Session) -> dict[str, Any]:
         left_s = max(0.0, session.deadline - time.monotonic())
         return self._registry.claim(
             session.id,
@@ -228,6 +244,7 @@ class Sessions:
             wait_ms=int(left_s * 1000),
             queue_max=self._queue_max,
             avoid={*session.tried, *self._reach.avoided},
+            server=server,
         )
 
     def _claim_announced(self, session: Session) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -11,14 +12,17 @@ from pathlib import Path
 import pytest
 import redis
 
-from appliance.errors import StoreUnavailable
-from appliance.registry import Mailbox, Registry
+from appliance import config
+from appliance.errors import NoSlot, StoreUnavailable
+from appliance.models import Browser, SessionRequest
+from appliance.registry import Mailbox, Registry, Session, Sessions
 from appliance.store import Store
 from tests.integration.test_selection import claim, spec
 from tests.system.grid import free_port
 from tests.waiting import until
 
 QUORUM = 2
+WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
 SENTINEL = """\
 bind 127.0.0.1
 port {port}
@@ -66,6 +70,11 @@ class Servers:
         self._to_be_stopped.callback(server.kill)
         return server
 
+    def lose_contact(self) -> None:
+        """Keep what the master does from now on from its replicas. The Sentinels would mend that after 8 s."""
+        for replica in self.ports[1:]:
+            redis.Redis(port=replica).replicaof("127.0.0.1", str(free_port()))
+
     def _are_acquainted(self) -> bool:
         try:
             known = [redis.Redis(port=port).sentinel_master("grid") for port in self.sentinels]
@@ -97,7 +106,7 @@ def test_after_a_failover_the_grid_goes_on_with_the_new_master(servers: Servers)
     store = Store(servers.url, "test")
     registry, messages = Registry(store), []
     mailbox = Mailbox(store, "worker", "A", messages.append)
-    listener = threading.Thread(target=mailbox.run)
+    listener = threading.Thread(target=mailbox.run, daemon=True)
     listener.start()
     assert mailbox.wait_until_listening(5)
     registry.register_worker(spec("A"))
@@ -109,10 +118,41 @@ def test_after_a_failover_the_grid_goes_on_with_the_new_master(servers: Servers)
     assert registry.workers()[0].active == 2, "it knows what the old one knew"
 
     def is_told() -> bool:
-        registry.give_back("after", "A")
-        return {"suspect": True} in messages
+        store.read(("PUBLISH", store.key("worker", "A"), '{"drained": true}'))
+        return {"drained": True} in messages and {"resubscribed": True} in messages
 
     until(is_told, "messages come from the new master", 10)
     mailbox.close()
     listener.join()
+    store.close()
+
+
+def ignore(_: Session) -> None:
+    """Watch nothing."""
+
+
+def test_after_a_failover_that_lost_writes_a_running_session_goes_on_and_no_slot_is_given_twice(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims that the master has granted and not passed on are asserted before the next claim is made."""
+    monkeypatch.setenv("APPLIANCE_ENV", os.devnull)
+    store = Store(servers.url, "test")
+    registry = Registry(store)
+    sessions = Sessions(registry, config.load(queue_timeout=1), "here.1")
+    registry.register_worker(spec("A", concurrency=1, ttl_ms=60_000))
+    sessions.renew()
+    store.read(("WAIT", 2, 5000))
+    servers.lose_contact()
+    told: list[str] = []
+    with sessions.open(WANTED, ignore) as running:
+        running.on_end(told.append)
+        assert running.grant
+        servers.master.kill()
+        until(answers(registry.sessions), "there is a new master", 20)
+        assert not registry.sessions(), "the new master has never heard of the session"
+        with pytest.raises(NoSlot), sessions.open(WANTED, ignore):
+            pytest.fail("the slot was given twice")
+        assert [worker.active for worker in registry.workers()] == [1]
+        assert told == []
+    assert [worker.active for worker in registry.workers()] == [0]
     store.close()

@@ -31,7 +31,7 @@ class SimulatedStore(Store):
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(url.removeprefix("unix://"))
 
-    def call(self, function: str, **argument: Any) -> dict[str, Any]:
+    def call_on(self, server: str | None, function: str, **argument: Any) -> dict[str, Any]:
         """Call a function of the library. Raises RuntimeError with what Redis says of an error in it."""
         name, text, stream = f"{function}_{self._digest}", json.dumps(argument), self.key("events")
         self._socket.sendall(

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import Error, Playwright, sync_playwright
 
-from appliance.store import connect
+from appliance.redis_client import connect
 from appliance.supervision import Supervisor
 from tests.system.grid import Grid
 from tests.waiting import until

@@ -10,7 +10,7 @@ import pytest
 from appliance import config
 from appliance.errors import SettingsError
 from appliance.models import Browser
-from appliance.store import connect
+from appliance.redis_client import connect
 from appliance.tokens import Token
 
 

@@ -1,0 +1,214 @@
+"""A proxy that cannot dial: it harms no worker and no other proxy's sessions, on a real Redis."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from appliance import config
+from appliance.config import Settings
+from appliance.errors import Blame, CannotDial, DialFailed, NoSlot
+from appliance.models import Browser, SessionRequest, WorkerStatus
+from appliance.registry import Mailbox, Reach, Registry, Session, Sessions
+from tests.integration.test_selection import claim, spec
+from tests.waiting import until
+
+WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
+QUOTA = 50
+
+
+class Proxy:
+    """What of a proxy takes part: its sessions, what it knows of its reach, and its mailbox."""
+
+    def __init__(self, registry: Registry, settings: Settings, name: str) -> None:
+        """Listen to the messages for a proxy of that name."""
+        self.reach = Reach()
+        self.sessions = Sessions(registry, settings, name, reach=self.reach)
+        self._mailbox = Mailbox(registry.store, "proxy", name, self.sessions.handle)
+        self._listener = threading.Thread(target=self._mailbox.run)
+        self._listener.start()
+        assert self._mailbox.wait_until_listening(5)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._mailbox.close()
+        self._listener.join()
+
+
+Start = Callable[[str], Proxy]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "none"))
+    return config.load(queue_timeout=5)
+
+
+@pytest.fixture
+def start(registry: Registry, settings: Settings) -> Iterator[Start]:
+    with ExitStack() as to_be_closed:
+
+        def started(name: str) -> Proxy:
+            proxy = Proxy(registry, settings, name)
+            to_be_closed.callback(proxy.close)
+            return proxy
+
+        yield started
+
+
+@pytest.fixture
+def workers(registry: Registry) -> None:
+    """Three workers of appliance `there`, with one slot each."""
+    for name in "ABC":
+        registry.register_worker(spec(name, appliance="there", concurrency=1, quota=QUOTA, target=3))
+
+
+def ignore(_: Session) -> None:
+    """Watch nothing."""
+
+
+def fail_to_dial(proxy: Proxy, blame: Blame, see: Callable[[str], None] = lambda _: None) -> None:
+    """Have a session whose every dial fails, until it is refused; `see` is called with each worker."""
+    with proxy.sessions.open(WANTED, ignore) as session:
+        while True:
+            assert session.grant
+            see(session.grant.worker_id)
+            proxy.sessions.retry(session, DialFailed("no route", blame), ignore)
+
+
+def fail_at_the_last_moment(proxy: Proxy) -> None:
+    """Have a session whose one dial fails when its deadline has passed."""
+    with proxy.sessions.open(WANTED, ignore) as session:
+        session.deadline = time.monotonic()
+        proxy.sessions.retry(session, DialFailed("no answer", Blame.WORKER), ignore)
+
+
+def lifetimes(registry: Registry) -> list[int]:
+    return [worker.lifetime for worker in registry.workers()]
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("blame", [Blame.PATH, Blame.SELF])
+def test_a_proxy_that_cannot_dial_costs_the_workers_nothing(registry: Registry, start: Start, blame: Blame) -> None:
+    sick = start("sick.1")
+    for _ in range(10):
+        with pytest.raises(CannotDial, match="no route"):
+            fail_to_dial(sick, blame)
+    assert lifetimes(registry) == [0, 0, 0]
+    assert not any(worker.suspect or worker.active for worker in registry.workers())
+    assert {worker.status for worker in registry.workers()} == {WorkerStatus.AVAILABLE}
+    starts = [event for event in registry.events() if event["event"] == "session.started"]
+    assert len(starts) < 10, "the queue was burnt through"
+
+
+@pytest.mark.usefixtures("workers")
+def test_while_a_proxy_cannot_dial_nobody_waits_at_a_healthy_one(registry: Registry, start: Start) -> None:
+    sick, healthy, stop = start("sick.1"), start("well.1"), threading.Event()
+
+    def try_in_vain() -> None:
+        while not stop.is_set():
+            with pytest.raises((CannotDial, NoSlot)):
+                fail_to_dial(sick, Blame.PATH)
+            sick.reach.forget("there")  # it starts again, and knows nothing: the worst that it can do
+
+    clients = [threading.Thread(target=try_in_vain) for _ in range(4)]
+    for client in clients:
+        client.start()
+    waited_s = []
+    for _ in range(100):
+        began = time.monotonic()
+        with healthy.sessions.open(WANTED, ignore) as session:
+            assert session.grant
+            waited_s.append(time.monotonic() - began)
+    stop.set()
+    for client in clients:
+        client.join()
+    assert max(waited_s) < 1, waited_s
+    assert sum(lifetimes(registry)) == 100, "each failed dial was given back"
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_session_is_not_sent_twice_to_a_worker_that_failed_it(registry: Registry, start: Start) -> None:
+    registry.remove_worker("C", "more than two who vouch for themselves would be believed")
+    tried: list[str] = []
+
+    def vouch(worker: str) -> None:
+        tried.append(worker)
+        threading.Thread(target=registry.heartbeat_worker, args=(worker, 0, True)).start()
+
+    with pytest.raises(NoSlot, match="2 dials failed"):
+        fail_to_dial(start("here.1"), Blame.WORKER, vouch)
+    assert sorted(tried) == ["A", "B"]
+    assert len(registry.workers()) == 2
+
+
+@pytest.mark.usefixtures("workers")
+def test_who_waits_for_what_it_does_not_avoid_holds_up_nobody_behind_it(registry: Registry) -> None:
+    for number in range(3):
+        claim(registry, f"holder-{number}")
+    avoiding = {"proxy": "sick", "lease_ms": 60_000, "wait_ms": 60_000, "queue_max": 9}
+    registry.register_worker(spec("D", appliance="here", concurrency=1))
+    claim(registry, "holder-3")
+    registry.claim("picky", WANTED, **avoiding, avoid=["there/"])  # type: ignore[arg-type]
+    assert claim(registry, "behind it")["state"] == "waiting"
+    registry.release("holder-0", "over")
+    assert claim(registry, "behind it")["state"] == "active"
+    registry.release("holder-3", "over")
+    by_id = {session.id: session for session in registry.sessions()}
+    assert (by_id["picky"].state, by_id["picky"].worker) == ("active", "D"), "and starves for nobody"
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_session_waits_in_the_place_of_its_arrival_after_a_failed_dial(registry: Registry) -> None:
+    first = claim(registry, "first")["worker"]
+    for name in ("second", "third"):
+        claim(registry, name)
+    claim(registry, "fourth")
+    registry.give_back("first", first, Blame.PATH)
+    assert claim(registry, "fourth")["worker"] == first, "its slot is not kept while it backs off"
+    claim(registry, "fifth")
+    assert claim(registry, "first")["state"] == "waiting"
+    registry.release("second", "over")
+    assert claim(registry, "first")["state"] == "active"
+
+
+def test_a_worker_whose_last_session_was_dialled_in_vain_drains_all_the_same(registry: Registry) -> None:
+    registry.register_worker(spec("A", lifetime=19, quota=20))
+    claim(registry, "s")
+    registry.give_back("s", "A", Blame.PATH)
+    (worker,) = registry.workers()
+    assert (worker.status, worker.lifetime, worker.active) == (WorkerStatus.DRAINING, 19, 0)
+
+
+def test_a_proxy_whose_suspects_vouch_for_themselves_is_told_and_stops_to_suspect(
+    registry: Registry, start: Start
+) -> None:
+    registry.register_worker(spec("A", appliance="there", quota=QUOTA))
+    proxy = start("here.1")
+    for _ in range(2):
+        before = sum(proxy.reach._refutations.values())
+        with pytest.raises(NoSlot):
+            fail_at_the_last_moment(proxy)
+        assert registry.workers()[0].suspect
+        registry.heartbeat_worker("A", 0, healthy=True)
+        until(lambda n=before: sum(proxy.reach._refutations.values()) > n, "the proxy is told")
+    with pytest.raises(NoSlot):
+        fail_at_the_last_moment(proxy)
+    assert not registry.workers()[0].suspect
+    assert proxy.reach.avoided == ["there/"]
+    assert not registry.is_ready(Browser.CHROMIUM, proxy.reach.avoided)
+    assert registry.is_ready(Browser.CHROMIUM)
+
+
+def test_after_a_dial_that_failed_beyond_the_deadline_no_other_follows(registry: Registry, start: Start) -> None:
+    for name in "AB":
+        registry.register_worker(spec(name))
+    with pytest.raises(NoSlot, match="1 dial failed"):
+        fail_at_the_last_moment(start("here.1"))
+    assert not registry.sessions()
+    assert [worker.suspect for worker in registry.workers()].count(True) == 1

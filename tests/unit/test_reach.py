@@ -1,0 +1,90 @@
+"""What a proxy concludes from its dials: whose fault a failure is, and whom to avoid until a probe succeeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.errors import Blame, DialFailed
+from appliance.registry.reach import PATIENCE_S, REFUTATIONS, Reach
+
+
+class Clock:
+    """Monotonic seconds that a test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def reach(clock: Clock) -> Reach:
+    return Reach(clock)
+
+
+def failure(blame: Blame) -> DialFailed:
+    return DialFailed("it does not answer", blame)
+
+
+def test_a_worker_that_fails_is_to_blame_and_its_appliance_is_not_avoided(reach: Reach) -> None:
+    assert reach.failed("there", failure(Blame.WORKER)) is Blame.WORKER
+    assert reach.avoided == []
+    assert reach.refusal() is None
+
+
+def test_an_appliance_whose_path_fails_is_avoided_until_it_is_reached(reach: Reach) -> None:
+    assert reach.failed("there", failure(Blame.PATH)) is Blame.PATH
+    assert reach.avoided == ["there/"]
+    reach.succeeded("here")
+    assert reach.avoided == ["there/"]
+    reach.succeeded("there")
+    assert reach.avoided == []
+
+
+def test_a_fault_of_the_proxys_own_refuses_every_session_and_avoids_nobody(reach: Reach) -> None:
+    assert reach.failed("there", failure(Blame.SELF)) is Blame.SELF
+    assert reach.avoided == []
+    assert str(reach.refusal()) == "This appliance cannot reach its workers: it does not answer."
+    reach.succeeded("there")
+    assert reach.refusal() is None
+
+
+def test_workers_that_vouch_for_themselves_are_believed_rather_than_the_proxy(reach: Reach) -> None:
+    for _ in range(REFUTATIONS):
+        assert reach.failed("here", failure(Blame.WORKER)) is Blame.WORKER
+        reach.refuted("here")
+    assert reach.failed("there", failure(Blame.WORKER)) is Blame.WORKER, "nobody spoke for that one"
+    assert reach.failed("here", failure(Blame.WORKER)) is Blame.PATH
+    assert reach.avoided == ["here/"]
+
+
+def test_a_dial_that_succeeds_makes_up_for_what_was_refuted(reach: Reach) -> None:
+    for _ in range(2 * REFUTATIONS):
+        reach.refuted("here")
+        reach.succeeded("here")
+    assert reach.failed("here", failure(Blame.WORKER)) is Blame.WORKER
+
+
+def test_sessions_wait_a_moment_for_an_appliance_whose_proxy_may_only_be_starting_again(
+    reach: Reach, clock: Clock
+) -> None:
+    reach.failed("there", failure(Blame.PATH))
+    assert reach.refusal_of_the_unreachable() is None
+    assert reach.refusal_of_the_unreachable(patiently=False), "but the load balancer is told at once"
+    clock.now += PATIENCE_S
+    said = str(reach.refusal_of_the_unreachable())
+    assert said == "This appliance cannot reach the workers of there: it does not answer."
+
+
+def test_an_appliance_that_is_gone_is_trouble_no_more(reach: Reach) -> None:
+    changes: list[int] = []
+    reach.on_change(lambda: changes.append(len(reach.troubles)))
+    reach.failed("there", failure(Blame.PATH))
+    reach.failed("there", failure(Blame.PATH))
+    reach.forget("there")
+    assert changes == [1, 0]

@@ -165,6 +165,7 @@ def launch_command(settings: Settings, program: Program, workspace: Workspace) -
     in_sandbox = settings.browser_type is Browser.CHROMIUM and uses_sandbox(settings, program)
     options = launch_options(settings, program.path, workspace.socket, in_sandbox)
     file = workspace.path / "launch.json"
+    file.touch(mode=0o600)  # BROWSER_PROXY may hold a password
     file.write_text(json.dumps(options))
     folder = browsers.driver_folder(settings)
     cli: Path = folder / "package" / "cli.js"

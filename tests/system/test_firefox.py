@@ -13,12 +13,16 @@ from tests.system.grid import APPLCTL
 
 CLIENT = """
 import sys
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 with sync_playwright() as playwright:
     browser = playwright.firefox.connect(sys.argv[1])
     page = browser.new_page()
     page.goto(sys.argv[2])
     print(page.title())
+    try:
+        page.goto("file:///etc/passwd")
+    except Error as error:
+        print(error.message.partition(",")[0])
     browser.close()
 """
 
@@ -42,6 +46,7 @@ def test_firefox_serves_its_clients_and_tells_those_of_another_version(
     grid = start_grid(**settings)
     python = older_playwright / "bin/python"
     done = subprocess.run([python, "-c", CLIENT, grid.endpoint, site], capture_output=True, text=True, check=False)
-    assert done.stdout == "A real page\n", done.stderr
+    expected = "A real page\nPage.goto: This grid does not open file: addresses\n"
+    assert done.stdout == expected, done.stderr
     with sync_playwright() as playwright, pytest.raises(Error, match=r"Served: 1\.62"):
         playwright.firefox.connect(grid.endpoint)

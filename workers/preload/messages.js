@@ -30,13 +30,8 @@ function refusal(message, reason) {
 /** Answer with an error where an answer cannot be sent, as one that is too large for a string: it would end the driver. */
 function surviveSending(connection) {
   const { onmessage } = connection;
-  connection.onmessage = async message => {
-    try {
-      await onmessage(message);
-    } catch (error) {
-      await onmessage(refusal(message, `The answer cannot be sent: ${error.message}`));
-    }
-  };
+  const refuse = (message, error) => onmessage(refusal(message, `The answer cannot be sent: ${error.message}`));
+  connection.onmessage = message => onmessage(message)?.catch(error => refuse(message, error));
 }
 
 module.exports = { IMPLIED, flaw, refusal, surviveSending };

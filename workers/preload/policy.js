@@ -18,15 +18,18 @@ function install() {
   const { server, remote } = bundle.load();
   const Connection = server.DispatcherConnection.prototype;
 
-  bundle.wrap(Connection, 'dispatch', dispatch => async function(message) {
+  // Every message of a client comes this way, so nothing here waits, and an error would end the driver.
+  bundle.wrap(Connection, 'dispatch', dispatch => function(message) {
+    const answer = reason => this.onmessage(messages.refusal(message, reason));
     try {
       const dispatcher = this._dispatcherByGuid.get(message?.guid);
       const reason = messages.flaw(message) ?? refused(dispatcher, message, allowFiles);
       if (reason)
-        return this.onmessage(messages.refusal(message, reason));
-      await leftovers.placing(this, message.method, dispatcher?._object, () => dispatch.call(this, message));
-    } catch (error) {  // it would end the driver
-      this.onmessage(messages.refusal(message, error.message));
+        return answer(reason);
+      const call = () => dispatch.call(this, message);
+      return leftovers.placing(this, message.method, dispatcher?._object, call).catch(error => answer(error.message));
+    } catch (error) {
+      return answer(error.message);
     }
   });
   bundle.wrap(Connection, 'sendEvent', sendEvent => function(dispatcher, event, params) {

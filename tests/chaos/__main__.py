@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 from fnmatch import fnmatch
 
@@ -41,6 +42,7 @@ def main(minutes: float, seed: int | None, clients: int, workers: int, only: tup
         for fault in (fault for faults in rounds for fault in faults):
             click.echo(fault.line())
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # what it has made is removed then, too
     report = run(rounds, workers, clients, click.echo)
     click.echo("\n".join(report.summary()))
     sys.exit(bool(report.problems))

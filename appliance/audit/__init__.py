@@ -4,7 +4,8 @@ It reads and compares; it changes nothing, holds no lock, and asks no process of
 
 What one machine cannot know is not covered: whether other appliances' workers and proxies live, which
 of them dropped a connection that this machine has not seen end, and renderers whose browser is gone,
-for they hide their environment. Sessions are tied to sockets by their number only.
+for they hide their environment. A session is compared where its worker is, whichever proxy its client came by: there it
+has a connection to the driver's socket. Sessions are tied to sockets by their number only.
 """
 
 from appliance.audit.auditor import Audit, audit

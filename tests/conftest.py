@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from tests.redis_server import redis_server
 # How long an example takes says nothing on a busy machine; how long a test takes, pytest's time-out says.
 settings.register_profile("appliance", deadline=None)
 settings.load_profile("appliance")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Make a folder whose path is short enough for the unix sockets below it, as pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder).resolve()
 
 
 @pytest.fixture(scope="session")

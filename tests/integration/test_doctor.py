@@ -67,7 +67,7 @@ def test_a_user_who_may_not_ask_for_the_version_is_welcome(settings: Settings, l
 def test_a_user_who_may_not_call_functions_is_told(settings: Settings, limited_user: None, registry: Registry) -> None:
     registry.store.read(("ACL", "SETUSER", "grid", "-fcall"))
     (check,) = check_redis(settings)
-    assert (check.status, "what that user may do" in check.remedy) == ("failed", True)
+    assert (check.status, "permissions" in check.remedy) == ("failed", True)
 
 
 def test_a_redis_that_is_too_old_is_named(settings: Settings) -> None:

@@ -21,6 +21,7 @@ from tests.waiting import until
 
 HOUR_S = 3600
 SOURCE = Path(__file__).with_name("stepped_clock.c")
+STEPPED_APPLCTL = Path(__file__).with_name("stepped_applctl.py")
 
 
 class Clock:
@@ -37,7 +38,9 @@ class Clock:
     @property
     def settings(self) -> dict[str, object]:
         """What an appliance is to be started with."""
-        return {"LD_PRELOAD": self._library, "STEPPED_CLOCK": self._offset}
+        variables = {"LD_PRELOAD": self._library, "STEPPED_CLOCK": self._offset}
+        of_browsers = " ".join(f"{name}={value}" for name, value in variables.items())
+        return {**variables, "BROWSER_ENV": of_browsers, "inside": [sys.executable, STEPPED_APPLCTL]}
 
     def step(self, offset_s: int) -> None:
         """Let the clock differ by so many seconds from the machine's, from now on."""

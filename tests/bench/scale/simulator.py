@@ -80,7 +80,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # for the logs
     kernel.allow_open_files()
     kernel.die_with_parent(signal.SIGTERM)
-    logs.configure("ERROR", "text")
+    logs.configure("ERROR", "text", start_thread=monkey.get_original("_thread", "start_new_thread"))
     mailbox.LOOK_INTERVAL_S = 3600.0
     simulator = Simulator(Plan.parse(sys.argv[1]), int(sys.argv[2]))
     gc.disable()  # to look at all that is simulated would stop it for seconds; what is lost in minutes is little

@@ -1,7 +1,7 @@
 """`applctl`, of which all processes of the appliance have the clock of test_clock.py.
 
-An appliance's processes are given of a shell only what appliance/inherited.py lists: a library that steps their clock is
-not among it.
+The processes are given only those variables of a shell that appliance/inherited.py lists, and a library that steps
+their clock is none of them.
 """
 
 import sys

@@ -147,14 +147,16 @@ class Injector:
         first = self._rig.members[0]
         hit.appliance = name_of(first)
         if fault.kind.act in redis_faults.ACTS:
-            url = self._registry.store.url
+            _wait_until(self._redis_answers)
+            hit.began, url = time.time(), self._registry.store.url
             hit.what = redis_faults.strike(fault.kind.act, url, fault.number, fault.lasts_s)
         else:
             self._strike_server(fault, hit, first, self._redis_answers)
 
     def _strike_server(self, fault: Fault, hit: Hit, member: Grid, answers: Callable[[], bool]) -> None:
         """Act on a proxy or Redis, and wait until it answers again."""
-        server = targets.process(member, fault.kind.part)
+        server = self._server(member, fault.kind.part)
+        hit.began = time.time()
         hit.what = f"{fault.kind.part} {server.pid} of {hit.appliance}"
         act_on(fault.kind.act, [server], member, fault.lasts_s, fault.number)
         hit.over = time.time()
@@ -164,6 +166,11 @@ class Injector:
         if fault.kind.act == "unspawned":  # all are without it for so long that nothing else can be whole meanwhile
             took_s, hit.over = time.time() - self._could_start_from(hit), time.time()
             hit.wrong += [f"{hit.what} was back {took_s:.1f} s after the cause"] * (took_s > WHOLE_WITHIN_S)
+
+    def _server(self, member: Grid, name: str) -> psutil.Process:
+        """Find an appliance's proxy or Redis, or wait until it is there again; raises Missing."""
+        _wait_until(lambda: targets.is_there(member, name))
+        return targets.process(member, name)
 
     def _could_start_from(self, hit: Hit) -> float:
         """Return when the last fault was over that kept processes of an appliance from being started."""

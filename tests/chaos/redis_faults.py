@@ -7,6 +7,8 @@ import time
 
 import redis
 
+from tests.waiting import until
+
 SNAPSHOT = """
 local saved = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -60,7 +62,7 @@ def _evict(server: redis.Redis, number: int, lasts_s: float) -> str:
 def _delete(server: redis.Redis, number: int) -> str:
     """Delete one key of each kind, as an eviction may."""
     kinds: dict[bytes, list[bytes]] = {}
-    for key in sorted(server.keys("*")):
+    for key in sorted(until(lambda: server.keys("*"), "Redis holds something")):
         parts = key.split(b":")  # the namespace, the schema, the kind, whose it is, what it is
         kinds.setdefault(b":".join(parts[1:3] + parts[4:]), []).append(key)
     chance = random.Random(number)

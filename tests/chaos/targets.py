@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from appliance.errors import SupervisorError
 from appliance.supervision import Supervisor
 from tests.system.grid import Grid, tree
 
@@ -53,6 +54,15 @@ def process(grid: Grid, name: str) -> psutil.Process:
         return psutil.Process(pids.get(name) or -1)
     except (psutil.NoSuchProcess, ValueError):
         raise Missing(f"no process {name}") from None
+
+
+def is_there(grid: Grid, name: str) -> bool:
+    """Tell whether a process that supervisord knows runs now."""
+    try:
+        process(grid, name)
+    except (Missing, SupervisorError):
+        return False
+    return True
 
 
 def workers(members: Sequence[Grid], number: int) -> Iterator[WorkersTree]:

@@ -30,7 +30,7 @@ from tests.system.grid import tree
 from tests.waiting import until
 
 SEED = 3
-GAPS_S = (0.5, 2.5)
+GAPS_S = (0.5, 2.0)
 IS_ROOT = os.geteuid() == 0
 # Without the pauses that nothing may notice at all, which are for the long run, and what tests/attacks try.
 IMPORTANT = [

@@ -99,7 +99,7 @@ class Injector:
                 self._strike_server(fault, hit, member, lambda: _proxy_answers(member))
             case Target.REDIS:
                 self._strike_redis(fault, hit)
-            case Target.APPLIANCE:
+            case Target.APPLIANCE | Target.ROUTE:
                 self._strike_appliance(fault, hit, member)
             case Target.CLIENT:
                 self._attack(fault, hit, member)

@@ -3,8 +3,8 @@
 A kind says what the sessions that it harms may tell their clients, as a pattern (`{slot}` is the worker's,
 `{appliance}` the appliance's); no pattern means that no session may be harmed. A fault of a worker excuses the
 sessions of that worker alone, one of an appliance those of all its workers, and one of a proxy its clients'. A
-session that passes through a proxy only as through a door (DOOR_LOST) must be told so. One of Redis excuses only
-clients that are still connecting: running sessions need no Redis.
+session that passes through a proxy only as through a door (DOOR_LOST) must be told so. One of Redis or of a route
+excuses only clients that are still connecting: running sessions need no Redis.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ class Target(StrEnum):
     PROXY = "proxy"
     REDIS = "redis"
     APPLIANCE = "appliance"
+    ROUTE = "route"  # from one appliance to another
     CLIENT = "client"  # one that attacks; beside it, the worker that it was given
 
 
@@ -64,6 +65,8 @@ PROXY_LOST = r"ECONNREFUSED|ECONNRESET|socket hang up|Browser closed|Target page
 PROXY_STOPS = rf"appliance is shutting down|{PROXY_LOST}"
 # But another appliance's proxy, which relays through it to a worker, can.
 DOOR_LOST = r"the connection to appliance {appliance} was lost|appliance {appliance} is shutting down"
+# And if no other worker is there, it refuses new clients while it waits for the door.
+DOOR_SHUT = r"cannot reach the workers of [^\"]*"
 PROXY_STARVED = r"Too many open files"
 NO_ROOM = rf"No space left on device|no space left on device|{ZYGOTE_LOST}"
 REDIS_AWAY = r"Redis does not answer"
@@ -108,7 +111,7 @@ KINDS = (
     Kind("redis.failover", Target.REDIS, lasts_s=LOST_WRITES_S),
     Kind("appliance.forks", Target.APPLIANCE, ZYGOTE_LOST, SPAWNS_FAIL_S, needs_machine=True),
     Kind("appliance.disk", Target.APPLIANCE, NO_ROOM, LONG_S, needs_machine=True),
-    Kind("appliance.cut-off", Target.APPLIANCE, lasts_s=LONG_S, needs_machine=True),
+    Kind("appliance.cut-off", Target.ROUTE, DOOR_SHUT, lasts_s=LONG_S, needs_machine=True),
     Kind("client.bind", Target.CLIENT),
     Kind("client.devtools", Target.CLIENT),
     Kind("client.file", Target.CLIENT),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
-from tests.chaos.kinds import DOOR_LOST, WORKER_LOST, Target
+from tests.chaos.kinds import DOOR_LOST, DOOR_SHUT, WORKER_LOST, Target
 from tests.chaos.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
@@ -33,11 +33,13 @@ def _told(hit: Hit, outcome: Outcome, workers: list[str]) -> str | None:
     kind = hit.fault.kind
     is_on_appliance = any(worker.startswith(f"{hit.appliance}.") for worker in workers)
     match kind.target:
+        case Target.PROXY if outcome.appliance != hit.appliance and outcome.stage == "connect":
+            depends, told = True, kind.told and rf"{DOOR_SHUT}\b{{appliance}}:|{DOOR_LOST}"
         case Target.PROXY if outcome.appliance != hit.appliance:
             depends, told = is_on_appliance, kind.told and DOOR_LOST
         case Target.PROXY:
             depends, told = True, kind.told
-        case Target.REDIS:
+        case Target.REDIS | Target.ROUTE:
             depends, told = outcome.stage == "connect", kind.told
         case Target.APPLIANCE if hit.worker in workers and kind.told:  # the one that was killed meanwhile
             depends, told = True, f"{WORKER_LOST}|{kind.told}"

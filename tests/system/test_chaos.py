@@ -109,6 +109,7 @@ def failed(error: str, stage: str = "use", began: float = 99.0, ended: float = 1
 
 KILL = hit("worker.kill", "a.chromium-00.1", "chromium-00")
 DOOR = "Page.evaluate: the connection to appliance a was lost"
+SHUT = '503 {"message": "This appliance cannot reach the workers of a: appliance a is not reached at 10.0.0.1:1"}'
 CRASHED = "Page.evaluate: worker chromium-00 crashed"
 OWN, OTHER, REMOTE = (Story("1", [worker]) for worker in ("a.chromium-00.1", "a.chromium-01.2", "b.chromium-00.3"))
 
@@ -130,6 +131,9 @@ OWN, OTHER, REMOTE = (Story("1", [worker]) for worker in ("a.chromium-00.1", "a.
         (failed(DOOR, appliance="b"), REMOTE, hit("proxy.kill"), False),
         (failed(DOOR, appliance="b"), OWN, hit("proxy.pause"), False),
         (failed("Browser closed", appliance="b"), OWN, hit("proxy.kill"), False),
+        (failed(SHUT, "connect", appliance="b"), None, hit("proxy.kill"), True),
+        (failed(SHUT.replace("of a:", "of c:"), "connect", appliance="b"), None, hit("proxy.kill"), False),
+        (failed(SHUT, "connect", appliance="b"), None, hit("appliance.cut-off"), True),
         (failed("Target crashed"), OWN, hit("appliance.forks"), True),
         (failed("Target crashed"), REMOTE, hit("appliance.forks"), False),
         (failed(CRASHED), OWN, hit("appliance.forks", "a.chromium-00.1", "chromium-00"), True),

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
-from tests.chaos.kinds import DOOR_LOST, DOOR_SHUT, WORKER_LOST, Target
+from tests.chaos.kinds import DOOR_LOST, DOOR_SHUT, WORDLESS, WORKER_LOST, Target
 from tests.chaos.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
 ANY_SLOT = r"[a-z]+-\d\d"
 
 
-def excuse(outcome: Outcome, story: Story | None, hits: Iterable[Hit]) -> Hit | None:
+def excuse(outcome: Outcome, story: Story | None, hits: Collection[Hit]) -> Hit | None:
     """Return the fault that excuses a session's failure; None if none does."""
-    return next((hit for hit in hits if _excuses(hit, outcome, story)), None)
+    met = [hit for hit in hits if _meet(hit, outcome)]
+    is_wordless = any(hit.fault.kind.target is Target.REDIS for hit in met)
+    workers = story.workers if story else []
+    return next((hit for hit in met if _excuses(hit, outcome, workers, is_wordless)), None)
 
 
-def _excuses(hit: Hit, outcome: Outcome, story: Story | None) -> bool:
-    meets = outcome.began <= hit.ended + AFTERMATH_S and hit.began <= outcome.ended
-    told = _told(hit, outcome, story.workers if story else [])
-    if told is None or not meets:
+def _meet(hit: Hit, outcome: Outcome) -> bool:
+    return outcome.began <= hit.ended + AFTERMATH_S and hit.began <= outcome.ended
+
+
+def _excuses(hit: Hit, outcome: Outcome, workers: list[str], is_wordless: bool) -> bool:
+    told = _told(hit, outcome, workers)
+    if told is None:
         return False
-    slot = re.escape(hit.slot) if hit.slot and hit.worker in (story.workers if story else []) else ANY_SLOT
+    if is_wordless and hit.worker in workers:
+        told += f"|{WORDLESS}"
+    slot = re.escape(hit.slot) if hit.slot and hit.worker in workers else ANY_SLOT
     return re.search(told.format(slot=slot, appliance=re.escape(hit.appliance)), outcome.error) is not None
 
 

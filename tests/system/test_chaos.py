@@ -150,6 +150,15 @@ def test_only_a_fault_of_the_sessions_own_that_says_so_excuses_a_failure(
     assert (excuse(outcome, story, [fault]) is fault) == excused
 
 
+def test_a_worker_that_is_lost_without_redis_need_not_have_said_why() -> None:
+    kill, away = hit("browser.kill", "a.chromium-00.1", "chromium-00"), hit("redis.freeze")
+    outcome = failed("Page.evaluate: Browser closed")
+    assert excuse(outcome, OWN, [kill]) is None
+    assert excuse(outcome, OWN, [away]) is None
+    assert excuse(outcome, OTHER, [kill, away]) is None
+    assert excuse(outcome, OWN, [kill, away]) is kill
+
+
 def test_the_proxys_log_tells_which_worker_a_named_session_had() -> None:
     lines = [
         "half a li",

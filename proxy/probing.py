@@ -66,7 +66,10 @@ class Prober:
         """Ask a worker for a session without a client's headers: its refusal shows that it is reached."""
         try:
             self._dial((), Grant(PROBE, worker, "", appliance, 0)).socket.close()
-        except (DialFailed, StoreUnavailable):
+        except DialFailed as error:
+            self._reach.probe_failed(appliance, error)
+            return False
+        except StoreUnavailable:
             return False
         return True
 

@@ -6,7 +6,8 @@ Rules
  2. Where the path to an appliance fails (Blame.PATH), its workers are avoided until a probe succeeds.
  3. A worker that is to blame becomes suspect. But if REFUTATIONS workers of an appliance vouch for themselves after
     this proxy suspected them, and it has reached none of that appliance since, they are right: the path is to blame.
- 4. Whatever succeeds clears the doubt: a probe, or a session's dial.
+ 4. Whatever succeeds clears the doubt: a probe, or a session's dial. By rule 2, so does a probe that fails for the
+    worker's own fault: its appliance has said so, and so is reached.
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ PATIENCE_S = 3.0  # sessions wait so long for an appliance whose proxy may only 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why an appliance's workers are not reached, and since when (monotonic seconds); `dialled` is its appliance."""
+    """Why an appliance's workers are not reached, and since when (monotonic seconds).
+
+    `blame` is what the failed dial was blamed on, and `dialled` the appliance of the worker that was dialled.
+    """
 
     reason: str
+    blame: Blame
     since: float
     dialled: str
 
@@ -78,6 +83,12 @@ class Reach:
             log.info("workers.reached", appliance=appliance)
             self._tell()
 
+    def probe_failed(self, appliance: str, error: DialFailed) -> None:
+        """Note a probe of one of an appliance's workers that failed: rule 4."""
+        trouble = self.troubles.get(appliance)
+        if trouble and trouble.blame is Blame.PATH and error.blame is Blame.WORKER:
+            self.succeeded(appliance)
+
     def forget(self, appliance: str) -> None:
         """Forget an appliance that is gone."""
         if self.troubles.pop(appliance, None):
@@ -104,7 +115,7 @@ class Reach:
     def _doubt(self, name: str, error: DialFailed, dialled: str) -> None:
         if name in self.troubles:
             return
-        self.troubles[name] = Trouble(str(error), self._clock(), dialled)
+        self.troubles[name] = Trouble(str(error), error.blame, self._clock(), dialled)
         log.error("workers.not_reached", appliance=name or "any", blame=error.blame.value, error=str(error))
         self._tell()
 

@@ -46,6 +46,22 @@ def test_an_appliance_whose_path_fails_is_avoided_until_it_is_reached(reach: Rea
     assert reach.avoided == []
 
 
+def test_an_appliance_that_says_what_is_wrong_with_its_worker_is_reached(reach: Reach) -> None:
+    reach.failed("there", failure(Blame.PATH))
+    reach.probe_failed("there", failure(Blame.PATH))
+    assert reach.avoided == ["there/"]
+    reach.probe_failed("there", failure(Blame.WORKER))
+    assert reach.avoided == []
+
+
+def test_a_probe_that_fails_like_the_dials_before_it_does_not_speak_for_the_path(reach: Reach) -> None:
+    for _ in range(REFUTATIONS):
+        reach.refuted("there")
+    assert reach.failed("there", failure(Blame.WORKER)) is Blame.PATH
+    reach.probe_failed("there", failure(Blame.WORKER))
+    assert reach.avoided == ["there/"]
+
+
 def test_a_fault_of_the_proxys_own_refuses_every_session_and_avoids_nobody(reach: Reach) -> None:
     assert reach.failed("there", failure(Blame.SELF)) is Blame.SELF
     assert reach.avoided == []

@@ -65,6 +65,7 @@ class Driver:
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
         self.ends: dict[int, str] = {}  # how processes ended that the driver had started, by their ids
         self.is_told_to_end = False
+        self._connections = 1  # until they could be counted
         self._orders = orders
         self._silent = [threading.Event(), threading.Event()]
         self.process = subprocess.Popen(
@@ -83,8 +84,16 @@ class Driver:
             orders.start_thread("driver's output", functools.partial(self._read, stream, silent))
 
     def connections(self) -> int:
-        """Count the connections that the driver holds: one for each session that is relayed to it."""
-        return unix_sockets.connections_to(self.socket)
+        """Count the connections that the driver holds: one for each session that is relayed to it.
+
+        While they cannot be counted, for want of descriptors perhaps, return the last count: a worker that does not
+        know must not take its sessions for gone.
+        """
+        try:
+            self._connections = unix_sockets.connections_to(self.socket)
+        except OSError as error:
+            log.warning("driver.connections_not_counted", error=str(error), assumed=self._connections)
+        return self._connections
 
     @property
     def is_up(self) -> bool:

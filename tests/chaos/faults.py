@@ -164,8 +164,10 @@ class Injector:
             _wait_until(lambda: _has_ended(server))
         _wait_until(answers)
         if fault.kind.act == "unspawned":  # all are without it for so long that nothing else can be whole meanwhile
-            took_s, hit.over = time.time() - self._could_start_from(hit), time.time()
-            hit.wrong += [f"{hit.what} was back {took_s:.1f} s after the cause"] * (took_s > WHOLE_WITHIN_S)
+            took_s = time.time() - self._could_start_from(hit)
+            if took_s > WHOLE_WITHIN_S and not self._was_struck_again(hit):
+                hit.wrong.append(f"{hit.what} was back {took_s:.1f} s after the cause")
+            hit.over = time.time()
 
     def _server(self, member: Grid, name: str) -> psutil.Process:
         """Find an appliance's proxy or Redis, or wait until it is there again; raises Missing."""
@@ -178,6 +180,15 @@ class Injector:
             one for one in self._hits if one.appliance == hit.appliance and one.fault.kind.act in KEEP_FROM_STARTING
         ]
         return max(one.over or time.time() for one in causes)
+
+    def _was_struck_again(self, hit: Hit) -> bool:
+        """Tell whether another fault met a process while it came back."""
+        part = hit.fault.kind.part
+        return any(
+            one.fault.kind.part == part and one.appliance == hit.appliance and one.began > hit.over
+            for one in self._hits
+            if one is not hit
+        )
 
     def _strike_appliance(self, fault: Fault, hit: Hit, member: Grid) -> None:
         assert isinstance(member, BoundedMember)

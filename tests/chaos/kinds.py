@@ -71,7 +71,7 @@ DOOR_LOST = r"the connection to appliance {appliance} was lost|appliance {applia
 DOOR_SHUT = r"cannot reach the workers of [^\"]*"
 PROXY_STARVED = r"Too many open files"
 NO_ROOM = rf"No space left on device|no space left on device|{ZYGOTE_LOST}"
-REDIS_AWAY = r"Redis does not answer"
+REDIS_AWAY = r"Redis does not answer|Redis is another server than before"
 REDIS_FULL = r"Redis refuses"  # where it finds too little to evict
 
 KINDS = (

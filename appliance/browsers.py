@@ -119,7 +119,8 @@ def downloads_folder(driver: Path) -> Path:
     if chosen:
         return Path(chosen).absolute()
     cache_home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache_home) if cache_home else Path.home() / ".cache") / "ms-playwright"
+    # A worker's user id has no name, and a service has no HOME: then there is no home, and "~" stays as it is.
+    return (Path(cache_home) if cache_home else Path(os.path.expanduser("~")) / ".cache") / "ms-playwright"
 
 
 def _named(browser: Browser, path: Path) -> Program:

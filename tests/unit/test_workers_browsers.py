@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,17 @@ def test_a_missing_program_is_said_with_a_way_to_get_it(machine: Path) -> None:
     assert "playwright install chromium-headless-shell" in caught.value.hint
     with pytest.raises(LaunchError, match="CHROMIUM_EXECUTABLE names /nowhere"):
         find(machine, chromium_executable=Path("/nowhere"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_id_without_a_name_or_a_home_finds_the_systems_programs() -> None:
+    """The worker of a service that systemd starts is such a one."""
+    code = "from pathlib import Path; from appliance import browsers; browsers.downloads_folder(Path('/'))"
+    subprocess.run(
+        [sys.executable, "-c", f"import os, appliance.browsers; os.setuid(1879048192); {code}"],
+        env={"PATH": os.environ["PATH"]},
+        check=True,
+    )
 
 
 def test_the_drivers_folder_and_version_are_those_of_the_setting(machine: Path) -> None:

@@ -22,18 +22,24 @@ class Heart:
         self._orders = orders
         self._interval_s = interval_s
         self._memory_bytes = memory_bytes
-        self._stopped = threading.Event()
+        self._begun, self._stopped = threading.Event(), threading.Event()
 
     def start(self) -> None:
-        """Beat at once and from then on."""
+        """Start the thread, before the worker is registered: if none can be had, no session relies on it yet."""
         self._orders.start_thread("heart", self._run)
+
+    def begin(self) -> None:
+        """Beat at once and from then on."""
+        self._begun.set()
 
     def stop(self) -> None:
         """Stop the heartbeat."""
         self._stopped.set()
+        self._begun.set()
         self._orders.vouched.set()
 
     def _run(self) -> None:
+        self._begun.wait()
         while not self._stopped.is_set():
             was_heard = self._registration.beat(self._memory_bytes(), healthy=self._orders.vouched.is_set())
             self._orders.vouched.clear()

@@ -213,10 +213,11 @@ class Worker:
         mailbox = Mailbox(self._store, "worker", self.id, registration.handle)
         heart = Heart(registration, self.orders, settings.heartbeat_interval, memory_bytes)
         try:
+            heart.start()
             self.orders.start_thread("mailbox", mailbox.run)
             mailbox.wait_until_listening(MAILBOX_S)  # its first message may follow its registration at once
             self._insist(registration.register)
-            heart.start()
+            heart.begin()
             yield registration
         except Crashed as crash:
             registration.remove(str(crash))

@@ -106,7 +106,7 @@ class Sessions:
         Raises CannotDial if that is this proxy's own fault, and NoSlot if the deadline has passed: a dial may last
         beyond it, but no other one follows.
         """
-        grant, session.grant = session.grant, None
+        grant, session.grant, session.unknown_since = session.grant, None, None
         if grant is None:
             return
         blame = self._reach.failed(grant.appliance, error)
@@ -222,7 +222,7 @@ class Sessions:
         if state == "pending":  # its worker registers again with its next heartbeat, if it lives
             session.unknown_since = session.unknown_since or time.monotonic()
             if time.monotonic() - session.unknown_since > self._worker_ttl_s:
-                session.end(f"worker {grant.slot} stopped answering")
+                session.lose_worker(grant.worker_id, f"worker {grant.slot} stopped answering")
 
     def _claim(self, session: Session) -> dict[str, Any]:
         """Claim, after a failover only when Redis has been told what this proxy relays: that has the older right."""

@@ -215,6 +215,26 @@ def test_a_session_whose_worker_is_lost_while_it_is_dialled_goes_to_another(
         until(lambda: ended == ["worker B stopped answering"], "its proxy is told")
 
 
+def test_a_session_that_redis_forgot_while_it_was_dialled_goes_to_another_worker(
+    store: Store, registry: Registry, settings: Settings
+) -> None:
+    sessions = Sessions(registry, settings.model_copy(update={"worker_ttl": 0.01}), "proxy-1")
+    registry.register_worker(spec("A"))
+    ended: list[str] = []
+    with sessions.open(WANTED, ignore) as session:
+        store.read(("FLUSHALL",))
+        registry.register_worker(spec("B"))
+        sessions.renew()
+        time.sleep(0.02)  # its worker's time to live
+        sessions.renew()
+        sessions.retry(session, DialFailed("it is gone", Blame.WORKER), ignore)
+        assert session.grant
+        assert session.grant.worker_id == "B"
+        session.on_end(ended.append)
+        sessions.renew()
+        assert ended == []
+
+
 def test_sessions_that_redis_forgot_are_taken_up_again_even_if_their_slots_were_given_away(
     store: Store, registry: Registry, sessions: Sessions
 ) -> None:

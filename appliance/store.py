@@ -27,6 +27,7 @@ LUA_FILES = (
 SCHEMA = 5  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
 
 CONNECTIONS_MAX = 16  # at a time; more would not be quicker, for Redis works through commands one by one
+EVICTS_ANY = "allkeys-"  # policies that begin so
 RETRIES = 3  # of a connection: with the back-off below, half a second
 
 _SHUT = (
@@ -212,14 +213,27 @@ class Store:
         info: dict[str, Any] = self.read(("INFO",))[0]
         return info
 
-    def version(self) -> str:
-        """Give the version of the Redis server, "" if this user may not ask for it; raises StoreUnavailable."""
+    def facts(self) -> dict[str, Any]:
+        """Return what `ping` does, but nothing if this user may not ask for it."""
         try:
-            return str(self.ping().get("redis_version", ""))
+            return self.ping()
         except StoreRefuses as error:
             if isinstance(error.__cause__, redis.exceptions.NoPermissionError):
-                return ""
+                return {}
             raise
+
+    def require_keeping(self) -> None:
+        """Raise StoreRefuses if Redis may evict any key when its memory is full.
+
+        A policy that evicts keys with an expiry alone (`volatile-*`) is no harm: what the grid gives one is there for
+        a moment, or to be asked for again.
+        """
+        policy = str(self.facts().get("maxmemory_policy", ""))
+        if policy.startswith(EVICTS_ANY):
+            raise StoreRefuses(
+                f"Redis evicts keys when its memory is full (maxmemory-policy {policy}), the grid's slots too",
+                "Set its maxmemory-policy to noeviction, or give the grid a Redis of its own.",
+            )
 
     def close(self) -> None:
         """Close all connections."""

@@ -16,7 +16,7 @@ from gevent.pywsgi import WSGIServer
 
 from appliance import logs
 from appliance.config import Settings
-from appliance.errors import Blame, DialFailed, SettingsError, StoreUnavailable
+from appliance.errors import Blame, DialFailed, SettingsError, StoreRefuses, StoreUnavailable
 from appliance.models import Grant
 from appliance.registry import Appliances, Mailbox, Reach, Registry, Sessions, Tokens
 from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
@@ -115,6 +115,7 @@ class Proxy:
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop.set)
         settings = self.settings
+        self._require_redis()
         self._require_tokens()
         loops = self.start_loops()
         faults.end_with(loops, self._stop.set)
@@ -155,6 +156,15 @@ class Proxy:
         if self.tls:
             loops.append(gevent.spawn(self._repeat, CERTIFICATE_LOOK_S, self._reload_certificate))
         return loops
+
+    def _require_redis(self) -> None:
+        """Raise StoreRefuses if Redis does not keep what it is told; one that is away may come back."""
+        try:
+            self.registry.store.require_keeping()
+        except StoreRefuses:
+            raise
+        except StoreUnavailable as error:
+            log.warning("redis.away", error=str(error))
 
     def _require_tokens(self) -> None:
         """See to it that a listener beyond loopback is guarded; waits for Redis, if only that may have tokens."""

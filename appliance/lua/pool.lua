@@ -184,11 +184,9 @@ local function is_offered(browser, minor)
   return tonumber(redis.call('ZSCORE', key('offers', browser), minor) or 0) >= NOW
 end
 
--- Gives the Playwright versions in which a browser is offered, the newest first.
-local function minors_of(browser)
-  local offers = key('offers', browser)
-  redis.call('ZREMRANGEBYSCORE', offers, '-inf', '(' .. NOW)
-  local minors = redis.call('ZRANGE', offers, 0, -1)
+-- Gives the Playwright versions in which a browser is offered, the newest first; since `from` if it is given.
+local function minors_of(browser, from)
+  local minors = redis.call('ZRANGE', key('offers', browser), whole(from or NOW), '+inf', 'BYSCORE')
   local function number(minor)
     local major, rest = minor:match('^(%d+)%.(%d+)')
     return tonumber(major or 0) * 10000 + tonumber(rest or 0)

@@ -26,12 +26,16 @@ local function avoided(list)
   return set
 end
 
+local SESSION_KEPT_S = '3600'  -- after its proxy has last spoken of it: should all that leads to it be lost
+
 -- Writes what became of a session; `request` is its claim as it came.
 local function save(session, state, worker)
+  local name = key('session', session.id)
   session.state, session.worker = state, worker
-  redis.call('HSET', key('session', session.id), 'request', session.request, 'proxy', session.proxy,
+  redis.call('HSET', name, 'request', session.request, 'proxy', session.proxy,
     'state', state, 'worker', worker, 'started', session.started, 'granted', session.granted or '',
     'arrival', session.arrival, 'deadline', session.deadline)
+  redis.call('EXPIRE', name, SESSION_KEPT_S)
 end
 
 -- Gives a session the next slot of a worker; its last one turns the worker to draining.
@@ -54,6 +58,12 @@ end
 
 local function queue_of(browser, minor, avoid)
   return avoid == '' and key('queue', browser, minor) or key('queue', browser, minor, avoid)
+end
+
+-- Tells whether the queue of a session is looked at when a slot comes free.
+local function is_looked_at(session)
+  local entry = session.minor .. ' ' .. session.avoid
+  return session.avoid == '' or redis.call('SISMEMBER', key('avoiding', session.browser), entry) == 1
 end
 
 -- Lets a session wait without a place in its queue: until its proxy asks again, or its deadline.

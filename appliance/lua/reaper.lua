@@ -52,12 +52,19 @@ local function end_expired()
   end)
 end
 
--- Ends sessions that wait, and forgets the deadlines of those that do not, or are lost.
+-- Forgets that a session waits, whose record is lost: it is looked for in every queue.
+local function forget_ticket(id)
+  redis.call('ZREM', key('deadlines'), id)
+  for _, browser in ipairs(BROWSERS) do
+    for _, queue in ipairs(queues_of(browser)) do redis.call('ZREM', queue, id) end
+  end
+end
+
+-- Ends sessions that wait, and forgets the tickets of those that do not, or are lost.
 local function end_waiting(ids, reason)
-  local function forget(id) redis.call('ZREM', key('deadlines'), id) end
   return each(ids, function(id)
-    if redis.call('HGET', key('session', id), 'state') == 'waiting' then finish(id, reason) else forget(id) end
-  end, forget)
+    if redis.call('HGET', key('session', id), 'state') == 'waiting' then finish(id, reason) else forget_ticket(id) end
+  end, forget_ticket)
 end
 
 -- Forgets the proxies that are gone, and the tickets that waited in them: they would fill the queue.
@@ -71,20 +78,22 @@ local function forget_proxies()
   return end_waiting(orphans, 'its proxy stopped answering')
 end
 
-local SIZED = {'appliance', 'browser', 'minor', 'fresh_until', 'target', 'spares'}
+local SAMPLE = 10  -- workers of a pool that each reap looks at: with many proxies, all of them soon
 
--- Mends an appliance's team: who has lost its record is no member, and who is forgotten by the reaper is not any more.
-local function mend_team(browser, minor, appliance)
-  local whole_member
-  local function mend(id)
-    local worker = read_fields(key('worker', id), SIZED)
-    if not worker then return forget_traces(id, 'its worker stopped answering') end
-    redis.call('ZADD', key('workers'), 'NX', whole(worker.fresh_until), id)
-    whole_member = worker
+-- Mends an appliance's team, and some of its pool: who has lost its record is no member any more, and whom only the
+-- reaper has lost is reaped like others.
+local function mend(browser, minor, appliance)
+  local pool, serving = key('pool', browser, minor), key('serving', browser, minor, appliance)
+  local function look_at(id)
+    local fresh_until = redis.call('HGET', key('worker', id), 'fresh_until')
+    if fresh_until then return redis.call('ZADD', key('workers'), 'NX', whole(fresh_until), id) end
+    forget_member({id = id, browser = browser, minor = minor, appliance = appliance})
+    leave_pool(browser, minor, id)
+    forget_traces(id, 'its worker stopped answering')
   end
-  for _, id in ipairs(redis.call('SMEMBERS', key('serving', browser, minor, appliance))) do mend(id) end
-  for _, id in ipairs(redis.call('ZRANGE', key('standby', browser, minor, appliance), 0, -1)) do mend(id) end
-  if whole_member then size_team(whole_member) end
+  for _, id in ipairs(redis.call('SMEMBERS', serving)) do look_at(id) end
+  for _, id in ipairs(redis.call('ZRANGE', key('standby', browser, minor, appliance), 0, -1)) do look_at(id) end
+  for _, id in ipairs(redis.call('ZRANDMEMBER', pool, SAMPLE)) do look_at(id) end
 end
 
 -- reap {silence_ms, appliance} -> {workers, sessions, waiting, more}
@@ -102,8 +111,9 @@ register('reap', function(a)
   local more = math.max(looked_at, sessions, waiting) == REAPED_AT_ONCE
   waiting = waiting + forget_proxies()
   forget_appliances()
-  for _, browser in ipairs(a.appliance and not more and BROWSERS or {}) do
-    for _, minor in ipairs(minors_of(browser)) do mend_team(browser, minor, a.appliance) end
+  for _, browser in ipairs(not more and BROWSERS or {}) do
+    redis.call('ZREMRANGEBYSCORE', key('offers', browser), '-inf', '(' .. whole(NOW - OFFERS_KEPT_MS))
+    for _, minor in ipairs(minors_of(browser, 0)) do mend(browser, minor, a.appliance) end
   end
   return {workers = workers, sessions = sessions, waiting = waiting, more = more}
 end)

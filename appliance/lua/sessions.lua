@@ -73,7 +73,7 @@ end
 local function ask_again(session, avoid)
   if session.state == 'waiting' then
     local queue = queue_of(session.browser, session.minor, session.avoid)
-    local is_in_place = session.avoid == avoid and redis.call('ZSCORE', queue, session.id)
+    local is_in_place = session.avoid == avoid and redis.call('ZSCORE', queue, session.id) and is_looked_at(session)
     if not (is_in_place and redis.call('ZSCORE', key('deadlines'), session.id)) then
       dequeue(session)
       session.avoid = avoid
@@ -219,17 +219,28 @@ local function kills_of(proxy, unknown)
   return kills
 end
 
+-- Tells whether a worker is known. One that only the reaper has lost is made known to it.
+local function is_known(worker)
+  if redis.call('ZSCORE', key('workers'), worker) then return true end
+  local fresh_until = redis.call('HGET', key('worker', worker), 'fresh_until')
+  if fresh_until then redis.call('ZADD', key('workers'), whole(fresh_until), worker) end
+  return fresh_until and true or false
+end
+
 -- renew {proxy, sessions = {id -> worker}, lease_ms} -> {unknown, kills}
 -- Says that a proxy lives and still relays these sessions, each on its worker. Returns those of which Redis does not
 -- know that, and those that the proxy must end, with the reason for each. A lease or a slot that was lost is restored.
 register('renew', function(a)
   redis.call('ZADD', key('proxies'), NOW + a.lease_ms, a.proxy)
-  local unknown, expiry = {}, whole(NOW + a.lease_ms)
+  local unknown, expiry, known = {}, whole(NOW + a.lease_ms), {}
   for id, worker in pairs(a.sessions) do
-    local state, at = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
-    if state ~= 'active' or at ~= worker then
+    local name = key('session', id)
+    local state, at = unpack(redis.call('HMGET', name, 'state', 'worker'))
+    if known[worker] == nil then known[worker] = is_known(worker) end
+    if state ~= 'active' or at ~= worker or not known[worker] then
       unknown[#unknown + 1] = id
     else
+      redis.call('EXPIRE', name, SESSION_KEPT_S)
       redis.call('ZADD', key('leases'), expiry, id)
       if redis.call('SADD', key('worker', worker, 'sessions'), id) == 1 then revisit(worker) end
     end

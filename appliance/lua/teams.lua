@@ -61,14 +61,16 @@ local function promote(worker)
 end
 
 -- Takes a worker into its team, by its status: to serve, or to stand by until it is needed. A draining
--- one is on its way out.
+-- one is on its way out. One whose record was lost may have had another status there.
 local function join(worker)
-  if worker.status == 'available' then
-    serve(worker)
-  elseif worker.status == 'standby' then
+  if worker.status == 'available' then return serve(worker) end
+  redis.call('SREM', team('serving', worker), worker.id)
+  leave_pool(worker.browser, worker.minor, worker.id)
+  if worker.status == 'standby' then
     redis.call('ZADD', team('standby', worker), worker.started, worker.id)
     promote(worker)
   else
+    redis.call('ZREM', team('standby', worker), worker.id)
     mark_recycling(worker, NOW + worker.ttl)
   end
 end

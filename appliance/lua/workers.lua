@@ -59,11 +59,14 @@ register('register_worker', function(a)
   return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime}
 end)
 
+local WORKER_KEPT_S = '3600'  -- after its last heartbeat: should all that leads to it be lost
+
 -- Frees the slots of a worker whose sessions are lost. One whose lease alone is lost gets a lease again, which its proxy
 -- renews if it lives.
 local function mend_slots(worker)
   local sessions = redis.call('SMEMBERS', key('worker', worker.id, 'sessions'))
   if #sessions == 0 then return end
+  redis.call('EXPIRE', key('worker', worker.id, 'sessions'), WORKER_KEPT_S)
   local leases = redis.call('ZMSCORE', key('leases'), unpack(sessions))
   for i, id in ipairs(sessions) do
     if not leases[i] then
@@ -96,11 +99,13 @@ register('heartbeat_worker', function(a)
   worker.heartbeat, worker.fresh_until = NOW, NOW + worker.ttl
   redis.call('HSET', name, 'heartbeat', whole(NOW), 'fresh_until', whole(worker.fresh_until), 'memory', whole(a.memory))
   if a.healthy then clear_suspicion(worker) end
+  redis.call('EXPIRE', name, WORKER_KEPT_S)
   mend_slots(worker)
   if a.connections >= 0 and note_unclaimed(worker, a.connections, a.settle_ms) then
     redis.call('HSET', name, 'unclaimed', whole(worker.unclaimed), 'settled', whole(worker.settled))
   end
   if worker.apart then redis.call('SADD', key('apart', worker.browser, worker.minor), a.id) end
+  size_team(worker)
   redis.call('ZADD', key('workers'), whole(worker.fresh_until), a.id)
   speak_for(worker)
   join(worker)
@@ -140,11 +145,13 @@ register('end_sessions', function(a)
   return {ended = #end_sessions(a.worker, a.reason)}
 end)
 
+local OFFERS_KEPT_MS = 600000  -- after they are over, for the sake of workers that were lost meanwhile
+
 -- Forgets a worker whose record is lost, so that it is not known what it served: it is looked for in every team.
 local function forget_traces(id, reason)
   redis.call('ZREM', key('workers'), id)
   for _, browser in ipairs(BROWSERS) do
-    for _, minor in ipairs(minors_of(browser)) do
+    for _, minor in ipairs(minors_of(browser, NOW - OFFERS_KEPT_MS)) do
       redis.call('SREM', key('apart', browser, minor), id)
       leave_pool(browser, minor, id)
       for appliance in pairs(read(key('teams', browser, minor)) or {}) do

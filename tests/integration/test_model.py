@@ -237,8 +237,8 @@ class Grid:
     def margin(self, pool: tuple[str, str]) -> int:
         workers = sum(w.pool == pool and w.status == "available" for w in self.workers.values())
         policy = self.policies[pool]
-        margin = max(1, int(policy["quota"]) // max(1, workers))
-        return 0 if margin < policy.get("demand", 0) <= policy["quota"] else margin
+        margin = max(1, int(policy.get("quota", 0)) // max(1, workers))
+        return 0 if margin < policy.get("demand", 0) <= policy.get("quota", 0) else margin
 
     def missing(self, pool: tuple[str, str]) -> int:
         """Count the workers that are being recycled and whose place no spare has taken."""
@@ -674,7 +674,8 @@ class Everyone(RuleBasedStateMachine):
             ticket.avoid = client.avoid
         serving = [w for w in self.grid.workers.values() if w.team[2] not in self.grid.drained]
         served = any(client.suits(w.pool) and self.grid.is_fresh(w) for w in serving)
-        reachable = any(client.suits(w.pool) and f"{w.team[2]}/" not in client.avoid.split() for w in serving)
+        members = [w for w in serving if w.status != "draining" and client.suits(w.pool)]
+        reachable = any(f"{w.team[2]}/" not in client.avoid.split() for w in members)
         answer = self.registry.claim(
             client.id,
             client.request,
@@ -858,13 +859,115 @@ class Everyone(RuleBasedStateMachine):
             self.claim(proxy, "chromium", "1.65", 100, 2)
             self.renew(0)
 
+    @rule(keys=st.lists(ANY, min_size=1, max_size=3), clients=st.integers(0, 2), ms=st.sampled_from([0, 1, 4_000]))
+    def evict(self, keys: list[int], clients: int, ms: int) -> None:
+        """Lose some keys, as by an eviction. While everybody does what they do anyway, all becomes whole again."""
+        names = sorted(name for name in self.store.read(("KEYS", self.store.key("*")))[0] if ":events" not in name)
+        self.store.read(*[("DEL", names[which % len(names)]) for which in keys])
+        self.set_clock(self.now + ms)
+        for _ in range(clients):  # none of the calls fails
+            self.clients.append(Client(self.name("s"), "chromium", "1.65", self.proxies[0], "claimed"))
+            self.poll(self.clients[-1])
+        for client in [client for client in self.clients if client.grant][:clients]:
+            self.clients.remove(client)
+            assert client.grant
+            self.registry.release(client.id, "released", 0, client.grant.worker_id)
+        for step_ms in (0, 7_500, 7_500, 7_500):  # until the leases of dead proxies have expired
+            self.set_clock(self.now + step_ms)
+            self.do_as_always()
+        self.store.read(("DEL", *[self.store.key("kills", proxy) for proxy in self.proxies]))
+        self.killed.clear()
+        self.synchronise_clock()
+        self.forget_stale_tickets()
+        self.grid = self.look()
+        self.grid.check()
+        of_the_living = [ticket for ticket in self.grid.sessions.values() if ticket.proxy in self.proxies]
+        relayed = {client.id: client.grant.worker_id for client in self.clients if client.grant}
+        assert {ticket.id: ticket.worker for ticket in of_the_living if ticket.state == "active"} == relayed
+        assert {ticket.id for ticket in of_the_living} == {client.id for client in self.clients}
+
+    def forget_stale_tickets(self) -> None:
+        """Forget what is forgotten later: what is first in a queue, a deadline that passes, what expires."""
+        grid = self.look()
+        for worker in grid.workers.keys() - grid.zset("workers").keys() - {one.id for one in self.processes}:
+            self.store.read(("DEL", self.store.key("worker", worker), self.store.key("worker", worker, "sessions")))
+        for ticket in grid.sessions.values():
+            is_known = ticket.id in grid.zset("deadlines") or ticket.id in grid.zset("leases")
+            if not is_known and ticket.proxy not in self.proxies:
+                self.store.read(("DEL", self.store.key("session", ticket.id)))
+        for kind in ("pool", "serving", "standby"):  # of a version that nobody serves, until somebody does
+            sets: dict[tuple[str, ...], Any] = grid.serving if kind == "serving" else grid.zsets[kind]
+            for name, members in sets.items():
+                if name[1] not in grid.zset("offers", name[0]):
+                    lost = [worker for worker in members if worker not in grid.workers]
+                    command = "SREM" if kind == "serving" else "ZREM"
+                    self.store.read(("PING",), *[(command, self.store.key(kind, *name), worker) for worker in lost])
+        waiting = {ticket.id for ticket in self.look().waiting()}
+        for name, queue in [(("queue", *name), queue) for name, queue in grid.zsets["queue"].items()]:
+            for session in queue.keys() - waiting:
+                self.store.read(("ZREM", self.store.key(*name), session))
+        for session in grid.zset("deadlines").keys() - waiting:
+            self.store.read(("ZREM", self.store.key("deadlines"), session))
+
+    def do_as_always(self) -> None:
+        """Beat, announce, renew, poll and reap, as the processes do within some seconds."""
+        for _ in range(2):
+            self.beat_all()
+            for appliance in TARGET:
+                memory = {"run": self.runs[appliance], "drained": self.remembered[appliance]}
+                said = self.appliances.announce(announcement(appliance, ttl_ms=TTL_MS, pools={}, **memory))
+                self.remembered[appliance] = said.drained
+            for proxy in self.proxies:
+                self.renew_all(proxy)
+            for client in [client for client in self.clients if not client.grant]:
+                self.poll(client)
+            for appliance in TARGET:
+                self.registry.reap(ANY_SILENCE_S, appliance)
+
+    def beat_all(self) -> None:
+        for place, process in enumerate(self.processes):
+            answer = self.registry.heartbeat_worker(process.id, 0, healthy=True)
+            if answer:
+                status, lifetime = WorkerStatus(answer["status"]), max(process.lifetime, answer["lifetime"])
+            else:
+                held = sum(bool(c.grant and c.grant.worker_id == process.id) for c in self.clients)
+                known = {"connections": held, "settle_ms": LEASE_MS, "run": self.runs[process.appliance]}
+                again = replace(process, **known, drained=self.remembered[process.appliance])
+                status, lifetime = self.registry.register_worker(again), process.lifetime
+            self.processes[place] = replace(process, status=status, lifetime=lifetime)
+
+    def renew_all(self, proxy: str) -> None:
+        relayed = {client.id: client for client in self.clients if client.grant and client.proxy == proxy}
+        workers = {client.id: client.grant.worker_id for client in relayed.values() if client.grant}
+        unknown, _ = self.registry.renew(proxy, workers, LEASE_MS)
+        for client in [relayed[session] for session in unknown]:
+            assert client.grant
+            answer = self.registry.assert_session(client.grant, client.request, proxy=proxy, lease_ms=LEASE_MS)
+            if answer["state"] == "pending" and client.grant.worker_id not in [one.id for one in self.processes]:
+                self.clients.remove(client)  # its worker is gone
+                self.registry.release(client.id, "released")
+
+    def poll(self, client: Client) -> None:
+        """Claim, or ask where a claim stands, as a proxy does: one that waited long enough gives up."""
+        options = {"proxy": client.proxy, "lease_ms": LEASE_MS, "wait_ms": WAIT_MS, "queue_max": 100}
+        answer = self.registry.claim(client.id, client.request, **options, avoid=client.avoid.split())
+        if answer["state"] == "active":
+            client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["appliance"], 0)
+        elif answer["state"] != "waiting":
+            self.clients.remove(client)
+            self.registry.release(client.id, "released")
+
+    def synchronise_clock(self) -> None:
+        """Let the grid's clock tell the test's time again, if it was lost."""
+        in_full = f"{self.now} {self.now} {int(ANY_SILENCE_S * 1000)}"
+        self.store.read(("SET", self.store.key("clock"), in_full))
+
     def lose_everything(self) -> None:
         self.store.read(("FLUSHALL",))
         self.killed.clear()
         self.grid = Grid({}, self.now)
         self.set_clock(self.now)
-        in_full = f"{self.now} {self.now} {int(ANY_SILENCE_S * 1000)}"
-        self.store.read(("SET", self.store.key("clock"), in_full))
+        self.synchronise_clock()
 
 
 @pytest.fixture

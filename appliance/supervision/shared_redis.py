@@ -15,9 +15,10 @@ def require_usable_redis(registry: Registry) -> str:
 
     Raises StoreRefuses if it does not take this appliance, StoreUnavailable if it is away.
     """
-    version = registry.store.version()
+    version = str(registry.store.facts().get("redis_version", ""))
     if version and int(version.split(".")[0]) < MIN_REDIS:
         raise StoreRefuses(f"Redis {version} has no Functions", f"Use Redis {MIN_REDIS} or later, or Valkey.")
+    registry.store.require_keeping()
     registry.is_ready(Browser.CHROMIUM)
     return version
 

@@ -70,6 +70,17 @@ def test_a_user_who_may_not_call_functions_is_told(settings: Settings, limited_u
     assert (check.status, "permissions" in check.remedy) == ("failed", True)
 
 
+def test_a_redis_that_evicts_the_grids_keys_is_named(settings: Settings, registry: Registry) -> None:
+    try:
+        for policy, status in {"allkeys-lfu": "failed", "allkeys-random": "failed", "volatile-lru": "ok"}.items():
+            registry.store.read(("CONFIG", "SET", "maxmemory-policy", policy))
+            check, *_ = check_redis(settings)
+            assert (check.status, policy in check.finding) == (status, status == "failed")
+            assert status == "ok" or "noeviction" in check.remedy
+    finally:
+        registry.store.read(("CONFIG", "SET", "maxmemory-policy", "noeviction"))
+
+
 def test_a_redis_that_is_too_old_is_named(settings: Settings) -> None:
     with an_old_redis() as port:
         settings.redis_url = f"redis://127.0.0.1:{port}"

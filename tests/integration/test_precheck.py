@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from appliance import config
 from appliance.cli import main
+from appliance.errors import StoreRefuses
 from appliance.registry import Appliances, Registry
+from proxy.proxy import Proxy
 from tests.announced import announcement
 from tests.certificates import Authority
 from tests.system.grid import free_port
@@ -54,6 +57,20 @@ def test_a_redis_that_is_away_is_waited_for(check: Check) -> None:
 def test_a_wrong_password_is_told(check: Check, redis_url: str, registry: Registry) -> None:
     result = check(REDIS_URL=redis_url.replace("://", "://nobody:wrong@"))
     assert (result.exit_code, "Redis refuses: " in result.stderr) == (1, True)
+
+
+def test_a_redis_that_evicts_is_refused_by_config_check_and_by_the_proxy(
+    check: Check, registry: Registry, settings_file: Path, redis_url: str, tmp_path: Path
+) -> None:
+    registry.store.read(("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"))
+    try:
+        result = check()
+        assert (result.exit_code, "(maxmemory-policy allkeys-lru)" in result.stderr) == (1, True)
+        proxy = Proxy(config.load(redis_url=redis_url, run_dir=tmp_path, appliance_name="here", port=free_port()))
+        with pytest.raises(StoreRefuses, match="evicts keys"):
+            proxy.run()
+    finally:
+        registry.store.read(("CONFIG", "SET", "maxmemory-policy", "noeviction"))
 
 
 def test_a_name_that_another_appliance_has_is_told(check: Check, registry: Registry) -> None:

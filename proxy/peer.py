@@ -12,7 +12,9 @@ import struct
 from collections.abc import Mapping
 
 from appliance.config import Settings
+from appliance.errors import Blame, CannotDial
 from appliance.relations import is_loopback
+from proxy.dial import blame_for
 from proxy.guard import NO_TOKEN
 
 # linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h
@@ -64,6 +66,7 @@ def uid_of(peer: tuple[object, ...], own: tuple[object, ...]) -> int | None:
 
     Both are addresses as `getpeername` gives them. A socket that its program has closed already belongs to nobody,
     although the kernel names root for it (sock_i_uid in net/core/sock.c): it is told by having no inode.
+    Raises CannotDial if this process has no descriptor left to ask with.
     """
     here, there = (_address(str(one[0])) for one in (peer, own))
     family = socket.AF_INET if here.version == there.version == 4 else socket.AF_INET6
@@ -71,7 +74,11 @@ def uid_of(peer: tuple[object, ...], own: tuple[object, ...]) -> int | None:
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _ALL_STATES) + addresses + _ANY_COOKIE
     try:
         answer = _ask(request)
-    except OSError:  # a kernel without sock_diag
+    except OSError as error:  # a kernel without sock_diag
+        if blame_for(error) is Blame.SELF:
+            raise CannotDial(
+                f"This appliance cannot tell which account sent this request: {error.strerror}."
+            ) from error
         return None
     if len(answer) < _ANSWER.size:
         return None

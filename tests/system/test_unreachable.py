@@ -1,0 +1,111 @@
+"""A proxy that cannot dial, for want of a route or of descriptors: it harms nobody, says why, and recovers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack
+from urllib.error import HTTPError
+
+import pytest
+from playwright.sync_api import Error, Playwright, sync_playwright
+
+from tests.programs import require
+from tests.system.cluster import Cluster, Member
+from tests.system.conftest import StartGrid
+from tests.system.grid import TIMINGS, Grid
+from tests.system.load import Load
+from tests.system.test_losses import process
+from tests.waiting import until
+
+COMMON = {**TIMINGS, "MAX_CONCURRENT_SESSIONS": 1, "MAX_LIFETIME_SESSIONS": 500, "STARTUP_STAGGER": 0.1}
+WORKERS = 3
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[Member, Member]]:
+    """Two appliances of one grid: the first has all the workers, the second serves its clients with them."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make networks")
+    require("ip", "iproute2")
+    with ExitStack() as to_be_undone:
+        first, second = {"CHROMIUM_WORKERS": WORKERS}, {"CHROMIUM_WORKERS": 0}
+        cluster = Cluster(to_be_undone, COMMON, first, second)
+        healthy, other = cluster.members
+        yield healthy, other
+
+
+@pytest.fixture
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+def readiness(grid: Grid) -> str:
+    """Return "" if an appliance is ready, else why it is not."""
+    try:
+        grid.get("/readyz")
+    except HTTPError as error:
+        return str(json.loads(error.read())["error"]["message"])
+    return ""
+
+
+def connect(playwright: Playwright, grid: Grid) -> None:
+    """Have a session with a page."""
+    browser = playwright.chromium.connect(grid.endpoint)
+    assert browser.new_page().evaluate("6 * 7") == 42
+    browser.close()
+
+
+def waits_ms(grid: Grid) -> list[int]:
+    """Return how long the sessions of an appliance's proxy waited for their slots."""
+    return [int(ms) for ms in re.findall(r"event=session.started.* waited_ms=(\d+)", grid.log("proxy"))]
+
+
+@pytest.mark.parametrize("how", ["unreachable", "blackhole"])
+def test_a_proxy_without_a_route_harms_nobody_and_is_not_ready_until_it_has_one(
+    pair: tuple[Member, Member], playwright: Playwright, how: str
+) -> None:
+    healthy, sick = pair
+    connect(playwright, sick)
+    lifetimes = {worker.id: worker.lifetime for worker in healthy.available(WORKERS)}
+    began = len(waits_ms(healthy))
+    with sick.cut_off(healthy.host, how), Load(healthy, 2) as load:
+        for _ in range(8):
+            with pytest.raises(Error, match=f"cannot reach the workers of {healthy.name}"):
+                playwright.chromium.connect(sick.endpoint)
+        assert f"cannot reach the workers of {healthy.name}" in readiness(sick)
+        assert readiness(healthy) == ""
+        until(lambda: load.served > 10, "the clients of the other one are served", 30)
+    assert load.errors == []
+    assert max(waits_ms(healthy)[began:]) < 1000
+    workers = healthy.available(WORKERS)
+    assert not any(worker.suspect for worker in workers)
+    assert {worker.id for worker in workers} == lifetimes.keys(), "none was recycled"
+    spent = sum(worker.lifetime - lifetimes[worker.id] for worker in workers)
+    assert spent == len(waits_ms(healthy)) - began, "only sessions that were served count"
+    until(lambda: not readiness(sick), "it finds by itself that it reaches them again")
+    connect(playwright, sick)
+
+
+def test_a_proxy_without_descriptors_makes_no_worker_suspect_and_is_not_ready_until_it_has_some(
+    start_grid: StartGrid, playwright: Playwright
+) -> None:
+    grid = start_grid(MAX_LIFETIME_SESSIONS=500, ALLOW_ANONYMOUS="true")
+    connect(playwright, grid)
+    proxy = process(grid, "proxy")
+    before = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
+    lifetime = grid.registry.workers()[0].lifetime
+    resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (proxy.num_fds() + 1, before[1]))
+    for _ in range(5):
+        with pytest.raises(Error, match=r"cannot reach its workers: .*Too many open files"):
+            playwright.chromium.connect(grid.endpoint)
+    assert "Too many open files" in readiness(grid)
+    (worker,) = grid.registry.workers()
+    assert (worker.suspect, worker.lifetime, worker.active) == (False, lifetime, 0)
+    resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, before)
+    until(lambda: not readiness(grid), "it finds by itself that it has descriptors again")
+    connect(playwright, grid)

@@ -859,6 +859,7 @@ class Everyone(RuleBasedStateMachine):
             self.claim(proxy, "chromium", "1.65", 100, 2)
             self.renew(0)
 
+    @precondition(lambda _: EXAMPLES)  # slow: only with MODEL_EXAMPLES
     @rule(keys=st.lists(ANY, min_size=1, max_size=3), clients=st.integers(0, 2), ms=st.sampled_from([0, 1, 4_000]))
     def evict(self, keys: list[int], clients: int, ms: int) -> None:
         """Lose some keys, as by an eviction. While everybody does what they do anyway, all becomes whole again."""
@@ -891,6 +892,7 @@ class Everyone(RuleBasedStateMachine):
         grid = self.look()
         for worker in grid.workers.keys() - grid.zset("workers").keys() - {one.id for one in self.processes}:
             self.store.read(("DEL", self.store.key("worker", worker), self.store.key("worker", worker, "sessions")))
+        grid = self.look()
         for ticket in grid.sessions.values():
             is_known = ticket.id in grid.zset("deadlines") or ticket.id in grid.zset("leases")
             if not is_known and ticket.proxy not in self.proxies:

@@ -1,11 +1,10 @@
-"""A proxy that cannot dial, for want of a route or of descriptors: it harms nobody, says why, and recovers."""
+"""A proxy that cannot dial for want of a route: it harms nobody, says why, and recovers."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
 from urllib.error import HTTPError
@@ -15,10 +14,8 @@ from playwright.sync_api import Error, Playwright, sync_playwright
 
 from tests.programs import require
 from tests.system.cluster import Cluster, Member
-from tests.system.conftest import StartGrid
 from tests.system.grid import TIMINGS, Grid
 from tests.system.load import Load
-from tests.system.test_losses import process
 from tests.waiting import until
 
 COMMON = {**TIMINGS, "MAX_CONCURRENT_SESSIONS": 1, "MAX_LIFETIME_SESSIONS": 500, "STARTUP_STAGGER": 0.1}
@@ -89,23 +86,3 @@ def test_a_proxy_without_a_route_harms_nobody_and_is_not_ready_until_it_has_one(
     assert spent == len(waits_ms(healthy)) - began, "only sessions that were served count"
     until(lambda: not readiness(sick), "it finds by itself that it reaches them again")
     connect(playwright, sick)
-
-
-def test_a_proxy_without_descriptors_makes_no_worker_suspect_and_is_not_ready_until_it_has_some(
-    start_grid: StartGrid, playwright: Playwright
-) -> None:
-    grid = start_grid(MAX_LIFETIME_SESSIONS=500, ALLOW_ANONYMOUS="true")
-    connect(playwright, grid)
-    proxy = process(grid, "proxy")
-    before = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
-    lifetime = grid.registry.workers()[0].lifetime
-    resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (proxy.num_fds() + 1, before[1]))
-    for _ in range(5):
-        with pytest.raises(Error, match=r"cannot reach its workers: .*Too many open files"):
-            playwright.chromium.connect(grid.endpoint)
-    assert "Too many open files" in readiness(grid)
-    (worker,) = grid.registry.workers()
-    assert (worker.suspect, worker.lifetime, worker.active) == (False, lifetime, 0)
-    resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, before)
-    until(lambda: not readiness(grid), "it finds by itself that it has descriptors again")
-    connect(playwright, grid)

@@ -88,7 +88,9 @@ class Member(Grid):
         """Start it in its namespace."""
         self._switch, self._namespace = switch, namespace
         settings = {"HOST": address, "PRIVATE_HOSTNAME": address, "ALLOW_ANONYMOUS": "true"} | settings
-        super().__init__(self._make_folder(), address, ["ip", "netns", "exec", namespace], **settings)
+        self._in_network = ["ip", "netns", "exec", namespace]
+        inside = [*self._in_network, *settings.pop("inside", ())]
+        super().__init__(self._make_folder(), address, inside, **settings)
 
     def _make_folder(self) -> Path:
         """Make its RUN_DIR."""
@@ -109,7 +111,7 @@ class Member(Grid):
     @property
     def _audit_command(self) -> list[str]:
         """The command that audits it once for each line that it reads."""
-        return [*self._inside, sys.executable, "-c", AUDIT, str(self.run_dir)]
+        return [*self._in_network, sys.executable, "-c", AUDIT, str(self.run_dir)]
 
     @contextmanager
     def cut_off(self, address: str, how: str = "blackhole") -> Iterator[None]:

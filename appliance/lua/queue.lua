@@ -26,8 +26,6 @@ local function avoided(list)
   return set
 end
 
-local SESSION_KEPT_S = '3600'  -- after its proxy has last spoken of it: should all that leads to it be lost
-
 -- Writes what became of a session; `request` is its claim as it came.
 local function save(session, state, worker)
   local name = key('session', session.id)
@@ -35,7 +33,6 @@ local function save(session, state, worker)
   redis.call('HSET', name, 'request', session.request, 'proxy', session.proxy,
     'state', state, 'worker', worker, 'started', session.started, 'granted', session.granted or '',
     'arrival', session.arrival, 'deadline', session.deadline)
-  redis.call('EXPIRE', name, SESSION_KEPT_S)
 end
 
 -- Gives a session the next slot of a worker; its last one turns the worker to draining.

@@ -240,7 +240,6 @@ register('renew', function(a)
     if state ~= 'active' or at ~= worker or not known[worker] then
       unknown[#unknown + 1] = id
     else
-      redis.call('EXPIRE', name, SESSION_KEPT_S)
       redis.call('ZADD', key('leases'), expiry, id)
       if redis.call('SADD', key('worker', worker, 'sessions'), id) == 1 then revisit(worker) end
     end

@@ -59,14 +59,11 @@ register('register_worker', function(a)
   return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime}
 end)
 
-local WORKER_KEPT_S = '3600'  -- after its last heartbeat: should all that leads to it be lost
-
 -- Frees the slots of a worker whose sessions are lost. One whose lease alone is lost gets a lease again, which its proxy
 -- renews if it lives.
 local function mend_slots(worker)
   local sessions = redis.call('SMEMBERS', key('worker', worker.id, 'sessions'))
   if #sessions == 0 then return end
-  redis.call('EXPIRE', key('worker', worker.id, 'sessions'), WORKER_KEPT_S)
   local leases = redis.call('ZMSCORE', key('leases'), unpack(sessions))
   for i, id in ipairs(sessions) do
     if not leases[i] then
@@ -99,7 +96,6 @@ register('heartbeat_worker', function(a)
   worker.heartbeat, worker.fresh_until = NOW, NOW + worker.ttl
   redis.call('HSET', name, 'heartbeat', whole(NOW), 'fresh_until', whole(worker.fresh_until), 'memory', whole(a.memory))
   if a.healthy then clear_suspicion(worker) end
-  redis.call('EXPIRE', name, WORKER_KEPT_S)
   mend_slots(worker)
   if a.connections >= 0 and note_unclaimed(worker, a.connections, a.settle_ms) then
     redis.call('HSET', name, 'unclaimed', whole(worker.unclaimed), 'settled', whole(worker.settled))

@@ -49,8 +49,10 @@ def driver(grid: Grid) -> psutil.Process:
 
 def listening(grid: Grid) -> list[str]:
     """Name what the driver and its browser listen on by TCP."""
-    family = [driver(grid), *driver(grid).children(recursive=True)]
-    found = (one for process in family for one in process.net_connections("inet"))
+    found = []
+    for process in [driver(grid), *driver(grid).children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # a renderer that has just ended
+            found += process.net_connections("inet")
     return [f"{one.laddr.ip}:{one.laddr.port}" for one in found if one.status == psutil.CONN_LISTEN]
 
 

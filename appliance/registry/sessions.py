@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from appliance import logs
@@ -179,10 +179,9 @@ class Sessions:
             self._renewals += 1
 
     def _renew(self) -> None:
-        server = self._registry.store.server()
         relayed = {session.id: session for session in self._live.values() if session.grant}
         workers = {session.id: session.grant.worker_id for session in relayed.values() if session.grant}
-        unknown, kills = self._registry.renew(self._proxy, workers, self._lease_ms, server)
+        server, unknown, kills = self._renew_on_the_server_of_now(workers)
         for session_id, reason in kills.items():
             if session := self._live.get(session_id):
                 session.kill(reason)
@@ -192,6 +191,14 @@ class Sessions:
             elif session_id in self._live and session.grant:
                 self._assert(session, session.grant)
         self._server = server
+
+    def _renew_on_the_server_of_now(self, workers: dict[str, str]) -> tuple[str, list[str], dict[str, str]]:
+        """Renew; which server that is may change between the two calls. Perhaps there are several at one address."""
+        for _ in range(SERVERS_TRIED):
+            server = self._registry.store.server()
+            with suppress(ServerChanged):
+                return server, *self._registry.renew(self._proxy, workers, self._lease_ms, server)
+        return server, *self._registry.renew(self._proxy, workers, self._lease_ms)
 
     def refuse_waiting(self, error: RequestError | None) -> None:
         """Refuse every session that waits for its slot, from now on; None lets them wait again."""

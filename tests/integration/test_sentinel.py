@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -124,6 +125,29 @@ def test_after_a_failover_the_grid_goes_on_with_the_new_master(servers: Servers)
     until(is_told, "messages come from the new master", 10)
     mailbox.close()
     listener.join()
+    store.close()
+
+
+def test_a_redis_that_was_restarted_is_told_what_is_relayed_without_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPLIANCE_ENV", os.devnull)
+    path = Path(tempfile.mkdtemp(prefix="grid-")) / "redis.sock"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
+    store = Store(f"unix://{path}", "test")
+    registry = Registry(store)
+    sessions = Sessions(registry, config.load(queue_timeout=5), "here.1")
+    servers = set()
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+            until(answers(lambda: store.read(("PING",))), "Redis answers")
+            sessions.renew()
+            servers.add(sessions._server)
+            registry.register_worker(spec("A"))
+            with sessions.open(WANTED, ignore) as session:
+                assert session.grant
+            server.kill()
+    assert len(servers) == 2
     store.close()
 
 

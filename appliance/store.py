@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -94,7 +92,7 @@ class Store:
         A failover, and a restart, make it another one.
         """
         try:
-            return str(self._retry.call_with_retry(self._look_at_the_server, lambda _: None))
+            return str(self._ask(None))
         except redis.RedisError as error:
             raise _unavailable(error) from error
 
@@ -132,40 +130,30 @@ class Store:
         return self._retry.call_with_retry(lambda: self._ask_once(server, *command), lambda _: None)
 
     def _ask_once(self, server: str | None, *command: Any) -> Any:
-        with self._line() as line:
-            if server is not None and line.server != server:
-                raise ServerChanged("Redis is another server than before")
-            return line.ask(*command)
-
-    def _look_at_the_server(self) -> str:
-        with self._line() as line:
-            return line.server
-
-    @contextmanager
-    def _line(self) -> Iterator[Line]:
-        """Return a connection for one command, which is kept for the next one if its answer came.
-
-        Waits for one of the places, of which thousands may want one when their sessions end together.
-        """
+        """Wait for one of the places, of which thousands may want one when their sessions end together."""
         if not self._places.acquire(timeout=ANSWER_TIMEOUT_S):
             raise redis.TimeoutError(f"all {CONNECTIONS_MAX} connections wait for an answer")
-        line = None
         try:
             line = self._take_idle() or self._open_line()
-            yield line
-        except (
-            redis.ConnectionError,
-            redis.ReadOnlyError,
-        ):  # the others go to the same server
+            return self._ask_on(line, server, *command)
+        except (redis.ConnectionError, redis.ReadOnlyError):  # the others go to the same server
             while idle := self._take_idle():
                 self._discard(idle.connection)
             raise
         finally:
-            if line and line.is_clear:
-                self._idle.append(line)
-            elif line:  # whatever interrupted it, its answer would be the next command's
-                self._discard(line.connection)
             self._places.release()
+
+    def _ask_on(self, line: Line, server: str | None, *command: Any) -> Any:
+        """Send a command, if there is one, on a line that is kept for the next one if its answer came."""
+        try:
+            if server is not None and line.server != server:
+                raise ServerChanged("Redis is another server than before.")
+            return line.ask(*command) if command else line.server
+        finally:
+            if line.is_clear:
+                self._idle.append(line)
+            else:  # whatever interrupted it, its answer would be the next command's
+                self._discard(line.connection)
 
     def _open_line(self) -> Line:
         connection = self._redis.connection_pool.get_connection()

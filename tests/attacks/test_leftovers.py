@@ -33,13 +33,15 @@ with sync_playwright() as playwright:
 
 
 def files(grid: Grid) -> list[Path]:
-    """Return the files that sessions have left in the workers' folders."""
-    return [path for path in grid.run_dir.glob("workers/**/playwright-artifacts-*/**/*") if path.is_file()]
+    """Return the files that sessions have left in the workers' folders; some may be removed meanwhile."""
+    found = [Path(folder, name) for folder, _, names in os.walk(grid.run_dir / "workers") for name in names]
+    return [path for path in found if any(part.startswith("playwright-artifacts-") for part in path.parts)]
 
 
 def folders(grid: Grid) -> list[Path]:
-    """Return the folders that hold the files of sessions."""
-    return list(grid.run_dir.glob("workers/**/playwright-artifacts-*/session-*"))
+    """Return the folders that hold the files of sessions; some may be removed meanwhile."""
+    found = [Path(folder, name) for folder, names, _ in os.walk(grid.run_dir / "workers") for name in names]
+    return [path for path in found if path.match("playwright-artifacts-*/session-*")]
 
 
 def nothing_is_left(grid: Grid) -> None:

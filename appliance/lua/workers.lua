@@ -13,13 +13,14 @@ register('take_launch_turn', function(a)
 end)
 
 -- Notes how many more connections a driver holds than Redis knows sessions of: their proxies are about to assert these,
--- and so long, at most `settle_ms`, their slots are taken. Returns whether there is anything to note.
+-- and so long, at most `settle_ms`, their slots are taken. Until then the number does not fall by itself: a session that
+-- was granted meanwhile may not be among the connections yet. Returns whether there is anything to note.
 local function note_unclaimed(worker, connections, settle_ms)
   local surplus, known = math.max(0, connections - active_of(worker.id)), tonumber(worker.unclaimed or 0)
-  if surplus == 0 and known == 0 then return false end
-  if known == 0 or tonumber(worker.settled) <= NOW then worker.settled = NOW + settle_ms end
+  local is_settling = known > 0 and tonumber(worker.settled) > NOW
+  if is_settling then surplus = math.max(surplus, known) else worker.settled = NOW + settle_ms end
   worker.unclaimed = surplus
-  return true
+  return surplus > 0 or known > 0
 end
 
 -- register_worker {id, browser, version, minor, appliance, slot, status, lifetime,

@@ -347,6 +347,13 @@ def test_after_redis_forgot_everything_the_connections_of_a_worker_keep_their_sl
         assert claim(registry, "one too many")["state"] == "active"
 
 
+def test_a_session_granted_meanwhile_is_not_taken_for_a_connection_that_redis_forgot(registry: Registry) -> None:
+    registry.register_worker(spec("A", concurrency=2, connections=1, settle_ms=60_000))
+    assert claim(registry, "new")["state"] == "active"
+    registry.heartbeat_worker("A", 0, connections=1, settle_ms=60_000)  # "new" is not connected yet
+    assert claim(registry, "one too many")["state"] == "waiting"
+
+
 def test_connections_that_nobody_asserts_free_their_slots_when_the_worker_has_settled(registry: Registry) -> None:
     registry.register_worker(spec("A", concurrency=1, connections=1, settle_ms=200))
     assert claim(registry, "s")["state"] == "waiting"

@@ -17,10 +17,11 @@ end)
 -- was granted meanwhile may not be among the connections yet. Returns whether there is anything to note.
 local function note_unclaimed(worker, connections, settle_ms)
   local surplus, known = math.max(0, connections - active_of(worker.id)), tonumber(worker.unclaimed or 0)
+  if surplus == 0 and known == 0 then return false end
   local is_settling = known > 0 and tonumber(worker.settled) > NOW
   if is_settling then surplus = math.max(surplus, known) else worker.settled = NOW + settle_ms end
   worker.unclaimed = surplus
-  return surplus > 0 or known > 0
+  return true
 end
 
 -- register_worker {id, browser, version, minor, appliance, slot, status, lifetime,

@@ -4,7 +4,8 @@ It is a process of its own, since only root may look at the rules, and of the ap
 root's. It also loads them anew when what they are made of changes: networks, resolvers, names.
 
 Rules that cannot be loaded again leave pages unguarded. Then the appliance is drained, so that no proxy gives its
-workers sessions and its /readyz fails, until they are loaded.
+workers sessions and its /readyz fails, until they are loaded. The same holds while another appliance has this machine's
+rules.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from typing import IO
 
 from appliance import config, kernel, logs
 from appliance.config import Settings
 from appliance.errors import ApplianceError, GuardError, SettingsError, StoreUnavailable
+from appliance.guard import holder
 from appliance.guard.firewall import apply, is_loaded
 from appliance.guard.machine import values_of
 from appliance.guard.ruleset import ruleset
@@ -35,6 +38,7 @@ class Keeper:
         """Take the settings that the rules follow."""
         self._settings = settings
         self._is_drained_for_it = False
+        self._held: IO[str] | None = None
 
     def look(self) -> None:
         """Look once, and mend what is to be mended; what fails is logged, and tried again at the next look."""
@@ -47,6 +51,7 @@ class Keeper:
             self._undrain()
 
     def _mend(self) -> None:
+        self._held = self._held or holder.hold(self._settings.run_dir)
         text = ruleset(values_of(self._settings))
         loaded = is_loaded(text)
         if not loaded:

@@ -62,6 +62,7 @@ def remove() -> None:
 
 def apply_guard(settings: Settings, out: Console) -> None:
     """Load the rules, and say in a line what they do. Raises GuardError."""
+    rules.require_unheld(settings.run_dir)
     values = rules.values_of(settings)
     rules.apply(rules.ruleset(values))
     networks = f"of private networks {described(values.allowed)} alone" if values.allowed else "no private network"

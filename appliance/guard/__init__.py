@@ -6,7 +6,8 @@ other table is touched.
 """
 
 from appliance.guard.firewall import apply, is_loaded, remove
+from appliance.guard.holder import require_unheld
 from appliance.guard.machine import values_of
 from appliance.guard.ruleset import Inbound, Values, ruleset
 
-__all__ = ["Inbound", "Values", "apply", "is_loaded", "remove", "ruleset", "values_of"]
+__all__ = ["Inbound", "Values", "apply", "is_loaded", "remove", "require_unheld", "ruleset", "values_of"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from appliance import config, keeper
 from appliance.errors import GuardError
-from appliance.guard import Values
+from appliance.guard import Values, holder
 from appliance.keeper import Keeper
 from appliance.models import ApplianceStatus
 from appliance.registry import Appliances
@@ -17,9 +18,10 @@ Look = Callable[[bool], ApplianceStatus]
 
 
 @pytest.fixture
-def look(appliances: Appliances, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Look:
+def look(appliances: Appliances, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Look:
     """Give what lets the keeper of `here` look once, while the rules can be loaded or not; gives the status then."""
     monkeypatch.setattr(keeper, "is_loaded", lambda _: True)
+    monkeypatch.setattr(holder, "_FOLDER", tmp_path)
     one = Keeper(config.load(redis_url=redis_url, grid_namespace="test", appliance_name="here"))
 
     def run(can_be_loaded: bool) -> ApplianceStatus:

@@ -36,9 +36,9 @@ def accounts() -> Iterator[dict[str, str]]:
         yield names
 
 
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
-    """Make the machine, and the further addresses outside."""
+@contextmanager
+def one_machine() -> Iterator[Machine]:
+    """Make a machine, and the further addresses outside."""
     machine = Machine()
     try:
         for address in (PEER, FURTHER):
@@ -47,6 +47,13 @@ def machine() -> Iterator[Machine]:
         yield machine
     finally:
         machine.remove()
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """Make the machine of `grid`."""
+    with one_machine() as machine:
+        yield machine
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from tests.system.guarded import (
     assert_refused,
     grid,
     machine,
+    one_machine,
     reached,
     running,
     unattended,
@@ -197,20 +198,31 @@ def test_a_browser_that_broke_out_reads_nothing_of_its_worker(machine: Machine, 
         assert "Permission denied" in done.stderr, name
 
 
-def test_with_a_private_network_allowed_the_grids_own_machines_are_still_refused(
-    machine: Machine, accounts: dict[str, str]
+def test_a_second_appliance_leaves_the_machines_rules_to_the_first(
+    machine: Machine, grid: Grid, accounts: dict[str, str]
 ) -> None:
-    with redis_server(machine.outside(), f"--bind {REDIS} --port 6379 --protected-mode no") as url:
-        settings = {"REDIS_URL": f"redis://{REDIS}", "PEERS": PEER, "EGRESS_PRIVATE": f"{places.OUTSIDE}/24"}
-        with running(machine, accounts, **settings) as grid:
-            grid.registry.store.close()
-            grid.registry = Registry(Store(url, "grid"))
-            closed = [f"http://{PEER}/", f"http://{REDIS}/", f"http://{REDIS}:6379/", f"http://{places.METADATA}/"]
-            found = reached(machine, grid, [f"http://{places.OUTSIDE}/", *closed])
-            assert found[f"http://{places.OUTSIDE}/"] == ["reached", "reached"]
-            assert_refused(found, closed)
-            worker_and_browser_are_killed(grid)
-            supervisord_is_killed(grid)
+    refused = pytest.raises(AssertionError, match=f"appliance in {grid.run_dir} already looks after the firewall rules")
+    with refused, running(machine, accounts):
+        pass
+    way = (places.OUTSIDE, grid.port)
+    assert connected(machine, [way]) == {way}
+
+
+def test_with_a_private_network_allowed_the_grids_own_machines_are_still_refused(accounts: dict[str, str]) -> None:
+    settings = {"REDIS_URL": f"redis://{REDIS}", "PEERS": PEER, "EGRESS_PRIVATE": f"{places.OUTSIDE}/24"}
+    with (
+        one_machine() as machine,
+        redis_server(machine.outside(), f"--bind {REDIS} --port 6379 --protected-mode no") as url,
+        running(machine, accounts, **settings) as grid,
+    ):
+        grid.registry.store.close()
+        grid.registry = Registry(Store(url, "grid"))
+        closed = [f"http://{PEER}/", f"http://{REDIS}/", f"http://{REDIS}:6379/", f"http://{places.METADATA}/"]
+        found = reached(machine, grid, [f"http://{places.OUTSIDE}/", *closed])
+        assert found[f"http://{places.OUTSIDE}/"] == ["reached", "reached"]
+        assert_refused(found, closed)
+        worker_and_browser_are_killed(grid)
+        supervisord_is_killed(grid)
 
 
 def worker_and_browser_are_killed(grid: Grid) -> None:

@@ -1,0 +1,54 @@
+"""Which appliance looks after the firewall rules of this machine: one at a time, or each would undo the other's.
+
+The holder locks a file, which names its RUN_DIR. Only root may write it, and the lock ends with its process.
+Rules belong to one network namespace, and so does the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+from appliance.errors import GuardError
+
+_FOLDER = Path("/run")
+
+
+def hold(run_dir: Path) -> IO[str]:
+    """Hold the machine's rules for the appliance of a RUN_DIR, until this process ends or closes the file.
+
+    Raises GuardError if another appliance has them.
+    """
+    file = _file().open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        require_unheld(run_dir)
+        raise GuardError("another process of this appliance looks after the firewall rules") from None
+    file.truncate(0)
+    file.write(f"{run_dir}\n")
+    file.flush()
+    return file
+
+
+def require_unheld(run_dir: Path) -> None:
+    """Raise GuardError if an appliance with another RUN_DIR looks after the machine's rules."""
+    try:
+        with _file().open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return
+    except BlockingIOError:
+        holder = _file().read_text().strip()
+        if holder != str(run_dir):
+            raise GuardError(
+                f"the appliance in {holder} already looks after the firewall rules of this machine",
+                "A machine has one set of rules. Stop that appliance, or set GUARD=false for this one.",
+            ) from None
+
+
+def _file() -> Path:
+    return _FOLDER / f"playwright-appliance-firewall-{os.stat('/proc/self/ns/net').st_ino}.lock"

@@ -35,7 +35,7 @@ from appliance.settings.accounts import UIDS_NEEDED
 _SETPRIV = "setpriv --no-new-privs"  # util-linux; no program that they start may give them more rights
 _FIRST_FREE_PORT = 1024  # ip(7): those before it are for who has CAP_NET_BIND_SERVICE
 _TRIAL = "import os, sys, appliance.config, {}; os.chdir(sys.argv[1])"
-_TRIAL_TIMEOUT_S = 30
+_TRIAL_TIMEOUT_S = 120  # an emulated machine imports for half a minute
 
 _SLOTS = UIDS_NEEDED // 2 // len(Browser)  # of one browser
 _ALL_SLOTS = _SLOTS * len(Browser)

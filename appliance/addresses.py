@@ -8,8 +8,10 @@ import socket
 from appliance import redis_url as redis_urls
 from appliance.errors import SettingsError
 from appliance.relations import is_loopback
+from appliance.settings.endpoint import EndpointSettings
 
 LOOPBACK = "127.0.0.1"
+_ALL = ("0.0.0.0", "::")  # noqa: S104  # all addresses of this machine
 _WORLD = "192.0.2.1"  # RFC 5737: nobody's address, to which the default route leads
 _PORT = 9  # any
 
@@ -35,6 +37,17 @@ def address_beside(host: str, private_hostname: str) -> str:
     wanted, open_at = _look_up("PRIVATE_HOSTNAME", private_hostname), _look_up("HOST", host)
     missing = [address for address in wanted if not _is_reached(address, open_at)]
     return missing[0] if len(missing) == len(wanted) else ""
+
+
+def endpoint_for_others(settings: EndpointSettings) -> str:
+    """Return the endpoint for clients on other machines; "" if it is `settings.endpoint`, or if they reach none.
+
+    If HOST stands for all addresses, it is the one by which this machine reaches the internet.
+    """
+    if settings.host not in _ALL:
+        return ""
+    address = _source("2001:db8::1" if settings.host == "::" else _WORLD) or _source(_WORLD)
+    return settings.endpoint_at(address) if address else ""
 
 
 def _is_reached(address: str, open_at: list[str]) -> bool:

@@ -12,6 +12,7 @@ import re
 import shlex
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,11 +34,12 @@ from appliance.settings import (
     TimingSettings,
     WorkerSettings,
 )
+from appliance.settings.sentences import sentence
 from appliance.token_file import TokenFile
 
 
 def installation_root() -> Path:
-    """Give the folder that holds supervisord.conf: the checkout, or what was installed beside Python."""
+    """Return the folder that holds supervisord.conf: the checkout, or what was installed beside Python."""
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "supervisord.conf").is_file():
         return checkout
@@ -45,7 +47,7 @@ def installation_root() -> Path:
 
 
 def settings_file() -> Path:
-    """Give the path of the settings file, which need not exist."""
+    """Return the path of the settings file, which need not exist."""
     return Path(os.environ.get("APPLIANCE_ENV") or installation_root() / "appliance.env")
 
 
@@ -54,7 +56,17 @@ def _default_appliance_name() -> str:
 
 
 def _default_run_dir() -> Path:
-    return installation_root() / "run"
+    """Return run/ in the installation; if this account cannot write there, a folder of its own.
+
+    That is below its home, or below /tmp for an account without a home that it can write.
+    """
+    root = installation_root()
+    if os.access(root / "run" if (root / "run").is_dir() else root, os.W_OK):
+        return root / "run"
+    home = Path(os.environ.get("HOME") or "/nonexistent")
+    if os.access(home, os.W_OK):
+        return home / ".local" / "state" / "playwright-appliance"
+    return Path(tempfile.gettempdir()) / f"playwright-appliance-{os.geteuid()}"
 
 
 class GridSettings(BaseSettings):
@@ -77,7 +89,8 @@ class GridSettings(BaseSettings):
     )
     run_dir: Path = Field(
         default_factory=_default_run_dir,
-        description="Folder for sockets, logs, and the workers' temporary files. Default: run/ in the installation.",
+        description="Folder for sockets, logs, and the workers' temporary files. Default: run/ in the installation; "
+        "where that cannot be written, ~/.local/state/playwright-appliance, or /tmp/playwright-appliance-UID.",
     )
 
     @field_validator("redis_url")
@@ -169,7 +182,7 @@ def load(*, file: Path | None = None, **overrides: Any) -> Settings:
     try:
         settings = Settings(_env_file=file, **overrides)
     except ValidationError as error:
-        wrong = {str(e["loc"][0]): e["msg"].removeprefix("Value error, ") for e in error.errors()}
+        wrong = {str(one["loc"][0]): sentence(one) for one in error.errors()}
         # The other settings are checked against each other as well; the defaults only fill the gaps.
         defaults = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in wrong}
         settings = Settings(_env_file=file, **{**overrides, **defaults})
@@ -178,21 +191,21 @@ def load(*, file: Path | None = None, **overrides: Any) -> Settings:
     lines = [f"{name.upper()}: {reason}" for name, reason in wrong.items()] + contradictions(settings, wrong)
     if lines:
         raise SettingsError(
-            "\n  ".join(["these settings are wrong:", *lines]),
-            f"Correct them in the environment or in {settings_file()}; `applctl config` explains each.",
+            "\n  ".join(["some settings are wrong:", *lines]),
+            f"Correct them in the environment or in {settings_file()}. `applctl config explain NAME` explains one.",
         )
     return settings
 
 
 def unknown_names() -> dict[str, str]:
-    """Give the names in the settings file that are no settings, each with the one that is likely meant, or ""."""
+    """Return the unknown names in the settings file, each with the setting that is likely meant, or ""."""
     known = [name.upper() for name in Settings.model_fields]
     names = (name for name in dotenv_values(settings_file()) if name.upper() not in known)
     return {name: next(iter(difflib.get_close_matches(name.upper(), known, n=1)), "") for name in names}
 
 
 def as_text(value: Any) -> str:
-    """Write a setting's value as one would set it; an empty text counts as not set."""
+    """Write a setting's value as one would set it; "" means not set."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -4,7 +4,8 @@ ApplianceError
 ├─ SettingsError            the settings contradict themselves or the machine
 ├─ LaunchError              a driver or browser did not start
 ├─ SupervisorError          supervisord is away, or refused
-├─ GuardError               the rules that keep pages from private networks cannot be made
+│  └─ NotRunning            the appliance is not running
+├─ GuardError               the firewall rules that keep pages from private networks cannot be made
 └─ RequestError             carries the HTTP answer that a client gets
    ├─ InternalError         500
    ├─ BadRequest            400
@@ -65,10 +66,20 @@ class SupervisorError(ApplianceError):
     hint = "`applctl up` starts the appliance; `applctl doctor` says what is wrong with it."
 
 
-class GuardError(ApplianceError):
-    """The guard's rules cannot be made, or the kernel does not accept them."""
+class NotRunning(SupervisorError):
+    """The appliance is not running."""
 
-    hint = "The guard needs a kernel with nftables, and CAP_NET_ADMIN. GUARD=false starts without the guard."
+    hint = ""
+
+    def __init__(self) -> None:
+        """Say so, and how to start it."""
+        super().__init__("The appliance is not running. Start it with `applctl up`.")
+
+
+class GuardError(ApplianceError):
+    """The firewall rules cannot be made, or the kernel does not accept them."""
+
+    hint = "The firewall needs a kernel with nftables, and CAP_NET_ADMIN. GUARD=false starts without it."
 
 
 class RequestError(ApplianceError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -10,58 +12,84 @@ import psutil
 
 from appliance import __version__
 from appliance.cli import (
+    appliance,
     appliances,
-    configuration,
+    config,
     demo,
-    diagnosis,
+    doctor,
+    down,
     guard,
-    journal,
-    lifecycle,
+    logs,
+    restart,
     sessions,
-    state,
-    tokens,
+    setup,
+    status,
+    token,
+    up,
+    version,
     workers,
 )
-from appliance.errors import ApplianceError
+from appliance.cli.command import Group
+from appliance.cli.output import console, print_json
+from appliance.errors import ApplianceError, NotRunning
 from appliance.machine_errors import explained
 
 EXIT_FAILED = 1
+EXIT_NOT_RUNNING = 3
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_SECTIONS = {
+    "Run": (up.up, down.down, restart.restart, setup.setup),
+    "Look": (status.status, logs.logs, doctor.doctor, demo.demo, version.version),
+    "Set": (config.config, token.token, guard.guard),
+    "Grid": (workers.workers, sessions.sessions, appliances.appliances, appliance.appliance),
+}
 
 
-class Application(click.Group):
-    """A group of commands whose foreseen errors are a line that says what to do, not a traceback."""
+class Application(Group):
+    """All commands. An error that was foreseen prints a sentence that says what to do, and no traceback."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the commands in the order of their use, not of the alphabet."""
-        return list(self.commands)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; of one that only groups have, `drain` say, the error names theirs."""
-        groups = {name: one.commands for name, one in self.commands.items() if isinstance(one, click.Group)}
-        meant = [f"{self.name} {name} {args[0]}" for name, commands in groups.items() if args[0] in commands]
-        if meant and args[0] not in self.commands and not ctx.resilient_parsing:
-            raise click.UsageError(f"No such command '{args[0]}'. Did you mean: {', '.join(meant)}?", ctx)
-        return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; exits with 1 after a foreseen error."""
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run a command and exit. With --json, an error is also printed as JSON, `{"error": {"message": …}}`."""
+        words = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
         try:
-            return super().invoke(ctx)
+            code = super().main(words, *rest, **extra)
+        except click.Abort:  # Ctrl-C
+            code = EXIT_INTERRUPTED
+        except click.ClickException as error:
+            error.show()
+            code = _report(error.format_message(), "", error.exit_code, "--json" in words)
         except ApplianceError as error:
-            _fail(ctx, str(error), error.hint)
+            code = EXIT_NOT_RUNNING if isinstance(error, NotRunning) else EXIT_FAILED
+            _say(str(error), error.hint)
+            _report(str(error), error.hint, code, "--json" in words)
         except (OSError, subprocess.SubprocessError, psutil.Error) as error:
-            if isinstance(error, BrokenPipeError):  # nobody reads the output any more: click ends quietly
-                raise
-            _fail(ctx, *explained(error))
+            code = EXIT_FAILED
+            message, hint = explained(error)
+            _say(message, hint)
+            _report(message, hint, code, "--json" in words)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in sections."""
+        for section, commands in _SECTIONS.items():
+            with formatter.section(section):
+                limit = formatter.width - 20
+                formatter.write_dl([(str(one.name), one.get_short_help_str(limit)) for one in commands])
 
 
-def _fail(ctx: click.Context, message: str, hint: str) -> NoReturn:
-    click.secho(f"applctl: {message}", fg="red", err=True)
+def _say(message: str, hint: str) -> None:
+    out = console(to_stderr=True)
+    out.print(f"Error: {message}", style="red", markup=False, soft_wrap=True)
     if hint:
-        click.echo(f"  {hint}", err=True)
-    ctx.exit(EXIT_FAILED)
+        out.print(f"  {hint}", markup=False, soft_wrap=True)
+
+
+def _report(message: str, hint: str, code: int, as_json: bool) -> int:
+    if as_json:
+        print_json({"error": {"message": message, "hint": hint}})
+    return code
 
 
 @click.group(
@@ -72,16 +100,26 @@ def _fail(ctx: click.Context, message: str, hint: str) -> NoReturn:
     epilog="""
 \b
 First steps:
-  applctl up        start it, and open a page through it
-  applctl status    see what runs
-  applctl down      stop it
+  applctl up        start the grid, and open a page through it
+  applctl status    show what runs
+  applctl down      stop the grid
 
 \b
-Exit codes: 0 done; 1 failed, the error says why; 2 the command line is wrong;
-3 the appliance is not running (status).
+Exit codes:
+  0    done
+  1    failed; the error says why
+  2    wrong command line
+  3    the appliance is not running
+  130  interrupted by Ctrl-C
 
-Settings are environment variables, or lines NAME=value in the file appliance.env of the
-installation: `applctl config` explains them. `applctl COMMAND -h` has examples.""",
+Settings are environment variables, or lines NAME=value in the installation's file appliance.env.
+`applctl config list` explains them. `applctl COMMAND -h` has examples.
+
+\b
+Completion of commands, options and settings with the Tab key:
+  bash  echo 'eval "$(_APPLCTL_COMPLETE=bash_source applctl)"' >> ~/.bashrc
+  zsh   echo 'eval "$(_APPLCTL_COMPLETE=zsh_source applctl)"' >> ~/.zshrc
+  fish  _APPLCTL_COMPLETE=fish_source applctl > ~/.config/fish/completions/applctl.fish""",
 )
 @click.version_option(__version__, prog_name="applctl")
 @click.pass_context
@@ -91,21 +129,6 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (
-    lifecycle.up,
-    lifecycle.down,
-    lifecycle.restart,
-    state.status,
-    journal.logs,
-    configuration.config,
-    diagnosis.doctor,
-    demo.demo,
-    appliances.appliances,
-    appliances.appliance,
-    workers.workers,
-    sessions.sessions,
-    tokens.token,
-    guard.guard,
-    lifecycle.setup,
-):
-    main.add_command(_command)
+for _commands in _SECTIONS.values():
+    for _command in _commands:
+        main.add_command(_command)

@@ -1,15 +1,40 @@
-"""The settings by which commands reach the grid: those that the appliance runs with."""
+"""How commands reach the grid: by the settings that the appliance runs with."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from appliance import config
 from appliance.config import Settings
+from appliance.errors import NotRunning
+from appliance.registry import Registry, open_registry
 from appliance.supervision import started_settings
 
 
 def current_settings(**overrides: Any) -> Settings:
-    """Give the settings that the appliance was started with, or would be; raises SettingsError."""
+    """Return the settings that the appliance was started with, or would be; raises SettingsError."""
     settings = config.load(**overrides)
     return started_settings(settings) or settings
+
+
+def running_settings() -> Settings:
+    """Return the settings that the appliance was started with; raises NotRunning."""
+    if found := started_settings(config.load()):
+        return found
+    raise NotRunning
+
+
+@contextmanager
+def open_grid() -> Iterator[tuple[Settings, Registry]]:
+    """Return the settings and the grid's state, until the block ends.
+
+    A Redis that other appliances share has a grid even if none runs here. Raises NotRunning if there is neither.
+    """
+    settings = config.load()
+    running = started_settings(settings)
+    if running is None and not settings.redis_url:
+        raise NotRunning
+    with open_registry(running or settings) as registry:
+        yield running or settings, registry

@@ -14,16 +14,16 @@ import click
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, sync_playwright
 
-from appliance import config
-from appliance.cli.output import console, json_option, print_json
+from appliance.cli.command import command
+from appliance.cli.connection import running_settings
+from appliance.cli.output import Output
 from appliance.cli.token_ledger import temporary_token
 from appliance.config import Settings
-from appliance.errors import ApplianceError, SupervisorError
+from appliance.errors import ApplianceError
 from appliance.inherited import inherited
-from appliance.supervision import started_settings
 
 PICTURE = "appliance-demo.png"
-_URL = "http://appliance.test/"  # of no server: whichever worker gets the session, the client answers for it
+_URL = "http://appliance.test/"  # no server has it: the client itself answers
 _PAGE = """<!doctype html>
 <meta charset="utf-8"><title>Hello from the Playwright Appliance</title>
 <style>body{font:24px system-ui,sans-serif;display:grid;place-items:center;height:90vh;background:#f4f7f4}</style>
@@ -34,34 +34,26 @@ _PAGE = """<!doctype html>
 class DemoFailed(ApplianceError):
     """The session through the grid failed."""
 
-    hint = "`applctl doctor` looks for the cause; `applctl logs` shows what the processes say."
+    hint = "`applctl doctor` looks for the cause; `applctl logs` shows the logs."
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What a session gave; `first_page_ms` counts from the connect to the page being loaded."""
+    """What came of a session; `first_page_ms` counts from the connect to the loaded page."""
 
     endpoint: str
     browser: str
     browser_version: str
     title: str
     first_page_ms: int
-    screenshot: str
+    screenshot: str | None
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, for JSON."""
         return asdict(self)
 
 
-@click.command(
-    short_help="Open one page through the grid.",
-    epilog="""
-\b
-Examples:
-  applctl demo
-  applctl demo --json | jq .first_page_ms
-""",
-)
+@command("applctl demo", "applctl demo --json | jq .first_page_ms")
 @click.option(
     "-o",
     "--output",
@@ -70,32 +62,27 @@ Examples:
     show_default=True,
     help="File for the screenshot.",
 )
-@json_option
-def demo(output: Path, as_json: bool) -> None:
-    """Open one page through the grid with a stock Playwright client, and take a screenshot.
+def demo(out: Output, output: Path) -> dict[str, Any]:
+    """Open a page through the grid, and take a picture.
 
-    The page is answered by this command itself; nothing outside is needed.
+    Uses the stock Playwright client. This command itself answers for the page, so the internet is not needed.
     """
-    settings = started_settings(config.load())
-    if settings is None:
-        raise SupervisorError("the appliance is not running", "Start it with `applctl up`.")
-    result = run_demo(settings, output)
-    if as_json:
-        print_json(result.as_dict())
-    else:
-        console().print(describe(result), markup=False)
+    result = run_demo(running_settings(), output)
+    out.show(describe(result))
+    return result.as_dict()
 
 
 def describe(result: Demo) -> str:
-    """Tell in one line what a session gave."""
+    """Describe a session in one line."""
+    picture = f"; screenshot: {result.screenshot}" if result.screenshot else ""
     return (
-        f"“{result.title}”, opened by {result.browser} {result.browser_version} "
-        f"{result.first_page_ms} ms after the connect; screenshot: {result.screenshot}"
+        f"Opened “{result.title}” in {result.browser} {result.browser_version}, "
+        f"{result.first_page_ms} ms after the connect{picture}"
     )
 
 
-def run_demo(settings: Settings, output: Path) -> Demo:
-    """Run one session of the default browser; raises DemoFailed."""
+def run_demo(settings: Settings, output: Path | None = None) -> Demo:
+    """Run one session of the default browser; `output` is the file for the screenshot. Raises DemoFailed."""
     timeout_ms = (settings.queue_timeout + settings.launch_timeout) * 1000
     try:
         with (
@@ -118,13 +105,13 @@ def run_demo(settings: Settings, output: Path) -> Demo:
         raise DemoFailed(f"the session through {settings.endpoint} failed: {_short(error)}") from error
     except OSError as error:
         raise DemoFailed(f"the demo could not run: {error}") from error
-    path = str(output.absolute())
-    return Demo(settings.endpoint, settings.default_browser_type, version, title, elapsed_ms, path)
+    picture = str(output.absolute()) if output else None
+    return Demo(settings.endpoint, settings.default_browser_type, version, title, elapsed_ms, picture)
 
 
 @contextmanager
 def _environment(settings: Settings) -> Iterator[None]:
-    """Give the client's driver, a Node.js process, what the grid's own have of this shell (appliance/inherited.py).
+    """Start the client's driver, a Node.js process, in the environment of the grid's own (appliance/inherited.py).
 
     It does not verify the grid's certificate (see supervision/view.py).
     """

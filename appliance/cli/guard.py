@@ -1,75 +1,77 @@
-"""`applctl guard`: the rules that keep pages from private networks, and strangers from this machine."""
+"""`applctl guard`: the firewall rules that keep pages from private networks, and others from this machine."""
 
 from __future__ import annotations
 
-import click
-from rich.console import Console
-
 from appliance import config
 from appliance import guard as rules
+from appliance.cli.command import command, group
 from appliance.cli.connection import current_settings
-from appliance.cli.output import console
+from appliance.cli.output import Output
 from appliance.config import Settings
 from appliance.errors import GuardError
 from appliance.guard.machine import described
 from appliance.supervision import started_settings
 
 
-@click.group(
-    short_help="Show, load or remove the firewall rules.",
-    epilog="""
-\b
-Examples:
-  applctl guard show
-  applctl guard apply
-  applctl guard remove
-""",
-)
+@group("applctl guard show", "applctl guard apply", "applctl guard remove")
 def guard() -> None:
-    """Keep pages from this machine, its private networks and clouds' metadata, by nftables.
+    """Show, load or remove the firewall rules.
 
-    `applctl up` and `restart` load the rules before the browsers start, where BROWSER_USER is set and
-    GUARD is not false. While it runs, rules that are flushed or changed are loaded again within seconds, and so are
-    those that a change of the machine's networks or resolvers makes. They stay when the appliance stops, and are gone
-    after a reboot.
+    The rules (nftables) keep pages from this machine, its private networks and cloud metadata. `applctl up` and
+    `restart` load them before the browsers start, if BROWSER_USER is set and GUARD is not false. While the appliance
+    runs, rules that were flushed or changed are loaded again within seconds, also when the machine's networks or DNS
+    servers change. The rules stay when the appliance stops, and are gone after a reboot.
     """
 
 
-@guard.command()
-def show() -> None:
-    """Print the rules, as nft reads them: of an appliance that runs, those of the settings that it was started with."""
-    click.echo(rules.ruleset(rules.values_of(current_settings())), nl=False)
+@command("applctl guard show")
+def show(out: Output) -> dict[str, str]:
+    """Print the rules in the language of nft.
+
+    They follow from the settings that the appliance was started with, or would be.
+    """
+    text = rules.ruleset(rules.values_of(current_settings()))
+    out.show(text.rstrip("\n"))
+    return {"rules": text}
 
 
-@guard.command()
-def apply() -> None:
-    """Load the rules, in one step in place of those that are loaded. A changed setting counts after `restart`."""
-    apply_guard(current_settings(), console())
+@command("applctl guard apply")
+def apply(out: Output) -> dict[str, bool]:
+    """Load the rules, replacing those that are loaded.
+
+    A setting that was changed counts after `applctl restart`.
+    """
+    apply_guard(current_settings(), out)
+    return {"loaded": True}
 
 
-@guard.command()
-def remove() -> None:
-    """Remove the rules: nothing is guarded until they are loaded again. Not while an appliance runs that has them."""
+@command("applctl guard remove")
+def remove(out: Output) -> dict[str, bool]:
+    """Remove the rules.
+
+    Nothing is guarded until they are loaded again. Refused while an appliance runs that keeps them loaded.
+    """
     running = started_settings(config.load())
     if running and running.is_guarded:
         raise GuardError(
-            "the appliance that runs would load the rules again within seconds",
-            "Stop it first (applctl down); or set GUARD=false and run `applctl restart`, then this again.",
+            "the running appliance would load the rules again within seconds",
+            "Run `applctl down` first; or set GUARD=false, run `applctl restart`, and try again.",
         )
     rules.remove()
-    console().print("The guard is removed.")
+    out.say("The firewall rules are removed.")
+    return {"loaded": False}
 
 
-def apply_guard(settings: Settings, out: Console) -> None:
+def apply_guard(settings: Settings, out: Output) -> None:
     """Load the rules, and say in a line what they do. Raises GuardError."""
     rules.require_unheld(settings.run_dir)
     values = rules.values_of(settings)
     rules.apply(rules.ruleset(values))
-    networks = f"of private networks {described(values.allowed)} alone" if values.allowed else "no private network"
-    ports = sorted({settings.port, *settings.open_ports})
-    others = (
-        f"from outside only TCP {', '.join(map(str, ports))} is reached"
-        if values.inbound
-        else "all may come from outside"
-    )
-    out.print(f"The guard is up: pages reach {networks}; {others}.", markup=False)
+    networks = f"only these private networks: {described(values.allowed)}" if values.allowed else "no private network"
+    ports = ", ".join(map(str, sorted({settings.port, *settings.open_ports})))
+    others = f"from outside, only TCP {ports} is open" if values.inbound else "all ports are open to others"
+    out.say(f"The firewall rules are loaded: pages reach {networks}; {others}.")
+
+
+for _command in (show, apply, remove):
+    guard.add_command(_command)

@@ -1,43 +1,88 @@
-"""What the commands print: text and tables for people, JSON for scripts."""
+"""What commands print: text and tables for people, JSON for programs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-json_option: Callable[[Command], Command] = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON on standard output, and what is for people on standard error."
-)
-
-
-def console(as_json: bool = False) -> Console:
-    """Give where text for people goes: standard output, unless JSON is printed there."""
-    return Console(stderr=as_json, highlight=False, soft_wrap=True)
+_PIPE_COLUMNS = 1000  # nothing is wrapped for a program that reads lines
+_STYLES = {
+    **dict.fromkeys(("ok", "ready", "available", "serving", "active", "running"), "green"),
+    **dict.fromkeys(("standby", "starting"), "cyan"),
+    **dict.fromkeys(("warning", "draining", "drained", "stopping", "waiting", "suspect"), "yellow"),
+    **dict.fromkeys(("failed", "not ready", "away", "lost", "stopped", "exited", "fatal", "backoff"), "bold red"),
+}
 
 
-@contextmanager
-def busy(out: Console, with_what: str) -> Iterator[None]:
-    """Say with what a command is busy while it is: as a spinner on a terminal, else as a line."""
-    if not out.is_terminal:
-        out.print(f"{with_what} …", markup=False)
-    with out.status(f"{with_what} …"):
-        yield
+class Output:
+    """Where a command prints. With --json, standard output has nothing but JSON; messages go to standard error."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        """Print to standard output, or with `as_json` to standard error."""
+        self.as_json = as_json
+        self.exit_code = 0
+        self.console = console(as_json)
+
+    def say(self, text: str | Text = "", style: str = "") -> None:
+        """Print a message. It is wrapped at words on a terminal, and not at all for a program."""
+        self.console.print(text, style=style, markup=False, soft_wrap=not self.console.is_terminal)
+
+    def warn(self, text: str) -> None:
+        """Print a message in yellow."""
+        self.say(text, "yellow")
+
+    def show(self, what: RenderableType) -> None:
+        """Print what --json prints as data: a table, say. Prints nothing with --json."""
+        if not self.as_json:
+            self.console.print(what, markup=False, soft_wrap=isinstance(what, str) and not self.console.is_terminal)
+
+    @contextmanager
+    def busy(self, doing: str) -> Iterator[None]:
+        """Show what the command is doing: as a spinner on a terminal, else as a line."""
+        if not self.console.is_terminal:
+            self.say(f"{doing} …")
+        with self.console.status(f"{doing} …"):
+            yield
+
+
+def console(to_stderr: bool = False) -> Console:
+    """Return a console of the terminal's width; it never wraps for a program, unless COLUMNS is set."""
+    made = Console(stderr=to_stderr, highlight=False, emoji=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _PIPE_COLUMNS
+    return made
 
 
 def print_json(data: Any) -> None:
-    """Print data as indented JSON on standard output; paths and enumerations become strings."""
+    """Print indented JSON on standard output; paths and enumerations become strings."""
     click.echo(json.dumps(data, indent=2, default=str))
 
 
+def print_json_line(data: Any) -> None:
+    """Print JSON on one line, for output that goes on."""
+    click.echo(json.dumps(data, default=str, ensure_ascii=False))
+
+
+def table(*columns: str) -> Table:
+    """Return an empty table in the style of all tables."""
+    return Table(*columns, box=None, pad_edge=False, header_style="bold")
+
+
+def status_text(status: str, text: str = "") -> Text:
+    """Return a status in its colour, or another text in the colour of that status."""
+    return Text(text or status, _STYLES.get(status.lower(), ""))
+
+
 def counted(count: int, noun: str) -> str:
-    """Write how many there are of something: "1 session", "2 sessions"."""
+    """Write a number with its noun: "1 session", "2 sessions"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
@@ -53,5 +98,5 @@ def duration(seconds: float) -> str:
 
 
 def mebibytes(size: int) -> str:
-    """Write a size in MiB: "312 MiB"; "" for 0, which means not known yet."""
+    """Write a size in MiB, like "312 MiB"; "" for 0, which means not known yet."""
     return f"{size / 2**20:.0f} MiB" if size else ""

@@ -1,10 +1,9 @@
-"""What would keep an appliance from serving, said before anything is started or stopped."""
+"""Checks before anything is started or stopped: what would keep an appliance from serving."""
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from appliance import accounts, browsers, certificate, room, sandbox
+from appliance.cli.output import Output
 from appliance.config import Settings
 from appliance.errors import SettingsError, StoreRefuses, StoreUnavailable
 from appliance.models import Browser
@@ -12,8 +11,8 @@ from appliance.registry import open_registry
 from appliance.supervision import require_free_name, require_guarded, require_usable_redis
 
 
-def require_startable(settings: Settings, out: Console) -> None:
-    """Raise SettingsError or StoreRefuses if disk, files or a shared Redis do not fit the settings, which are valid."""
+def require_startable(settings: Settings, out: Output) -> None:
+    """Check disk space, files and a shared Redis. Raises SettingsError or StoreRefuses."""
     if lack := room.shortage(settings.run_dir):
         raise SettingsError(
             f"RUN_DIR {settings.run_dir} has {lack}", "Make room there, or set RUN_DIR to another folder."
@@ -27,9 +26,9 @@ def require_startable(settings: Settings, out: Console) -> None:
 
 
 def require_sandbox(settings: Settings) -> str:
-    """Return what to warn of if Chromium runs without its sandbox where it may; raises SettingsError where it must not.
+    """Return a warning if Chromium runs without its sandbox, "" if it runs in it.
 
-    Raises LaunchError if there is no Chromium.
+    Raises SettingsError if the sandbox is needed and cannot be used, and LaunchError if there is no Chromium.
     """
     if not settings.workers_of(Browser.CHROMIUM):
         return ""
@@ -37,11 +36,11 @@ def require_sandbox(settings: Settings) -> str:
     decision = sandbox.decide(settings, program.path, accounts.browser_prefix(settings))
     if decision.on or settings.chromium_sandbox == "false":
         return ""
-    return f"Chromium runs without its sandbox, not for pages that you do not trust: {decision.why}. {decision.remedy}"
+    return f"Chromium runs without its sandbox: open only pages that you trust. {decision.why}. {decision.remedy}"
 
 
-def _require_welcome(settings: Settings, out: Console) -> None:
-    """See that the grid takes this appliance; a Redis that is away may come back while everything starts."""
+def _require_welcome(settings: Settings, out: Output) -> None:
+    """Check that the grid accepts this appliance; a Redis that is away may come back while everything starts."""
     try:
         with open_registry(settings) as registry:
             require_usable_redis(registry)
@@ -50,4 +49,4 @@ def _require_welcome(settings: Settings, out: Console) -> None:
     except StoreRefuses:
         raise
     except StoreUnavailable as error:
-        out.print(f"{str(error).rstrip('.')}. The appliance waits for it.", style="yellow", markup=False)
+        out.warn(f"{str(error).rstrip('.')}. The appliance waits for it.")

@@ -1,106 +1,83 @@
-"""`applctl sessions`: who uses the grid, and an end to it."""
+"""`applctl sessions`: list and end sessions."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from appliance.cli.connection import current_settings
-from appliance.cli.output import console, duration, json_option, print_json
+from appliance.cli.command import command, group
+from appliance.cli.connection import open_grid
+from appliance.cli.output import Output, duration, status_text, table
 from appliance.errors import ApplianceError
 from appliance.models import SessionState
-from appliance.registry import open_registry
 
 REASON = "session closed by operator"
 
 
-@click.group(
-    short_help="List the grid's sessions, or end some.",
-    epilog="""
-\b
-Examples:
-  applctl sessions list
-  applctl sessions kill 3f9a
-""",
-)
+@group("applctl sessions list", "applctl sessions kill 3f9a")
 def sessions() -> None:
-    """List the grid's sessions, those of all appliances, or end some."""
+    """List and end sessions of the whole grid."""
 
 
-@sessions.command(
-    "list",
-    short_help="List the sessions, the active and the waiting.",
-    epilog="""
-\b
-Examples:
-  applctl sessions list
-  applctl sessions list --json | jq -r '.[] | select(.name == "nightly").id'
-""",
+@command(
+    "applctl sessions list",
+    "applctl sessions list --json | jq -r '.[] | select(.name == \"nightly\").id'",
+    name="list",
 )
-@json_option
-def list_sessions(as_json: bool) -> None:
-    """List the sessions, the active and the waiting, the oldest first."""
-    with open_registry(current_settings()) as registry:
+def list_(out: Output) -> list[dict[str, Any]]:
+    """List active and waiting sessions, the oldest first."""
+    with open_grid() as (_, registry):
         found, now_ms = registry.sessions(), registry.now_ms()
-    if as_json:
-        print_json([asdict(session) for session in found])
-    elif found:
-        console().print(_table(found, now_ms), soft_wrap=False)
-    else:
-        console().print("There are no sessions.")
+    out.show(_table(found, now_ms) if found else "There are no sessions.")
+    return [asdict(session) for session in found]
 
 
-@sessions.command(
-    short_help="End sessions; their clients are told.",
-    epilog="""
-\b
-Examples:
-  applctl sessions kill 3f9a
-  applctl sessions kill --all
-""",
-)
+@command("applctl sessions kill 3f9a", "applctl sessions kill --all")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--all", "everyone", is_flag=True, help="End all sessions of the grid.")
-@json_option
-def kill(ids: tuple[str, ...], everyone: bool, as_json: bool) -> None:
-    """End sessions, also those that still wait for their slot.
+def kill(out: Output, ids: tuple[str, ...], everyone: bool) -> list[dict[str, str]]:
+    """End sessions, including those that wait for a slot.
 
-    ID is a session's id, as `applctl sessions list` prints it, or its beginning. The client's pending calls fail
+    ID is a session's id as `applctl sessions list` shows it, or the beginning of one. The client's pending calls fail
     with the reason "session closed by operator".
     """
     if everyone == bool(ids):
-        raise click.UsageError("Name sessions by their ids, or say --all.")
-    with open_registry(current_settings()) as registry:
+        raise click.UsageError("Name sessions by their ids, or use --all.")
+    with open_grid() as (_, registry):
         # The waiting first, or the slots of the others would be handed to them.
         there = sorted(registry.sessions(), key=lambda session: session.state == "active")
         known = [session.id for session in there]
         chosen = known if everyone else [choose(beginning, known) for beginning in ids]
         killed = [session for session in dict.fromkeys(chosen) if registry.kill_session(session, REASON)]
-    if as_json:
-        print_json([{"session": session} for session in killed])
     for session in killed:
-        console(as_json).print(f"{session} is told to end", markup=False)
+        out.say(f"Ending session {session}.")
     if not killed:
-        console(as_json).print("There are no sessions." if everyone else "It has ended already.")
+        out.say("There are no sessions." if everyone else "It has already ended.")
+    return [{"session": session} for session in killed]
 
 
 def choose(beginning: str, known: list[str]) -> str:
-    """Find the one id that begins so. Raises ApplianceError if there is none, or more than one."""
+    """Return the one id that begins so. Raises ApplianceError if there is none, or more than one."""
     found = [session for session in known if beginning and session.startswith(beginning)]
     if not found:
-        raise ApplianceError(f"there is no session {beginning}", "`applctl sessions list` names those that there are.")
+        raise ApplianceError(f"there is no session {beginning}", "`applctl sessions list` shows all sessions.")
     if len(found) > 1:
         raise ApplianceError(f"{len(found)} sessions begin with {beginning}", "Give more of the id.")
     return found[0]
 
 
 def _table(found: list[SessionState], now_ms: int) -> Table:
-    table = Table("Id", "Name", "Browser", "Worker", "Client", "Age", box=None, pad_edge=False, header_style="bold")
+    shown = table("Id", "Status", "Browser", "Worker", "Client", "Age", "Name")
     for session in found:
-        age = duration((now_ms - session.started_ms) / 1000)
-        name, worker = Text(session.name), session.worker or "(waits)"  # the client's name is no markup
-        table.add_row(session.id, name, session.browser, worker, session.client, age)
-    return table
+        status, age = status_text(session.state), duration((now_ms - session.started_ms) / 1000)
+        name = Text(session.name)  # the client chose it: not markup
+        shown.add_row(session.id, status, session.browser, session.worker, session.client, age, name)
+    return shown
+
+
+sessions.add_command(list_)
+sessions.add_command(kill)

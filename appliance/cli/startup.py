@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from appliance.cli.journal import last_lines
+from appliance.cli.log_lines import last_lines
+from appliance.cli.output import Output
 from appliance.config import Settings
 from appliance.errors import ApplianceError
 from appliance.supervision import GridView, look
 
 _POLL_INTERVAL_S = 0.2
 _MARGIN_S = 15  # for the processes themselves to start, on a slow machine
-_FAILURES = 3  # starts of one process that failed, after which waiting is in vain
+_FAILURES = 3  # starts of one process that failed, after which waiting makes no sense
 _LOG_LINES = 8
 _LOOK_BACK = 100
 _LINE_LENGTH = 600
@@ -28,7 +28,7 @@ class NotReady(ApplianceError):
     """The grid did not come up."""
 
     hint = (
-        "The appliance goes on trying. `applctl doctor` says what is wrong, `applctl logs` shows more; "
+        "It keeps trying in the background. `applctl doctor` says what is wrong, `applctl logs` shows more, and "
         "`applctl down` stops it."
     )
 
@@ -37,12 +37,12 @@ class Failures:
     """Counts, by process, the starts that failed: a new pid in place of one that never became ready."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start with no failures."""
         self._pids: dict[str, int] = {}
         self.count: dict[str, int] = {}
 
     def note(self, view: GridView) -> list[str]:
-        """Note what a look showed. Gives the processes that have just failed for the first time."""
+        """Note what a look showed. Returns the processes that have just failed for the first time."""
         ready = {worker.slot for worker in view.workers} | ({"proxy"} if view.proxy_answers else set())
         fresh = []
         for process in view.processes:
@@ -55,14 +55,14 @@ class Failures:
         return fresh
 
     def hopeless(self) -> list[str]:
-        """Give the processes that failed time and again."""
+        """Return the processes that keep failing."""
         return [name for name, failures in self.count.items() if failures >= _FAILURES]
 
 
-def await_grid(settings: Settings, out: Console) -> None:
+def await_grid(settings: Settings, out: Output) -> None:
     """Wait until Redis, the proxy and every worker of this appliance are up, and show the progress.
 
-    Raises NotReady when a process fails time and again, and after LAUNCH_TIMEOUT and the launches' staggers.
+    Raises NotReady when a process keeps failing, or after LAUNCH_TIMEOUT and STARTUP_STAGGER for each worker.
     """
     slots = settings.worker_slots
     deadline = time.monotonic() + settings.launch_timeout + len(slots) * settings.startup_stagger + _MARGIN_S
@@ -90,40 +90,40 @@ def _is_up(view: GridView) -> bool:
 def _explain(view: GridView, failures: Failures) -> str:
     hopeless = failures.hopeless()
     if hopeless:
-        return f"{', '.join(hopeless)} failed {_FAILURES} times in a row; the reasons stand above"
+        return f"{', '.join(hopeless)} failed {_FAILURES} times in a row; the reasons are above"
     return "the grid is not up yet: " + "; ".join(view.problems)
 
 
-def _print_log(settings: Settings, name: str, out: Console) -> None:
+def _print_log(settings: Settings, name: str, out: Output) -> None:
     """Print why a process failed: the last error that it logged, else its last lines."""
     lines = last_lines(settings, name, _LOOK_BACK)
     errors = [line for line in lines if _ERROR.search(line)]
-    out.print(f"{name} failed:", style="yellow", markup=False)
+    out.warn(f"{name} failed:")
     for line in errors[-1:] or lines[-_LOG_LINES:]:
-        out.print(f"  {line[:_LINE_LENGTH]}", markup=False)
+        out.say(f"  {line[:_LINE_LENGTH]}")
 
 
 @contextmanager
-def _progress(out: Console, total: int) -> Iterator[Callable[[GridView], None]]:
-    """Give what shows a look at the grid: as a bar on a terminal, else as a line for each change."""
-    if not out.is_terminal:
+def _progress(out: Output, total: int) -> Iterator[Callable[[GridView], None]]:
+    """Return what shows the progress: as a bar on a terminal, else as a line for each change."""
+    if not out.console.is_terminal:
         shown: set[str] = set()
 
         def show_line(view: GridView) -> None:
-            line = f"{_state(view)} {total - len(view.missing)}/{total}"
+            line = f"{_status(view)} {total - len(view.missing)}/{total}"
             if line not in shown:
-                out.print(line, markup=False)
+                out.say(line)
             shown.add(line)
 
         yield show_line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=out) as progress:
+    with Progress(*columns, console=out.console) as progress:
         task = progress.add_task("starting", total=total)
-        yield lambda view: progress.update(task, description=_state(view), completed=total - len(view.missing))
+        yield lambda view: progress.update(task, description=_status(view), completed=total - len(view.missing))
 
 
-def _state(view: GridView) -> str:
+def _status(view: GridView) -> str:
     redis = "starting" if view.redis_error or not view.running else "ready"
     proxy = "ready" if view.proxy_answers else "starting"
-    return f"redis {redis}, proxy {proxy}, workers ready"
+    return f"Redis {redis}, proxy {proxy}, workers ready"

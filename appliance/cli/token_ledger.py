@@ -21,20 +21,20 @@ class Ledger(Protocol):
     """Where the tokens can be changed now."""
 
     def table(self) -> Table:
-        """Give all tokens."""
+        """Return all tokens by their digests."""
 
     def used_ms(self) -> dict[str, int]:
-        """Give when tokens were last used, as far as it is known."""
+        """Return when tokens were last used, in milliseconds, as far as it is known."""
 
     def create(self, digest: str, name: str) -> bool:
-        """Add a token; False if a valid one is called so already."""
+        """Add a token. Returns False if a valid one has that name already."""
 
     def revoke(self, names: Collection[str]) -> None:
         """Revoke the valid tokens of these names."""
 
 
 class GridLedger:
-    """The tokens in Redis; the appliance's copy follows at once, so that it misses nothing if Redis is lost."""
+    """The tokens in Redis. The appliance's copy in a file follows at once, in case Redis loses its data."""
 
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
@@ -48,7 +48,7 @@ class GridLedger:
         return self._registry.tokens_used_ms()
 
     def create(self, digest: str, name: str) -> bool:
-        """Write the file first: a token that cannot be kept is not made, and none is made that nobody was shown."""
+        """Write the file first, so that a token that cannot be kept is not created."""
         there = self._registry.tokens()
         if _is_taken(name, there):
             return False
@@ -58,12 +58,12 @@ class GridLedger:
         except StoreUnavailable:
             self._forget(digest)
             raise
-        if not created:  # somebody else has just made one of that name
+        if not created:  # somebody else has just created one of that name
             self._forget(digest)
         return created
 
     def revoke(self, names: Collection[str]) -> None:
-        """Revoke in Redis first: that counts, whether the file can be written or not."""
+        """Revoke in Redis first: that counts, even if the file cannot be written."""
         for name in names:
             self._registry.revoke_token(name)
         try:
@@ -71,7 +71,7 @@ class GridLedger:
         except OSError as error:
             raise ApplianceError(
                 f"revoked in the grid, but not in {self._settings.token_file.path}: {error.strerror}",
-                f"If Redis lost its data now, the token would be valid again. Make room; then, once more: "
+                f"If Redis lost its data now, the token would be valid again. Make room, then repeat: "
                 f"applctl token revoke {' '.join(names)}",
             ) from error
 
@@ -85,7 +85,7 @@ class GridLedger:
 
 
 class FileLedger:
-    """The tokens of an appliance that does not run and has a Redis of its own: its proxy will find them."""
+    """The tokens of an appliance that does not run and has its own Redis. Its proxy reads them at the next start."""
 
     def __init__(self, settings: Settings) -> None:
         prepare_run_dir(settings)
@@ -110,7 +110,7 @@ class FileLedger:
 
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[Ledger]:
-    """Give the ledger of these settings: the file's if the grid does not run. Raises StoreUnavailable."""
+    """Return the ledger of these settings: the file if the grid does not run. Raises StoreUnavailable."""
     if not settings.redis_url and started_settings(settings) is None:
         yield FileLedger(settings)
         return
@@ -120,7 +120,7 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
 
 @contextmanager
 def temporary_token(settings: Settings) -> Iterator[str]:
-    """Give a token for a session of this program's own, "" if the grid wants none; it is revoked at the end."""
+    """Return a token for a session of this program, "" if the grid requires none. It is revoked when the block ends."""
     with open_registry(settings) as registry:
         if settings.allow_anonymous or not registry.restore_tokens(settings.token_file.read()):
             yield ""

@@ -11,7 +11,7 @@ from appliance.models import minor_version
 
 _TEXT = """
 The grid is ready:  {endpoint}
-{access}
+{others}{access}
 Python                              pip install 'playwright=={minor}.*'
 
     from playwright.sync_api import sync_playwright
@@ -34,22 +34,30 @@ Node.js                             npm install playwright-core@{minor}
       await browser.close();
     }})();
 
-What runs     {applctl} status
-What it says  {applctl} logs -f
-Stop it       {applctl} down{or_make}"""
+Status  {applctl} status
+Logs    {applctl} logs -f
+Stop    {applctl} down{or_make}"""
 
+
+_OTHERS = """From elsewhere:     {endpoint}
+"""
 
 _GUARDED = """
 Clients need a token in place of TOKEN: {applctl} token create NAME
 """
 
 
-def text(endpoint: str, browser: str, version: str, *, wants_token: bool) -> str:
-    """Give the text for an endpoint, a browser, and the Playwright version that clients must have."""
+def text(endpoint: str, browser: str, version: str, *, for_others: str, wants_token: bool) -> str:
+    """Return the text. `for_others` is the endpoint for other machines, "" if they have the same or none.
+
+    `version` is the Playwright version that clients need.
+    """
     or_make = ", or make down" if Path("Makefile").is_file() else ""
     program = _program()
+    query = "/?token=TOKEN" if wants_token else ""
     return _TEXT.format(
-        endpoint=f"{endpoint}/?token=TOKEN" if wants_token else endpoint,
+        endpoint=endpoint + query,
+        others=_OTHERS.format(endpoint=for_others + query) if for_others else "",
         access=_GUARDED.format(applctl=program) if wants_token else "",
         browser=browser,
         minor=minor_version(version),
@@ -59,7 +67,7 @@ def text(endpoint: str, browser: str, version: str, *, wants_token: bool) -> str
 
 
 def _program() -> str:
-    """Give what to type for `applctl` here: a virtual environment's programs are seldom on the path."""
+    """Return what to type for `applctl` here: a virtual environment is seldom on the PATH."""
     if shutil.which("applctl"):
         return "applctl"
     return os.path.relpath(Path(sys.executable).with_name("applctl"))

@@ -1,56 +1,89 @@
-"""`applctl workers`: take single workers out of service."""
+"""`applctl workers`: list workers, and take single ones out of service."""
 
 from __future__ import annotations
 
-import click
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
-from appliance.cli.connection import current_settings
-from appliance.cli.output import console, counted, json_option, print_json
+import click
+from rich.table import Table
+from rich.text import Text
+
+from appliance.cli.command import command, group
+from appliance.cli.connection import open_grid
+from appliance.cli.output import Output, counted, duration, mebibytes, status_text, table
 from appliance.errors import ApplianceError
 from appliance.models import WorkerState
-from appliance.registry import open_registry
 
 REASON = "drained by operator"
 
 
-@click.group(
-    short_help="Take single workers out of service.",
-    epilog="""
-\b
-Example:
-  applctl workers drain chromium-00
-""",
-)
+@group("applctl workers list", "applctl workers drain chromium-00")
 def workers() -> None:
-    """Take single workers out of service. `applctl status` lists them."""
+    """List workers, and take single ones out of service."""
 
 
-@workers.command(
-    short_help="Let workers finish their sessions and start anew.",
-    epilog="""
-\b
-Examples:
-  applctl workers drain chromium-00
-  applctl workers drain --all
-""",
+@command(
+    "applctl workers list",
+    "applctl workers list --all",
+    "applctl workers list --json | jq '.[] | {slot, status, active}'",
+    name="list",
 )
+@click.option("--all", "everywhere", is_flag=True, help="List the workers of all appliances of the grid.")
+def list_(out: Output, everywhere: bool) -> list[dict[str, Any]]:
+    """List the workers of this appliance.
+
+    Shows status, sessions, memory, and why a worker drains.
+    """
+    with open_grid() as (settings, registry):
+        found = [one for one in registry.workers() if everywhere or one.appliance == settings.appliance_name]
+    out.show(workers_table(found, with_appliance=everywhere) if found else "No worker is registered.")
+    return [asdict(worker) for worker in found]
+
+
+@command("applctl workers drain chromium-00", "applctl workers drain --all")
 @click.argument("names", metavar="[WORKER]...", nargs=-1)
 @click.option("--all", "everyone", is_flag=True, help="Drain all workers of this appliance.")
-@json_option
-def drain(names: tuple[str, ...], everyone: bool, as_json: bool) -> None:
-    """Let workers finish their sessions, exit, and be started anew by supervisord.
+def drain(out: Output, names: tuple[str, ...], everyone: bool) -> list[dict[str, Any]]:
+    """Let workers finish their sessions and restart.
 
-    WORKER is a slot of this appliance, like chromium-00, or the id of any worker of the grid. A drained
-    worker takes no new sessions; it waits for its last ones up to DRAIN_TIMEOUT.
+    WORKER is the name of a worker of this appliance, like chromium-00, or the id of any worker of the grid. A draining
+    worker takes no new sessions. It waits for its last ones, for DRAIN_TIMEOUT at most, exits, and is started again.
     """
-    settings = current_settings()
-    with open_registry(settings) as registry:
+    with open_grid() as (settings, registry):
         chosen = _choose(registry.workers(), names, everyone, settings.appliance_name)
         left = {worker.id: registry.drain_worker(worker.id, REASON) or 0 for worker in chosen}
-    if as_json:
-        print_json([{"worker": worker, "sessions": sessions} for worker, sessions in left.items()])
     for worker, sessions in left.items():
-        console(as_json).print(f"{worker} drains; {counted(sessions, 'session')} left", markup=False)
+        out.say(f"{worker} is draining; {counted(sessions, 'session')} left.")
+    return [{"worker": worker, "sessions": sessions} for worker, sessions in left.items()]
+
+
+def workers_table(found: Sequence[WorkerState], *, with_appliance: bool = False) -> Table:
+    """Return a table of workers; there is a column of reasons if one of them drains."""
+    with_reason = any(worker.reason for worker in found)
+    first = ["Appliance"] if with_appliance else []
+    shown = table(*first, "Worker", "Status", "Sessions", "Lifetime", "Uptime", "Memory", *["Reason"] * with_reason)
+    for worker in found:
+        shown.add_row(*([worker.appliance] if with_appliance else []), *_cells(worker), *[worker.reason] * with_reason)
+    return shown
+
+
+def _cells(worker: WorkerState) -> tuple[str | Text, ...]:
+    return (
+        worker.slot,
+        status_text("suspect", f"{worker.status} (suspect)") if worker.suspect else status_text(worker.status),
+        f"{worker.active}/{worker.concurrency}",
+        f"{worker.lifetime}/{worker.quota or '∞'}",
+        duration(_uptime_s(worker)),
+        mebibytes(worker.memory_bytes),
+    )
+
+
+def _uptime_s(worker: WorkerState) -> float:
+    """Redis' clock and this machine's may differ by a little, which must not show as a negative uptime."""
+    return max(0.0, time.time() - worker.started_ms / 1000)
 
 
 def _choose(workers: list[WorkerState], names: tuple[str, ...], everyone: bool, appliance: str) -> list[WorkerState]:
@@ -59,10 +92,14 @@ def _choose(workers: list[WorkerState], names: tuple[str, ...], everyone: bool, 
     if everyone:
         return own
     if not names:
-        raise click.UsageError("Name a worker, or say --all.")
+        raise click.UsageError("Name a worker, or use --all.")
     known = {worker.id: worker for worker in workers} | {worker.slot: worker for worker in own}
     unknown = [name for name in names if name not in known]
     if unknown:
         there = ", ".join(worker.slot for worker in own) or "none"
         raise ApplianceError(f"there is no worker {', '.join(unknown)}", f"This appliance's workers: {there}.")
     return [known[name] for name in names]
+
+
+workers.add_command(list_)
+workers.add_command(drain)

@@ -1,4 +1,4 @@
-"""What may be wrong with an appliance, check by check, and how to mend it."""
+"""Checks of a machine and its appliance: what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from appliance import config
 from appliance.config import Settings
-from appliance.doctor import grid, guard, machine, orphans, programs
+from appliance.doctor import firewall, fonts, grid, machine, pid_1, programs
 from appliance.doctor.check import Check, failed, ok
 from appliance.doctor.settings_file import check_settings_file
 from appliance.errors import ApplianceError
@@ -16,7 +16,7 @@ __all__ = ["Check", "examine"]
 
 
 def examine() -> Iterator[Check]:
-    """Run all checks, in an order in which the first failure is likely the cause of those after it."""
+    """Run all checks. The first failure is likely the cause of those after it."""
     try:
         settings = config.load()
     except ApplianceError as error:
@@ -24,9 +24,9 @@ def examine() -> Iterator[Check]:
         return
     yield ok("settings", "all settings are valid")
     yield from check_settings_file()
-    for check in (*machine.CHECKS, *orphans.CHECKS, *programs.CHECKS, *guard.CHECKS):
-        yield from _guard(check, settings)
-    yield from _guard(_check_running, settings)
+    for check in (*machine.CHECKS, *pid_1.CHECKS, *programs.CHECKS, *fonts.CHECKS, *firewall.CHECKS):
+        yield from _whatever_happens(check, settings)
+    yield from _whatever_happens(_check_running, settings)
 
 
 def _check_running(settings: Settings) -> Iterator[Check]:
@@ -38,10 +38,10 @@ def _check_running(settings: Settings) -> Iterator[Check]:
         yield from grid.check_changes(settings, started)
 
 
-def _guard(check: Callable[[Settings], Iterator[Check]], settings: Settings) -> Iterator[Check]:
-    """A check that cannot even be made is a failure of its own, and the others still run."""
+def _whatever_happens(check: Callable[[Settings], Iterator[Check]], settings: Settings) -> Iterator[Check]:
+    """Run a check. One that cannot even be made counts as failed, and the others still run."""
     try:
         yield from check(settings)
     except (ApplianceError, OSError) as error:
         name = check.__name__.strip("_").removeprefix("check_").replace("_", " ")
-        yield failed(name, str(error), getattr(error, "hint", "") or "Mend that, and run `applctl doctor` again.")
+        yield failed(name, str(error), getattr(error, "hint", "") or "Fix that, then run `applctl doctor` again.")

@@ -10,7 +10,7 @@ Status = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check found; `remedy` says how to mend it, and is "" if all is well."""
+    """What one check found. `remedy` says how to fix it; "" if all is well."""
 
     name: str
     status: Status

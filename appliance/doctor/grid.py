@@ -23,7 +23,7 @@ def check_supervisord(view: GridView) -> Iterator[Check]:
     if view.running:
         yield ok("supervisord", f"runs as process {view.supervisor_pid}")
     else:
-        yield warning("supervisord", "; ".join(view.problems), "Start it: applctl up.")
+        yield warning("supervisord", "; ".join(view.problems), "Start the appliance: applctl up.")
 
 
 def check_processes(view: GridView) -> Iterator[Check]:
@@ -32,9 +32,9 @@ def check_processes(view: GridView) -> Iterator[Check]:
         return
     wrong = [f"{process.name} is {process.state}" for process in view.processes if not process.started]
     if wrong:
-        yield failed("processes", "; ".join(wrong), "See what they say: applctl logs NAME. Then: applctl restart NAME.")
+        yield failed("processes", "; ".join(wrong), "See the log: applctl logs NAME. Then: applctl restart NAME.")
     else:
-        yield ok("processes", f"all {len(view.processes)} run")
+        yield ok("processes", f"all {len(view.processes)} are running")
 
 
 def check_workers(view: GridView) -> Iterator[Check]:
@@ -42,15 +42,15 @@ def check_workers(view: GridView) -> Iterator[Check]:
     if not view.running:
         return
     if view.redis_error:
-        yield failed("workers", view.redis_error, "They cannot be seen without Redis: mend that first.")
+        yield failed("workers", view.redis_error, "Workers cannot be seen without Redis: fix that first.")
         return
     configured = len(view.settings.worker_slots)
     found = f"{configured - len(view.missing)} of {configured} are registered"
     if view.missing and _is_drained(view):
-        yield warning("workers", f"{found}; those of a drained appliance start anew, to stand by", "Wait for them.")
+        yield warning("workers", f"{found}; the others of this drained appliance are restarting", "Wait for them.")
     elif view.missing:
-        remedy = f"One that was just recycled is back soon; else see: applctl logs {view.missing[0]}"
-        yield failed("workers", f"{found}, without {', '.join(view.missing)}", remedy)
+        remedy = f"A worker that was just recycled is back soon. Otherwise see: applctl logs {view.missing[0]}"
+        yield failed("workers", f"{found}; missing: {', '.join(view.missing)}", remedy)
     else:
         yield ok("workers", found)
 
@@ -63,7 +63,7 @@ def check_name(view: GridView) -> Iterator[Check]:
     """No other appliance of the grid has this one's name."""
     if view.rival:
         yield failed(
-            "name", view.name_taken, "Set APPLIANCE_NAME to another name on one of them, and: applctl restart."
+            "name", view.name_taken, "Set APPLIANCE_NAME to another name on one of them, then: applctl restart."
         )
 
 
@@ -72,26 +72,24 @@ def check_proxy(view: GridView) -> Iterator[Check]:
     if not view.running:
         return
     if view.ready:
-        yield ok("proxy", f"{view.settings.endpoint} takes sessions")
+        yield ok("proxy", f"{view.settings.endpoint} accepts sessions")
     elif view.proxy_answers and _is_drained(view):
-        yield warning("proxy", "the appliance is drained", "To let it serve again: applctl appliance undrain")
+        yield warning("proxy", "the appliance is drained", "To put it back in service: applctl appliance undrain")
     elif view.proxy_answers:
-        yield failed(
-            "proxy", f"it answers, but is not ready: {view.not_ready_because}", "Mend what stands above first."
-        )
+        yield failed("proxy", f"it answers, but is not ready: {view.not_ready_because}", "Fix what failed above first.")
     else:
-        yield failed("proxy", view.not_ready_because, "See what it says: applctl logs proxy.")
+        yield failed("proxy", view.not_ready_because, "See its log: applctl logs proxy.")
 
 
 def check_audit(view: GridView) -> Iterator[Check]:
-    """Redis' view is what this machine shows: sockets, processes, folders."""
+    """Redis agrees with this machine's sockets, processes and folders."""
     if not view.running or view.redis_error:
         return
     try:
         with open_registry(view.settings) as registry:
             done = audit(view.settings, registry)
     except StoreUnavailable as error:
-        yield failed("audit", str(error), "Mend that, and run `applctl doctor` again.")
+        yield failed("audit", str(error), "Fix that, then run `applctl doctor` again.")
         return
     for difference in done.differences:
         yield failed("audit", difference.text, difference.remedy)
@@ -101,19 +99,19 @@ def check_audit(view: GridView) -> Iterator[Check]:
 
 
 def check_workspaces(view: GridView) -> Iterator[Check]:
-    """No worker left its temporary files behind; of an appliance that runs, the audit says it."""
+    """No worker left temporary files. While the appliance runs, the audit checks that."""
     if view.running and not view.redis_error:
         return
     left = [str(folder) for folder in _workspaces(view.settings.run_dir) if _is_abandoned(folder)]
     if left:
-        remedy = f"The next worker that starts removes them; or: rm -r {shlex.join(left)}"
-        yield warning("workspaces", f"{len(left)} left by workers that are gone", remedy)
+        remedy = f"The next worker that starts removes them. Or: rm -r {shlex.join(left)}"
+        yield warning("workspaces", f"{len(left)} folders are left by workers that are gone", remedy)
     else:
-        yield ok("workspaces", "no worker left temporary files behind")
+        yield ok("workspaces", "no worker left temporary files")
 
 
 def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
-    """The settings are those that the appliance was started with."""
+    """The appliance was started with the current settings."""
     now, then = (one.model_dump(exclude={"appliance_token"}) for one in (settings, started))  # it is not kept
     changed = [name for name in now if now[name] != then[name]]
     if changed:
@@ -123,12 +121,12 @@ def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
         ]
         yield warning(
             "changes",
-            f"the appliance was started with other settings than stand here now: {', '.join(differences)}",
-            "`applctl restart` would start it with those of here. To keep the others, set them in the settings file "
+            f"The running appliance uses different settings from this shell: {', '.join(differences)}",
+            "`applctl restart` applies those of this shell. To keep the others, set them in the settings file "
             f"{config.settings_file()}.",
         )
     else:
-        yield ok("changes", "the appliance runs with the settings as they are now")
+        yield ok("changes", "the running appliance uses the current settings")
 
 
 def _workspaces(run_dir: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Checks of the machine: folders, limits, memory, the port."""
+"""Checks of the machine: folders, disk, memory, limits, the port."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _OTHER_FILES = 1300  # connections whose request is awaited, Redis, logs
 
 
 def check_run_dir(settings: Settings) -> Iterator[Check]:
-    """RUN_DIR, or the folder that it will be made in, can be written."""
+    """RUN_DIR, or the folder in which it will be created, can be written."""
     folder = settings.run_dir
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not os.access(folder, os.W_OK | os.X_OK):
         yield failed(
             "RUN_DIR",
-            f"this user may not write {folder}",
-            "Set RUN_DIR to another folder, or use the account that owns it.",
+            f"this account cannot write to {folder}",
+            "Set RUN_DIR to another folder, or use the account that owns this one.",
         )
         return
     others = 0o006 if settings.browser_user else 0o077  # its own accounts pass through it (run_dir.py)
@@ -46,43 +46,43 @@ def check_run_dir(settings: Settings) -> Iterator[Check]:
     yield ok("RUN_DIR", f"{settings.run_dir} can be written")
 
 
-def check_room(settings: Settings) -> Iterator[Check]:
-    """There is room for what browsers and their drivers write."""
-    remedy = "Make room: downloads, uploads and browsers' profiles are kept there."
+def check_disk(settings: Settings) -> Iterator[Check]:
+    """There is disk space for what browsers and their drivers write."""
+    remedy = "Free some space: downloads, uploads and browser profiles are kept there."
     if lack := room.shortage(settings.run_dir):
-        yield failed("room", f"{settings.run_dir} has {lack}", remedy)
+        yield failed("disk", f"{settings.run_dir} has {lack}", remedy)
     elif lack := room.shortage(settings.run_dir, _ENOUGH_BYTES):
-        yield warning("room", f"{settings.run_dir} has {lack}", remedy)
+        yield warning("disk", f"{settings.run_dir} has {lack}", remedy)
     else:
-        yield ok("room", f"{settings.run_dir} has at least {_ENOUGH_BYTES // 2**30} GiB of room")
+        yield ok("disk", f"{settings.run_dir} has at least {_ENOUGH_BYTES // 2**30} GiB free")
 
 
 def check_memory(settings: Settings) -> Iterator[Check]:
-    """There is memory for the workers."""
+    """There is enough memory for the workers."""
     total, workers = psutil.virtual_memory().total, sum(map(settings.processes_of, Browser))
     found = f"{total / 2**30:.1f} GiB for {workers} workers"
     if total < workers * _WORKER_BYTES:
-        yield warning("memory", found, "Set CHROMIUM_WORKERS, FIREFOX_WORKERS or WEBKIT_WORKERS lower.")
+        yield warning("memory", found, "Lower CHROMIUM_WORKERS, FIREFOX_WORKERS or WEBKIT_WORKERS.")
     else:
         yield ok("memory", found)
 
 
 def check_shared_memory(settings: Settings) -> Iterator[Check]:
-    """Containers often have 64 MB of /dev/shm, too little for browsers that keep their pages' pictures there."""
+    """Containers often have 64 MB of /dev/shm, too little for browsers that render pages there."""
     size = shutil.disk_usage(_SHM).total
     found = f"{_SHM} has {size // 2**20} MiB"
     if size < _MIN_SHM_BYTES and settings.workers_of(Browser.FIREFOX) + settings.workers_of(Browser.CHROMIUM):
-        yield warning(_SHM, found, "Give it 1 GiB: `docker run --shm-size=1g`, or mount it with size=1g.")
+        yield warning(_SHM, found, "Give it 1 GiB: docker run --shm-size=1g, or mount it with size=1g.")
     else:
         yield ok(_SHM, found)
 
 
 def check_open_files(settings: Settings) -> Iterator[Check]:
-    """The proxy may open enough connections."""
+    """The proxy can open enough connections."""
     sessions = sum(settings.pools.values()) * settings.max_concurrent_sessions + settings.queue_max_length
     needed = sessions * _FILES_PER_SESSION + _OTHER_FILES
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # as far as the proxy raises its own
-    found = f"{'any number' if hard == resource.RLIM_INFINITY else hard} allowed; {needed} needed"
+    found = f"{'any number' if hard == resource.RLIM_INFINITY else hard} allowed, {needed} needed"
     if resource.RLIM_INFINITY != hard < needed:
         remedy = f"Raise it before `applctl up`, as root: ulimit -Hn {needed}; for a service: LimitNOFILE={needed}"
         yield warning("open files", found, remedy)
@@ -97,15 +97,15 @@ def check_certificate(settings: Settings) -> Iterator[Check]:
     try:
         certificate.require_usable(settings.tls_cert, settings.tls_key)
     except SettingsError as error:
-        yield failed("certificate", str(error), error.hint or "Mend the file; a running proxy keeps the last good one.")
+        yield failed("certificate", str(error), error.hint or "Fix the file. A running proxy keeps the last good one.")
     else:
         yield ok("certificate", f"{settings.tls_cert} and its key can be used")
 
 
 def check_port(settings: Settings) -> Iterator[Check]:
-    """The port is free, or this appliance has it."""
+    """The port is free, or this appliance uses it."""
     if Supervisor(settings.run_dir).running():
-        return  # then the proxy's own check says whether it answers
+        return  # the check of the proxy says whether it answers
     try:
         require_free_port(settings)
     except SettingsError as error:
@@ -115,18 +115,18 @@ def check_port(settings: Settings) -> Iterator[Check]:
 
 
 def check_proxy(settings: Settings) -> Iterator[Check]:
-    """A proxy of this shell is not that of the browsers."""
+    """Browsers do not use the proxy that this shell names."""
     named = [name for name in _PROXIES if os.environ.get(name)]
     if settings.browser_proxy:
-        yield ok("proxy", f"browsers go through {upstream_proxy(settings.browser_proxy).server}")
+        yield ok("browser proxy", f"browsers use {upstream_proxy(settings.browser_proxy).server}")
     elif named:
-        found = f"this shell has {', '.join(named)}, which browsers do not go by"
-        yield warning("proxy", found, "If the internet is reached through that proxy alone, set BROWSER_PROXY to it.")
+        found = f"this shell sets {', '.join(named)}, which browsers ignore"
+        yield warning("browser proxy", found, "If browsers need that proxy, set BROWSER_PROXY to it.")
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     check_run_dir,
-    check_room,
+    check_disk,
     check_memory,
     check_shared_memory,
     check_open_files,

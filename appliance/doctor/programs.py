@@ -1,4 +1,4 @@
-"""Checks of what the appliance runs on: Python's packages, the driver, the browsers, Redis."""
+"""Checks of programs: Python packages, the driver, browsers, ffmpeg, Redis."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _CLIENTS_SHARE = 0.8  # of the connections that Redis allows, beyond which a gri
 
 
 def check_packages(settings: Settings) -> Iterator[Check]:
-    """The installed packages are those that this version was tested with."""
+    """The installed packages are those of setup.py, with which this version was tested."""
     wrong = [text for pin in requires(_DISTRIBUTION) or [] if (text := _deviation(pin))]
     python = ".".join(map(str, sys.version_info[:3]))
     if wrong:
         yield warning(
-            "packages", f"not as setup.py has them: {', '.join(wrong)}", "Run `make up`, or pip install again."
+            "packages", f"they differ from setup.py: {', '.join(wrong)}", "Run `make up`, or install again with pip."
         )
     else:
-        yield ok("packages", f"Python {python}, all packages as setup.py has them")
+        yield ok("packages", f"Python {python}, and the packages of setup.py")
 
 
 def _deviation(requirement: str) -> str:
@@ -46,13 +46,13 @@ def _deviation(requirement: str) -> str:
 
 
 def check_driver(settings: Settings) -> Iterator[Check]:
-    """Playwright's driver is there."""
+    """Playwright's driver is installed."""
     folder = browsers.driver_folder(settings)
     yield ok("driver", f"Playwright {browsers.driver_version(settings)} in {folder}")
 
 
 def check_browsers(settings: Settings) -> Iterator[Check]:
-    """Each pool's browser is there and runs."""
+    """Each pool's browser is installed and runs."""
     for browser, workers in settings.pools.items():
         if workers:
             yield _check_browser(browser, settings)
@@ -65,13 +65,13 @@ def _check_browser(browser: Browser, settings: Settings) -> Check:
         return failed(browser, str(error), f"Run `applctl setup`. {error.hint}")
     found = browser_version(browser, program.path)
     if not found:
-        remedy = "Run `applctl setup`; its system libraries may be missing (as root: playwright install-deps)."
+        remedy = "Run `applctl setup`. System libraries may be missing: as root, run playwright install-deps."
         return failed(browser, f"{program.path} does not run", remedy)
     return ok(browser, f"{found}, {program.path} ({program.source})")
 
 
 def check_ffmpeg(settings: Settings) -> Iterator[Check]:
-    """Sessions can record videos: ffmpeg is there, runs as browsers do, and has what drivers ask of it."""
+    """Sessions can record videos: ffmpeg is installed, runs as browsers do, and has the encoders that drivers use."""
     try:
         program = ffmpeg.require_usable(settings, browser_prefix(settings))
     except LaunchError as error:
@@ -86,7 +86,7 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
         return
     try:
         program = browsers.find(Browser.CHROMIUM, settings)
-    except LaunchError:  # which check_browsers says
+    except LaunchError:  # check_browsers reports it
         return
     try:
         decision = sandbox.decide(settings, program.path, browser_prefix(settings))
@@ -96,12 +96,12 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
     if decision.on:
         yield ok("sandbox", "Chromium runs in its sandbox")
     else:
-        found = f"Chromium runs without its sandbox, not for pages that you do not trust: {decision.why}"
+        found = f"Chromium runs without its sandbox: open only pages that you trust ({decision.why})"
         yield warning("sandbox", found, decision.remedy)
 
 
 def check_redis(settings: Settings) -> Iterator[Check]:
-    """Redis can be had, and knows Functions."""
+    """There is a Redis that has Functions."""
     if settings.redis_url or Supervisor(settings.run_dir).running():
         yield from _check_redis_server(settings)
         return
@@ -118,23 +118,23 @@ def _check_redis_server(settings: Settings) -> Iterator[Check]:
     try:
         with open_registry(settings) as registry:
             version = require_usable_redis(registry)
-            yield ok("redis", f"Redis {version or 'of an unknown version'} answers and knows Functions")
+            yield ok("redis", f"Redis {version or 'of an unknown version'} answers")
             if version:
                 yield _check_connections(registry)
     except StoreRefuses as error:
         yield failed("redis", str(error), error.hint)
     except StoreUnavailable as error:
-        remedy = "Check REDIS_URL." if settings.redis_url else "See what it says: applctl logs redis."
+        remedy = "Check REDIS_URL." if settings.redis_url else "See its log: applctl logs redis."
         yield failed("redis", str(error), remedy)
 
 
 def _check_connections(registry: Registry) -> Check:
-    """Redis takes more connections; only a user who may ask for its version may ask for that."""
+    """Redis accepts more connections. Only a user who may ask for its version may ask for that."""
     info = registry.store.ping()
     clients, most = int(info["connected_clients"]), int(info["maxclients"])
-    found = f"Redis has {clients} of at most {most} connections"
+    found = f"{clients} of at most {most} connections are open"
     if clients > most * _CLIENTS_SHARE:
-        return warning("redis", found, "Raise its maxclients, and its limit of open files: each worker needs two.")
+        return warning("redis", found, "Raise its maxclients and its limit of open files: each worker needs two.")
     return ok("redis", found)
 
 

@@ -16,11 +16,11 @@ _READABLE_BY_OTHERS = 0o004
 
 
 def check_settings_file() -> Iterator[Check]:
-    """Nothing in the settings file is ignored for its name, and only its owner and group read secrets in it."""
+    """The settings file has no unknown names, and only its owner and group can read secrets in it."""
     file = config.settings_file()
     for name, meant in config.unknown_names().items():
-        remedy = f"Write {meant}, if that is meant." if meant else "`applctl config` lists all settings."
-        yield warning("settings", f"{name} in {file} is no setting, and has no effect", remedy)
+        remedy = f"Did you mean {meant}?" if meant else "`applctl config list` lists all settings."
+        yield warning("settings", f"unknown setting {name} in {file} is ignored", remedy)
     secrets = sorted(_SECRET & {name.upper() for name in dotenv_values(file, interpolate=False)})
     if secrets and _others_may_read(file):
         finding = f"{file} holds {', '.join(secrets)}, and other users can read it"

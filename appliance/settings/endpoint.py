@@ -85,6 +85,10 @@ class EndpointSettings(BaseSettings):
     @property
     def endpoint(self) -> str:
         """The address that clients connect to, as this machine sees it."""
-        host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)  # noqa: S104
+        is_here = self.host in ("0.0.0.0", "::", "127.0.0.1")  # noqa: S104
+        return self.endpoint_at("localhost" if is_here else self.host)
+
+    def endpoint_at(self, host: str) -> str:
+        """Return the URL of the endpoint at a name or address of this machine."""
         host = f"[{host}]" if ":" in host else host
         return f"{'wss' if self.tls_cert else 'ws'}://{host}:{self.port}"

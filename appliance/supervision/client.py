@@ -15,7 +15,7 @@ from xmlrpc.client import Error, Fault, ServerProxy
 
 from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
-from appliance.errors import SupervisorError
+from appliance.errors import NotRunning, SupervisorError
 
 ANSWER_TIMEOUT_S = 10.0
 _POLL_INTERVAL_S = 0.1
@@ -42,9 +42,9 @@ class ProcessInfo:
 
 
 class AccessDenied(SupervisorError):
-    """The appliance belongs to another account, so whether it runs cannot be told."""
+    """The appliance belongs to another account, so it is unknown whether it runs."""
 
-    hint = "Use the account that started the appliance, or set RUN_DIR to a folder of this account's own."
+    hint = "Use the account that started the appliance, or set RUN_DIR to a folder of your own."
 
 
 class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
@@ -55,7 +55,7 @@ class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
         super().connect()
         self.sock.settimeout(ANSWER_TIMEOUT_S)
         if _listener(self.sock) not in (0, os.geteuid()):
-            raise AccessDenied(f"what answers at {self.socketfile} is another account's")
+            raise AccessDenied(f"another account listens at {self.socketfile}")
 
 
 def _listener(connection: socket.socket) -> int:
@@ -121,7 +121,7 @@ class Supervisor:
         while not (now := self._process(name)).started or now.pid == before.pid:
             if time.monotonic() > deadline:
                 what = "stop" if now.state == "STOPPING" or now.pid == before.pid else "start"
-                raise SupervisorError(f"{name} does not {what}", f"See what it says: applctl logs {name}.")
+                raise SupervisorError(f"{name} does not {what}", f"See its log: applctl logs {name}.")
             time.sleep(_POLL_INTERVAL_S)
 
     def shutdown(self) -> None:
@@ -131,7 +131,7 @@ class Supervisor:
     def _process(self, name: str) -> ProcessInfo:
         processes = {process.name: process for process in self.processes()}
         if name not in processes:
-            raise SupervisorError(f"there is no process {name}", f"There are: {', '.join(processes)}.")
+            raise SupervisorError(f"there is no process {name}", f"The processes: {', '.join(processes)}.")
         return processes[name]
 
     def _call(self, method: str, *arguments: Any, interface: str = "supervisor") -> Any:
@@ -147,6 +147,6 @@ class Supervisor:
         except PermissionError as error:
             raise AccessDenied(f"this account may not look into {self.socket.parent}") from error
         except (OSError, http.client.HTTPException, Error) as error:
-            raise SupervisorError("the appliance is not running") from error
+            raise NotRunning from error
         finally:
             transport.close()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def start(settings: Settings, redis_server: Path | None) -> None:
         if Supervisor(settings.run_dir).running():
             return
         time.sleep(_POLL_INTERVAL_S)
-    said = started.stdout.strip() or f"it does not answer within {_START_TIMEOUT_S:g} s"
+    said = started.stdout.strip() or f"it did not answer within {_START_TIMEOUT_S:g} s"
     raise SupervisorError(f"supervisord did not start: {said}", f"See {settings.run_dir}/log/supervisord.log.")
 
 
@@ -100,7 +100,7 @@ def _run_supervisord(environment: dict[str, str]) -> subprocess.CompletedProcess
 
 
 def started_settings(settings: Settings) -> Settings | None:
-    """Give the settings that the appliance in RUN_DIR was started with; None if it is not running.
+    """Return the settings that the appliance in RUN_DIR was started with; None if it is not running.
 
     They may differ from those of the environment now: PORT=9000 may have been set for `up` alone.
     Raises SupervisorError if the appliance is another account's.
@@ -123,8 +123,8 @@ def require_free_port(settings: Settings) -> None:
     _require_free(settings.host, settings.port, "PORT", remedy)
     if beside := settings.door_beside_host:
         remedy = (
-            "The grid's other appliances are to reach this one there: set PRIVATE_HOSTNAME to an address of this "
-            "machine; or HOST=0.0.0.0, if that address leads here by way of another machine."
+            "The grid's other appliances reach this one there. Set PRIVATE_HOSTNAME to an address of this machine; or "
+            "set HOST=0.0.0.0, if another machine forwards that address to this one."
         )
         _require_free(beside, settings.port, "PORT", remedy)
     if settings.redis_listen:
@@ -160,15 +160,16 @@ def _owner(port: int) -> str:
     return "another program"
 
 
-def stop(settings: Settings) -> bool:
-    """Stop the appliance of RUN_DIR, and what an earlier run of it left. False if nothing ran.
+def stop(settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> bool:
+    """Stop the appliance of RUN_DIR, and what an earlier run of it left. Returns False if nothing ran.
 
-    Sessions are given SHUTDOWN_GRACE. The wait is bounded; what is left then is killed.
+    Sessions have SHUTDOWN_GRACE to end. The wait is bounded; what is left then is killed. While it waits, it calls
+    `meanwhile` several times a second.
     """
     supervisor = Supervisor(settings.run_dir)
     was_running = True
     if supervisor.running():
-        _stop_family(supervisor, started_settings(settings) or settings)
+        _stop_family(supervisor, started_settings(settings) or settings, meanwhile)
     else:
         left = left_over(settings.run_dir)
         was_running = bool(left)
@@ -179,7 +180,7 @@ def stop(settings: Settings) -> bool:
     return was_running
 
 
-def _stop_family(supervisor: Supervisor, settings: Settings) -> None:
+def _stop_family(supervisor: Supervisor, settings: Settings, meanwhile: Callable[[], None]) -> None:
     """Let supervisord stop its processes and itself, and end what then is left of them."""
     root = psutil.Process(supervisor.pid())
     family = {root}
@@ -187,6 +188,7 @@ def _stop_family(supervisor: Supervisor, settings: Settings) -> None:
     deadline = time.monotonic() + stop_wait_s(settings) + _REDIS_STOP_S
     while _alive(root) and time.monotonic() < deadline:
         family |= _children(root)
+        meanwhile()
         time.sleep(_POLL_INTERVAL_S)
     _end(process for process in family if _alive(process))
 

@@ -22,7 +22,7 @@ def test_rules_that_something_flushed_are_soon_in_force_again(machine: Machine, 
     assert_refused(reached(machine, grid, [f"http://{places.OUTSIDE}/"]), [f"http://{places.OUTSIDE}/"])
     assert "guard.loaded_again why='they were gone'" in grid.log("guard").replace('"', "'")
     refused = grid.applctl("guard", "remove", check=False)
-    assert "the appliance that runs would load the rules again" in refused.stderr
+    assert "the running appliance would load the rules again" in refused.stderr
 
 
 def test_an_appliance_whose_rules_cannot_be_loaded_serves_no_sessions_until_they_are(

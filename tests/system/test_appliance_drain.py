@@ -57,7 +57,7 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
         page.goto(site)
         assert page.title() == "A real page"
         failed = grid.applctl("appliance", "drain", "--wait", "--timeout", "0", check=False)
-        assert re.search("is not drained within 0 s: 1 session left", failed.stderr)
+        assert re.search("was not drained within 0 s: 1 session left", failed.stderr)
         page.context.browser.close()
     grid.applctl("appliance", "drain", "--wait", "--timeout", "30")
     assert grid.applctl("doctor", check=False).returncode == 0, "a worker that starts anew is no fault of a drained one"

@@ -65,13 +65,13 @@ def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: 
     full = "No space left on device\n  Make room on that file system"
 
     status = grid.applctl("status", check=False)
-    assert (status.returncode, "run has only 0 MiB of room" in status.stdout) == (1, True)
-    (room,) = [line for line in grid.applctl("doctor", check=False).stdout.splitlines() if " room " in line][:1]
+    assert (status.returncode, "run has only 0 MiB of disk space" in status.stdout) == (1, True)
+    (room,) = [line for line in grid.applctl("doctor", check=False).stdout.splitlines() if " disk " in line][:1]
     assert room.startswith("failed")
 
     created = grid.applctl("token", "create", "second", check=False)
     assert (created.returncode, created.stdout) == (1, "")
-    assert created.stderr.startswith(f"applctl: {grid.run_dir}/tokens.json: {full}")
+    assert created.stderr.startswith(f"Error: {grid.run_dir}/tokens.json: {full}")
     assert names(grid) == ["first"]
     revoked = grid.applctl("token", "revoke", "first", check=False)
     assert "revoked in the grid, but not in" in revoked.stderr
@@ -82,7 +82,7 @@ def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: 
     assert settings[0].read_text() == settings[1]
     restarted = grid.applctl("restart", check=False)
     assert "RUN_DIR" in restarted.stderr
-    assert "has only 0 MiB of room" in restarted.stderr
+    assert "has only 0 MiB of disk space" in restarted.stderr
     assert grid.available(1), "what ran goes on"
     said = [done.stderr for done in (status, created, revoked, refused, restarted)]
     grid.applctl("appliance", "drain")
@@ -102,7 +102,7 @@ def test_a_stopped_appliance_makes_no_token_on_a_full_disk_and_does_not_start(gr
     assert f"{grid.run_dir}/tokens.json: No space left on device" in created.stderr
     assert "second" not in grid.applctl("token", "list").stdout
     started = grid.applctl("up", "--no-setup", check=False)
-    assert "has only 0 MiB of room" in started.stderr
+    assert "has only 0 MiB of disk space" in started.stderr
     assert not any("Traceback" in done.stderr for done in (created, started))
 
 

@@ -80,13 +80,13 @@ def test_without_the_guard_all_of_that_is_reached_and_the_doctor_says_so(
         subprocess.run(machine.inside("nft", "delete", "table", "inet", "appliance"), check=True)
         try:
             found = reached(machine, grid, private)
-            (check,) = [check for check in json.loads(doctor(grid)) if check["name"] == "guard"]
+            (check,) = [check for check in json.loads(doctor(grid)) if check["name"] == "firewall"]
         finally:
             said = grid.applctl("guard", "apply").stdout
     assert set(map(tuple, found.values())) == {("reached", "reached")}
     assert (check["status"], check["remedy"]) == ("failed", "Run: applctl guard apply")
-    assert "The guard is up: pages reach no private network" in said
-    assert f"only TCP 22, {grid.port} is reached" in said
+    assert "The firewall rules are loaded: pages reach no private network" in said
+    assert f"only TCP 22, {grid.port} is open" in said
 
 
 VIDEO = """

@@ -142,7 +142,7 @@ def test_old_versions_of_tls_are_refused(grid: Grid) -> None:
 def test_applctl_works_with_a_certificate_of_whatever_issuer(grid: Grid, tmp_path: Path) -> None:
     status = json.loads(grid.applctl("status", "--json").stdout)
     assert (status["endpoint"], status["ready"]) == (f"wss://localhost:{grid.port}", True)
-    assert "takes sessions" in grid.applctl("doctor").stdout
+    assert "accepts sessions" in grid.applctl("doctor").stdout
     demo = json.loads(grid.applctl("demo", "--json", "--output", str(tmp_path / "demo.png")).stdout)
     assert demo["endpoint"].startswith("wss://")
     up = json.loads(grid.applctl("up", "--json").stdout)

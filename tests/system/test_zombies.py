@@ -16,8 +16,8 @@ from tests.waiting import until
 
 RECYCLES = 12
 DOCTOR = (
-    "from appliance.config import load; from appliance.doctor.orphans import check_orphans;"
-    "print(next(iter(check_orphans(load()))).status)"
+    "from appliance.config import load; from appliance.doctor.pid_1 import check_pid_1;"
+    "print(next(iter(check_pid_1(load()))).status)"
 )
 
 

@@ -2,17 +2,19 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
-from rich.console import Console
 
 from appliance import __version__
+from appliance.addresses import endpoint_for_others
 from appliance.cli import main
-from appliance.cli.appliances import _table
-from appliance.cli.lifecycle import say_what_runs
-from appliance.cli.output import console
+from appliance.cli.appliances import appliances_table
+from appliance.cli.output import Output, console
+from appliance.cli.up import say_what_runs
 from appliance.config import Settings
 from appliance.doctor.grid import check_changes, check_workers
 from appliance.memory import Memory
@@ -54,7 +56,7 @@ def test_it_tells_its_version() -> None:
 def test_a_command_that_only_groups_have_is_found_there() -> None:
     result = applctl("drain", "chromium-00")
     assert result.exit_code == 2
-    assert "Did you mean: applctl appliance drain, applctl workers drain?" in result.stderr
+    assert "Did you mean: applctl workers drain, applctl appliance drain?" in result.stderr
 
 
 def test_the_completion_of_such_a_command_is_no_error() -> None:
@@ -91,11 +93,76 @@ def test_down_is_harmless_when_nothing_runs() -> None:
     assert "was not running" in result.output
 
 
-def test_demo_says_that_the_appliance_does_not_run() -> None:
-    result = applctl("demo")
-    assert result.exit_code == 1
-    assert "not running" in result.stderr
-    assert "applctl up" in result.stderr
+# What needs a running grid, with arguments that would be right.
+NEED_A_GRID = [
+    *("demo", "logs", "logs proxy", "restart proxy", "workers list", "workers drain --all", "sessions list"),
+    *("sessions kill --all", "appliances", "appliance drain", "appliance undrain"),
+]
+
+
+@pytest.mark.parametrize("command", NEED_A_GRID)
+def test_without_a_grid_a_command_says_that_it_is_not_running(command: str) -> None:
+    sentence = "The appliance is not running. Start it with `applctl up`."
+    result = applctl(*command.split())
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", f"Error: {sentence}\n")
+    as_json = applctl(*command.split(), "--json")
+    assert as_json.exit_code == 3
+    assert json.loads(as_json.stdout) == {"error": {"message": sentence, "hint": ""}}
+
+
+def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Give all commands that do something, with their words."""
+    for name, one in group.commands.items():
+        if isinstance(one, click.Group):
+            yield from leaves(one, (*path, name))
+        else:
+            yield (*path, name), one
+
+
+@pytest.mark.parametrize(("words", "one"), [pytest.param(*leaf, id=" ".join(leaf[0])) for leaf in leaves(main)])
+def test_every_command_has_json_and_a_short_summary(words: tuple[str, ...], one: click.Command) -> None:
+    shown = " ".join(applctl(*words, "-h").stdout.split())
+    assert "--json Print machine-readable JSON; messages go to stderr." in shown
+    assert not one.get_short_help_str(62).endswith("..."), "it does not fit on 80 columns"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("restart --wrong", "No such option '--wrong'"),
+        ("sessions kill", "Name sessions by their ids, or use --all."),
+        ("config get PRT", "unknown setting PRT; did you mean PORT?"),
+    ],
+)
+def test_with_json_every_error_is_json(command: str, said: str) -> None:
+    result = applctl(*command.split(), "--json")
+    assert said in json.loads(result.stdout)["error"]["message"]
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("start", "up"), ("stop", "down"), ("ps", "status"), ("staus", "status"), ("config lst", "config list")],
+)
+def test_an_unknown_command_suggests_the_one_that_is_meant(typed: str, meant: str) -> None:
+    result = applctl(*typed.split())
+    assert (result.exit_code, f"Did you mean: applctl {meant}" in result.stderr) == (2, True)
+
+
+def test_version_tells_which_clients_are_served() -> None:
+    assert json.loads(applctl("version", "--json").stdout)["appliance"] == __version__
+    assert "for clients of version 1." in applctl("version").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_help_says_how_to_complete_in_each_shell(shell: str) -> None:
+    assert f"_APPLCTL_COMPLETE={shell}_source applctl" in applctl("-h").stdout
+
+
+def test_settings_are_completed() -> None:
+    asking = {"_APPLCTL_COMPLETE": "bash_complete", "COMP_WORDS": "applctl config get drain_", "COMP_CWORD": "3"}
+    result = CliRunner().invoke(main, [], prog_name="applctl", env=asking)
+    assert result.stdout.split() == ["plain,DRAIN_TIMEOUT", "plain,DRAIN_NOTICE"]
 
 
 def test_an_unknown_log_names_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,14 +171,6 @@ def test_an_unknown_log_names_those_that_there_are(monkeypatch: pytest.MonkeyPat
     result = applctl("logs", "chromium-99")
     assert result.exit_code == 1
     assert "chromium-00, chromium-01, proxy, redis, supervisord" in result.stderr
-
-
-def test_logs_prefixes_each_line_with_its_process(tmp_path: Path) -> None:
-    folder = tmp_path / "run" / "log"
-    folder.mkdir(parents=True)
-    (folder / "proxy.log").write_text("one\ntwo\nthree\n")
-    assert applctl("logs", "-n", "2", "proxy").stdout == "two\nthree\n"
-    assert "proxy        three\n" in applctl("logs").stdout
 
 
 def test_config_names_the_source_of_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +221,10 @@ def test_passwords_are_not_shown(value: object, shown: object) -> None:
 def test_config_does_not_show_the_token(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APPLIANCE_TOKEN", "secret-0123456789")
     monkeypatch.setenv("PORT", port)  # of settings that are wrong, the text is shown as it was set
-    for result in (applctl("config"), applctl("config", "--json"), applctl("doctor")):
+    for result in (applctl("config"), applctl("config", "--json"), applctl("config", "get", "APPLIANCE_TOKEN")):
         assert "secret-" not in result.output
-    assert '"value": "***"' in applctl("config", "--json").stdout
+    assert "secret-" not in applctl("doctor").output
+    assert "APPLIANCE_TOKEN=***" in applctl("config").stdout
 
 
 def test_a_token_made_before_the_first_start_lets_the_grid_listen_beyond_loopback(
@@ -174,7 +234,8 @@ def test_a_token_made_before_the_first_start_lets_the_grid_listen_beyond_loopbac
     assert "applctl token create" in applctl("status").stderr
     made = applctl("token", "create", "ci")
     (token,) = made.stdout.split()
-    assert f"ws://localhost:8080/?token={token}" in made.stderr
+    endpoint = endpoint_for_others(Settings(host="0.0.0.0")) or "ws://localhost:8080"
+    assert f"{endpoint}/?token={token}" in made.stderr
     assert applctl("status").exit_code == 3  # not running, and nothing is wrong
     file = tmp_path / "run" / "tokens.json"
     assert token not in file.read_text()
@@ -190,7 +251,7 @@ def test_tokens_of_a_grid_that_does_not_run_are_made_listed_and_revoked() -> Non
     unknown = applctl("token", "revoke", "laptop", "cd")
     assert unknown.exit_code == 1
     assert "no token cd" in unknown.stderr
-    assert "There are: ci, laptop." in unknown.stderr
+    assert "The grid's tokens: ci, laptop." in unknown.stderr
     assert "can connect" not in applctl("token", "revoke", "ci").output
     assert [one["name"] for one in json.loads(applctl("token", "list", "--json").stdout)] == ["laptop"]
     assert "only root and the appliance's own account can connect" in applctl("token", "revoke", "laptop").output
@@ -243,7 +304,7 @@ def test_doctor_tells_the_settings_that_run_from_those_of_here() -> None:
 
 
 def test_up_says_that_what_runs_was_started_with_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    out = Console(width=300)
+    out = Output()
     say_what_runs(Settings(port=8080), Settings(port=8080), out)
     assert "PORT" not in capsys.readouterr().out
     say_what_runs(Settings(port=8080), Settings(port=9000), out)
@@ -285,6 +346,6 @@ def test_a_table_of_appliances_fits_80_columns_with_endpoints_that_can_be_copied
     monkeypatch.setenv("COLUMNS", "80")
     draining = ApplianceState("grid-1", ApplianceStatus.DRAINING, "ws://10.0.0.11:8080", versions=["1.65.0"], proxies=1)
     gone = ApplianceState("grid-2", endpoint="ws://10.0.0.12:8080", versions=["1.62.0", "1.65.0"])
-    console().print(_table([draining, gone]), soft_wrap=False)
+    console().print(appliances_table([draining, gone]), soft_wrap=False)
     shown = capsys.readouterr().out
     assert all(f" {word} " in shown for word in ("Playwright", "draining", "away", draining.endpoint, gone.endpoint))

@@ -34,4 +34,4 @@ def test_a_beginning_that_none_or_several_have_is_refused(beginning: str, why: s
 def test_kill_wants_either_sessions_or_all(arguments: list[str]) -> None:
     done = CliRunner().invoke(main, ["sessions", "kill", *arguments])
     assert done.exit_code == 2
-    assert "Name sessions by their ids, or say --all." in done.output
+    assert "Name sessions by their ids, or use --all." in done.output

@@ -53,4 +53,4 @@ def test_room_is_measured_in_bytes_and_in_files_of_the_folder_that_will_be_made(
     folder = tmp_path / "not" / "made" / "yet"
     assert room.shortage(folder, 0, 0) == ""
     assert room.shortage(folder, 2**60).startswith("only ")
-    assert room.shortage(folder, 0, 2**62).startswith("room for only ") or not os.statvfs(tmp_path).f_files
+    assert room.shortage(folder, 0, 2**62).startswith("space for only ") or not os.statvfs(tmp_path).f_files

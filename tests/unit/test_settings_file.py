@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,7 +64,7 @@ def test_a_new_file_is_for_its_owner_alone(file: Path) -> None:
 def test_what_is_no_file_is_not_replaced_by_one(file: Path) -> None:
     os.mkfifo(file)
     result = applctl("set", "PORT=9001")
-    assert (result.exit_code, "is no file" in result.stderr) == (1, True)
+    assert (result.exit_code, "is not a file" in result.stderr) == (1, True)
     assert file.is_fifo()
 
 
@@ -94,4 +98,60 @@ def test_a_name_alone_asks_for_its_value_and_does_not_show_it() -> None:
 
 def test_it_says_that_the_environment_counts_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "9000")
-    assert "set in the environment" in applctl("set", "PORT=9001").output
+    assert "the environment sets PORT, too, and overrides the file" in applctl("set", "PORT=9001").output
+
+
+def test_a_value_is_checked_even_where_the_environment_overrides_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "9000")
+    result = applctl("set", "PORT=lots")
+    assert (result.exit_code, "PORT: 'lots' is not a whole number" in result.stderr) == (1, True)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("words", [["PORT", "=", "9001"], ["PORT = 9001"], ["PORT", "=9001"], ["port=9001"]])
+def test_a_setting_may_be_written_with_spaces_around_the_sign(words: list[str]) -> None:
+    assert applctl("set", "HOST=127.0.0.2", *words, "SPARE_WORKERS=0").exit_code == 0
+    settings = config.load()
+    assert (settings.host, settings.port, settings.spare_workers) == ("127.0.0.2", 9001, 0)
+
+
+def test_without_a_terminal_values_are_read_from_standard_input() -> None:
+    assert applctl("set", "PORT", "QUEUE_TIMEOUT", answer="9001\n7\n").exit_code == 0
+    assert (config.load().port, config.load().queue_timeout) == (9001, 7)
+    nothing = applctl("set", "PORT", answer="")
+    assert (nothing.exit_code, "There is no value for PORT" in nothing.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("name", "value", "is_shown"), [("PORT", "9001", True), ("REDIS_PASSWORD", 16 * "x", False)])
+def test_on_a_terminal_only_secrets_are_hidden_while_they_are_typed(name: str, value: str, is_shown: bool) -> None:
+    terminal, inside = os.openpty()
+    program = "from appliance.cli import main; main()"
+    command = [sys.executable, "-c", program, "config", "set", name]
+    applctl = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, start_new_session=True)
+    os.close(inside)
+    try:
+        said = b""
+        while not said.endswith(f"{name}: ".encode()):
+            said += os.read(terminal, 1024)
+        os.write(terminal, f"{value}\n".encode())
+        with suppress(OSError):  # EIO: all is read, and the other end is closed
+            while more := os.read(terminal, 1024):
+                said += more
+        applctl.wait(30)
+    finally:
+        applctl.kill()
+    os.close(terminal)
+    assert applctl.returncode == 0
+    assert (value.encode() in said) == is_shown
+
+
+def test_get_prints_values_alone() -> None:
+    assert applctl("set", "PORT=9001").exit_code == 0
+    assert applctl("get", "port", "LOG_LEVEL").stdout == "9001\nINFO\n"
+    assert json.loads(applctl("get", "PORT", "--json").stdout) == {"PORT": 9001}
+
+
+def test_list_is_what_config_alone_prints() -> None:
+    assert applctl("list").stdout == applctl().stdout

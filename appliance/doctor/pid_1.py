@@ -1,8 +1,8 @@
-"""A check that somebody fetches the exit status of processes whose parent has ended: that is PID 1's to do.
+"""A check that PID 1 collects orphans, processes whose parent has ended.
 
-The program that a container begins with is its PID 1, and most programs do not care for processes that they have not
-started. Those then stay as zombies until the container's limit of processes is reached. The appliance cares for its own
-(appliance/respawning.py, workers/family.py), but not for its supervisord and for what other programs leave.
+The first program of a container is its PID 1. Most programs do not collect processes that they have not started. Those
+stay as zombies, until the container reaches its limit of processes. The appliance collects its own
+(appliance/respawning.py, workers/family.py), but not supervisord, nor what other programs leave.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _WITHIN_S = 2.0
 _LOOK_INTERVAL_S = 0.02
 
 
-def check_orphans(_: Settings) -> Iterator[Check]:
-    """Leave an orphan, and see whether it becomes a zombie for good."""
+def check_pid_1(_: Settings) -> Iterator[Check]:
+    """Leave an orphan, and see whether it stays a zombie."""
     zombies = _zombies_of_pid_1()  # an earlier trial has left one already, if so
     if not zombies:
         pid = int(subprocess.run(_TRIAL, capture_output=True, text=True, check=True).stdout)
@@ -33,16 +33,17 @@ def check_orphans(_: Settings) -> Iterator[Check]:
         zombies = _zombies_of_pid_1()
     if zombies:
         yield warning(
-            "zombies",
-            f"PID 1 ({_name_of_pid_1()}) does not fetch the exit status of orphans: {len(zombies)} stay as zombies",
-            "Start the container with an init: docker run --init, or `init: true` in a compose file.",
+            "PID 1",
+            f"{_name_of_pid_1()} does not collect orphans: {len(zombies)} stay as zombies",
+            "Start the container with an init: docker run --init, or `init: true` in a compose file. `applctl up "
+            "--foreground` as the container's command is one, too.",
         )
     else:
-        yield ok("zombies", "orphans' exit status is fetched")
+        yield ok("PID 1", f"{_name_of_pid_1()} collects orphans")
 
 
 def _zombies_of_pid_1() -> list[int]:
-    """Return the children of PID 1 that have ended and are zombies also after a moment."""
+    """Return the children of PID 1 that stay zombies."""
     processes = psutil.process_iter(["ppid", "status"])
     found = [p.pid for p in processes if p.info["ppid"] == 1 and p.info["status"] == psutil.STATUS_ZOMBIE]
     deadline = time.monotonic() + _WITHIN_S / 2
@@ -62,4 +63,4 @@ def _name_of_pid_1() -> str:
         return "unknown"
 
 
-CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (check_orphans,)
+CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (check_pid_1,)

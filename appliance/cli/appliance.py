@@ -1,0 +1,149 @@
+"""`applctl appliance`: take an appliance out of service, and put it back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from appliance.cli.command import command, group
+from appliance.cli.connection import open_grid
+from appliance.cli.output import Output, counted
+from appliance.config import Settings
+from appliance.errors import ApplianceError, StoreUnavailable
+from appliance.models import ApplianceState, ApplianceStatus
+from appliance.registry import Appliances, open_registry
+
+REASON = "its appliance is drained"
+_POLL_INTERVAL_S = 0.5
+
+
+class NotDrained(ApplianceError):
+    """Sessions are left when the time is over."""
+
+    hint = "Wait longer, or end them: applctl sessions list, applctl sessions kill ID. The appliance stays drained."
+
+
+class Undrained(ApplianceError):
+    """Somebody else has ended the drain."""
+
+    hint = "It serves again, so do not stop it. To drain it again: applctl appliance drain."
+
+
+class StillNeeded(ApplianceError):
+    """Nothing runs on it but the Redis that others use."""
+
+    hint = "Without it the others refuse new sessions. Stop it last, or give the grid a Redis of its own."
+
+
+class Gone(ApplianceError):
+    """The appliance was stopped, or is cut off from Redis with its sessions."""
+
+    hint = "If it was stopped, there is nothing to drain. If it still runs, look there: applctl status."
+
+
+@group("applctl appliance drain --wait && applctl down")
+def appliance() -> None:
+    """Take an appliance out of service, or put it back.
+
+    No session fails. `applctl appliances` lists the appliances.
+    """
+
+
+@command(
+    "applctl appliance drain                            # this one",
+    "applctl appliance drain grid-2 --wait --timeout 900",
+    exit_codes="0  done; with --wait: the appliance can be stopped\n"
+    "1  with --wait: sessions are left after --timeout, others use its Redis, it was undrained, or it is gone",
+)
+@click.argument("name", required=False)
+@click.option("--wait", is_flag=True, help="Wait until nothing runs on it any more, its own or others'.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0), help="Seconds for --wait. Default: no limit.")
+def drain(out: Output, name: str | None, wait: bool, timeout_s: float | None) -> dict[str, Any]:
+    """Take an appliance, by default this one, out of service.
+
+    It gets no new sessions; running ones go on, for DRAIN_TIMEOUT at most. Its /readyz fails at once. For DRAIN_NOTICE
+    its proxy still accepts sessions, for other appliances' workers. It stays drained until `undrain` or a restart.
+    """
+    settings, name = _ask(name, drains=True)
+    state = _await_drained(settings, name, timeout_s, out) if wait else _state_of(settings, name)
+    if state and state.safe_to_stop:
+        out.say(f"{name} is drained and can be stopped.")
+    else:
+        out.say(f"{name} is draining: {_sessions_left(state)}.")
+    return state.as_dict() if state else {"name": name}
+
+
+@command("applctl appliance undrain", "applctl appliance undrain grid-2")
+@click.argument("name", required=False)
+def undrain(out: Output, name: str | None) -> dict[str, Any]:
+    """Put a drained appliance, by default this one, back in service."""
+    _, name = _ask(name, drains=False)
+    out.say(f"{name} is back in service.")
+    return {"name": name}
+
+
+def _ask(name: str | None, *, drains: bool) -> tuple[Settings, str]:
+    """Drain an appliance, or end that. Returns the settings, and its name; raises ApplianceError for an unknown one."""
+    with open_grid() as (settings, registry):
+        grid, name = Appliances(registry), name or settings.appliance_name
+        if grid.drain_appliance(name, REASON) if drains else grid.undrain_appliance(name):
+            return settings, name
+        there = ", ".join(one.name for one in grid.states()) or "none"
+    raise ApplianceError(f"there is no appliance {name}", f"The grid's appliances: {there}.")
+
+
+def _state_of(settings: Settings, name: str) -> ApplianceState | None:
+    with open_registry(settings) as registry:
+        return Appliances(registry).state(name)
+
+
+def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: Output) -> ApplianceState:
+    """Wait until an appliance can be stopped. While Redis is away that cannot be known, so the wait goes on.
+
+    Raises Undrained; Gone if Redis knew nothing of it for LEASE_TTL, within which an appliance that lives announces
+    itself; StillNeeded; and NotDrained after `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s if timeout_s is not None else None
+    said, heard_at = "", time.monotonic()
+    while True:
+        try:
+            state = _state_of(settings, name)
+            left = _sessions_left(state)
+        except StoreUnavailable as error:
+            state, left, heard_at = None, str(error), time.monotonic()
+        if state:
+            heard_at = time.monotonic()
+            _require_drained(state)
+            if state.safe_to_stop:
+                return state
+            if state.status is ApplianceStatus.DRAINED:
+                raise StillNeeded(f"{name} is drained, but its Redis is used by {counted(state.needed_by, 'other')}")
+        if time.monotonic() - heard_at > settings.lease_ttl:
+            raise Gone(f"{name} is gone: Redis has not heard from it for {settings.lease_ttl:g} s")
+        if left != said:
+            out.say(f"{name} is draining: {left}.")
+        said = left
+        if deadline is not None and time.monotonic() > deadline:
+            raise NotDrained(f"{name} was not drained within {timeout_s:g} s: {left}")
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def _require_drained(state: ApplianceState) -> None:
+    if state.status in (ApplianceStatus.SERVING, ApplianceStatus.STOPPING):
+        raise Undrained(f"{state.name} was undrained or restarted meanwhile")
+
+
+def _sessions_left(state: ApplianceState | None) -> str:
+    if state is None:
+        return "Redis has not heard from it yet"
+    if state.status is ApplianceStatus.DRAINED:
+        return f"no sessions left, but its Redis is used by {counted(state.needed_by, 'other')}"
+    if not (state.on_workers or state.in_proxy):
+        return "no sessions left; waiting for the proxy to stop accepting (DRAIN_NOTICE)"
+    return f"{counted(state.on_workers, 'session')} left on its workers, {state.in_proxy} in its proxy"
+
+
+appliance.add_command(drain)
+appliance.add_command(undrain)

@@ -1,0 +1,77 @@
+"""What `up` and `restart` have in common: check, start, wait until the grid is ready, and say how to use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from appliance import browsers, provision
+from appliance.addresses import endpoint_for_others
+from appliance.cli import welcome
+from appliance.cli.demo import Demo, describe, run_demo
+from appliance.cli.guard import apply_guard
+from appliance.cli.output import Output
+from appliance.cli.precheck import require_sandbox
+from appliance.cli.setup import provide
+from appliance.config import Settings
+from appliance.relations import is_loopback
+from appliance.supervision import bringing_up, require_free_port, start, started_settings, stop
+from appliance.tokens import has_boot_token
+
+
+def bring_up(settings: Settings, out: Output, *, with_setup: bool) -> None:
+    """End what an earlier run left, and start the appliance."""
+    with bringing_up(settings):
+        if started_settings(settings):  # by another `up`, since the first look
+            return
+        if stop(settings):
+            out.say("Ended what an earlier run had left.")
+        require_free_port(settings)  # before anything is installed
+        if with_setup:
+            provide(settings, out)
+        redis = None if settings.redis_url else _require_redis()
+        if concern := require_sandbox(settings):
+            out.warn(concern)
+        if settings.is_guarded:
+            apply_guard(settings, out)
+        start(settings, redis)
+
+
+def _require_redis() -> Path:
+    if redis := provision.find_redis():
+        return Path(redis.path)
+    raise provision.ProvisionError(
+        f"there is no Redis {provision.MIN_REDIS} or Valkey server",
+        "`applctl setup` installs one; or set REDIS_URL to a Redis that runs elsewhere.",
+    )
+
+
+def try_out(settings: Settings, out: Output) -> Demo:
+    """Open a page through the grid; raises DemoFailed. It leaves no file."""
+    with out.busy("Opening a page through the grid"):
+        result = run_demo(settings)
+    out.say(describe(result))
+    return result
+
+
+def present(settings: Settings, tried: Demo | None, out: Output) -> dict[str, Any]:
+    """Say how to use the grid, and return the same as data."""
+    version, for_others = browsers.driver_version(settings), endpoint_for_others(settings)
+    is_for_all = not is_loopback(settings.host) or has_boot_token(settings.token_file.read())
+    out.show(
+        welcome.text(
+            settings.endpoint,
+            settings.default_browser_type,
+            version,
+            for_others=for_others,
+            wants_token=is_for_all and not settings.allow_anonymous,
+        )
+    )
+    return {
+        "endpoint": settings.endpoint,
+        "endpoint_for_others": for_others or None,
+        "playwright": version,
+        "run_dir": settings.run_dir,
+        "workers": {browser: workers for browser, workers in settings.pools.items() if workers},
+        "demo": tried.as_dict() if tried else None,
+    }

@@ -1,0 +1,85 @@
+"""`applctl down`: stop the appliance, and show which sessions it waits for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from appliance import config
+from appliance.cli.command import command
+from appliance.cli.output import Output, counted
+from appliance.config import Settings
+from appliance.errors import StoreUnavailable
+from appliance.models import SessionState
+from appliance.registry import Registry, open_registry
+from appliance.supervision import started_settings, stop
+
+_LOOK_INTERVAL_S = 1.0
+
+
+@command("applctl down")
+def down(out: Output) -> dict[str, Any]:
+    """Stop the appliance.
+
+    Running sessions have SHUTDOWN_GRACE seconds to end. Harmless if nothing runs. If supervisord was killed, the
+    processes that it left are ended.
+    """
+    was_running = stop_appliance(config.load(), out)
+    out.say("The appliance is stopped." if was_running else "The appliance was not running.")
+    return {"stopped": was_running}
+
+
+def stop_appliance(settings: Settings, out: Output) -> bool:
+    """Stop the appliance, and count down while sessions are left. Returns False if nothing ran."""
+    running = started_settings(settings)
+    if running is None:
+        return stop(settings)
+    with open_registry(running) as registry, out.console.status("Stopping …") as status:
+        show = status.update if out.console.is_terminal else out.say
+        return stop(settings, Countdown(running, registry, show).look)
+
+
+class Countdown:
+    """Says how many sessions an appliance that stops still waits for, and for how long at most."""
+
+    def __init__(self, settings: Settings, registry: Registry, show: Callable[[str], None]) -> None:
+        """Count from now; `show` is called with each new sentence."""
+        self._settings = settings
+        self._registry: Registry | None = registry
+        self._show = show
+        self._ends_at = time.monotonic() + settings.shutdown_grace
+        self._looks_at = 0.0
+        self._left = 0
+
+    def look(self) -> None:
+        """Look at Redis, once a second at most, and say what has changed."""
+        now = time.monotonic()
+        if self._registry is None or now < self._looks_at:
+            return
+        self._looks_at = now + _LOOK_INTERVAL_S
+        try:
+            sessions = self._registry.sessions()
+        except StoreUnavailable:  # it stops last: nothing is waited for any more
+            self._registry = None
+            return
+        left = sum(is_of(session, self._settings.appliance_name) for session in sessions)
+        if left or self._left:
+            self._show(waiting_for(left, self._ends_at - now))
+        self._left = left
+
+
+def waiting_for(sessions: int, seconds: float) -> str:
+    """Say how many sessions are waited for; `seconds` is the time that they have left."""
+    if not sessions:
+        return "All sessions have ended."
+    return f"Waiting for {counted(sessions, 'session')} to end, {max(0, round(seconds))} s at most …"
+
+
+def is_of(session: SessionState, appliance: str) -> bool:
+    """Say whether an active session runs on an appliance's worker or through its proxy, whose ids begin with its name.
+
+    A worker's id is "<appliance>.<slot>.<hex>", a proxy's "<appliance>.<hex>".
+    """
+    owners = (session.worker.rsplit(".", 2)[0], session.proxy.rpartition(".")[0])
+    return session.state == "active" and appliance in owners

@@ -1,0 +1,242 @@
+"""The processes' logs as files, and their lines as records that can be merged by time.
+
+A line of the appliance's own is logfmt or JSON (appliance/logs.py); supervisord and Redis have formats of their own. A
+line without a time, like one of a traceback, belongs to the line before it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from rich.text import Text
+
+from appliance.cli.output import Output, print_json_line
+from appliance.config import Settings
+
+_SUPERVISORD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ([A-Z]{4}) (.*)")
+_REDIS = re.compile(r"\d+:[A-Z] (\d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3}) ([.\-*#]) (.*)")
+_PAIR = re.compile(r'([^\s=]+)=("(?:[^"\\]|\\.)*"|\S*)')  # of logfmt
+_LEVELS = {"INFO": "info", "WARN": "warning", "ERRO": "error", "CRIT": "error", "#": "warning"}
+
+# What supervisord and Redis print at each start, whatever the settings.
+_BANNER = re.compile(
+    r"Supervisor is running as root\.|RPC interface '\w+' initialized|Server 'unix_http_server' running without|"
+    r"daemonizing the supervisord process|set current directory:|supervisord started with pid|"
+    r"success: \S+ entered RUNNING state|"
+    r"oO0OoO0OoO0Oo|(Redis|Valkey) version=|Configuration loaded|monotonic clock:|Running mode=|Server initialized|"
+    r"WARNING Memory overcommit must be enabled|The server is now ready to accept connections|"
+    r"User requested shutdown|Received SIGTERM scheduling|Removing the unix socket file|Redis is now ready to exit"
+)
+_STYLES = {"error": "bold red", "warning": "yellow", "info": "", "debug": "dim"}
+_PROCESS_STYLES = ("cyan", "green", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
+_NAME_WIDTH = 12
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(slots=True)
+class Record:
+    """A line of a log: its event or sentence, and the values that belong to it."""
+
+    process: str
+    time: datetime
+    level: str
+    event: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return {
+            "time": self.time.astimezone(UTC).isoformat(timespec="milliseconds"),
+            "process": self.process,
+            "level": self.level,
+            "event": self.event,
+            **self.values,
+        }
+
+    def as_text(self) -> Text:
+        """The same for people: local time, process, event, values."""
+        style = _STYLES.get(self.level, "")
+        shown = Text.assemble(
+            (f"{self._clock():12}", "dim"),
+            " ",
+            (f"{self.process:<{_NAME_WIDTH}}", _process_style(self.process)),
+            " ",
+            ("" if self.level in ("info", "debug") else f"{self.level.upper()} ", style),
+            (self.event, style or "bold"),
+        )
+        for name, value in self.values.items():
+            shown.append(f" {name}=", "dim")
+            shown.append(_quoted(str(value)), style)
+        return shown
+
+    def _clock(self) -> str:
+        """Return the local time; "" if no line had one yet."""
+        return "" if self.time == _UNKNOWN else self.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+class LogFile:
+    """A log that supervisord rotates: when the file is full it is renamed, and a new one begun."""
+
+    def __init__(self, path: Path) -> None:
+        """Read from the beginning of a file, which need not exist yet."""
+        self.name = path.stem
+        self._path = path
+        self._file: IO[str] | None = None
+        self._rest = ""
+
+    def last(self, count: int) -> list[str]:
+        """Return the last lines, and go on after them."""
+        return list(deque(self.new(), maxlen=count))
+
+    def new(self) -> Iterator[str]:
+        """Return the complete lines that were written since the last call, to an old file and to a new one."""
+        yield from self._read()
+        if self._was_rotated():
+            yield from self._read()  # written between the read and the rotation
+            self.close()
+            self._rest = ""
+            yield from self._read()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _read(self) -> Iterator[str]:
+        if self._file is None:
+            try:
+                self._file = self._path.open(errors="replace")
+            except FileNotFoundError:
+                return
+        for line in self._file:
+            self._rest += line
+            if self._rest.endswith("\n"):
+                yield self._rest.rstrip("\n")
+                self._rest = ""
+
+    def _was_rotated(self) -> bool:
+        try:
+            return self._file is not None and os.fstat(self._file.fileno()).st_ino != self._path.stat().st_ino
+        except FileNotFoundError:
+            return False
+
+
+class Logs:
+    """Several logs as one, in the order of time."""
+
+    def __init__(self, files: Iterable[LogFile]) -> None:
+        """Merge these files."""
+        self._files = list(files)
+        self._last: dict[str, Record] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Logs:
+        """Return the logs of all processes of an appliance."""
+        return cls(LogFile(folder_of(settings) / f"{name}.log") for name in names_of(settings))
+
+    def skip(self) -> None:
+        """Skip what is there already."""
+        for file in self._files:
+            file.last(0)
+
+    def last(self, count: int) -> list[Record]:
+        """Return the last records of all files together, and go on after them."""
+        return self._merged({file.name: file.last(2 * count) for file in self._files})[-count:] if count else []
+
+    def print_new(self, out: Output) -> None:
+        """Print what was written since the last call."""
+        for record in self._merged({file.name: list(file.new()) for file in self._files}):
+            print_record(record, out)
+
+    def _merged(self, lines: dict[str, list[str]]) -> list[Record]:
+        records = [record for name, those in lines.items() for record in self._records(name, those)]
+        return sorted(records, key=lambda record: record.time)  # which keeps the order within a file
+
+    def _records(self, name: str, lines: list[str]) -> Iterator[Record]:
+        for line in lines:
+            before = self._last.get(name, Record(name, _UNKNOWN, "info", ""))
+            record = self._last[name] = parse(name, line) or Record(name, before.time, before.level, line)
+            if not _BANNER.search(record.event):
+                yield record
+
+
+def print_record(record: Record, out: Output) -> None:
+    """Print a record on a line, as JSON with --json."""
+    if out.as_json:
+        print_json_line(record.as_dict())
+    else:
+        out.console.print(record.as_text(), soft_wrap=not out.console.is_terminal)
+
+
+def parse(process: str, line: str) -> Record | None:
+    """Read a line of any process; None if it has no time of its own."""
+    if line.startswith("timestamp="):
+        return _of_values(process, _logfmt(line))
+    if line.startswith("{"):
+        try:
+            return _of_values(process, json.loads(line))
+        except ValueError:
+            return None
+    for pattern, form in ((_SUPERVISORD, "%Y-%m-%d %H:%M:%S,%f"), (_REDIS, "%d %b %Y %H:%M:%S.%f")):
+        if found := pattern.fullmatch(line):
+            when = datetime.strptime(found[1], form).astimezone()  # both write the machine's local time
+            return Record(process, when, _LEVELS.get(found[2], "info"), found[3])
+    return None
+
+
+def _of_values(process: str, values: dict[str, Any]) -> Record | None:
+    try:
+        when = datetime.fromisoformat(str(values.pop("timestamp")))
+    except (KeyError, ValueError):
+        return None
+    return Record(process, when, str(values.pop("level", "info")), str(values.pop("event", "")), values)
+
+
+def _logfmt(line: str) -> dict[str, Any]:
+    return {name: _unquoted(value) for name, value in _PAIR.findall(line)}
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return str(json.loads(value)) if value.startswith('"') else value
+    except ValueError:
+        return value
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False) if not text or re.search(r"[\s\"]", text) else text
+
+
+def _process_style(name: str) -> str:
+    return _PROCESS_STYLES[sum(name.encode()) % len(_PROCESS_STYLES)]
+
+
+def folder_of(settings: Settings) -> Path:
+    """Return the folder of the logs."""
+    return settings.run_dir / "log"
+
+
+def names_of(settings: Settings) -> list[str]:
+    """Return the names of all logs that there are or will be."""
+    known = ["supervisord", "proxy", *settings.worker_slots]
+    known += [] if settings.redis_url else ["redis"]
+    known += ["guard"] if settings.is_guarded else []
+    return sorted({*known, *(path.stem for path in folder_of(settings).glob("*.log"))})
+
+
+def last_lines(settings: Settings, name: str, count: int) -> list[str]:
+    """Return the last lines of a process's log as they are."""
+    file = LogFile(folder_of(settings) / f"{name}.log")
+    try:
+        return file.last(count)
+    finally:
+        file.close()

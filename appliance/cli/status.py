@@ -1,0 +1,141 @@
+"""`applctl status`: what runs, and how busy it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from appliance import config
+from appliance.addresses import endpoint_for_others
+from appliance.cli.command import command
+from appliance.cli.output import Output, duration, print_json_line, status_text, table
+from appliance.cli.workers import workers_table
+from appliance.supervision import GridView, look, started_settings
+
+EXIT_DEGRADED = 1
+EXIT_NOT_RUNNING = 3
+_WATCH_INTERVAL_S = 1.0
+
+
+@command(
+    "applctl status",
+    "applctl status --watch",
+    "applctl status --json | jq '.workers[] | {slot, status, active}'",
+    exit_codes="0  running and ready\n"
+    "1  running, but a process or worker is missing (also while one is recycled), or the name is taken\n"
+    "3  not running",
+)
+@click.option("-w", "--watch", is_flag=True, help="Refresh every second, until Ctrl-C; with --json, a line each time.")
+def status(out: Output, watch: bool) -> dict[str, Any] | None:
+    """Show processes, pools, workers and sessions."""
+    if watch:
+        _watch(out)
+    view = _look()
+    out.exit_code = _exit_code(view)
+    out.show(_shown(view))
+    return _as_data(view)
+
+
+def _watch(out: Output) -> NoReturn:
+    """Show the status again and again, until Ctrl-C ends the command."""
+    with _screen(out) as show:
+        while True:
+            show(_look())
+            time.sleep(_WATCH_INTERVAL_S)
+
+
+@contextmanager
+def _screen(out: Output) -> Iterator[Callable[[GridView], None]]:
+    """Return what shows a status: on a terminal in place of the one before, else below it."""
+    if out.as_json:
+        yield lambda view: print_json_line(_as_data(view))
+    elif not out.console.is_terminal:
+        yield lambda view: out.show(_shown(view))
+    else:
+        with Live(console=out.console, screen=True, auto_refresh=False) as live:
+            yield lambda view: live.update(_shown(view), refresh=True)
+
+
+def _look() -> GridView:
+    settings = config.load()
+    return look(started_settings(settings) or settings)
+
+
+def _exit_code(view: GridView) -> int:
+    if not view.running:
+        return EXIT_NOT_RUNNING
+    return EXIT_DEGRADED if view.problems else 0
+
+
+def _as_data(view: GridView) -> dict[str, Any]:
+    return {
+        "running": view.running,
+        "ready": view.ready,
+        "problems": view.problems,
+        "endpoint": view.settings.endpoint,
+        "endpoint_for_others": endpoint_for_others(view.settings) or None,
+        "supervisord": view.supervisor_pid or None,
+        "left_over": view.left_over,
+        "processes": [process.as_dict() for process in view.processes],
+        "pools": [pool.as_dict() for pool in view.pools],
+        "workers": [asdict(worker) for worker in view.workers],
+        "sessions": _count_sessions(view),
+    }
+
+
+def _count_sessions(view: GridView) -> dict[str, int]:
+    waiting = sum(session.state == "waiting" for session in view.sessions)
+    return {"active": len(view.sessions) - waiting, "waiting": waiting}
+
+
+def _not_running(view: GridView) -> str:
+    left = f" An earlier run left {', '.join(view.left_over)}." if view.left_over else ""
+    return f"The appliance is not running.{left} Start it with `applctl up`."
+
+
+def _shown(view: GridView) -> RenderableType:
+    """Return the whole status: a head, and one table each for processes, pools and workers."""
+    if not view.running:
+        return _not_running(view)
+    tables = [shown for shown in (_processes(view), _pools(view), workers_table(view.workers)) if shown.row_count]
+    return Group(*_head(view), *(part for shown in tables for part in ("", shown)))
+
+
+def _head(view: GridView) -> Iterator[Text]:
+    sessions = _count_sessions(view)
+    ready = "ready" if view.ready else "not ready"
+    yield Text.assemble((f"Endpoint: {view.settings.endpoint}", "bold"), "   ", status_text(ready))
+    if for_others := endpoint_for_others(view.settings):
+        yield Text(f"From elsewhere: {for_others}")
+    yield Text(f"Sessions in the grid: {sessions['active']} active, {sessions['waiting']} waiting")
+    for problem in view.problems:
+        yield Text(f"Problem: {problem}", "yellow")
+
+
+def _processes(view: GridView) -> Table:
+    """List the processes that are no workers, and workers that are not registered."""
+    registered = {worker.slot for worker in view.workers}
+    shown = table("Process", "Status", "Pid", "Uptime")
+    for process in view.processes:
+        if process.name not in registered:
+            status = status_text(process.state.lower())
+            shown.add_row(process.name, status, str(process.pid or ""), duration(process.uptime_s))
+    return shown
+
+
+def _pools(view: GridView) -> Table:
+    shown = table("Pool", "Playwright", "Workers", "Slots", "Active", "Free", "Waiting")
+    for pool in view.pools:
+        workers = ", ".join(f"{count} {status}" for status, count in pool.workers.items() if count)
+        numbers = (pool.slots, pool.active, pool.free, pool.waiting)
+        shown.add_row(pool.browser, pool.version, workers, *map(str, numbers))
+    return shown

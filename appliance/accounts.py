@@ -72,9 +72,7 @@ class Accounts:
         """Return the user id of a worker slot, such as "chromium-00"; raises SettingsError for another name."""
         browser, _, number = slot.rpartition("-")
         if browser not in list(Browser) or not number.isdecimal() or int(number) >= _SLOTS:
-            raise SettingsError(
-                f"WORKER_SLOT is {slot}, which has no account of its own", "Workers are started by `applctl up`."
-            )
+            raise SettingsError(f"WORKER_SLOT is {slot}, which has no user id", "Workers are started by `applctl up`.")
         return self.first_uid + list(Browser).index(Browser(browser)) * _SLOTS + int(number)
 
     @property
@@ -114,10 +112,10 @@ def accounts_of(settings: Named) -> Accounts | None:
     service, browser = _look_up("SERVICE_USER", settings.service_user), _look_up("BROWSER_USER", settings.browser_user)
     found = Accounts(service, browser, _first_uid(settings))
     if 0 in (found.service.uid, found.browser.uid, found.service.gid, found.browser.gid):
-        raise SettingsError("SERVICE_USER and BROWSER_USER must not be root, nor in its group", _hint("NAME"))
+        raise SettingsError("SERVICE_USER and BROWSER_USER must not be root, nor have root's group", _hint("NAME"))
     if found.service.uid == found.browser.uid or found.service.gid == found.browser.gid:
         raise SettingsError(
-            "SERVICE_USER and BROWSER_USER must be two accounts, each with a group of its own", _hint("NAME")
+            "SERVICE_USER and BROWSER_USER must be two accounts, each with its own group", _hint("NAME")
         )
     return found
 
@@ -181,7 +179,7 @@ def require_root() -> None:
     if os.geteuid() != 0:
         raise SettingsError(
             "only root can start an appliance with SERVICE_USER and BROWSER_USER",
-            "Use root, or leave both out: then all runs as the account that starts it.",
+            "Use root; or remove both settings, so that everything runs as the account that starts it.",
         )
 
 
@@ -203,7 +201,7 @@ def require_usable(settings: Named, installation: Path) -> None:
             said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise SettingsError(
                 f"the account {name} cannot run the {module} of {installation} with {sys.executable}: {said}",
-                "Have the installation, its Python and RUN_DIR where that account may go: not in root's home.",
+                "Put the installation, its Python and RUN_DIR where that account can read them, not in root's home.",
             )
 
 
@@ -228,7 +226,7 @@ def _look_up(setting: str, name: str) -> Account:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        raise SettingsError(f"{setting} is {name}, which is no account of this machine", _hint(name)) from None
+        raise SettingsError(f"{setting} is {name}, which is not an account of this machine", _hint(name)) from None
     return Account(name, entry.pw_uid, entry.pw_gid)
 
 

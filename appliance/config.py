@@ -75,17 +75,17 @@ class GridSettings(BaseSettings):
     redis_url: str | None = Field(
         None,
         description="Redis that coordinates the grid: redis://, rediss://, unix:// or redis+sentinel://. "
-        "Not set: the appliance runs a Redis of its own, on a unix socket.",
+        "Default: the appliance runs its own Redis, on a unix socket.",
     )
     grid_namespace: str = Field(
         "grid",
         pattern=r"^[\w.-]+$",
-        description="Prefix of all keys, so that several grids can share one Redis.",
+        description="Prefix of all keys. Several grids with different prefixes can share one Redis.",
     )
     appliance_name: str = Field(
         default_factory=_default_appliance_name,
         pattern=r"^[\w.-]+$",
-        description="Name of this appliance, unique in its grid. Default: the host's name.",
+        description="Name of this appliance, unique in its grid. Default: the host name.",
     )
     run_dir: Path = Field(
         default_factory=_default_run_dir,
@@ -109,8 +109,8 @@ class GridSettings(BaseSettings):
 class LogSettings(BaseSettings):
     """What the logs say."""
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
-    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines: text or json.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="Format of log lines: text or json.")
 
     @field_validator("log_level", mode="before")
     @classmethod

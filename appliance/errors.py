@@ -118,7 +118,7 @@ class Unauthorized(RequestError):
     status = 401
     hint = (
         'Connect with a token: connect(url, headers={"Authorization": "Bearer TOKEN"}), or append ?token=TOKEN to '
-        "the URL. A redirect drops the Authorization header. `applctl token create NAME` on the appliance makes a "
+        "the URL. A redirect drops the Authorization header. `applctl token create NAME` on the appliance creates a "
         "token."
     )
 
@@ -207,7 +207,7 @@ class NoWorker(RequestError):
 
     status = 503
     retry_after_s = 5
-    hint = "`applctl doctor` on the appliance looks for the cause; `applctl logs` shows what its workers say."
+    hint = "On the appliance, `applctl doctor` looks for the cause and `applctl logs` shows the workers' logs."
 
 
 class SessionKilled(RequestError):
@@ -228,7 +228,7 @@ class ShuttingDown(RequestError):
 class Drained(ShuttingDown):
     """An operator took the appliance out of service."""
 
-    hint = "Connect to the grid's load balancer or to another appliance. `applctl appliance undrain` ends the drain."
+    hint = "Connect to another appliance or a load balancer. `applctl appliance undrain` puts this one back in service."
 
 
 class CannotDial(RequestError):

@@ -30,7 +30,7 @@ def find(settings: Settings) -> Program:
     """Return the program that workers record videos with; raises LaunchError if there is none."""
     for program in _candidates(settings):
         return program
-    raise LaunchError("there is no ffmpeg on this machine: sessions cannot record videos", HINT)
+    raise LaunchError("ffmpeg is not installed: sessions cannot record videos", HINT)
 
 
 def require_usable(settings: Settings, prefix: Sequence[str] = ()) -> Program:

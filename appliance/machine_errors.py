@@ -8,14 +8,14 @@ import subprocess
 import psutil
 
 _HINTS = {
-    errno.ENOSPC: "Make room on that file system; `df -h` and `df -i` show which one is full.",
-    errno.EDQUOT: "The account's quota is used up: make room, or have it raised.",
-    errno.EROFS: "That file system can only be read: see `dmesg`, or choose another folder.",
+    errno.ENOSPC: "Free some space on that file system; `df -h` and `df -i` show which one is full.",
+    errno.EDQUOT: "The account's disk quota is used up: free some space, or have the quota raised.",
+    errno.EROFS: "That file system is read-only: choose another folder, or see `dmesg` for errors.",
     errno.EACCES: "Use the account that owns it.",
     errno.EPERM: "Use the account that owns it.",
     errno.EMFILE: "Raise the limit of open files: ulimit -n.",
     errno.ENOMEM: "Free memory, or run fewer workers.",
-    errno.EAGAIN: "The account may start no further processes: raise its limit (ulimit -u), or end some.",
+    errno.EAGAIN: "The account has too many processes: raise its limit (ulimit -u), or end some.",
 }
 
 

@@ -1,6 +1,6 @@
-"""REDIS_URL: whether the client can take it, and how it is shown without its password.
+"""REDIS_URL: whether the client can use it, and how it is shown without its password.
 
-What is wrong with one is said without a word of it: of a password with a slash, say, anything may be part.
+Errors quote nothing of it: any part may belong to a password that contains a slash.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 
-_ENCODE = "in a password, write what is no letter or digit percent-encoded, / as %2F"
+_ENCODE = "in a password, percent-encode all but letters and digits, like %2F for /"
 _PASSWORD = re.compile(r"(://[^:@/\s]*):\S*@")
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:password|token)=)[^&\s]+", re.IGNORECASE)
 
@@ -22,7 +22,7 @@ def check(url: str) -> None:
         raise ValueError(f"must start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
     parts = _split(url)
     if parts.netloc and "@" in parts.path + parts.query + parts.fragment:
-        raise ValueError(f"has an @ too late, as if its password held one of / ? # as it is: {_ENCODE}")
+        raise ValueError(f"has an @ in the wrong place, as if its password contained / ? or #: {_ENCODE}")
     database = parse_qs(parts.query).get("db", [""])[0]
     if parts.scheme == "unix":
         if not parts.path:
@@ -33,14 +33,14 @@ def check(url: str) -> None:
         _check_address(parts.netloc.rpartition("@")[2])
         database = database or parts.path.strip("/")
     if database and not (database.isascii() and database.isdigit()):
-        raise ValueError("names a database that is no number: write redis://host:6379/0")
+        raise ValueError("has a database that is not a number; try redis://host:6379/0")
 
 
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:  # whose text may quote the password
-        raise ValueError(f"is no URL: {_ENCODE}") from None
+        raise ValueError(f"is not a URL: {_ENCODE}") from None
 
 
 def _check_sentinels(parts: SplitResult) -> str:
@@ -48,10 +48,10 @@ def _check_sentinels(parts: SplitResult) -> str:
     form = "redis+sentinel://host:26379,host:26379/SERVICE/0"
     for address in parts.netloc.rpartition("@")[2].split(","):
         if not _check_address(address):
-            raise ValueError(f"lacks the name of a Sentinel's host: write {form}")
+            raise ValueError(f"lacks the name of a Sentinel host; try {form}")
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
-        raise ValueError(f"names no Sentinel service: write {form}")
+        raise ValueError(f"lacks a Sentinel service; try {form}")
     return database
 
 
@@ -63,7 +63,7 @@ def _check_address(address: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError("has an address whose port is no number from 1 to 65535")
+        raise ValueError("has a port that is not a number from 1 to 65535")
     return parts.hostname or ""
 
 

@@ -1,4 +1,4 @@
-"""How settings must go together: the relations between them that one value alone cannot break."""
+"""Checks of settings against each other."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from appliance.settings.networks import Network
 from appliance.token_file import TokenFile
 from appliance.worker_folder import LONGEST_SOCKET
 
-NOT_GUARDED = "HOST is not loopback, and the grid has no token: anyone could open sessions there"
+NOT_GUARDED = "HOST is not loopback, and the grid has no token: anyone could open sessions"
 WAYS_TO_GUARD = (
-    "Run `applctl token create NAME` first, or set APPLIANCE_TOKEN; or ALLOW_ANONYMOUS=true, if that is intended."
+    "Run `applctl token create NAME` first, or set APPLIANCE_TOKEN; or set ALLOW_ANONYMOUS=true if that is intended."
 )
 
 _SOCKET_PATH_MAX = 107  # sun_path holds 108 bytes, with a zero at the end (unix(7))
 
 
 def contradictions(settings: object, without: Collection[str] = ()) -> list[str]:
-    """Say which settings do not go together, one sentence each; those that involve `without` are left out."""
+    """Return what is wrong between settings, one sentence each; checks that involve `without` are skipped."""
     return [
         sentence
         for names, check in _RELATIONS.items()
@@ -53,9 +53,9 @@ def _check_run_dir(run_dir: Path) -> str:
 
 
 def _check_host(host: str, allow_anonymous: bool, token: object, redis_url: str | None, file: TokenFile) -> str:
-    """A shared Redis may have tokens that are not known here: the proxy asks it before it listens.
+    """A shared Redis may have tokens that are unknown here: the proxy asks it before it listens.
 
-    Nor can a worker tell, from which the file is kept.
+    A worker cannot tell either, because it may not read the file.
     """
     if allow_anonymous or is_loopback(host) or token or redis_url or file.is_closed() or file.read():
         return ""
@@ -63,28 +63,28 @@ def _check_host(host: str, allow_anonymous: bool, token: object, redis_url: str 
 
 
 def _check_tls(certificate: Path | None, key: Path | None) -> str:
-    return "" if bool(certificate) == bool(key) else "TLS_CERT and TLS_KEY must be set both or not at all"
+    return "" if bool(certificate) == bool(key) else "TLS_CERT and TLS_KEY must be set together"
 
 
 def _check_accounts(service_user: str | None, browser_user: str | None) -> str:
     both = bool(service_user) == bool(browser_user)
-    return "" if both else "SERVICE_USER and BROWSER_USER must be set both or not at all"
+    return "" if both else "SERVICE_USER and BROWSER_USER must be set together"
 
 
 def _check_egress(allowed: Sequence[Network], peers: Sequence[Network]) -> str:
-    """Pages reach no peer, so a network that holds nothing else cannot be allowed."""
+    """Pages reach no peer, so a network of peers alone cannot be allowed."""
     vain = [one for one in allowed if any(one.version == peer.version and one.subnet_of(peer) for peer in peers)]  # type: ignore[arg-type]
-    return f"EGRESS_PRIVATE has {vain[0]}, which lies in PEERS: pages reach none of those" if vain else ""
+    return f"EGRESS_PRIVATE has {vain[0]}, which is in PEERS: pages cannot reach those" if vain else ""
 
 
 def _check_peers(is_guarded: bool, guard_inbound: bool, peers: Sequence[Network], redis_listen: str | None) -> str:
-    """The guard drops what comes to REDIS_LISTEN from appliances that it is not told of."""
+    """The firewall drops connections to REDIS_LISTEN from all but PEERS."""
     serves = redis_listen and not is_loopback(redis_urls.split_address(redis_listen)[0])
     if not (is_guarded and guard_inbound and serves) or peers:
         return ""
     return (
-        "PEERS is needed: under the guard the grid's other appliances do not reach this one's Redis. "
-        "Name their addresses or their network; if there are none, leave REDIS_LISTEN out"
+        "PEERS is required: the firewall keeps the grid's other appliances from this one's Redis. "
+        "Set PEERS to their addresses or network; if there are none, remove REDIS_LISTEN"
     )
 
 
@@ -92,19 +92,19 @@ def _check_bidi(is_guarded: bool, workers: int, channel: str) -> str:
     """Its driver speaks with it by TCP on loopback (Playwright's bidi/bidiFirefox), which is closed to both."""
     if not (is_guarded and workers and channel == "moz-firefox"):
         return ""
-    return "FIREFOX_CHANNEL=moz-firefox cannot work under the guard: choose firefox, or set GUARD=false"
+    return "FIREFOX_CHANNEL=moz-firefox does not work with the firewall: choose firefox, or set GUARD=false"
 
 
 def _check_redis_listen(listen: str | None, redis_url: str | None, password: object) -> str:
     if listen and redis_url:
-        return "REDIS_LISTEN serves the appliance's own Redis, but REDIS_URL names another: set one of them"
+        return "REDIS_LISTEN opens the appliance's own Redis, but REDIS_URL names another: set only one of them"
     if listen and not password and not is_loopback(redis_urls.split_address(listen)[0]):
-        return "REDIS_LISTEN is not loopback, so REDIS_PASSWORD is needed: whoever reaches Redis owns the grid"
+        return "REDIS_LISTEN is not loopback, so REDIS_PASSWORD is required: whoever reaches Redis controls the grid"
     return ""
 
 
 def _check_redis_tls(certificate: Path | None, key: Path | None) -> str:
-    return "" if bool(certificate) == bool(key) else "REDIS_TLS_CERT and REDIS_TLS_KEY must be set both or not at all"
+    return "" if bool(certificate) == bool(key) else "REDIS_TLS_CERT and REDIS_TLS_KEY must be set together"
 
 
 def _check_default_browser(default: Browser, redis_url: str | None, *workers: int) -> str:
@@ -112,12 +112,12 @@ def _check_default_browser(default: Browser, redis_url: str | None, *workers: in
     if redis_url or dict(zip(Browser, workers, strict=True))[default] or not any(workers):
         return ""
     return (
-        f"DEFAULT_BROWSER_TYPE is {default}, of which there are no workers: set {default.upper()}_WORKERS "
-        "or choose another"
+        f"DEFAULT_BROWSER_TYPE is {default}, but there are no {default} workers: set {default.upper()}_WORKERS, "
+        "or choose another browser"
     )
 
 
-# How settings must go together: a check is given the values of these settings, and gives "" or what is wrong.
+# Each check gets the values of these settings, and returns what is wrong, or "".
 _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
     ("worker_ttl", "heartbeat_interval"): _check_worker_ttl,
     ("lease_ttl", "lease_renew_interval"): _check_lease_ttl,
@@ -137,7 +137,7 @@ _RELATIONS: dict[tuple[str, ...], Callable[..., str]] = {
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether only this machine reaches a listener there.
+    """Return whether only this machine reaches a listener there.
 
     A name other than localhost may lead anywhere, even one that begins like a loopback address.
     """

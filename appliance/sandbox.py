@@ -30,7 +30,7 @@ _TIMEOUT_S = 20
 _TRIAL = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x10000000 | 0x20000000 | 0x40000000) != 0)"
 
 _KERNEL = Path("/proc/sys")
-_WITHOUT = "CHROMIUM_SANDBOX=false goes without the sandbox, for pages that you trust."
+_WITHOUT = "CHROMIUM_SANDBOX=false goes without the sandbox; use it only for pages that you trust."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ def decide(settings: Settings, program: Path, prefix: Sequence[str] = ()) -> Dec
     Raises SettingsError where the sandbox is wanted or needed, and cannot be had.
     """
     if settings.chromium_sandbox == "false":
-        return Decision(False, "CHROMIUM_SANDBOX=false", "Leave CHROMIUM_SANDBOX out.")
+        return Decision(False, "CHROMIUM_SANDBOX=false", "Remove CHROMIUM_SANDBOX=false.")
     if works(program, tuple(prefix)):
         return Decision(True)
     why, remedy = _obstacle(is_root=not prefix and os.geteuid() == 0)
     if settings.chromium_sandbox == "true":
-        raise SettingsError(f"CHROMIUM_SANDBOX=true cannot be had here: {why}", remedy)
+        raise SettingsError(f"CHROMIUM_SANDBOX=true is not possible here: {why}", remedy)
     if not is_loopback(settings.host):
         raise SettingsError(
             f"Chromium would run without its sandbox, and HOST is not loopback: {why}", f"{remedy} Or {_WITHOUT}"
@@ -106,14 +106,13 @@ def _obstacle(*, is_root: bool) -> tuple[str, str]:
     """Say what keeps Chromium from its sandbox, and what to do about it."""
     if is_root:
         return (
-            "as root Chromium has none",
-            "Run the appliance as an ordinary user; or give browsers an account of their own: SERVICE_USER and "
-            "BROWSER_USER.",
+            "as root, Chromium has no sandbox",
+            "Run the appliance as an ordinary user, or set SERVICE_USER and BROWSER_USER.",
         )
     if is_restricted_by_apparmor():
         return (
-            "AppArmor keeps it from the user namespaces that it is made of",
-            "Run `applctl setup` as root, or with sudo: it installs a profile of AppArmor for Chromium.",
+            "AppArmor denies the user namespaces that it needs",
+            "Run `applctl setup` as root: it installs an AppArmor profile for Chromium.",
         )
     for name, wanted in (("kernel/unprivileged_userns_clone", 1), ("user/max_user_namespaces", 65536)):
         if _kernel(name) == "0":

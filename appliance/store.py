@@ -219,7 +219,7 @@ class Store:
         policy = str(self.facts().get("maxmemory_policy", ""))
         if policy.startswith(EVICTS_ANY):
             raise StoreRefuses(
-                f"Redis evicts keys when its memory is full (maxmemory-policy {policy}), the grid's slots too",
+                f"Redis evicts keys when its memory is full (maxmemory-policy {policy}), also those of the grid",
                 "Set its maxmemory-policy to noeviction, or give the grid a Redis of its own.",
             )
 

@@ -71,7 +71,7 @@ class GridLedger:
         except OSError as error:
             raise ApplianceError(
                 f"revoked in the grid, but not in {self._settings.token_file.path}: {error.strerror}",
-                f"If Redis lost its data now, the token would be valid again. Make room, then repeat: "
+                f"If Redis lost its data now, the token would be valid again. Free some space, then repeat: "
                 f"applctl token revoke {' '.join(names)}",
             ) from error
 

@@ -37,43 +37,43 @@ class AccountSettings(BaseSettings):
     service_user: str | None = Field(
         None,
         pattern=_NAME,
-        description="Account that Redis and the proxy run as; root sets it together with BROWSER_USER. Default: the "
-        "account that starts the appliance.",
+        description="Account that runs Redis and the proxy. Only root can use it, together with BROWSER_USER. Default: "
+        "the account that starts the appliance.",
     )
     browser_user: str | None = Field(
         None,
         pattern=_NAME,
-        description="Account whose group browsers have, each worker with a user id of its own (BROWSER_UIDS); root "
-        "sets it together with SERVICE_USER. Default: workers are the account's that starts the appliance.",
+        description="Account whose group browsers run in; each worker has its own user id (BROWSER_UIDS). Only root "
+        "can use it, together with SERVICE_USER. Default: workers run as the account that starts the appliance.",
     )
     browser_uids: str = Field(
         "1879048192-2147352575",
-        description="User ids that no account has, for BROWSER_USER's workers: each has one of its own, with "
-        "BROWSER_USER's group. Default: a range that systemd and Debian leave to nobody.",
+        description="Range of user ids for workers, one for each, if BROWSER_USER is set. No account may have one of "
+        "them. Default: a range that systemd and Debian leave unused.",
     )
     guard: bool = Field(
         True,
-        description="Where BROWSER_USER is set, keep its pages from this machine, its private networks and clouds' "
-        "metadata, by rules of nftables: `applctl guard show`.",
+        description="If BROWSER_USER is set: a firewall (nftables) that keeps pages from this machine, its private "
+        "networks and cloud metadata. `applctl guard show` prints its rules.",
     )
     guard_inbound: bool = Field(
         True,
-        description="Let the guard also refuse what comes to this machine from outside, but for PORT, OPEN_PORTS and "
-        "what PEERS may reach.",
+        description="Let the firewall also refuse connections to this machine, except to PORT, OPEN_PORTS, and what "
+        "PEERS may reach.",
     )
     egress_private: Annotated[Networks, NoDecode, BeforeValidator(_private)] = Field(
         default_factory=list,
-        description="Addresses and networks that pages may reach though they are private, or this machine is directly "
-        "connected to them, separated by commas; or all. Default: none.",
+        description="Private addresses and networks that pages may reach, separated by commas; or `all`. Networks that "
+        "this machine is directly connected to count as private. Default: none.",
     )
     peers: Networks = Field(
         default_factory=list,
-        description="Addresses and networks of the grid's other appliances, separated by commas: they reach "
-        "REDIS_LISTEN, sessions are passed to no appliance elsewhere, and pages reach none of them. Default: not told.",
+        description="Addresses and networks of the grid's other appliances, separated by commas. Only they reach "
+        "REDIS_LISTEN and are sent sessions; pages reach none of them. Default: not set.",
     )
     open_ports: Annotated[list[Port], NoDecode, BeforeValidator(split)] = Field(
         default_factory=lambda: [22],
-        description="TCP ports that the guard leaves open to everybody beside PORT, separated by commas. Default: 22.",
+        description="TCP ports that the firewall leaves open in addition to PORT, separated by commas. Default: 22.",
     )
 
     @field_validator("browser_uids")
@@ -82,7 +82,7 @@ class AccountSettings(BaseSettings):
         found = re.fullmatch(r"(\d{1,10})-(\d{1,10})", value)
         first, last = (int(found[1]), int(found[2])) if found else (0, 0)
         if not (first > 0 and last - first + 1 >= UIDS_NEEDED and last <= _LAST_UID):
-            raise ValueError(f"{value!r} is no range of {UIDS_NEEDED} user ids or more, like 61184-65519")
+            raise ValueError(f"{value!r} is not a range of at least {UIDS_NEEDED} user ids; try 61184-65519")
         return value
 
     @property

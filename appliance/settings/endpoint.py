@@ -23,45 +23,47 @@ class EndpointSettings(BaseSettings):
     host: str = Field(
         "127.0.0.1",
         description="Address that the proxy listens on. On loopback, root and the account that runs the appliance need "
-        "no token, other accounts do. On other addresses everybody does.",
+        "no token; other accounts do. On other addresses every client needs one.",
     )
     port: int = Field(8080, ge=1, le=65535, description="Port that the proxy listens on.")
     appliance_token: SecretStr | None = Field(
         None,
-        description="First token of the grid, called appliance; the same on all its appliances. A changed one "
-        "replaces it. With it everybody needs a token, on loopback too. `applctl token create` makes further ones.",
+        description="First token of the grid, named `appliance`; the same on all its appliances. A new value "
+        "replaces it. With it every client needs a token, on loopback too. `applctl token create` creates more.",
     )
     allow_anonymous: bool = Field(
         False,
-        description="Let in clients without a token, on every address and from every account, even if the grid has "
+        description="Accept clients without a token, on every address and from every account, even if the grid has "
         "tokens.",
     )
     tls_cert: Path | None = Field(
         None,
-        description="Certificate of the endpoint with its chain, a PEM file, which makes it wss://. Read anew when "
-        "it changes. Default: no TLS.",
+        description="Certificate of the endpoint with its chain, a PEM file. The endpoint is then wss://. Read again "
+        "when it changes. Default: no TLS.",
     )
     tls_key: Path | None = Field(None, description="Key of TLS_CERT, a PEM file without a password.")
     trusted_proxies: Networks = Field(
         default_factory=list,
-        description="Addresses and networks of load balancers, separated by commas, whose X-Forwarded-For tells the "
-        "clients' addresses. Default: none.",
+        description="Addresses and networks of load balancers, separated by commas. Their X-Forwarded-For header is "
+        "trusted for clients' addresses. Default: none.",
     )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="Further names under which /metrics and /api are shown, separated by commas; * for any. Always: "
-        "addresses, names of one label like localhost, and this machine's.",
+        description="More host names under which /metrics and /api are served, separated by commas; * for any. "
+        "Addresses, names without a dot, like localhost, and this machine's names are always allowed.",
     )
-    request_timeout: Seconds = Field(15, description="Seconds from the connect in which a request must be complete.")
+    request_timeout: Seconds = Field(
+        15, description="Seconds that a client has, from the connect, to send its request."
+    )
     max_connections_per_client: int = Field(
         0,
         ge=0,
-        description="Sessions, waiting or running, of one client address at this appliance; the next gets 429. "
-        "0: no limit but the slots and the queue, as hundreds may well come from one machine.",
+        description="Sessions, waiting or running, that one client address may have at this appliance; the next one "
+        "gets 429. 0: no limit.",
     )
     default_browser_type: Browser = Field(
         Browser.CHROMIUM,
-        description="Browser of a session whose client names none: chromium, firefox or webkit.",
+        description="Browser of sessions that name none: chromium, firefox or webkit.",
     )
 
     @field_validator("allowed_hosts", mode="before")
@@ -74,7 +76,7 @@ class EndpointSettings(BaseSettings):
     def _usable_token(cls, value: SecretStr | None) -> SecretStr | None:
         text = value.get_secret_value() if value else ""
         if value and (len(text) < _TOKEN_MIN or not _TOKEN.fullmatch(text)):
-            raise ValueError(f"must be at least {_TOKEN_MIN} characters, which may be A-Z, a-z, 0-9 and -._~+/=")
+            raise ValueError(f"must be at least {_TOKEN_MIN} characters of A-Z, a-z, 0-9 and -._~+/=")
         return value
 
     @field_validator("tls_cert", "tls_key", mode="after")

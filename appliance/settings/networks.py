@@ -22,7 +22,7 @@ def network(value: Any) -> Network:
     try:
         return ipaddress.ip_network(value, strict=False)
     except ValueError:
-        raise ValueError(f"{value!r} is no address, and no network like 10.0.0.0/8") from None
+        raise ValueError(f"{value!r} is neither an address nor a network like 10.0.0.0/8") from None
 
 
 def networks(value: Any) -> list[Network]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 _SCHEMES = ("http", "https", "socks4", "socks5")
-_FORM = "must be like http://10.0.0.5:3128, with http, https, socks4 or socks5, an address and a port"
+_FORM = "must be like http://10.0.0.5:3128: http, https, socks4 or socks5, an address and a port"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,17 @@ class RedisSettings(BaseSettings):
 
     redis_listen: str | None = Field(
         None,
-        description="Address and port, like 10.0.0.5:6379, at which the appliance serves its own Redis to others: "
-        "for them it is REDIS_URL=redis://:PASSWORD@10.0.0.5:6379. Default: it serves nobody else.",
+        description="Address and port, like 10.0.0.5:6379, at which other appliances reach this appliance's own Redis. "
+        "They set REDIS_URL=redis://:PASSWORD@10.0.0.5:6379. Default: others cannot reach it.",
     )
     redis_password: SecretStr | None = Field(
         None,
-        description="Password of the appliance's own Redis, at least 16 characters; needed if REDIS_LISTEN is not "
+        description="Password of the appliance's own Redis, at least 16 characters. Required if REDIS_LISTEN is not "
         "loopback.",
     )
     redis_tls_cert: Path | None = Field(
         None,
-        description="Certificate of REDIS_LISTEN, a PEM file, which makes it rediss://. Read when Redis starts. "
+        description="Certificate of REDIS_LISTEN, a PEM file. Its URL is then rediss://. Read when Redis starts. "
         "Default: no TLS.",
     )
     redis_tls_key: Path | None = Field(None, description="Key of REDIS_TLS_CERT, a PEM file without a password.")
@@ -44,7 +44,7 @@ class RedisSettings(BaseSettings):
     @classmethod
     def _usable_password(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not _PASSWORD.fullmatch(value.get_secret_value()):
-            raise ValueError("must be at least 16 characters, which may be A-Z, a-z, 0-9 and -._~: it stands in URLs")
+            raise ValueError("must be at least 16 characters of A-Z, a-z, 0-9 and -._~, because it is part of URLs")
         return value
 
     @field_validator("redis_tls_cert", "redis_tls_key", mode="after")

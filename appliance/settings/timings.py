@@ -15,25 +15,29 @@ class TimingSettings(BaseSettings):
 
     heartbeat_interval: Seconds = Field(5, description="Seconds between a worker's heartbeats.")
     worker_ttl: Seconds = Field(15, description="Seconds without a heartbeat after which a worker counts as lost.")
-    lease_renew_interval: Seconds = Field(5, description="Seconds between a proxy's renewals of its sessions' leases.")
-    lease_ttl: Seconds = Field(15, description="Seconds after which the slot of a session that nobody renews is free.")
-    reaper_run_interval: Seconds = Field(5, description="Seconds between two searches for lost workers and leases.")
+    lease_renew_interval: Seconds = Field(
+        5, description="Seconds after which a proxy renews the leases of its sessions."
+    )
+    lease_ttl: Seconds = Field(
+        15, description="Seconds after which the slot of a session that is not renewed becomes free."
+    )
+    reaper_run_interval: Seconds = Field(5, description="Seconds between searches for lost workers and leases.")
     ping_interval: float = Field(
         20,
         ge=0,
-        description="Seconds without a byte for a client after which it is sent a WebSocket ping, so that nothing on "
-        "the way takes its connection for dead; 0: never.",
+        description="Seconds without data to a client after which it is sent a WebSocket ping, which keeps the "
+        "connection open in firewalls and load balancers. 0: never.",
     )
     ping_timeout: float = Field(
         300,
         ge=0,
-        description="Seconds after a ping in which something must come from the client, or its session ends; 0: never. "
-        "A Node.js client that is stopped at a breakpoint answers no ping, so this is long; a machine that is gone is "
-        "noticed in about a minute anyway, unless a load balancer keeps its connection up.",
+        description="Seconds that a client has to answer a ping before its session ends; 0: for ever. It is long "
+        "because a Node.js client that is stopped at a breakpoint answers no ping. A client machine that is gone is "
+        "noticed within about a minute anyway, unless a load balancer keeps its connection open.",
     )
     session_timeout: float = Field(0, ge=0, description="Seconds that a session may last; 0: no limit.")
     session_idle_timeout: float = Field(
-        0, ge=0, description="Seconds that a session may last without a message, either way; 0: no limit."
+        0, ge=0, description="Seconds that a session may last without a message in either direction; 0: no limit."
     )
     queue_timeout: Seconds = Field(30, description="Seconds that a client waits for a slot before it gets 503.")
     queue_max_length: int = Field(
@@ -41,18 +45,18 @@ class TimingSettings(BaseSettings):
     )
     drain_timeout: Seconds = Field(
         3600,
-        description="Seconds that a worker at its quota, or an appliance that is drained, waits for its last sessions "
-        "before it ends them.",
+        description="Seconds that a worker at its quota, or a drained appliance, waits for its last sessions before it "
+        "ends them.",
     )
     drain_notice: float = Field(
         10,
         ge=0,
-        description="Seconds for which an appliance that is drained still takes sessions, for the workers of others, "
-        "while its load balancer finds that /readyz fails. When it shuts down, half of SHUTDOWN_GRACE at most.",
+        description="Seconds for which a drained appliance still accepts sessions, for other appliances' workers, "
+        "until its load balancer sees that /readyz fails. At a shutdown, half of SHUTDOWN_GRACE at most.",
     )
     shutdown_grace: Seconds = Field(
         20,
-        description="Seconds that running sessions are given when the appliance or a worker is told to stop.",
+        description="Seconds that running sessions have to end when the appliance or a worker stops.",
     )
 
     @property

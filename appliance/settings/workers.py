@@ -47,16 +47,16 @@ class WorkerSettings(BaseSettings):
         default_factory=_default_chromium_workers,
         ge=0,
         le=_MAX_WORKERS,
-        description="Chromium workers. Default: one per core, as far as there are 2 GiB of memory for each.",
+        description="Number of Chromium workers. Default: one per core, if there are 2 GiB of memory for each.",
     )
-    firefox_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Firefox workers.")
-    webkit_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="WebKit workers.")
+    firefox_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Number of Firefox workers.")
+    webkit_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Number of WebKit workers.")
     spare_workers: int = Field(
         default_factory=_default_spare_workers,
         ge=0,
         le=100,
-        description="Further workers of each pool that keep a warm browser and take over when another leaves. "
-        "Default: 1, where there are 2 GiB of memory for it.",
+        description="Additional workers of each pool on standby, with a warm browser. One takes over when another "
+        "leaves. Default: 1, if there are 2 GiB of memory for it.",
     )
     max_concurrent_sessions: int = Field(
         5, ge=1, le=1000, description="Sessions that one worker serves at the same time."
@@ -74,8 +74,8 @@ class WorkerSettings(BaseSettings):
     )
     private_hostname: str = Field(
         "127.0.0.1",
-        description="Address at which the grid's other appliances reach this one, at PORT; their sessions on its "
-        "workers come by it. Default: that by which this machine reaches the grid's Redis, or serves its own "
+        description="Address at which the grid's other appliances reach this one, at PORT, for sessions on its "
+        "workers. Default: the address by which this machine reaches the grid's Redis, or serves its own "
         "(REDIS_LISTEN); else 127.0.0.1.",
     )
 
@@ -126,38 +126,38 @@ class BrowserSettings(BaseSettings):
         "browsers' account may read: also the appliance's own settings and tokens, unless BROWSER_USER is set.",
     )
     browser_args: Annotated[list[str], NoDecode] = Field(
-        default_factory=list, description="Further arguments for the browser, separated by spaces."
+        default_factory=list, description="More arguments for browsers, separated by spaces."
     )
     browser_env: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="Further environment variables of driver and browser, NAME=value, separated by spaces. Of the "
-        "shell that starts the appliance they are given only what docs/environment.md lists.",
+        description="More environment variables for drivers and browsers, NAME=value, separated by spaces. From the "
+        "shell that starts the appliance they get only what docs/environment.md lists.",
     )
     browser_proxy: str | None = Field(
         None,
-        description="Proxy of browsers and of context.request, like http://user:password@10.0.0.5:3128; also https, "
-        "socks4 and socks5. Sessions may name another. Default: none, whatever HTTP_PROXY says.",
+        description="Proxy for browsers and context.request, like http://user:password@10.0.0.5:3128; also https, "
+        "socks4 and socks5. A session may choose another. Default: none, whatever HTTP_PROXY says.",
     )
     browser_proxy_bypass: Annotated[list[str], NoDecode, BeforeValidator(split)] = Field(
         default_factory=list,
-        description="Hosts that BROWSER_PROXY is not used for, separated by commas: names, addresses, .example.org "
-        "for all names below.",
+        description="Hosts that are reached without BROWSER_PROXY, separated by commas: names, addresses, or "
+        ".example.org for all names in a domain.",
     )
     browser_timezone: str = Field(
         "UTC",
         pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$",
-        description="Time zone of pages whose context sets no timezone_id, like Europe/Berlin.",
+        description="Time zone of pages, like Europe/Berlin, unless their context sets timezone_id.",
     )
     browser_language: str = Field(
         DEFAULT_LANGUAGE,
         pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$",
-        description="Language of pages whose context sets no locale, like de-DE: navigator.language and "
-        "Accept-Language. Chromium's headless shell writes numbers and dates as in en-US all the same.",
+        description="Language of pages (navigator.language, Accept-Language), like de-DE, unless their context sets a "
+        "locale. Chromium's headless shell formats numbers and dates as in en-US all the same.",
     )
     chromium_sandbox: Literal["auto", "true", "false"] = Field(
         "auto",
-        description="Chromium's sandbox. auto: on; where it cannot be had, as for root or on some kernels, a grid on "
-        "loopback goes without and says so, and any other is not started. false goes without in any case.",
+        description="Chromium's sandbox. auto: on; where it is not available, as for root or on some kernels, a grid "
+        "on loopback runs without it and warns, and any other does not start. false: always off. true: required.",
     )
     playwright_driver: Path | None = Field(
         None,
@@ -165,32 +165,32 @@ class BrowserSettings(BaseSettings):
     )
     worker_max_memory: ByteSize | None = Field(
         None,
-        description="Memory of a worker with its browser, like 2GiB, beyond which it is drained: it takes no new "
-        "sessions, and starts anew when its last one has ended. Default: no limit.",
+        description="Memory of a worker with its browser, like 2GiB, above which it drains: it takes no new "
+        "sessions, and restarts when its last one has ended. Default: no limit.",
     )
     worker_hard_memory: ByteSize | None = Field(
         None,
-        description="Memory of a worker with its browser beyond which its sessions are ended with that reason, and it "
-        "starts anew; 0: no limit. Default: twice WORKER_MAX_MEMORY; without that, three quarters of the machine's.",
+        description="Memory of a worker with its browser above which its sessions are ended and it restarts; 0: no "
+        "limit. Default: twice WORKER_MAX_MEMORY; if that is not set, three quarters of the machine's memory.",
     )
     worker_max_disk: ByteSize | None = Field(
         None,
-        description="Disk that a worker's folder may take, with its sessions' downloads and uploads, before it is "
-        "drained; 0: no limit. Default: 2 GiB, or a quarter of the file system that RUN_DIR is on, if that is less.",
+        description="Disk space of a worker's folder, with downloads and uploads, above which it drains; 0: no limit. "
+        "Default: 2 GiB, or a quarter of the file system of RUN_DIR if that is less.",
     )
     worker_hard_disk: ByteSize | None = Field(
         None,
-        description="Disk of a worker's folder beyond which its sessions are ended with that reason, and it starts "
-        "anew; 0: no limit. Default: twice WORKER_MAX_DISK.",
+        description="Disk space of a worker's folder above which its sessions are ended and it restarts; 0: no limit. "
+        "Default: twice WORKER_MAX_DISK.",
     )
     launch_timeout: Seconds = Field(60, description="Seconds that a browser may take to start.")
     hang_timeout: Seconds = Field(
         30,
-        description="Seconds in which a browser must answer a check, which is made as often and when it could not be "
-        "reached; else it counts as hung, and its worker starts anew.",
+        description="Seconds within which a browser must answer a check, which is made at the same interval and "
+        "after a failed dial. Otherwise it counts as hung, and its worker restarts.",
     )
     startup_stagger: float = Field(
-        0.5, ge=0, description="Seconds between two browser launches of this appliance, at least."
+        0.5, ge=0, description="Least seconds between two browser launches of this appliance."
     )
 
     @field_validator("browser_args", "browser_env", mode="before")
@@ -203,7 +203,7 @@ class BrowserSettings(BaseSettings):
     def _variables(cls, value: list[str]) -> list[str]:
         for one in value:
             if not re.match(r"[A-Za-z_]\w*=", one):
-                raise ValueError(f"{one!r} is no NAME=value")
+                raise ValueError(f"{one!r} is not of the form NAME=value")
         return value
 
     @field_validator("browser_proxy")
@@ -217,7 +217,7 @@ class BrowserSettings(BaseSettings):
     @classmethod
     def _known_timezone(cls, value: str) -> str:
         if not _is_timezone(value) and _is_timezone("Europe/Berlin"):  # else there is no tzdata on this machine
-            raise ValueError(f"{value!r} is no time zone; one is like Europe/Berlin")
+            raise ValueError(f"{value!r} is not a time zone; try Europe/Berlin")
         return value
 
     @property

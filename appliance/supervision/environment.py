@@ -36,7 +36,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
     for path in (str(settings.run_dir), sys.executable, str(config.installation_root())):
         if set(path) & set(_UNSAFE):
             raise SettingsError(
-                f"the path {path} holds a percent sign, quote or backslash, which supervisord cannot take",
+                f"the path {path} contains a percent sign, quote or backslash, which supervisord does not accept",
                 "Choose another RUN_DIR, or move the installation.",
             )
     accounts = accounts_of(settings)

@@ -40,8 +40,8 @@ def prepare_run_dir(settings: Settings) -> None:
     try:
         if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / _LOG).is_dir():
             raise SettingsError(
-                f"RUN_DIR {run_dir} holds other things, and would be closed to other users",
-                "Set RUN_DIR to a folder of its own, which need not exist.",
+                f"RUN_DIR {run_dir} contains other files, and would be closed to other users",
+                "Set RUN_DIR to an empty folder, or to one that does not exist yet.",
             )
         run_dir.mkdir(parents=True, exist_ok=True)
         if accounts:
@@ -51,7 +51,7 @@ def prepare_run_dir(settings: Settings) -> None:
     except OSError as error:
         raise SettingsError(
             f"RUN_DIR {run_dir} cannot be prepared: {error.strerror}",
-            f"{remedy_of(error)} Another folder can be named: RUN_DIR.".lstrip(),
+            f"{remedy_of(error)} Or set RUN_DIR to another folder.".lstrip(),
         ) from error
 
 
@@ -76,7 +76,7 @@ def _remove_workers(settings: Settings) -> None:
                 path.unlink()
         except OSError as error:
             raise SettingsError(
-                f"{path}, which an earlier run has left, cannot be removed: {error.strerror}",
+                f"{path}, left by an earlier run, cannot be removed: {error.strerror}",
                 f"Remove it: sudo rm -r {shlex.quote(str(path))}",
             ) from error
 
@@ -105,7 +105,7 @@ def _give(folder: Path, user: int, group: int, mode: int = _CLOSED) -> None:
     """Make a folder, unless it is there, and set whose it is; raises SettingsError if it is a link."""
     folder.mkdir(exist_ok=True)
     if folder.is_symlink():
-        raise SettingsError(f"{folder} is a link, which root does not follow here", "Have a folder in its place.")
+        raise SettingsError(f"{folder} is a link, which root does not follow here", "Replace it by a folder.")
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fchown(descriptor, user, group)
@@ -121,7 +121,7 @@ def _require_roots(folder: Path) -> None:
         if kind:
             raise SettingsError(
                 f"{path} is {kind}, and root would write there",
-                f"Empty {folder}: an appliance without SERVICE_USER has left it, or whoever has that account.",
+                f"Empty {folder}: an earlier run without SERVICE_USER, or somebody with that account, left it.",
             )
 
 
@@ -136,7 +136,7 @@ def bringing_up(settings: Settings) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SupervisorError(
-                f"the appliance in {settings.run_dir} is just being started", "Wait for that."
+                f"the appliance in {settings.run_dir} is already being started", "Wait until it is ready."
             ) from None
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Whether a grid takes an appliance: its Redis lets it in, its name is free there, and it is guarded by a token."""
+"""Whether a grid accepts an appliance: Redis accepts it, its name is free, and the grid has a token."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def require_free_name(settings: Settings, registry: Registry) -> None:
     name = settings.appliance_name
     if taken_by := Appliances(registry).rival(name, settings.memory.read().run):
         raise SettingsError(
-            f"the grid has an appliance called {name} already: {taken_by}",
-            "Set APPLIANCE_NAME to another name. If it was this one, which is gone, the grid forgets it within "
+            f"the grid already has an appliance called {name}: {taken_by}",
+            "Set APPLIANCE_NAME to another name. If that was an earlier run of this one, the grid forgets it within "
             f"{settings.lease_ttl:g} s: try again then.",
         )
 

@@ -58,7 +58,7 @@ class GridView:
     @property
     def name_taken(self) -> str:
         """Say who else has this appliance's name."""
-        return f"another appliance of the grid is called {self.settings.appliance_name}, too: {self.rival}"
+        return f"another appliance of the grid is also called {self.settings.appliance_name}: {self.rival}"
 
     @property
     def problems(self) -> list[str]:

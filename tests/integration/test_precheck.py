@@ -77,7 +77,7 @@ def test_a_name_that_another_appliance_has_is_told(check: Check, registry: Regis
     Appliances(registry).announce(announcement("here"))
     registry.renew("here.abcdef", {}, 60_000)
     result = check()
-    assert (result.exit_code, "has an appliance called here already: ws://here:8080" in result.stderr) == (1, True)
+    assert (result.exit_code, "already has an appliance called here: ws://here:8080" in result.stderr) == (1, True)
     Appliances(registry).leave("here.abcdef")
     assert check().exit_code == 0
 

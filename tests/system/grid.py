@@ -54,7 +54,7 @@ class Grid:
         self.run_dir = folder
         own = {"RUN_DIR": folder, "PORT": self.port, "APPLIANCE_NAME": f"test-{self.port}", "APPLIANCE_ENV": os.devnull}
         if os.geteuid() == 0 and "BROWSER_USER" not in settings:
-            own["CHROMIUM_SANDBOX"] = "false"  # as root Chromium has none
+            own["CHROMIUM_SANDBOX"] = "false"  # as root, Chromium has no sandbox
         values = {"CHROMIUM_WORKERS": 1, "SPARE_WORKERS": 0, **TIMINGS, **own, **settings}
         self.env = os.environ | {name: str(value) for name, value in values.items()}
         own_redis = f"unix://:{self.env.get('REDIS_PASSWORD', '')}@{folder}/redis.sock"

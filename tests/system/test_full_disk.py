@@ -62,7 +62,7 @@ def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: 
     settings = (disk / "appliance.env", "CHROMIUM_WORKERS=1\n")
     settings[0].write_text(settings[1])
     fill(disk)
-    full = "No space left on device\n  Make room on that file system"
+    full = "No space left on device\n  Free some space on that file system"
 
     status = grid.applctl("status", check=False)
     assert (status.returncode, "run has only 0 MiB of disk space" in status.stdout) == (1, True)

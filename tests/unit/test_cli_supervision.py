@@ -116,7 +116,7 @@ def test_the_run_dir_is_closed_to_other_users(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_other_things_is_not_taken_as_run_dir(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").touch()
-    with pytest.raises(SettingsError, match="holds other things"):
+    with pytest.raises(SettingsError, match="contains other files"):
         prepare_run_dir(config.load(run_dir=tmp_path))
 
 
@@ -197,7 +197,7 @@ def test_a_proxy_whose_port_is_taken_says_so_and_does_not_spin(tmp_path: Path) -
 
 def test_only_one_may_start_an_appliance_at_a_time(tmp_path: Path) -> None:
     first, second = (bringing_up(config.load(run_dir=tmp_path / "run")) for _ in range(2))
-    with first, pytest.raises(SupervisorError, match="just being started"), second:
+    with first, pytest.raises(SupervisorError, match="already being started"), second:
         pytest.fail("both started it")
     with bringing_up(config.load(run_dir=tmp_path / "run")):
         pass

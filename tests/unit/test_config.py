@@ -54,17 +54,17 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
         ("APPLIANCE_TOKEN", "fifteen-letters", "at least 16 characters"),
         ("RUN_DIR", "/tmp/" + "x" * 75, "RUN_DIR"),
         ("DEFAULT_BROWSER_TYPE", "firefox", "FIREFOX_WORKERS"),
-        ("TLS_CERT", "cert.pem", "TLS_CERT and TLS_KEY must be set both"),
-        ("TLS_KEY", "key.pem", "TLS_CERT and TLS_KEY must be set both"),
-        ("REDIS_TLS_KEY", "key.pem", "REDIS_TLS_CERT and REDIS_TLS_KEY must be set both"),
+        ("TLS_CERT", "cert.pem", "TLS_CERT and TLS_KEY must be set together"),
+        ("TLS_KEY", "key.pem", "TLS_CERT and TLS_KEY must be set together"),
+        ("REDIS_TLS_KEY", "key.pem", "REDIS_TLS_CERT and REDIS_TLS_KEY must be set together"),
         ("REDIS_LISTEN", "10.0.0.5", "an address and a port"),
-        ("REDIS_LISTEN", "0.0.0.0:6379", "REDIS_PASSWORD is needed"),
+        ("REDIS_LISTEN", "0.0.0.0:6379", "REDIS_PASSWORD is required"),
         ("BROWSER_PROXY", "proxy.corp.example:3128", "must be like http://10.0.0.5:3128"),
         ("BROWSER_PROXY", "http://proxy.corp.example", "must be like http://10.0.0.5:3128"),
         ("BROWSER_PROXY", "socks5://me:secret@h:1080", "do not send to a SOCKS proxy"),
-        ("BROWSER_TIMEZONE", "Europe/Berln", "is no time zone"),
+        ("BROWSER_TIMEZONE", "Europe/Berln", "is not a time zone"),
         ("BROWSER_LANGUAGE", "de_DE.UTF-8", "BROWSER_LANGUAGE"),
-        ("BROWSER_ENV", "DEBUG", "is no NAME=value"),
+        ("BROWSER_ENV", "DEBUG", "is not of the form NAME=value"),
         ("REDIS_PASSWORD", "with/slashes/in/it", "A-Z, a-z, 0-9 and -._~"),
     ],
 )
@@ -98,7 +98,7 @@ def test_networks_are_read_whichever_way_they_are_separated(monkeypatch: pytest.
 @pytest.mark.parametrize("value", ["10.0.0", "10.0.0.0/33", "lb.example.org"])
 def test_what_is_no_network_is_refused_by_its_name(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUSTED_PROXIES", f"10.0.0.1,{value}")
-    with pytest.raises(SettingsError, match=f"TRUSTED_PROXIES: '{value}' is no address"):
+    with pytest.raises(SettingsError, match=f"TRUSTED_PROXIES: '{value}' is neither an address"):
         config.load()
 
 
@@ -177,23 +177,23 @@ def test_a_usable_redis_url_is_taken_as_it_is(url: str, monkeypatch: pytest.Monk
     ("url", "said"),
     [
         ("http://h", "must start with one of redis://"),
-        ("redis://h:abc", "an address whose port is no number"),
-        ("redis://:secret@h:70000", "an address whose port"),
-        ("redis://h:", "an address whose port"),
-        ("redis://h/abc", "a database that is no number"),
+        ("redis://h:abc", "a port that is not a number"),
+        ("redis://:secret@h:70000", "a port that is not a number"),
+        ("redis://h:", "a port that is not a number"),
+        ("redis://h/abc", "a database that is not a number"),
         ("unix://?db=0", "must name a socket"),
-        ("unix:///run/redis.sock?db=x", "a database that is no number"),
-        ("redis+sentinel://h:1,h:abc/mymaster", "an address whose port"),
-        ("redis+sentinel://h:1,:2/mymaster", "lacks the name of a Sentinel's host"),
-        ("redis://:12345/secret@h", "percent-encoded, / as %2F"),
-        ("redis://:secret#x@10.0.0.1:6379", "percent-encoded, / as %2F"),
-        ("redis://:12345?secret@h", "percent-encoded, / as %2F"),
-        ("redis://:1@h/secret@h", "percent-encoded, / as %2F"),
-        ("unix://:1/secret@/run/redis.sock", "percent-encoded, / as %2F"),
-        ("redis://:[secret]@h", "percent-encoded, / as %2F"),
-        ("redis://:secret\u2100@h", "percent-encoded, / as %2F"),
-        ("redis+sentinel://h:1", "names no Sentinel service"),
-        ("redis+sentinel://h:1/mymaster/x", "a database that is no number"),
+        ("unix:///run/redis.sock?db=x", "a database that is not a number"),
+        ("redis+sentinel://h:1,h:abc/mymaster", "a port that is not a number"),
+        ("redis+sentinel://h:1,:2/mymaster", "lacks the name of a Sentinel host"),
+        ("redis://:12345/secret@h", "percent-encode all but letters and digits"),
+        ("redis://:secret#x@10.0.0.1:6379", "percent-encode all but letters and digits"),
+        ("redis://:12345?secret@h", "percent-encode all but letters and digits"),
+        ("redis://:1@h/secret@h", "percent-encode all but letters and digits"),
+        ("unix://:1/secret@/run/redis.sock", "percent-encode all but letters and digits"),
+        ("redis://:[secret]@h", "percent-encode all but letters and digits"),
+        ("redis://:secret\u2100@h", "percent-encode all but letters and digits"),
+        ("redis+sentinel://h:1", "lacks a Sentinel service"),
+        ("redis+sentinel://h:1/mymaster/x", "a database that is not a number"),
     ],
 )
 def test_a_redis_url_that_cannot_be_used_is_refused(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_the_systems_is_shown_by_links_under_the_drivers_revisions(settings: Set
 
 
 def test_one_that_lacks_an_encoder_or_does_not_run_is_named(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(LaunchError, match="there is no ffmpeg"):
+    with pytest.raises(LaunchError, match="ffmpeg is not installed"):
         ffmpeg.require_usable(settings)
     program(tmp_path / "bin" / "ffmpeg", NONE)
     with pytest.raises(LaunchError, match="bin/ffmpeg has no libvpx and no libvpx-vp9"):

@@ -17,7 +17,7 @@ from appliance import room
 from appliance.cli.application import Application
 
 ERRORS = [
-    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/x"), "/run/x: No space left on device\n  Make room"),
+    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/x"), "/run/x: No space left on device\n  Free some space"),
     (PermissionError(errno.EACCES, "Permission denied", "/etc/x"), "/etc/x: Permission denied\n  Use the account"),
     (OSError("of no number"), "of no number\n"),
     (subprocess.TimeoutExpired(["nft", "-f"], 30), "nft took longer than 30 s\n"),

@@ -63,7 +63,7 @@ def test_root_asks_no_supervisord_of_another_account(settings: Settings) -> None
     with subprocess.Popen(command, stderr=sys.stderr) as other:
         try:
             until(supervisor.socket.exists, "it listens")
-            with pytest.raises(AccessDenied, match="is another account's"):
+            with pytest.raises(AccessDenied, match="another account listens at"):
                 supervisor.running()
         finally:
             other.kill()

@@ -69,7 +69,7 @@ def test_a_browser_that_starts_in_its_sandbox_where_others_get_no_namespaces_has
 
 @as_root
 def test_root_has_none_and_is_told_how_to_have_one() -> None:
-    with pytest.raises(SettingsError, match="as root Chromium has none") as refused:
+    with pytest.raises(SettingsError, match="as root, Chromium has no sandbox") as refused:
         sandbox.decide(Settings(host="10.0.0.1"), Path("/bin/true"))
     assert "SERVICE_USER and BROWSER_USER" in refused.value.hint
     assert not sandbox.decide(Settings(host="localhost"), Path("/bin/true")).on
@@ -78,14 +78,19 @@ def test_root_has_none_and_is_told_how_to_have_one() -> None:
 @as_root
 def test_the_operators_word_counts_everywhere(folder: Path) -> None:
     assert not sandbox.decide(Settings(host="0.0.0.0", chromium_sandbox="false"), Path("/nowhere"), NOBODY).on
-    with pytest.raises(SettingsError, match="CHROMIUM_SANDBOX=true cannot be had here"):
+    with pytest.raises(SettingsError, match="CHROMIUM_SANDBOX=true is not possible here"):
         sandbox.decide(Settings(chromium_sandbox="true"), program(folder / "without", "exit 1"), NO_NAMESPACES)
 
 
 @pytest.mark.parametrize(
     ("file", "value", "why", "remedy"),
     [
-        ("kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor keeps it", "Run `applctl setup` as root"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "AppArmor denies the user namespaces",
+            "Run `applctl setup` as root",
+        ),
         (
             "kernel/unprivileged_userns_clone",
             "0",

@@ -10,7 +10,7 @@ ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
 .PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay bench-door bench-scale simulate chaos fuzz \
-        image image-test image-check lint clean
+        image image-test image-check lint docs clean
 
 help: ## explain these commands
 	@echo "The Playwright Appliance: a Playwright grid on this machine."; echo
@@ -73,6 +73,9 @@ lint: $(VENV)/installed-test ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(VENV)/installed ## write docs/commands.md and docs/settings.md anew
+	$(BIN)/python -m appliance.cli.reference
 
 clean: down ## stop the grid, and remove what was made here
 	rm -rf $(VENV) run build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis node_modules

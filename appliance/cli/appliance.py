@@ -55,7 +55,8 @@ def appliance() -> None:
     "applctl appliance drain                            # this one",
     "applctl appliance drain grid-2 --wait --timeout 900",
     exit_codes="0  done; with --wait: the appliance can be stopped\n"
-    "1  with --wait: sessions are left after --timeout, others use its Redis, it was undrained, or it is gone",
+    "1  with --wait: sessions are left after --timeout, others use its Redis,\n"
+    "   it was undrained, or it is gone",
 )
 @click.argument("name", required=False)
 @click.option("--wait", is_flag=True, help="Wait until nothing runs on it any more, its own or others'.")

@@ -22,6 +22,8 @@ _MEANT = {
     **dict.fromkeys(("settings", "env"), "config list"),
 }
 
+_JSON_HELP = "Print machine-readable JSON; messages go to stderr."
+
 
 class Group(click.Group):
     """A group that lists its commands in the order of their use, and suggests one for a name that it does not know."""
@@ -66,11 +68,10 @@ def command(
             if out.exit_code:
                 click.get_current_context().exit(out.exit_code)
 
-        with_json = click.option(
-            "--json", "as_json", is_flag=True, help="Print machine-readable JSON; messages go to stderr."
-        )(run)
         epilog = _epilog(exit_codes, examples)
-        return click.command(name=name or function.__name__, cls=cls, epilog=epilog, **more)(with_json)
+        made = click.command(name=name or function.__name__, cls=cls, epilog=epilog, **more)(run)
+        made.params.append(click.Option(["--json", "as_json"], is_flag=True, help=_JSON_HELP))
+        return made
 
     return decorate
 

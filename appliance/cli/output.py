@@ -73,7 +73,10 @@ def print_json_line(data: Any) -> None:
 
 def table(*columns: str) -> Table:
     """Return an empty table in the style of all tables."""
-    return Table(*columns, box=None, pad_edge=False, header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, overflow="fold")  # nothing is cut
+    return made
 
 
 def status_text(status: str, text: str = "") -> Text:

@@ -25,8 +25,8 @@ _MARGIN_S = 20
 def restart(out: Output, name: str | None) -> dict[str, Any]:
     """Restart the appliance, or one of its processes.
 
-    The appliance reads its settings again.     NAME is proxy, redis or a worker's name, like chromium-00; a single
-    process keeps the settings that the appliance was started with.
+    The appliance reads its settings again. NAME is proxy, redis or a worker's name, like chromium-00; a single process
+    keeps the settings that the appliance was started with.
     """
     if name:
         return _restart_process(name, out)

@@ -31,7 +31,7 @@ _WATCH_INTERVAL_S = 1.0
     "applctl status --watch",
     "applctl status --json | jq '.workers[] | {slot, status, active}'",
     exit_codes="0  running and ready\n"
-    "1  running, but a process or worker is missing (also while one is recycled), or the name is taken\n"
+    "1  running, but a process or worker is missing (also while one is\n   recycled), or its name is taken\n"
     "3  not running",
 )
 @click.option("-w", "--watch", is_flag=True, help="Refresh every second, until Ctrl-C; with --json, a line each time.")
@@ -41,7 +41,7 @@ def status(out: Output, watch: bool) -> dict[str, Any] | None:
         _watch(out)
     view = _look()
     out.exit_code = _exit_code(view)
-    out.show(_shown(view))
+    out.show(shown(view))
     return _as_data(view)
 
 
@@ -59,10 +59,10 @@ def _screen(out: Output) -> Iterator[Callable[[GridView], None]]:
     if out.as_json:
         yield lambda view: print_json_line(_as_data(view))
     elif not out.console.is_terminal:
-        yield lambda view: out.show(_shown(view))
+        yield lambda view: out.show(shown(view))
     else:
         with Live(console=out.console, screen=True, auto_refresh=False) as live:
-            yield lambda view: live.update(_shown(view), refresh=True)
+            yield lambda view: live.update(shown(view), refresh=True)
 
 
 def _look() -> GridView:
@@ -102,12 +102,12 @@ def _not_running(view: GridView) -> str:
     return f"The appliance is not running.{left} Start it with `applctl up`."
 
 
-def _shown(view: GridView) -> RenderableType:
+def shown(view: GridView) -> RenderableType:
     """Return the whole status: a head, and one table each for processes, pools and workers."""
     if not view.running:
         return _not_running(view)
-    tables = [shown for shown in (_processes(view), _pools(view), workers_table(view.workers)) if shown.row_count]
-    return Group(*_head(view), *(part for shown in tables for part in ("", shown)))
+    tables = [one for one in (_processes(view), _pools(view), workers_table(view.workers)) if one.row_count]
+    return Group(*_head(view), *(part for one in tables for part in ("", one)))
 
 
 def _head(view: GridView) -> Iterator[Text]:

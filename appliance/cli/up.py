@@ -25,7 +25,7 @@ from appliance.supervision import started_settings
     "CHROMIUM_WORKERS=4 PORT=9000 applctl up",
     "applctl up --no-demo --json | jq -r .endpoint",
     "applctl up --foreground              # in a container, or as a systemd service",
-    exit_codes="0  the grid is ready; with --foreground: it was stopped in order, by a signal or `applctl down`\n"
+    exit_codes="0  the grid is ready; with --foreground: a signal or `applctl down` ended it\n"
     "1  it did not start; with --foreground also: it ended unexpectedly",
 )
 @click.option("--no-setup", is_flag=True, help="Install nothing: Redis and the browsers are there.")

@@ -212,3 +212,28 @@ def test_a_password_for_sentinels_masters_is_decoded_like_any_other() -> None:
 def test_names_in_the_file_that_are_no_settings_are_found_with_what_is_meant(own_settings: Path) -> None:
     own_settings.write_text("CHROMIUM_WORKER=7\nport=9000\nSOMETHING_ELSE=1\n")
     assert config.unknown_names() == {"CHROMIUM_WORKER": "CHROMIUM_WORKERS", "SOMETHING_ELSE": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WORKER_MAX_MEMORY", "lots", "'lots' is not a size; try 2GiB"),
+        ("WORKER_MAX_MEMORY", "2 Gigs", "'2 Gigs' is not a size; try 2GiB"),
+        ("PORT", "none", "'none' is not a whole number"),
+        ("PORT", "70000", "must be at most 65535"),
+        ("MAX_CONCURRENT_SESSIONS", "0", "must be at least 1"),
+        ("QUEUE_TIMEOUT", "0", "must be more than 0"),
+        ("QUEUE_TIMEOUT", "soon", "'soon' is not a number"),
+        ("HEADLESS", "perhaps", "'perhaps' is neither true nor false"),
+        ("LOG_LEVEL", "loud", "'LOUD' is not one of DEBUG, INFO, WARNING, ERROR"),
+        ("DEFAULT_BROWSER_TYPE", "lynx", "'lynx' is not one of chromium, firefox, webkit"),
+        ("APPLIANCE_NAME", "a b", "'a b' has the wrong form"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said_in_plain_words(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        config.load()
+    assert f"{name}: {said}" in str(refused.value).splitlines()[1]

@@ -213,12 +213,12 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         grant = session.grant
         assert grant is not None  # noqa: S101
         gevent.spawn(self._log_start, session, grant)  # written while the first bytes are awaited
-        session.on_end(relay.end)
+        session.relay(relay.end)
         try:
             with self.proxy.vigil.over(relay):
                 relay.run(*self._if_it_ends(grant))
         finally:
-            session.end_reason, session.bytes_relayed = relay.end_reason, relay.bytes_relayed
+            session.finish(relay.end_reason, relay.bytes_relayed)
             self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
 
     def _if_it_ends(self, grant: Grant) -> tuple[str, str]:

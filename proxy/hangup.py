@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent
 
-from appliance.registry import Session
+from appliance.registry import Session, hung_up
 
 _READ = 1  # libev's EV_READ
 
@@ -40,4 +40,4 @@ class HangupWatch:
         # 4.1) and would hide a later end. Playwright's clients do not.
         self._watcher.stop()
         if self._session:
-            self._session.abandon()
+            self._session.end(hung_up())

@@ -31,7 +31,7 @@ from appliance.languages import how_to_install
 from appliance.models import Grant, SessionRequest
 from appliance.registry.reach import Reach
 from appliance.registry.registry import Registry
-from appliance.registry.session import Session
+from appliance.registry.session import End, Session, SessionStatus, killed
 
 log = logs.get_logger()
 
@@ -81,8 +81,8 @@ class Sessions:
     def open(self, request: SessionRequest, watch: Callable[[Session], None]) -> Iterator[Session]:
         """Claim a slot, or wait for one until QUEUE_TIMEOUT; the slot is given back at the block's end.
 
-        `watch` is called once if the claim has to wait; it sees to `Session.abandon` being called when
-        the client hangs up. Raises ClientGone, or the RequestError to answer the client with.
+        `watch` is called once if the claim has to wait; it ends the session when the client hangs up. Raises
+        ClientGone, or the RequestError to answer the client with.
         """
         session = Session(request, time.monotonic() + self._queue_timeout_s)
         if refusal := self._reach.refusal():
@@ -106,7 +106,7 @@ class Sessions:
         Raises CannotDial if that is this proxy's own fault, and NoSlot if the deadline has passed: a dial may last
         beyond it, but no other one follows.
         """
-        grant, session.grant, session.unknown_since = session.grant, None, None
+        grant = session.wait_again()
         if grant is None:
             return
         blame = self._reach.failed(grant.appliance, error)
@@ -132,8 +132,8 @@ class Sessions:
         """Refuse who waits if no worker can be dialled; else let them ask again, with what is to be avoided now."""
         refusal = self._reach.refusal()
         for session in list(self._live.values()):
-            if refusal and not session.grant:
-                session.refuse(refusal)
+            if refusal and session.status is SessionStatus.WAITING:
+                session.end(End(str(refusal), refusal))
             session.wake()
 
     def handle(self, message: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ class Sessions:
         if session := self._live.get(message.get("end", "")):
             session.lose_worker(message["worker"], message["reason"])
         if session := self._live.get(message.get("kill", "")):
-            session.kill(message["reason"])
+            session.end(killed(message["reason"]))
         if session := self._live.get(message.get("expired", "")):
             self._take_up(session)
         if message.get("refuted"):
@@ -184,7 +184,7 @@ class Sessions:
         server, unknown, kills = self._renew_on_the_server_of_now(workers)
         for session_id, reason in kills.items():
             if session := self._live.get(session_id):
-                session.kill(reason)
+                session.end(killed(reason))
         for session_id, session in relayed.items():
             if session_id not in unknown:
                 session.unknown_since = None
@@ -204,13 +204,13 @@ class Sessions:
         """Refuse every session that waits for its slot, from now on; None lets them wait again."""
         self._no_waiting = error
         for session in list(self._live.values()):
-            if error and not session.grant:
-                session.refuse(error)
+            if error and session.status is SessionStatus.WAITING:
+                session.end(End(str(error), error))
 
     def end_all(self, reason: str) -> None:
         """End every session that is relayed."""
         for session in list(self._live.values()):
-            session.end(reason)
+            session.end(End(reason))
 
     def _take_up(self, session: Session) -> None:
         """Assert a session whose lease has expired. If Redis cannot be asked, it is done when it is back."""
@@ -267,7 +267,7 @@ class Sessions:
         if answer["state"] == "waiting":
             watch(session)
             if self._no_waiting:
-                session.refuse(self._no_waiting)
+                session.end(End(str(self._no_waiting), self._no_waiting))
         while answer["state"] != "active":
             self._raise_refusal(session.request, answer)
             left_s = session.deadline - time.monotonic()
@@ -279,10 +279,9 @@ class Sessions:
                 poll_s = UNREACHABLE_POLL_S if answer["state"] == "unreachable" else self._poll_s
                 session.wait(min(left_s, poll_s))
             answer = self._claim_announced(session)
-        session.raise_if_over()  # perhaps while the claim was under way
-        session.grant = Grant(
-            session.id, answer["worker"], answer["slot"], answer["appliance"], int(answer["waited_ms"])
-        )
+        session.raise_if_ended()  # perhaps while the claim was under way
+        waited_ms = int(answer["waited_ms"])
+        session.dial(Grant(session.id, answer["worker"], answer["slot"], answer["appliance"], waited_ms))
 
     def _raise_refusal(self, request: SessionRequest, answer: dict[str, Any]) -> None:
         if answer["state"] == "full":

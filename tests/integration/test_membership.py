@@ -105,7 +105,7 @@ def test_sessions_that_are_left_when_drain_timeout_is_over_are_ended_and_not_bef
     registry.register_worker(spec("A", appliance="there"))
     reasons: list[str] = []
     with sessions.open(SessionRequest(Browser.CHROMIUM, "1.65"), lambda _: None) as session:
-        session.on_end(reasons.append)
+        session.relay(reasons.append)
         appliances.drain_appliance("here", "drained by operator")
         membership.announce()
         assert departure.leaving()

@@ -14,7 +14,7 @@ from appliance import config
 from appliance.config import Settings
 from appliance.errors import ClientGone, QueueFull
 from appliance.models import Browser, SessionRequest
-from appliance.registry import Mailbox, Registry, Session, Sessions
+from appliance.registry import Mailbox, Registry, Session, Sessions, hung_up
 from appliance.registry.sessions import POLL_INTERVAL_S
 from appliance.store import Store
 from tests.integration.test_selection import CONCURRENCY, spec
@@ -175,7 +175,7 @@ def test_clients_that_hang_up_cost_nothing(registry: Registry, grid: tuple[Sessi
         gone, granted_and_gone, patient = waiters[:SLOTS], waiters[SLOTS : SLOTS * 2], waiters[SLOTS * 2 :]
         for client in gone:  # while they wait
             assert client.session
-            client.session.abandon()
+            client.session.end(hung_up())
         for client in gone:
             client.join()
         assert sum(pool.waiting for pool in registry.capacity()) == len(waiters) - len(gone)
@@ -183,7 +183,7 @@ def test_clients_that_hang_up_cost_nothing(registry: Registry, grid: tuple[Sessi
             assert holder.session
             assert client.session
             registry.release(holder.session.id, "over")
-            client.session.abandon()
+            client.session.end(hung_up())
         for client in granted_and_gone:
             client.leaves()
         until(lambda: all(client.is_served.is_set() for client in patient[:SLOTS]), "the patient are served")

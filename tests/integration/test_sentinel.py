@@ -169,7 +169,7 @@ def test_after_a_failover_that_lost_writes_a_running_session_goes_on_and_no_slot
     servers.lose_contact()
     told: list[str] = []
     with sessions.open(WANTED, ignore) as running:
-        running.on_end(told.append)
+        running.relay(told.append)
         assert running.grant
         servers.master.kill()
         until(answers(registry.sessions), "there is a new master", 20)

@@ -25,7 +25,7 @@ from appliance.errors import (
     VersionNotServed,
 )
 from appliance.models import Browser, SessionRequest
-from appliance.registry import Appliances, Mailbox, Registry, Session, Sessions
+from appliance.registry import Appliances, Mailbox, Registry, Session, Sessions, hung_up
 from appliance.store import ANSWER_TIMEOUT_S, Store
 from tests.announced import announcement
 from tests.integration.test_selection import claim, spec
@@ -106,7 +106,7 @@ def test_a_freed_slot_goes_to_the_longest_waiting_and_its_proxy_is_told(registry
 def test_a_client_that_hangs_up_while_it_waits_costs_nothing(registry: Registry, sessions: Sessions) -> None:
     registry.register_worker(spec("A", concurrency=1))
     claim(registry, "s")
-    with pytest.raises(ClientGone), sessions.open(WANTED, Session.abandon):
+    with pytest.raises(ClientGone), sessions.open(WANTED, lambda session: session.end(hung_up())):
         pytest.fail("no slot was free")
     assert [session.id for session in registry.sessions()] == ["s"]
 
@@ -187,7 +187,7 @@ def test_a_lost_workers_sessions_end_with_that_reason(registry: Registry, sessio
     registry.register_worker(spec("A", ttl_ms=300))
     told: list[str] = []
     with sessions.open(WANTED, ignore) as session:
-        session.on_end(told.append)
+        session.relay(told.append)
         until(lambda: registry.reap()["workers"], "the heartbeat is missed")
         until(lambda: told, "the proxy is told")
     assert told == ["worker A stopped answering"]
@@ -205,10 +205,10 @@ def test_a_session_whose_worker_is_lost_while_it_is_dialled_goes_to_another(
         assert session.grant
         assert session.grant.worker_id == "A"
         registry.remove_worker("A", "worker A stopped answering")
-        until(lambda: session._lost, "its proxy is told")
+        until(lambda: session._end, "its proxy is told")
         sessions.retry(session, DialFailed("it is gone", Blame.WORKER), ignore)
         assert session.grant.worker_id == "B"
-        session.on_end(ended.append)
+        session.relay(ended.append)
         sessions.handle({"end": session.id, "worker": "A", "reason": "worker A stopped answering"})  # told late
         assert ended == []
         registry.remove_worker("B", "worker B stopped answering")
@@ -230,7 +230,7 @@ def test_a_session_that_redis_forgot_while_it_was_dialled_goes_to_another_worker
         sessions.retry(session, DialFailed("it is gone", Blame.WORKER), ignore)
         assert session.grant
         assert session.grant.worker_id == "B"
-        session.on_end(ended.append)
+        session.relay(ended.append)
         sessions.renew()
         assert ended == []
 
@@ -241,7 +241,7 @@ def test_sessions_that_redis_forgot_are_taken_up_again_even_if_their_slots_were_
     registry.register_worker(spec("A", concurrency=1))
     with sessions.open(WANTED, ignore) as session:
         told: list[str] = []
-        session.on_end(told.append)
+        session.relay(told.append)
         store.read(("FLUSHALL",), ("FUNCTION", "FLUSH"))
         registry.register_worker(spec("A", concurrency=1))
         sessions.renew()

@@ -14,7 +14,7 @@ from tests.system.bare_client import BareClient
 from tests.system.conftest import StartGrid
 from tests.waiting import until
 
-RECYCLES = 12
+RECYCLES = 5
 DOCTOR = (
     "from appliance.config import load; from appliance.doctor.pid_1 import check_pid_1;"
     "print(next(iter(check_pid_1(load()))).status)"

@@ -29,6 +29,7 @@ TEST = [
     "hypothesis==6.170.15",
     "mypy==2.4.1",
     "pytest==9.2.0",
+    "pytest-playwright==0.10.0",
     "pytest-timeout==2.4.0",
     "pytest-xdist==3.8.0",
     "ruff==0.17.6",

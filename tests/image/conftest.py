@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.image import seed
-from tests.image.machine import BOOT_S, IMAGE, Machine, accelerator
+from tests.image.machine import BOOT_S, IMAGE, SITE_ADDRESS, Machine, accelerator
 
 TOKEN = "a-token-from-user-data"
-SEEDED = {"APPLIANCE_TOKEN": TOKEN, "CHROMIUM_WORKERS": 2, "SPARE_WORKERS": 0}
+SEEDED = {"APPLIANCE_TOKEN": TOKEN, "CHROMIUM_WORKERS": 2, "SPARE_WORKERS": 0, "EGRESS_PRIVATE": SITE_ADDRESS}
 
 MakeMachine = Callable[..., Machine]
 Measured = dict[str, object]

@@ -25,8 +25,10 @@ from tests.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = Path(os.environ.get("IMAGE") or ROOT / "build" / "image" / "playwright-appliance.qcow2").absolute()
 
-# The site that browsers may reach: QEMU starts a program for each connection to it (page.py).
-SITE = "http://203.0.113.200/"
+# The site outside: QEMU starts a program for each connection to it (page.py). QEMU wants it in the machine's own
+# network, which pages do not reach unless they are allowed to.
+SITE_ADDRESS = "203.0.113.200"
+SITE = f"http://{SITE_ADDRESS}/"
 
 # The network cards' addresses, by which cloud-init tells them apart.
 OUTSIDE_MAC, GRID_MAC = "52:54:00:00:00:01", "52:54:00:00:55:{:02x}"

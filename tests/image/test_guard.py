@@ -11,19 +11,23 @@ from tests.image.conftest import TOKEN
 from tests.image.machine import SITE, Machine
 from tests.image.session import Saw, use
 
-# A cloud beside the machine, with metadata and another machine of a private network, both with a listener.
+# A cloud beside the machine, with metadata, another machine of a private network, and a way to the internet; a listener
+# at each.
 MAKE_CLOUD = """
 ip netns add cloud
 ip link add to-cloud type veth peer name in-cloud netns cloud
 ip address add 10.99.0.2/24 dev to-cloud
 ip link set to-cloud up
 ip route add 169.254.169.254 dev to-cloud
+ip route add 198.51.100.7 via 10.99.0.1
 ip -n cloud address add 10.99.0.1/24 dev in-cloud
 ip -n cloud address add 169.254.169.254/32 dev in-cloud
+ip -n cloud address add 198.51.100.7/32 dev in-cloud
 ip -n cloud link set in-cloud up
 systemd-run --quiet --unit cloud ip netns exec cloud python3 -m http.server 80 --directory /usr/share/fonts
 """
 METADATA, NEIGHBOUR = "http://169.254.169.254/", "http://10.99.0.1/"
+INTERNET = "http://198.51.100.7/"  # for documentation (RFC 5737)
 REDIS, ENDPOINT = "http://127.0.0.1:6399/", "http://127.0.0.1:8080/healthz"
 
 
@@ -50,16 +54,16 @@ def inside(seeded: Machine) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def saw(seeded: Machine, inside: list[str]) -> Saw:
-    return use(seeded.endpoint, TOKEN, SITE, *inside, site=SITE)
+    return use(seeded.endpoint, TOKEN, SITE, INTERNET, *inside, site=SITE)
 
 
 def test_a_page_reaches_what_is_outside_and_nothing_inside(saw: Saw) -> None:
     assert saw.title == "A page outside"
-    assert [url for url, result in saw.fetched.items() if result == "reached"] == [SITE]
+    assert [url for url, result in saw.fetched.items() if result == "reached"] == [SITE, INTERNET]
 
 
 def test_a_sessions_own_requests_reach_what_is_outside_and_nothing_inside(saw: Saw) -> None:
-    assert [url for url, result in saw.requested.items() if result == "reached"] == [SITE]
+    assert [url for url, result in saw.requested.items() if result == "reached"] == [SITE, INTERNET]
     refused = [result for result in saw.requested.values() if result != "reached"]
     assert all("ECONNREFUSED" in result for result in refused), "refused at once, not left to wait"
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from playwright import async_api
+from playwright.async_api import async_playwright
 from playwright.sync_api import Browser, CDPSession, Error, Page, Playwright
 
 from tests.attacks.raw_client import RawClient
@@ -144,3 +148,73 @@ def test_a_session_finds_an_empty_clipboard(grid: Grid, clients: Playwright, sit
         pasted.append(page.input_value("textarea"))
         browser.close()
     assert pasted == ["password", ""]
+
+
+READ = ["clipboard-read", "clipboard-write"]
+
+
+def copy(browser: Browser, site: str, text: str = "password") -> Page:
+    """Let a session put a text on the clipboard."""
+    page = browser.new_context(permissions=READ).new_page()
+    page.goto(site)
+    page.evaluate("text => navigator.clipboard.writeText(text)", text)
+    assert page.evaluate("navigator.clipboard.readText()") == text
+    return page
+
+
+def close_page(page: Page) -> None:
+    page.close()
+
+
+def close_context(page: Page) -> None:
+    page.context.close()
+
+
+def hang(page: Page) -> None:
+    page.evaluate("setTimeout(() => { for (;;); }, 0)")
+
+
+@pytest.mark.parametrize("leave", [close_page, close_context, hang])
+def test_a_session_leaves_an_empty_clipboard_however_its_page_ends(
+    leave: Callable[[Page], None], grid: Grid, clients: Playwright, site: str
+) -> None:
+    browser = clients.chromium.connect(grid.endpoint)
+    leave(copy(browser, site))
+    browser.close()
+    later = clients.chromium.connect(grid.endpoint)
+    page = later.new_context(permissions=READ).new_page()
+    page.goto(site)
+    assert page.evaluate("navigator.clipboard.readText()") == ""
+    later.close()
+
+
+def test_a_session_cannot_keep_the_clipboard_of_an_earlier_one_from_being_emptied(
+    grid: Grid, clients: Playwright, site: str
+) -> None:
+    browser = clients.chromium.connect(grid.endpoint)
+    copy(browser, site)
+    browser.close()
+    with ThreadPoolExecutor() as thread:
+        assert thread.submit(asyncio.run, read_while_another_page_is_busy(grid.endpoint, site)).result(60) == ""
+
+
+async def read_while_another_page_is_busy(endpoint: str, site: str) -> str:
+    """Read the clipboard by a page of whose opening the client has not been told yet."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.connect(endpoint)
+        busy = await browser.new_context()
+        await busy.add_init_script(
+            "setTimeout(() => { const from = Date.now(); while (Date.now() - from < 5000); }, 0)"
+        )
+        reading = await browser.new_context(permissions=READ)
+        pages: asyncio.Queue[async_api.Page] = asyncio.Queue()
+        for context in (busy, reading):
+            context.on("page", pages.put_nowait)
+        opening = [asyncio.ensure_future(busy.new_page())]
+        await pages.get()
+        opening.append(asyncio.ensure_future(reading.new_page()))
+        page = await pages.get()
+        await page.goto(site)
+        found: str = await page.evaluate("navigator.clipboard.readText()")
+        await asyncio.gather(*opening)
+        return found

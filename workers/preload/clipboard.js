@@ -2,43 +2,104 @@
 
 // A session does not find what an earlier one has put on the clipboard, of which a browser has only one.
 //
-// Only a page can write to it. So it is emptied by the first page of a session, before the client is given that page.
+// Only a page can write to it. So a session that had pages empties it when its last page closes, or when the session
+// ends, by that page: a later session cannot hinder that. Where that page does not answer, or crashed or closed itself
+// before, a page of the driver's own does it. Until it is done no session is given a new context.
 
-const bundle = require('./bundle');
-
-const EMPTY = `() => {
+const EMPTY = `(() => {
+  let emptied = false;
   document.addEventListener('copy', event => {
     event.preventDefault();
+    event.stopImmediatePropagation();
     event.clipboardData.setData('text/plain', '');
+    emptied = true;
   }, { capture: true, once: true });
   document.execCommand('copy');
-}`;
+  return emptied;
+})()`;
 
-/** Let the first page that a context's dispatcher opens for its session empty the clipboard. */
-function emptyInFirstPage(dispatcher, session) {
-  bundle.wrap(dispatcher, 'newPage', newPage => async function(params, progress) {
-    const result = await newPage.call(this, params, progress);
-    session.emptied ??= empty(result.page._object, progress);
-    try {
-      await session.emptied;
-    } catch (error) {
-      session.emptied = undefined;  // the next page tries again
-      throw error;
-    }
-    return result;
-  });
+const PATIENCE_MS = 1000;  // with a page of a session
+
+const underWay = new Set();  // promises
+let isFull = false;  // what is on it could not be removed
+
+let openPage;  // a page of the driver's own, in a context of its own
+let nullProgress;
+
+/** Set what opens a page of the driver's own, and the progress that has no limit. */
+function usePages(open, progress) {
+  openPage = open;
+  nullProgress = progress;
 }
 
-async function empty(page, progress) {
-  const { delegate } = await progress.race(page.mainFrame().utilityContext());
+/** Return what a session's call must wait for, or undefined; `target` is the object that is called. */
+function delay(session, type, method, target) {
+  if (method === 'newContext')
+    return underWay.size || isFull ? empty() : undefined;
+  if (method === 'newPage')
+    session.hasUsedClipboard = true;
+  if (method === 'close' && type === 'Page')
+    return emptyBeforeClosing(session, [target]);
+  if (method === 'close' && type === 'BrowserContext')
+    return emptyBeforeClosing(session, target.pages());
+  return undefined;
+}
+
+/** Empty the clipboard by the last pages of a session, which are about to close. */
+function emptyBeforeClosing(session, pages) {
+  if (!session.hasUsedClipboard || !pages.length || session.pages().some(page => !pages.includes(page)))
+    return undefined;
+  return emptyBy(pages[0]).then(isEmptied => session.hasUsedClipboard = !isEmptied);
+}
+
+/** Empty the clipboard at the end of a session, while its pages are still open. */
+async function emptyAtTheEnd(session) {
+  if (!session.hasUsedClipboard)
+    return;
+  const [page] = session.pages();
+  const work = (async () => {
+    if (!(page && await emptyBy(page)))
+      await emptyByOwnPage();
+  })();
+  underWay.add(work);
+  await work.catch(() => {}).finally(() => underWay.delete(work));
+}
+
+/** Wait until the clipboard is empty; raises an error if it cannot be emptied. */
+async function empty() {
+  await Promise.allSettled(underWay);
+  if (isFull)
+    await emptyByOwnPage();
+}
+
+async function emptyByOwnPage() {
+  isFull = true;
+  const page = await openPage();
+  const isEmptied = await emptyBy(page);
+  await page.browserContext.close(nullProgress, { reason: 'The clipboard is empty' });
+  if (!isEmptied)
+    throw new Error('The clipboard of an earlier session cannot be emptied.');
+  isFull = false;
+}
+
+/** Empty the clipboard by a page; returns whether it did. */
+async function emptyBy(page) {
+  let timer;
+  const late = new Promise(resolve => timer = setTimeout(resolve, PATIENCE_MS, false));
+  const isEmptied = await Promise.race([evaluate(page.mainFrame()), late]).catch(() => false);
+  clearTimeout(timer);
+  return isEmptied === true;
+}
+
+/** Evaluate EMPTY out of reach of the page's own scripts, as if a person had pressed a key. */
+async function evaluate(frame) {
+  const { delegate } = await frame.utilityContext();
   if (!delegate._client)  // not Chromium
-    return await page.mainFrame().evaluateExpression(progress, EMPTY, { isFunction: true, world: 'utility' });
-  // Without Playwright's own script in the page, which takes longer than all of the rest.
-  const options = { contextId: delegate._contextId, userGesture: true };
-  const call = delegate._client.send('Runtime.evaluate', { expression: `(${EMPTY})()`, ...options });
-  const { exceptionDetails } = await progress.race(call);
-  if (exceptionDetails)
-    throw new Error(`The clipboard was not emptied: ${exceptionDetails.text}`);
+    return await frame.evaluateExpression(nullProgress, EMPTY, { world: 'utility' });
+  // Without Playwright's own script in the page, which would take longer than all of the rest.
+  const options = { contextId: delegate._contextId, userGesture: true, returnByValue: true };
+  const { result } = await delegate._client.send('Runtime.evaluate', { expression: EMPTY, ...options });
+  return result.value;
 }
 
-module.exports = { emptyInFirstPage };
+module.exports = { delay, emptyAtTheEnd, usePages };

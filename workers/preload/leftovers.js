@@ -9,6 +9,7 @@ const fs = require('fs');
 const path = require('path');
 
 const bundle = require('./bundle');
+const clipboard = require('./clipboard');
 const { need } = require('./refusal');
 const traces = require('./traces');
 
@@ -31,7 +32,12 @@ class Session {
     this.contexts = new Set();
     this.ended = false;
     this.folder = '';
-    this.emptied = undefined;  // the clipboard: a promise
+    this.hasUsedClipboard = false;
+  }
+
+  /** Return the pages that are open. */
+  pages() {
+    return [...this.contexts].flatMap(context => context.pages());
   }
 
   /** Own a context that was made for this session. */
@@ -85,6 +91,10 @@ function watchBrowser(browser, nullProgress) {
       end(session);
     return context;
   };
+  clipboard.usePages(() => current.exit(async () => {
+    const context = await browser.newContext(nullProgress, {});
+    return await context.newPage(nullProgress);
+  }), nullProgress);
   browser.downloadCreated = function(page, ...args) {
     return current.run(owners.get(page.browserContext), () => downloadCreated.call(this, page, ...args));
   };
@@ -108,6 +118,7 @@ function watchEnds(server) {
   bundle.wrap(server.PlaywrightDispatcher.prototype, 'cleanup', cleanup => async function() {
     const session = sessionOf(this.connection);
     session.ended = true;
+    await within(clipboard.emptyAtTheEnd(session));
     await within(cleanup.call(this));
     await end(session);
   });

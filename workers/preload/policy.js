@@ -18,7 +18,7 @@ function install() {
   const { server, remote } = bundle.load();
   const Connection = server.DispatcherConnection.prototype;
 
-  // Every message of a client comes this way, so nothing here waits, and an error would end the driver.
+  // Every message of a client comes this way, so an error here would end the driver.
   bundle.wrap(Connection, 'dispatch', dispatch => function(message) {
     const answer = reason => this.onmessage(messages.refusal(message, reason));
     try {
@@ -26,8 +26,10 @@ function install() {
       const reason = messages.flaw(message) ?? refused(dispatcher, message, allowFiles);
       if (reason)
         return answer(reason);
-      const call = () => dispatch.call(this, message);
-      return leftovers.placing(this, message.method, dispatcher?._object, call).catch(error => answer(error.message));
+      const { method } = message, object = dispatcher?._object;
+      const call = () => leftovers.placing(this, method, object, () => dispatch.call(this, message));
+      const delay = clipboard.delay(leftovers.sessionOf(this), dispatcher?._type, method, object);
+      return (delay ? delay.then(call) : call()).catch(error => answer(error.message));
     } catch (error) {
       return answer(error.message);
     }
@@ -43,8 +45,6 @@ function install() {
     register.call(this, dispatcher);
     if (dispatcher._type === 'Root')
       messages.surviveSending(this);
-    if (dispatcher._type === 'BrowserContext')
-      clipboard.emptyInFirstPage(dispatcher, leftovers.sessionOf(this));
   });
   leftovers.watchEnds(server);
   bundle.wrap(remote.PlaywrightServer.prototype, 'listen', listen => async function(...args) {

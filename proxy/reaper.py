@@ -15,7 +15,7 @@ SOON_S = 0.05  # after the moment in which something is overdue
 
 
 class Reaper:
-    """Reaps at intervals, and in between when a lease, a heartbeat or a deadline is over."""
+    """Reaps at intervals, and in between when a lease or a heartbeat is over."""
 
     def __init__(self, registry: Registry, sessions: Sessions, settings: Settings) -> None:
         """Reap for the appliance of the settings; `sessions` are those of its proxy."""

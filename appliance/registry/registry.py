@@ -188,8 +188,11 @@ class Registry:
         return dict(count)
 
     def due_in_s(self) -> float:
-        """Return the seconds until the first worker, lease or ticket is overdue if nobody renews it; inf if none is."""
-        kinds = ("workers", "leases", "deadlines")
+        """Return the seconds until the first worker or lease is overdue if nobody renews it; inf if none is.
+
+        Tickets do not count: who waits sees to its own deadline, and in a crowd some deadline is always near.
+        """
+        kinds = ("workers", "leases")
         first = [("ZRANGE", self.store.key(kind), 0, 0, "WITHSCORES") for kind in kinds]
         *found, time, clock = self.store.read(*first, ("TIME",), ("GET", self.store.key("clock")))
         dues_ms = [float(scores[1]) for scores in found if scores]

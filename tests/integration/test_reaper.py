@@ -66,6 +66,14 @@ def test_a_reaper_waits_for_what_is_due_next_rather_than_for_its_interval(
     assert SOON_S < time.monotonic() - began < settings.reaper_run_interval
 
 
+def test_a_reaper_does_not_hurry_for_those_whose_wait_ends(registry: Registry, settings: Settings) -> None:
+    registry.register_worker(spec("A", concurrency=1))
+    claim(registry, "holder")
+    registry.claim("waiter", WANTED, proxy="here.1", lease_ms=60_000, wait_ms=300, queue_max=9)
+    assert [one.state for one in registry.sessions() if one.id == "waiter"] == ["waiting"]
+    assert registry.due_in_s() > settings.reaper_run_interval
+
+
 def test_one_record_that_cannot_be_read_keeps_no_other_from_being_reaped(store: Store, registry: Registry) -> None:
     hold(registry, "dead.1", 3, 100)
     claim(registry, "alive")

@@ -33,14 +33,13 @@ def main() -> int:
         faults.report()
         proxy = Proxy(settings)
         gc.freeze()  # what is there by now stays: no collection need look at it again
-        proxy.run()
+        return proxy.run()
     except ApplianceError as error:
         print(f"{error}\n{error.hint}".rstrip(), file=sys.stderr, flush=True)
         return _false_start()
     except (OSError, RuntimeError) as error:  # a machine without descriptors, room or threads
         print(f"The proxy cannot start: {error}", file=sys.stderr, flush=True)
         return _false_start()
-    return 0
 
 
 def _false_start() -> int:

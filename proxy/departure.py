@@ -31,6 +31,7 @@ class Departure:
         self._drained_at: float | None = None
         self._refuses_from: float | None = None
         self._is_stopping = False
+        self._why_it_stops = ""
 
     @property
     def is_stopping(self) -> bool:
@@ -53,16 +54,16 @@ class Departure:
             self._refuses_from = now + (0 if is_first else self._notice_s) if drained else None
         return True
 
-    def shut_down(self, grace_s: float) -> None:
-        """Begin to leave for good, with so many seconds for all."""
+    def shut_down(self, grace_s: float, why: str = "is shutting down") -> None:
+        """Begin to leave for good, with so many seconds for all; `why` completes "The appliance"."""
         until = self._clock() + min(self._notice_s, grace_s / 2)
         self._refuses_from = until if self._refuses_from is None else min(until, self._refuses_from)
-        self._is_stopping = True
+        self._is_stopping, self._why_it_stops = True, why
 
     def leaving(self) -> RequestError | None:
         """Give why a load balancer is to leave; None while it need not."""
         if self._is_stopping:
-            return ShuttingDown("The appliance is shutting down.")
+            return ShuttingDown(f"The appliance {self._why_it_stops}.")
         return Drained("The appliance is drained.") if self._drained_at is not None else None
 
     def refusal(self) -> RequestError | None:

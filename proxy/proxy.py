@@ -98,6 +98,7 @@ class Proxy:
         self.connections = Connections(settings.max_connections_per_client)
         self.unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
+        self._has_failed = False
         self._servers = [Server(self, settings.host, SessionHandler)]
         if beside := settings.door_beside_host:
             self._servers.append(Server(self, beside, DoorHandler))
@@ -107,8 +108,8 @@ class Proxy:
         """Whether it was told to stop."""
         return self._stop.is_set()
 
-    def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then stop in order.
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT, then stop in order; returns the exit code, 1 if a fault was what stopped it.
 
         Raises SettingsError if the listener would be open to anybody.
         """
@@ -118,7 +119,7 @@ class Proxy:
         self._require_redis()
         self._require_tokens()
         loops = self.start_loops()
-        faults.end_with(loops, self._stop.set)
+        faults.end_with(loops, self._fail)
         try:
             self._mailbox.wait_until_listening(MAILBOX_S)
             if not self.stopping:
@@ -130,6 +131,12 @@ class Proxy:
             gevent.killall(loops)
             self._membership.leave()
         log.info("proxy.stopped")
+        return 1 if self._has_failed else 0
+
+    def _fail(self) -> None:
+        """Stop because of a fault, which is logged; supervisord starts the proxy again."""
+        self._has_failed = True
+        self._stop.set()
 
     def _listen(self) -> None:
         """Open the endpoint, and the inner door beside it if others do not reach it there; raises SettingsError."""
@@ -182,15 +189,16 @@ class Proxy:
     def _shut_down(self) -> None:
         """Leave the load balancer, let the sessions finish within SHUTDOWN_GRACE, then end them, and say why."""
         grace_s = self.settings.shutdown_grace
+        why = "restarts its proxy after an internal error" if self._has_failed else "is shutting down"
         log.info("proxy.stopping", sessions=len(self.sessions), inner=len(self.door), grace_s=grace_s)
         deadline = time.monotonic() + grace_s
-        self.departure.shut_down(grace_s)
+        self.departure.shut_down(grace_s, why)
         gevent.spawn(self._membership.try_to_announce)
         gevent.sleep(self.departure.notice_left_s())
         self.sessions.refuse_waiting(self.departure.leaving())
         if not self._wait_until_idle(deadline):
-            self.sessions.end_all("appliance is shutting down")
-            self.door.end_all(f"appliance {self.settings.appliance_name} is shutting down")
+            self.sessions.end_all(f"appliance {why}")
+            self.door.end_all(f"appliance {self.settings.appliance_name} {why}")
         for server in self._servers:
             server.close()
         self.unheard.cut_all()

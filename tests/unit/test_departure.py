@@ -77,6 +77,11 @@ def test_a_shutdown_gives_half_of_the_grace_at_most(departure: Departure, clock:
     assert isinstance(departure.refusal_of_waiters(), ShuttingDown)
 
 
+def test_a_shutdown_after_a_fault_says_so(departure: Departure) -> None:
+    departure.shut_down(8, "restarts its proxy")
+    assert str(departure.leaving()) == "The appliance restarts its proxy."
+
+
 def test_a_shutdown_after_a_drain_that_was_noticed_gives_none(departure: Departure, clock: Clock) -> None:
     departure.note(drained=True, others=2)
     clock.now_s += 11

@@ -174,6 +174,8 @@ class Sessions:
             self._renewed_at = began
         except StoreUnavailable as error:
             self._renewal_failed = str(error)
+            for session in list(self._live.values()):  # nobody knows what registers or ends while Redis is away
+                session.unknown_since = None
             raise
         finally:
             self._renewals += 1
@@ -269,10 +271,10 @@ class Sessions:
             if self._no_waiting:
                 session.end(End(str(self._no_waiting), self._no_waiting))
         while answer["state"] != "active":
-            self._raise_refusal(session.request, answer)
+            self._raise_refusal(session, answer)
             left_s = session.deadline - time.monotonic()
             if left_s <= 0:
-                raise self._no_slot(session)
+                raise self._no_slot(session, answer["state"])
             if answer["state"] == "lost":
                 self._registry.release(session.id, "its worker was lost before it was dialled")
             else:
@@ -283,11 +285,15 @@ class Sessions:
         waited_ms = int(answer["waited_ms"])
         session.dial(Grant(session.id, answer["worker"], answer["slot"], answer["appliance"], waited_ms))
 
-    def _raise_refusal(self, request: SessionRequest, answer: dict[str, Any]) -> None:
+    def _raise_refusal(self, session: Session, answer: dict[str, Any]) -> None:
+        request = session.request
         if answer["state"] == "full":
             raise QueueFull(f"All {request.browser} slots are taken, and {self._queue_max} clients already wait.")
         if answer["state"] == "unreachable" and (refusal := self._reach.refusal_of_the_unreachable()):
             raise refusal
+        has_given_up = any(name.endswith("/") for name in session.tried) and not self._reach.troubles
+        if answer["state"] == "unreachable" and has_given_up:  # no appliance is left that it would try
+            raise self._no_slot(session)
         if answer["state"] != "unserved":
             return
         versions = list(answer["versions"])
@@ -301,18 +307,23 @@ class Sessions:
             how_to_install(request.user_agent, versions[0]) + ".",
         )
 
-    def _no_slot(self, session: Session) -> RequestError:
-        """Return what a client is told that has waited for QUEUE_TIMEOUT: perhaps there is nothing to wait for."""
-        request, waited = session.request, f"within {self._queue_timeout_s:g} s"
+    def _no_slot(self, session: Session, state: str = "") -> RequestError:
+        """Return what a client is told that has waited for QUEUE_TIMEOUT, or need not: there is nothing to wait for.
+
+        `state` is that of its last claim, "" if its last dial has just failed.
+        """
+        request, waited = session.request, ""
+        if time.monotonic() >= session.deadline:
+            waited = f" within {self._queue_timeout_s:g} s"
         if session.failures:
             dials = "1 dial" if len(session.failures) == 1 else f"{len(session.failures)} dials"
-            said = session.failures[-1][1].rstrip(".")
-            return NoSlot(
-                f"No {request.browser} worker was reached {waited}: {dials} failed, the last one because {said}."
-            )
+            failed = f"{dials} failed, the last one because {session.failures[-1][1].rstrip('.')}."
+            if state == "waiting":
+                return NoSlot(f"No other {request.browser} slot came free{waited}, after {failed}")
+            return NoSlot(f"No {request.browser} worker was reached{waited}: {failed}")
         pools = [pool for pool in self._registry.capacity() if pool.browser == request.browser]
         if any(sum(pool.workers.values()) for pool in pools if request.minor in ("", pool.version)):
-            return NoSlot(f"No {request.browser} slot came free {waited}.")
+            return NoSlot(f"No {request.browser} slot came free{waited}.")
         failures = self._registry.failures(request.browser)
         if not failures:
             return NoWorker(f"No {request.browser} worker is running.")

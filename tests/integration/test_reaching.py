@@ -81,10 +81,10 @@ def fail_to_dial(proxy: Proxy, blame: Blame, see: Callable[[str], None] = lambda
             proxy.sessions.retry(session, DialFailed("no route", blame), ignore)
 
 
-def fail_at_the_last_moment(proxy: Proxy) -> None:
-    """Have a session whose one dial fails when its deadline has passed."""
+def fail_at_the_last_moment(proxy: Proxy, left_s: float = 0) -> None:
+    """Have a session whose one dial fails when its deadline has passed, or that much before."""
     with proxy.sessions.open(WANTED, ignore) as session:
-        session.deadline = time.monotonic()
+        session.deadline = time.monotonic() + left_s
         proxy.sessions.retry(session, DialFailed("no answer", Blame.WORKER), ignore)
 
 
@@ -145,6 +145,35 @@ def test_a_session_is_not_sent_twice_to_a_worker_that_failed_it(registry: Regist
         fail_to_dial(start("here.1"), Blame.WORKER, vouch)
     assert sorted(tried) == ["A", "B"]
     assert len(registry.workers()) == 2
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_session_that_gives_up_the_only_appliance_is_refused_at_once(start: Start) -> None:
+    proxy, stop = start("here.1"), threading.Event()
+
+    def reach_it() -> None:
+        while not stop.wait(0.01):
+            proxy.reach.succeeded("there")
+
+    others = threading.Thread(target=reach_it)
+    others.start()
+    try:
+        with pytest.raises(NoSlot) as refused:
+            fail_to_dial(proxy, Blame.PATH)
+    finally:
+        stop.set()
+        others.join()
+    assert str(refused.value) == "No chromium worker was reached: 3 dials failed, the last one because no route."
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_failed_dial_is_not_blamed_for_the_wait_for_busy_slots(registry: Registry, start: Start) -> None:
+    for number in range(2):
+        claim(registry, f"holder-{number}")
+    with pytest.raises(NoSlot) as refused:
+        fail_at_the_last_moment(start("here.1"), left_s=0.5)
+    said = "No other chromium slot came free within 5 s, after 1 dial failed, the last one because no answer."
+    assert str(refused.value) == said
 
 
 @pytest.mark.usefixtures("workers")

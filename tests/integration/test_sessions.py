@@ -183,6 +183,23 @@ def test_a_ticket_of_a_dead_proxy_is_skipped(registry: Registry) -> None:
     assert claim(registry, "alive")["state"] == "active"
 
 
+def test_an_outage_does_not_count_as_the_workers_silence(
+    registry: Registry, sessions: Sessions, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreUnavailable("Redis is away.")
+
+    registry.register_worker(spec("A"))
+    with sessions.open(WANTED, ignore) as session:
+        store.read(("FLUSHALL",))
+        sessions.renew()
+        assert session.unknown_since, "its worker has not registered again yet"
+        monkeypatch.setattr(registry, "renew", fail)
+        with pytest.raises(StoreUnavailable):
+            sessions.renew()
+        assert session.unknown_since is None
+
+
 def test_a_lost_workers_sessions_end_with_that_reason(registry: Registry, sessions: Sessions) -> None:
     registry.register_worker(spec("A", ttl_ms=300))
     told: list[str] = []

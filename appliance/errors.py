@@ -262,7 +262,7 @@ class Blame(StrEnum):
 
     WORKER: its own appliance found that its driver does not answer.
     PATH: the other appliance's proxy cannot be reached, or does not prove itself.
-    SELF: this proxy could not even try, for want of descriptors, memory or addresses.
+    SELF: this proxy could not even try, for want of descriptors or memory.
     """
 
     WORKER = "worker"

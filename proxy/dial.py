@@ -16,10 +16,8 @@ from proxy.handshake import Answer, Headers, parse_answer, worker_request
 DIAL_TIMEOUT_S = 5.0  # a warm worker answers in milliseconds
 ANSWER_MAX_BYTES = 64 * 1024
 
-_OWN_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
-_PATH_ERRORS = frozenset(
-    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.EACCES, errno.EPERM}
-)
+# Not EADDRNOTAVAIL: Linux answers so for one destination, as for every IPv6 address where IPv6 is disabled.
+_OWN_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +46,24 @@ def dial(forwarded: Headers, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Con
     except BaseException as error:  # whatever it is, also the greenlet's end
         _close(connection)
         if isinstance(error, (OSError, EOFError, ValueError)):
-            raise DialFailed(f"the driver at {path} does not serve: {error}", blame_for(error)) from error
+            # Also for EACCES: a browser that has escaped may change the mode of its worker's socket.
+            blame = Blame.SELF if is_own(error) else Blame.WORKER
+            raise DialFailed(f"the driver at {path} does not serve: {error}", blame) from error
         raise
 
 
-def blame_for(error: BaseException) -> Blame:
-    """Return the part that an error of connecting, sending or receiving is to be blamed on."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number in _OWN_ERRORS:
-        return Blame.SELF
-    return Blame.PATH if number in _PATH_ERRORS else Blame.WORKER
+def is_own(error: BaseException) -> bool:
+    """Whether this process lacks what it needs to connect, send or receive at all."""
+    return isinstance(error, OSError) and error.errno in _OWN_ERRORS
 
 
 def _connect(path: Path) -> socket.socket:
+    """Connect at once, or not at all: gevent would spin where the kernel says that the backlog is full (EAGAIN)."""
     connection = socket.socket(socket.AF_UNIX)
     try:
+        connection.setblocking(False)
         connection.connect(str(path))
+        connection.setblocking(True)
     except BaseException:
         connection.close()
         raise

@@ -12,9 +12,9 @@ import struct
 from collections.abc import Mapping
 
 from appliance.config import Settings
-from appliance.errors import Blame, CannotDial
+from appliance.errors import CannotDial
 from appliance.relations import is_loopback
-from proxy.dial import blame_for
+from proxy.dial import is_own
 from proxy.guard import NO_TOKEN
 
 # linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h
@@ -75,7 +75,7 @@ def uid_of(peer: tuple[object, ...], own: tuple[object, ...]) -> int | None:
     try:
         answer = _ask(request)
     except OSError as error:  # a kernel without sock_diag
-        if blame_for(error) is Blame.SELF:
+        if is_own(error):
             raise CannotDial(
                 f"This appliance cannot tell which account sent this request: {error.strerror}."
             ) from error

@@ -9,12 +9,15 @@ from contextlib import ExitStack
 import gevent
 from gevent.event import Event
 
+from appliance import logs
 from appliance.errors import DialFailed, StoreUnavailable
 from appliance.models import Grant
 from appliance.registry import Reach, Registry
 from appliance.registry.reach import EVERYWHERE
 from proxy.dial import Connection
 from proxy.handshake import Headers
+
+log = logs.get_logger()
 
 FIRST_PAUSE_S = 0.1  # an appliance's proxy that starts again is back within a second
 LONGEST_PAUSE_S = 2.0
@@ -48,7 +51,13 @@ class Prober:
             gevent.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
             for name, trouble in list(self._reach.troubles.items()):
-                self._probe(name, trouble.dialled)
+                self._try_to_probe(name, trouble.dialled)
+
+    def _try_to_probe(self, name: str, appliance: str) -> None:
+        try:
+            self._probe(name, appliance)
+        except Exception:  # a fault in one probe must not end all further ones
+            log.exception("proxy.probe_failed", appliance=appliance)
 
     def _probe(self, name: str, appliance: str) -> None:
         try:
@@ -59,15 +68,15 @@ class Prober:
             return
         if not workers:  # nobody is there to be reached
             self._reach.forget(name)
-        elif any(self._reaches(appliance, worker) for worker in workers):
+        elif any(self._reaches(name, appliance, worker) for worker in workers):
             self._reach.succeeded(appliance)
 
-    def _reaches(self, appliance: str, worker: str) -> bool:
+    def _reaches(self, name: str, appliance: str, worker: str) -> bool:
         """Ask a worker for a session without a client's headers: its refusal shows that it is reached."""
         try:
             self._dial((), Grant(PROBE, worker, "", appliance, 0)).socket.close()
         except DialFailed as error:
-            self._reach.probe_failed(appliance, error)
+            self._reach.probe_failed(name, error)
             return False
         except StoreUnavailable:
             return False

@@ -8,6 +8,8 @@ Rules
     this proxy suspected them, and it has reached none of that appliance since, they are right: the path is to blame.
  4. Whatever succeeds clears the doubt: a probe, or a session's dial. By rule 2, so does a probe that fails for the
     worker's own fault: its appliance has said so, and so is reached.
+ 5. By rule 1, so does a probe that fails for any fault but this proxy's: it could dial. If the path is at fault, rule 2
+    holds from then on.
 """
 
 from __future__ import annotations
@@ -83,15 +85,21 @@ class Reach:
             log.info("workers.reached", appliance=appliance)
             self._tell()
 
-    def probe_failed(self, appliance: str, error: DialFailed) -> None:
-        """Note a probe of one of an appliance's workers that failed: rule 4."""
-        trouble = self.troubles.get(appliance)
-        if trouble and trouble.blame is Blame.PATH and error.blame is Blame.WORKER:
-            self.succeeded(appliance)
+    def probe_failed(self, name: str, error: DialFailed) -> None:
+        """Note that a probe failed which was made for the trouble of that name: rules 4 and 5."""
+        if (trouble := self.troubles.get(name)) is None:
+            return
+        if name != EVERYWHERE:
+            if trouble.blame is Blame.PATH and error.blame is Blame.WORKER:
+                self.succeeded(name)
+        elif error.blame is not Blame.SELF:
+            if error.blame is Blame.PATH:
+                self._doubt(trouble.dialled, error, trouble.dialled)
+            self.forget(EVERYWHERE)
 
-    def forget(self, appliance: str) -> None:
-        """Forget an appliance that is gone."""
-        if self.troubles.pop(appliance, None):
+    def forget(self, name: str) -> None:
+        """Forget the trouble of that name: it is over, or its appliance is gone."""
+        if self.troubles.pop(name, None):
             self._tell()
 
     def refusal(self) -> CannotDial | None:

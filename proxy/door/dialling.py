@@ -9,7 +9,9 @@ from __future__ import annotations
 import hmac
 import socket
 import ssl
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 
 import gevent
@@ -21,11 +23,11 @@ from appliance.models import Door, Grant
 from appliance.registry import Appliances
 from appliance.relations import is_loopback
 from proxy import tcp, tls
-from proxy.dial import DIAL_TIMEOUT_S, Connection, blame_for
+from proxy.dial import DIAL_TIMEOUT_S, Connection, is_own
 from proxy.door import places, protocol
 from proxy.door.exchange import HEAD_MAX_BYTES, receive, receive_message
 from proxy.door.keys import Keys
-from proxy.door.places import Places
+from proxy.door.places import Address, Places
 from proxy.door.protocol import Hello, Order, Seal, Unproven
 from proxy.handshake import Answer, Headers, parse_answer
 
@@ -71,6 +73,7 @@ class Neighbours:
         self._places = Places(appliances)
         self._keys = keys
         self._spares: dict[str, list[Line]] = defaultdict(list)
+        self._spares_to_come: Counter[str] = Counter()
 
     def dial(self, forwarded: Headers, grant: Grant) -> Connection:
         """Connect to a worker of another appliance, and ask it for a session with the client's headers.
@@ -99,13 +102,16 @@ class Neighbours:
 
     def _make_spare(self, appliance: str) -> None:
         lines = self._spares[appliance]
-        if len(lines) >= SPARES_MAX:
+        if len(lines) + self._spares_to_come[appliance] >= SPARES_MAX:
             return
+        self._spares_to_come[appliance] += 1
         try:
             line = self._open(appliance)
         except (DialFailed, Unproven, StoreUnavailable) as error:  # the next session will find it out, too
             log.debug("door.no_spare", appliance=appliance, error=str(error))
             return
+        finally:
+            self._spares_to_come[appliance] -= 1
         lines.append(line)
         gevent.sleep(SPARE_KEPT_S)
         if line in lines:
@@ -138,17 +144,15 @@ class Neighbours:
             self._places.doubt(appliance)
             if connection is not None:
                 connection.close()
-            if isinstance(error, (OSError, EOFError, ValueError)):
+            # The last two for what may be announced: a port beyond 65535, a certificate that is not ASCII.
+            if isinstance(error, (OSError, EOFError, ValueError, OverflowError, TypeError)):
                 raise _not_reached(appliance, door, error) from error
             raise
 
     def _connect(self, door: Door) -> socket.socket:
-        """Connect to the address that an appliance announced, over TLS if it has a certificate there."""
-        address = places.address_of(door, self._peers, self._allow_loopback)
-        connection = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+        """Connect to the place that an appliance announced, over TLS if it has a certificate there."""
+        connection = _connect_to_one(places.addresses_of(door, self._peers, self._allow_loopback), door.port)
         try:
-            tcp.tune(connection)
-            connection.connect((str(address), door.port))
             if not door.certificate:
                 return connection
             connection = secured = tls.secure_dialled(connection)
@@ -197,8 +201,33 @@ class _Lost(DialFailed):
         super().__init__(f"the connection to appliance {appliance} was lost: {why}", Blame.PATH)
 
 
+def _connect_to_one(addresses: list[Address], port: int) -> socket.socket:
+    """Connect to the first of some addresses that accepts; raises what the last one fails with.
+
+    Each but the last has an equal share of the time that is left, so that one that is silent costs no other its turn.
+    """
+    *first, last = addresses
+    until = time.monotonic() + REACH_TIMEOUT_S
+    for position, address in enumerate(first):
+        share_s = (until - time.monotonic()) / (len(addresses) - position + 1)  # the greeting has one, too
+        with suppress(OSError), gevent.Timeout(share_s, TimeoutError()):
+            return _connect_to(address, port)
+    return _connect_to(last, port)
+
+
+def _connect_to(address: Address, port: int) -> socket.socket:
+    connection = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        tcp.tune(connection)
+        connection.connect((str(address), port))
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
 def _not_reached(appliance: str, door: Door, error: Exception) -> DialFailed:
-    blame = Blame.SELF if blame_for(error) is Blame.SELF else Blame.PATH  # of the worker nothing was heard
+    blame = Blame.SELF if is_own(error) else Blame.PATH  # of the worker nothing was heard
     why = error.strerror if isinstance(error, OSError) else error
     return DialFailed(f"appliance {appliance} is not reached at {_host(door)}: {why}", blame)
 

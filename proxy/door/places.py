@@ -42,7 +42,10 @@ class Places:
         read_at, known = self._known.get(appliance, (0.0, None))
         if known and time.monotonic() - read_at <= KEPT_S:
             return known
-        door = self._appliances.door(appliance) or known
+        try:
+            door = self._appliances.door(appliance) or known
+        except ValueError as error:  # what it announced as its port is no number
+            raise DialFailed(f"appliance {appliance} has announced no place: {error}", Blame.PATH) from error
         if door is None:
             raise DialFailed(f"appliance {appliance} has not announced itself", Blame.PATH)
         self._known[appliance] = time.monotonic(), door
@@ -54,32 +57,36 @@ class Places:
             self._known[appliance] = 0.0, self._known[appliance][1]
 
 
-def address_of(door: Door, peers: Sequence[Network], allow_loopback: bool) -> Address:
-    """Return the address to dial; raises DialFailed if no appliance can be there, or none of this grid.
+def addresses_of(door: Door, peers: Sequence[Network], allow_loopback: bool) -> list[Address]:
+    """Return the addresses to dial, the preferred first; raises DialFailed if none can be an appliance's of this grid.
 
     `peers` are where the other appliances are, if that is set. Loopback is allowed where this appliance's own address
     is there, too.
     """
     found = _resolve(door.address)
-    if found in _LOOPBACK[0] or found in _LOOPBACK[1]:
-        if allow_loopback:
-            return found
-        raise DialFailed(f"{found} is this machine, not another appliance", Blame.PATH)
-    if any(found in one for one in _NOWHERE):
-        raise DialFailed(f"no appliance can be at {found}", Blame.PATH)
-    if peers and not any(found in one for one in peers):
-        raise DialFailed(f"{found} is not in PEERS", Blame.PATH)
-    return found
+    objections = [_objection(one, peers, allow_loopback) for one in found]
+    if all(objections):
+        raise DialFailed(objections[0], Blame.PATH)
+    return [one for one, objection in zip(found, objections, strict=True) if not objection]
 
 
-def _resolve(name: str) -> Address:
-    """Return the address of a name; an address needs no look-up. An IPv4 address in IPv6's clothes is IPv4 again."""
+def _objection(address: Address, peers: Sequence[Network], allow_loopback: bool) -> str:
+    """Return why an address is not dialled, "" if it is."""
+    if any(address in one for one in _LOOPBACK):
+        return "" if allow_loopback else f"{address} is this machine, not another appliance"
+    if any(address in one for one in _NOWHERE):
+        return f"no appliance can be at {address}"
+    return f"{address} is not in PEERS" if peers and not any(address in one for one in peers) else ""
+
+
+def _resolve(name: str) -> list[Address]:
+    """Return the addresses of a name; an address needs no look-up. An IPv4 address in IPv6's clothes is IPv4 again."""
     try:
-        found: Address = ipaddress.ip_address(name)
+        found: list[Address] = [ipaddress.ip_address(name)]
     except ValueError:
         try:
             answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+        except (OSError, RuntimeError, UnicodeError) as error:  # RuntimeError: no thread can be had to look it up
             raise DialFailed(f"{name[:100]} has no address: {error}", Blame.PATH) from error
-        found = ipaddress.ip_address(str(answers[0][4][0]).partition("%")[0])
-    return getattr(found, "ipv4_mapped", None) or found
+        found = [ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in answers]
+    return [getattr(address, "ipv4_mapped", None) or address for address in found]

@@ -9,11 +9,11 @@ import pytest
 from appliance.errors import Blame, DialFailed
 from appliance.models import Door
 from appliance.settings.networks import networks
-from proxy.door.places import address_of
+from proxy.door.places import addresses_of
 
 
 def dialled(address: str, peers: str = "", allow_loopback: bool = False) -> str:
-    return str(address_of(Door(address, 8080, ""), networks(peers), allow_loopback))
+    return " ".join(map(str, addresses_of(Door(address, 8080, ""), networks(peers), allow_loopback)))
 
 
 @pytest.mark.parametrize("address", ["10.0.0.12", "192.168.1.1", "203.0.113.5", "fd09::2", "2001:db8::5"])
@@ -57,13 +57,29 @@ def test_a_name_without_an_address_is_not_dialled(name: str) -> None:
         dialled(name)
 
 
-def test_a_name_is_judged_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"grid-2": "10.0.0.12", "evil": "169.254.169.254"}
+def test_a_name_is_judged_by_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {
+        "grid-2": ["10.0.0.12"],
+        "grid-3": ["fd09::3", "169.254.169.254", "10.0.0.13"],
+        "evil": ["169.254.169.254"],
+    }
 
     def look_up(name: str, *_: object, **__: object) -> list[object]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers[name], 0))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in answers[name]]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     assert dialled("grid-2") == "10.0.0.12"
+    assert dialled("grid-3") == "fd09::3 10.0.0.13"
+    assert dialled("grid-3", "10.0.0.0/24") == "10.0.0.13"
     with pytest.raises(DialFailed, match="no appliance can be at"):
         dialled("evil")
+
+
+def test_a_name_that_no_thread_can_be_had_to_look_up_is_not_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(DialFailed, match="can't start new thread") as failed:
+        dialled("grid-2")
+    assert failed.value.blame is Blame.PATH

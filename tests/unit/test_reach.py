@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import Blame, DialFailed
-from appliance.registry.reach import PATIENCE_S, REFUTATIONS, Reach
+from appliance.registry.reach import EVERYWHERE, PATIENCE_S, REFUTATIONS, Reach
 
 
 class Clock:
@@ -68,6 +68,19 @@ def test_a_fault_of_the_proxys_own_refuses_every_session_and_avoids_nobody(reach
     assert str(reach.refusal()) == "This appliance cannot reach its workers: it does not answer."
     reach.succeeded("there")
     assert reach.refusal() is None
+
+
+@pytest.mark.parametrize(
+    ("blame", "refuses", "avoided"),
+    [(Blame.SELF, True, []), (Blame.PATH, False, ["there/"]), (Blame.WORKER, False, [])],
+)
+def test_a_fault_of_the_proxys_own_is_over_when_a_probe_fails_for_another(
+    reach: Reach, blame: Blame, refuses: bool, avoided: list[str]
+) -> None:
+    reach.failed("there", failure(Blame.SELF))
+    reach.probe_failed(EVERYWHERE, failure(blame))
+    assert bool(reach.refusal()) is refuses
+    assert reach.avoided == avoided
 
 
 def test_workers_that_vouch_for_themselves_are_believed_rather_than_the_proxy(reach: Reach) -> None:

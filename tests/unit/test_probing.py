@@ -1,0 +1,58 @@
+"""Probes go on, whatever one of them meets."""
+
+from __future__ import annotations
+
+import gevent
+import gevent.event
+import pytest
+
+from appliance.errors import Blame, DialFailed
+from appliance.models import Grant
+from appliance.registry import Reach
+from proxy.dial import Connection
+from proxy.handshake import Headers
+from proxy.probing import Prober
+
+
+class Grid:
+    """A registry of one worker for each appliance."""
+
+    def workers_on(self, appliance: str, _: int) -> list[str]:
+        return [f"{appliance}.chromium-00.abc"]
+
+
+def probe_until_over(reach: Reach, failures: list[Exception]) -> None:
+    """Probe with a dial that fails in these ways, one after another; raises if there is trouble after 5 s."""
+
+    def dial(_: Headers, grant: Grant) -> Connection:
+        raise failures.pop(0)
+
+    over = gevent.event.Event()
+    prober = Prober(reach, Grid(), dial)  # type: ignore[arg-type]
+    reach.on_change(prober.wake)
+    reach.on_change(lambda: reach.troubles or over.set())
+    probes = gevent.spawn(prober.run)
+    try:
+        assert over.wait(5), reach.troubles
+    finally:
+        probes.kill()
+
+
+def test_a_probe_that_fails_by_a_fault_is_followed_by_others(capsys: pytest.CaptureFixture[str]) -> None:
+    reach = Reach()
+    reach.failed("there", DialFailed("no route", Blame.PATH))
+    probe_until_over(reach, [OverflowError("port must be 0-65535"), DialFailed("it ends", Blame.WORKER)])
+    assert "port must be 0-65535" in capsys.readouterr().out
+
+
+def test_a_proxy_serves_again_though_the_appliance_that_it_dialled_is_gone() -> None:
+    reach = Reach()
+    reach.failed("there", DialFailed("too many open files", Blame.SELF))
+    probe_until_over(
+        reach,
+        [
+            DialFailed("too many open files", Blame.SELF),
+            DialFailed("no route", Blame.PATH),
+            DialFailed("it ends", Blame.WORKER),
+        ],
+    )

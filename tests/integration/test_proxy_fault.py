@@ -31,7 +31,7 @@ def test_a_proxy_whose_loop_fails_ends_with_1_and_says_so(redis_url: str, tmp_pa
         env=os.environ | settings,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, "proxy.loop_ended" in done.stdout) == (1, True), done.stdout + done.stderr

@@ -56,12 +56,14 @@ def _default_appliance_name() -> str:
 
 
 def _default_run_dir() -> Path:
-    """Return run/ in the installation; if this account cannot write there, a folder of its own.
+    """Return run/ in the installation; if it cannot be created there, a folder of this account's own.
 
-    That is below its home, or below /tmp for an account without a home that it can write.
+    That is below its home, or below /tmp for an account without a home that it can write. A run/ that is there counts
+    even if it is another account's: that account's appliance may run in it, and that is said then.
     """
     root = installation_root()
-    if os.access(root / "run" if (root / "run").is_dir() else root, os.W_OK):
+    is_read_only = os.statvfs(root).f_flag & os.ST_RDONLY
+    if not is_read_only and ((root / "run").is_dir() or os.access(root, os.W_OK)):
         return root / "run"
     home = Path(os.environ.get("HOME") or "/nonexistent")
     if os.access(home, os.W_OK):
@@ -90,7 +92,7 @@ class GridSettings(BaseSettings):
     run_dir: Path = Field(
         default_factory=_default_run_dir,
         description="Folder for sockets, logs, and the workers' temporary files. Default: run/ in the installation; "
-        "where that cannot be written, ~/.local/state/playwright-appliance, or /tmp/playwright-appliance-UID.",
+        "if it cannot be created there, ~/.local/state/playwright-appliance or /tmp/playwright-appliance-UID.",
     )
 
     @field_validator("redis_url")

@@ -72,7 +72,7 @@ class NotRunning(SupervisorError):
     hint = ""
 
     def __init__(self) -> None:
-        """Say so, and how to start it."""
+        """Set the message, which says how to start it."""
         super().__init__("The appliance is not running. Start it with `applctl up`.")
 
 

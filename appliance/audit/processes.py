@@ -56,7 +56,7 @@ def _unregistered(own: list[WorkerState], machine: Machine, settings: Settings) 
         ages_s = [part.age_s for part in machine.drivers(program.pid)]
         if program.pid not in registered and ages_s and max(ages_s) > settings.launch_timeout + _PROBE_S:
             text = f"{_named(program)} has had a driver for {max(ages_s):.0f} s, but is not registered"
-            remedy = f"See what it says: applctl logs {program.slot}"
+            remedy = f"See its log: applctl logs {program.slot}"
             yield Difference(("unregistered", str(program.pid)), text, remedy, STOPPING_S)
 
 
@@ -88,7 +88,7 @@ def _strangers(machine: Machine) -> Iterator[Difference]:
     supervisors = {program.pid for program in machine.of("supervisord")}
     for program in machine.programs:
         if program.role != "supervisord" and program.parent not in supervisors:
-            text = f"{_named(program)} is no child of this appliance's supervisord: it is left of an earlier run"
+            text = f"{_named(program)} is not a child of this appliance's supervisord: an earlier run left it"
             remedy = f"It ends when its sessions have, within SHUTDOWN_GRACE; or: kill {program.pid}"
             yield Difference(("stranger", str(program.pid)), text, remedy, STOPPING_S)
 

@@ -19,7 +19,7 @@ _SETTLE_S = 2 * GRACE_S
 _NAMED = 10
 
 _LEASE = "It comes free when its lease expires, within LEASE_TTL. If it does not: applctl restart redis"
-_CLOSE = "See what it says: applctl logs proxy. To close all its connections: applctl restart proxy"
+_CLOSE = "See its log: applctl logs proxy. To close all its connections: applctl restart proxy"
 
 
 @dataclass(frozen=True, slots=True)

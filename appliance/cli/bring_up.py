@@ -55,7 +55,7 @@ def try_out(settings: Settings, out: Output) -> Demo:
 
 
 def present(settings: Settings, tried: Demo | None, out: Output) -> dict[str, Any]:
-    """Say how to use the grid, and return the same as data."""
+    """Show how to use the grid, and return the same as data."""
     version, for_others = browsers.driver_version(settings), endpoint_for_others(settings)
     is_for_all = not is_loopback(settings.host) or has_boot_token(settings.token_file.read())
     out.show(

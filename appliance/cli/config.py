@@ -25,6 +25,7 @@ from appliance.errors import LaunchError, SettingsError
 from appliance.redis_url import mask
 
 _SECRETS = ("APPLIANCE_TOKEN", "REDIS_PASSWORD")  # never shown; in other settings, passwords in URLs are masked
+_READABLE_COLUMNS = 80
 _HIDDEN = (*_SECRETS, "REDIS_URL", "BROWSER_PROXY")  # not shown while they are typed
 
 
@@ -184,7 +185,7 @@ def _show(out: Output, names: Collection[str] = ()) -> list[dict[str, Any]]:
     for setting in shown:
         value, style = configuration.as_text(setting.value), "" if setting.source == "default" else "bold"
         out.show(Text.assemble((f"{setting.name}={value}", style), (f"  ({setting.source})", "dim")))
-        out.show(_paragraph(setting.description, out.console.width))
+        out.show(_paragraph(setting.description, min(out.console.width, _READABLE_COLUMNS)))
     out.show(f"\nSettings file: {configuration.settings_file()}")
     for name, meant in configuration.unknown_names().items():
         Output(as_json=True).warn(f"Warning: unknown setting {name} in the settings file{_suggestion(meant)}")
@@ -199,7 +200,6 @@ def _suggestion(meant: str) -> str:
 
 def _paragraph(text: str, width: int) -> str:
     indent = 4 * " "
-    width = min(width, 120)
     return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 

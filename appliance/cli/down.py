@@ -70,14 +70,14 @@ class Countdown:
 
 
 def waiting_for(sessions: int, seconds: float) -> str:
-    """Say how many sessions are waited for; `seconds` is the time that they have left."""
+    """Return a sentence about the sessions that are left; `seconds` is the time that they still have."""
     if not sessions:
         return "All sessions have ended."
     return f"Waiting for {counted(sessions, 'session')} to end, {max(0, round(seconds))} s at most …"
 
 
 def is_of(session: SessionState, appliance: str) -> bool:
-    """Say whether an active session runs on an appliance's worker or through its proxy, whose ids begin with its name.
+    """Return whether an active session has a worker or the proxy of an appliance: their ids begin with its name.
 
     A worker's id is "<appliance>.<slot>.<hex>", a proxy's "<appliance>.<hex>".
     """

@@ -66,7 +66,7 @@ def _own_supervisord(settings: Settings) -> int:
 
 
 def _is_anothers(settings: Settings) -> bool:
-    """Say whether a supervisord runs that this process has not started."""
+    """Return whether a supervisord runs that this process has not started."""
     try:
         return psutil.Process(Supervisor(settings.run_dir).pid()).ppid() != os.getpid()
     except (SupervisorError, psutil.NoSuchProcess):

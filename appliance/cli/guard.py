@@ -63,7 +63,7 @@ def remove(out: Output) -> dict[str, bool]:
 
 
 def apply_guard(settings: Settings, out: Output) -> None:
-    """Load the rules, and say in a line what they do. Raises GuardError."""
+    """Load the rules, and print what they do. Raises GuardError."""
     rules.require_unheld(settings.run_dir)
     values = rules.values_of(settings)
     rules.apply(rules.ruleset(values))

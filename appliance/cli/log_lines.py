@@ -1,4 +1,4 @@
-"""The processes' logs as files, and their lines as records that can be merged by time.
+"""Lines of logs as records, which are merged by time.
 
 A line of the appliance's own is logfmt or JSON (appliance/logs.py); supervisord and Redis have formats of their own. A
 line without a time, like one of a traceback, belongs to the line before it.
@@ -7,17 +7,16 @@ line without a time, like one of a traceback, belongs to the line before it.
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
+from appliance.cli.log_files import LogFile, folder_of, names_of
 from appliance.cli.output import Output, print_json_line
 from appliance.config import Settings
 
@@ -61,17 +60,16 @@ class Record:
             **self.values,
         }
 
-    def as_text(self) -> Text:
-        """The same for people: local time, process, event, values."""
+    def head(self) -> Text:
+        """Return local time and process, for people."""
+        clock, process = f"{self._clock():12}", f"{self.process:<{_NAME_WIDTH}}"
+        return Text.assemble((clock, "dim"), " ", (process, _process_style(self.process)))
+
+    def text(self) -> Text:
+        """Return the event with its values, for people."""
         style = _STYLES.get(self.level, "")
-        shown = Text.assemble(
-            (f"{self._clock():12}", "dim"),
-            " ",
-            (f"{self.process:<{_NAME_WIDTH}}", _process_style(self.process)),
-            " ",
-            ("" if self.level in ("info", "debug") else f"{self.level.upper()} ", style),
-            (self.event, style or "bold"),
-        )
+        level = "" if self.level in ("info", "debug") else f"{self.level.upper()} "
+        shown = Text.assemble((level, style), (self.event, style or "bold"))
         for name, value in self.values.items():
             shown.append(f" {name}=", "dim")
             shown.append(_quoted(str(value)), style)
@@ -80,54 +78,6 @@ class Record:
     def _clock(self) -> str:
         """Return the local time; "" if no line had one yet."""
         return "" if self.time == _UNKNOWN else self.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
-
-
-class LogFile:
-    """A log that supervisord rotates: when the file is full it is renamed, and a new one begun."""
-
-    def __init__(self, path: Path) -> None:
-        """Read from the beginning of a file, which need not exist yet."""
-        self.name = path.stem
-        self._path = path
-        self._file: IO[str] | None = None
-        self._rest = ""
-
-    def last(self, count: int) -> list[str]:
-        """Return the last lines, and go on after them."""
-        return list(deque(self.new(), maxlen=count))
-
-    def new(self) -> Iterator[str]:
-        """Return the complete lines that were written since the last call, to an old file and to a new one."""
-        yield from self._read()
-        if self._was_rotated():
-            yield from self._read()  # written between the read and the rotation
-            self.close()
-            self._rest = ""
-            yield from self._read()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file:
-            self._file.close()
-            self._file = None
-
-    def _read(self) -> Iterator[str]:
-        if self._file is None:
-            try:
-                self._file = self._path.open(errors="replace")
-            except FileNotFoundError:
-                return
-        for line in self._file:
-            self._rest += line
-            if self._rest.endswith("\n"):
-                yield self._rest.rstrip("\n")
-                self._rest = ""
-
-    def _was_rotated(self) -> bool:
-        try:
-            return self._file is not None and os.fstat(self._file.fileno()).st_ino != self._path.stat().st_ino
-        except FileNotFoundError:
-            return False
 
 
 class Logs:
@@ -173,8 +123,14 @@ def print_record(record: Record, out: Output) -> None:
     """Print a record on a line, as JSON with --json."""
     if out.as_json:
         print_json_line(record.as_dict())
+    elif out.console.is_terminal:  # what is too long goes on below its beginning
+        row = Table.grid(padding=(0, 1, 0, 0))
+        row.add_column(no_wrap=True)
+        row.add_column(overflow="fold")
+        row.add_row(record.head(), record.text())
+        out.console.print(row)
     else:
-        out.console.print(record.as_text(), soft_wrap=not out.console.is_terminal)
+        out.console.print(Text(" ").join([record.head(), record.text()]), soft_wrap=True)
 
 
 def parse(process: str, line: str) -> Record | None:
@@ -218,25 +174,3 @@ def _quoted(text: str) -> str:
 
 def _process_style(name: str) -> str:
     return _PROCESS_STYLES[sum(name.encode()) % len(_PROCESS_STYLES)]
-
-
-def folder_of(settings: Settings) -> Path:
-    """Return the folder of the logs."""
-    return settings.run_dir / "log"
-
-
-def names_of(settings: Settings) -> list[str]:
-    """Return the names of all logs that there are or will be."""
-    known = ["supervisord", "proxy", *settings.worker_slots]
-    known += [] if settings.redis_url else ["redis"]
-    known += ["guard"] if settings.is_guarded else []
-    return sorted({*known, *(path.stem for path in folder_of(settings).glob("*.log"))})
-
-
-def last_lines(settings: Settings, name: str, count: int) -> list[str]:
-    """Return the last lines of a process's log as they are."""
-    file = LogFile(folder_of(settings) / f"{name}.log")
-    try:
-        return file.last(count)
-    finally:
-        file.close()

@@ -9,7 +9,8 @@ import click
 
 from appliance import config
 from appliance.cli.command import command
-from appliance.cli.log_lines import LogFile, Logs, folder_of, names_of, print_record
+from appliance.cli.log_files import LogFile, folder_of, names_of
+from appliance.cli.log_lines import Logs, print_record
 from appliance.cli.output import Output
 from appliance.config import Settings
 from appliance.errors import ApplianceError, NotRunning

@@ -30,9 +30,9 @@ def sessions() -> None:
 )
 def list_(out: Output) -> list[dict[str, Any]]:
     """List active and waiting sessions, the oldest first."""
-    with open_grid() as (_, registry):
+    with open_grid() as (settings, registry):
         found, now_ms = registry.sessions(), registry.now_ms()
-    out.show(_table(found, now_ms) if found else "There are no sessions.")
+    out.show(sessions_table(found, now_ms, settings.appliance_name) if found else "There are no sessions.")
     return [asdict(session) for session in found]
 
 
@@ -70,12 +70,15 @@ def choose(beginning: str, known: list[str]) -> str:
     return found[0]
 
 
-def _table(found: list[SessionState], now_ms: int) -> Table:
-    shown = table("Id", "Status", "Browser", "Worker", "Client", "Age", "Name")
+def sessions_table(found: list[SessionState], now_ms: int, appliance: str) -> Table:
+    """Return a table of sessions. A worker of this appliance has its short name, any other its id."""
+    shown = table("Id", "Status", "Worker", "Client", "Age", "Name")
     for session in found:
         status, age = status_text(session.state), duration((now_ms - session.started_ms) / 1000)
+        owner, _, rest = session.worker.partition(f"{appliance}.")
+        worker = session.worker if owner or not rest else rest.rpartition(".")[0]
         name = Text(session.name)  # the client chose it: not markup
-        shown.add_row(session.id, status, session.browser, session.worker, session.client, age, name)
+        shown.add_row(session.id, status, worker or f"({session.browser})", session.client, age, name)
     return shown
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from appliance.cli.log_lines import last_lines
+from appliance.cli.log_files import last_lines
 from appliance.cli.output import Output
 from appliance.config import Settings
 from appliance.errors import ApplianceError

@@ -70,7 +70,7 @@ def _await(settings: Settings, out: Output, *, with_demo: bool) -> dict[str, Any
 
 
 def say_what_runs(settings: Settings, running: Settings, out: Output) -> None:
-    """Say that the appliance runs already, and which settings differ from those of this shell."""
+    """Print that the appliance is already running, and which settings differ from those of this shell."""
     out.say("The appliance is already running.")
     for check in check_changes(settings, running):
         if check.status != "ok":

@@ -39,13 +39,13 @@ def provide_profile(settings: Settings, say: Say) -> Provided | None:
     if not sandbox.is_restricted_by_apparmor() or sandbox.works(program, prefix):
         return None
     name = f"playwright-appliance-{hashlib.sha256(str(program).encode()).hexdigest()[:8]}"
-    say("installing a profile of AppArmor for Chromium")
+    say("installing an AppArmor profile for Chromium")
     reason = _install(_FOLDER / name, _PROFILE.format(name=name, program=_literally(program)))
     sandbox.works.cache_clear()
     if not reason and sandbox.works(program, prefix):
         return Provided("apparmor", str(_FOLDER / name), "profile", "installed")
-    why = reason or "Chromium finds no sandbox with it, either"
-    return Provided("apparmor", "", "", "missing", f"no profile for Chromium could be installed: {why}")
+    why = reason or "Chromium has no sandbox with it either"
+    return Provided("apparmor", "", "", "missing", f"the AppArmor profile for Chromium could not be installed: {why}")
 
 
 def _install(file: Path, text: str) -> str:

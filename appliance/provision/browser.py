@@ -69,7 +69,7 @@ def _require_no_setting(browser: Browser, settings: Settings) -> None:
         program = browsers.find(browser, settings)  # raises if it is not there at all
         raise LaunchError(
             f"{browser.upper()}_EXECUTABLE names {program.path}, which does not run: `--version` fails",
-            f"Correct {browser.upper()}_EXECUTABLE, or leave it out to use what is found on this machine.",
+            f"Correct {browser.upper()}_EXECUTABLE, or remove it to use what is found on this machine.",
         )
 
 

@@ -15,6 +15,6 @@ def provide_nft(say: Say) -> Provided:
     installed = find_nft()
     if installed is None:
         raise ProvisionError(
-            f"the guard needs nftables ({reason})", "Run `apt-get install nftables` as root, or set GUARD=false."
+            f"the firewall needs nftables ({reason})", "Run `apt-get install nftables` as root, or set GUARD=false."
         )
     return Provided("nft", str(installed), run_version(installed), "installed")

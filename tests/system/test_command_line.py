@@ -155,6 +155,9 @@ def test_it_runs_from_a_read_only_installation_under_any_user_id() -> None:
         assert applctl("status").returncode == 0
         (run_dir,) = folder.glob("playwright-appliance-*")
         assert (run_dir.name, run_dir.stat().st_mode & 0o777) == (f"playwright-appliance-{NOBODYS_ID}", 0o700)
+        env["HOME"] = str(folder)
+        assert applctl("config", "get", "RUN_DIR").stdout == f"{folder}/.local/state/playwright-appliance\n"
+        env["HOME"] = "/nonexistent"
     finally:
         assert applctl("down").returncode == 0
         shutil.rmtree(folder)

@@ -70,7 +70,7 @@ ON_THE_MACHINE: list[tuple[Machine, list[str]]] = [
     (with_program(20, paused=True), ["process 20 (proxy) is paused"]),
     (
         with_program(20, parent=1),
-        ["process 20 (proxy) is no child of this appliance's supervisord: it is left of an earlier run"],
+        ["process 20 (proxy) is not a child of this appliance's supervisord: an earlier run left it"],
     ),
     (
         replace(MACHINE, folders=frozenset({"chromium-00.abc", "chromium-00.old"})),

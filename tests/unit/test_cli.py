@@ -309,7 +309,7 @@ def test_up_says_that_what_runs_was_started_with_other_settings(capsys: pytest.C
     assert "PORT" not in capsys.readouterr().out
     say_what_runs(Settings(port=8080), Settings(port=9000), out)
     said = capsys.readouterr().out
-    assert "PORT=9000 (here 8080)" in said
+    assert "The running appliance uses different settings from this shell: PORT=9000 (here 8080)" in said
     assert "applctl restart" in said
 
 

@@ -8,18 +8,21 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from appliance.addresses import endpoint_for_others
 from appliance.cli import main, welcome
+from appliance.cli.log_lines import parse, print_record
 from appliance.cli.output import Output
+from appliance.cli.sessions import sessions_table
 from appliance.cli.status import shown
 from appliance.config import Settings
 from appliance.doctor import Check
 from appliance.doctor.firewall import check_firewall
 from appliance.doctor.fonts import check_fonts
-from appliance.models import PoolCapacity, WorkerState
+from appliance.models import PoolCapacity, SessionState, WorkerState
 from appliance.supervision import GridView, ProcessInfo
 
 REASON = "grew to 2345 MiB of memory, past WORKER_MAX_MEMORY"
@@ -147,3 +150,34 @@ def test_doctor_says_that_it_cannot_look_for_fonts_without_fontconfig(fc_list: P
 def test_doctor_warns_of_a_grid_for_others_without_a_firewall(host: str, status: str) -> None:
     (check,) = check_firewall(Settings(host=host))
     assert (check.status, "private networks" in check.finding) == (status, True)
+
+
+def test_sessions_are_a_line_each_on_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    active = SessionState(
+        *("bc984efbfeb778ea", "active", "chromium", "1.65", "grid-1.chromium-00.abcdef", "grid-1.abcdef"),
+        *("192.168.100.200", "", "nightly", 0),
+    )
+    waiting = replace(active, id="cc984efbfeb778ea", state="waiting", worker="")
+    Output().show(sessions_table([active, waiting], 7_500_000, "grid-1"))
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        ["bc984efbfeb778ea", "active", "chromium-00"],
+        ["cc984efbfeb778ea", "waiting", "(chromium)"],
+    ]
+    assert max(map(len, [head, *lines])) <= 80
+
+
+def test_on_a_terminal_a_long_log_line_goes_on_below_its_beginning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"COLUMNS": "80", "FORCE_COLOR": "1", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    line = f"timestamp=2026-11-28T16:21:38.630090Z level=info event=session.ended reason={60 * 'x'}"
+    record = parse("proxy", line)
+    assert record
+    print_record(record, Output())
+    first, second, *_ = click.unstyle(capsys.readouterr().out).splitlines()
+    assert first.index("session.ended") == len(second) - len(second.lstrip()) == 26

@@ -55,21 +55,23 @@ class Application(Group):
         extra["standalone_mode"] = False
         try:
             code = super().main(words, *rest, **extra)
+            sys.exit(code if isinstance(code, int) else 0)
         except click.Abort:  # Ctrl-C
-            code = EXIT_INTERRUPTED
+            sys.exit(EXIT_INTERRUPTED)
         except click.ClickException as error:
             error.show()
-            code = _report(error.format_message(), "", error.exit_code, "--json" in words)
+            code, message, hint = error.exit_code, error.format_message(), ""
         except ApplianceError as error:
-            code = EXIT_NOT_RUNNING if isinstance(error, NotRunning) else EXIT_FAILED
-            _say(str(error), error.hint)
-            _report(str(error), error.hint, code, "--json" in words)
-        except (OSError, subprocess.SubprocessError, psutil.Error) as error:
-            code = EXIT_FAILED
-            message, hint = explained(error)
+            code, message, hint = EXIT_FAILED, str(error), error.hint
+            if isinstance(error, NotRunning):
+                code = EXIT_NOT_RUNNING
             _say(message, hint)
-            _report(message, hint, code, "--json" in words)
-        sys.exit(code if isinstance(code, int) else 0)
+        except (OSError, subprocess.SubprocessError, psutil.Error) as error:
+            code, (message, hint) = EXIT_FAILED, explained(error)
+            _say(message, hint)
+        if "--json" in words:
+            print_json({"error": {"message": message, "hint": hint}})
+        sys.exit(code)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in sections."""
@@ -84,12 +86,6 @@ def _say(message: str, hint: str) -> None:
     out.print(f"Error: {message}", style="red", markup=False, soft_wrap=True)
     if hint:
         out.print(f"  {hint}", markup=False, soft_wrap=True)
-
-
-def _report(message: str, hint: str, code: int, as_json: bool) -> int:
-    if as_json:
-        print_json({"error": {"message": message, "hint": hint}})
-    return code
 
 
 @click.group(

@@ -52,13 +52,13 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, for JSON."""
-        return {
+        own = {
             "time": self.time.astimezone(UTC).isoformat(timespec="milliseconds"),
             "process": self.process,
             "level": self.level,
             "event": self.event,
-            **self.values,
         }
+        return own | {name: value for name, value in self.values.items() if name not in own}
 
     def head(self) -> Text:
         """Return local time and process, for people."""

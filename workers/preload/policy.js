@@ -7,9 +7,11 @@ const calls = require('./calls');
 const clipboard = require('./clipboard');
 const leftovers = require('./leftovers');
 const messages = require('./messages');
+const rejections = require('./rejections');
 const sizes = require('./sizes');
 const streams = require('./streams');
 const urls = require('./urls');
+const { warn } = require('./warning');
 
 /** Install the bounds, before the driver's own program runs; raises an error if that is not possible. */
 function install() {
@@ -38,7 +40,7 @@ function install() {
     try {
       sendEvent.call(this, dispatcher, event, params);
     } catch (error) {  // it would end the driver: an event with what its client has sent may not be one that can be sent
-      process.stderr.write(`Warning: ${dispatcher._type}.${event} is not sent: ${error.message}\n`);
+      warn(`${dispatcher._type}.${event} is not sent`, error);
     }
   });
   bundle.wrap(Connection, 'registerDispatcher', register => function(dispatcher) {
@@ -60,7 +62,9 @@ function install() {
       process.stderr.write(`Error: the driver serves nobody: ${error.message}\n`);
       process.exit(1);
     }
-    return await listen.apply(this, args);
+    const endpoint = await listen.apply(this, args);
+    rejections.survive();
+    return endpoint;
   });
 }
 

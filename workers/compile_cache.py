@@ -49,7 +49,8 @@ def fill(settings: Settings) -> None:
 def _describe(driver: Path) -> str:
     """Describe what is compiled, so that another version of it is noticed."""
     files = [driver / "node", *sorted((driver / "package" / "lib").glob("*.js")), *sorted(PRELOAD.parent.glob("*.js"))]
-    return json.dumps([[str(file), file.stat().st_mtime_ns, file.stat().st_size] for file in files])
+    facts = [[str(file), file.stat().st_mtime_ns, file.stat().st_size] for file in files]
+    return json.dumps([NODE_FLAGS, facts])  # node takes nothing that was compiled with other flags
 
 
 def _compile(settings: Settings, folder: Path) -> None:

@@ -71,11 +71,15 @@ def check(path: Path, timeout_s: float) -> None:
     Raises LaunchError if that fails or takes longer than `timeout_s` seconds in all.
     """
     deadline = time.monotonic() + timeout_s
+    asked = "driver"
     try:
         with _connected(path, timeout_s) as connected:
-            _open_and_close_context(_Connection(connected, deadline))
+            connection = _Connection(connected, deadline)
+            browser = _browser_of(connection)
+            asked = "browser"
+            _open_and_close_context(connection, browser)
     except (websocket.WebSocketTimeoutException, TimeoutError) as error:
-        raise LaunchError(f"the browser did not answer within {timeout_s:.0f} s") from error
+        raise LaunchError(f"the {asked} did not answer within {timeout_s:.0f} s") from error
     except (websocket.WebSocketException, OSError) as error:
         raise LaunchError(f"the driver does not answer: {error}") from error
 
@@ -103,7 +107,8 @@ def _connected(path: Path, timeout_s: float) -> socket.socket:
     return connection
 
 
-def _open_and_close_context(connection: _Connection) -> None:
+def _browser_of(connection: _Connection) -> str:
+    """Return the driver's object for its browser; the driver answers alone."""
     connection.call("", "initialize", sdkLanguage="python")
     browser = connection.guids.get("Browser")
     if browser is None:
@@ -111,6 +116,10 @@ def _open_and_close_context(connection: _Connection) -> None:
     refusal = connection.answer(browser, "newBrowserCDPSession").get("error", {})
     if _REFUSAL not in _first_line(refusal):
         raise LaunchError("the driver is not confined: it gives a session DevTools of the whole browser")
+    return browser
+
+
+def _open_and_close_context(connection: _Connection, browser: str) -> None:
     context = connection.call(browser, "newContext")
     connection.call(context["context"]["guid"], "close")
 

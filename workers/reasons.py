@@ -33,7 +33,9 @@ def of_zygote(slot: str) -> str:
 
 
 def of_silence(slot: str, error: str) -> str:
-    """Return why sessions end whose browser could not be asked: it hangs, or its driver takes no connections."""
+    """Return why sessions end whose browser could not be asked: it hangs, or its driver does."""
+    if error.startswith("the driver did not answer"):
+        return f"the driver of worker {slot} stopped answering"
     if error.startswith("the driver"):
         return fitting(f"the driver of worker {slot} takes no connections: {error.rpartition(': ')[2]}")
     return f"the browser of worker {slot} stopped answering"

@@ -1,4 +1,4 @@
-"""Notices when a worker's driver or browser ends, at once and why, and when the browser hangs, soon.
+"""Notices when a worker's driver or browser ends, at once and why, and when one of them hangs, soon.
 
 Facts
  1. A browser ends with its driver, and a driver with its browser: with exit code 0, in 0.1 s (workers/driver.py). An

@@ -57,7 +57,7 @@ WORKER_LOST = r"worker {slot} crashed"
 DRIVER_LOST = r"the driver of worker {slot} ended: signal 9"
 # If a browser is killed, Playwright's protocol may tell its client before the worker does.
 BROWSER_LOST = r"the browser of worker {slot} crashed|Target page, context or browser has been closed"
-DRIVER_OVERWHELMED = r"the (driver of worker {slot} ended|browser of worker {slot} stopped answering)"
+DRIVER_OVERWHELMED = r"the (driver of worker {slot} ended|(driver|browser) of worker {slot} stopped answering)"
 # A worker's own word comes by Redis. Without it, the proxy says what it sees, or the driver's word is passed on.
 WORDLESS = r"worker {slot} crashed|Browser closed"
 PAGE_LOST = r"(Target|Page) crashed|net::ERR_ABORTED"

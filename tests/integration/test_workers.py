@@ -221,12 +221,13 @@ def test_a_worker_without_redis_can_still_be_stopped(start: Start, tmp_path: Pat
     assert worker.leftovers() == []
 
 
-def test_a_hung_browser_is_told_from_a_slow_one_by_a_deadline(start: Start) -> None:
+@pytest.mark.parametrize("hung", ["browser", "driver"])
+def test_what_hangs_is_told_from_what_is_slow_by_a_deadline(hung: str, start: Start) -> None:
     worker = start()
     worker.ready()
-    worker.tree()["browser"].suspend()
+    worker.tree()[hung].suspend()
     began = time.monotonic()
-    with pytest.raises(LaunchError, match="did not answer within 1 s"):
+    with pytest.raises(LaunchError, match=f"the {hung} did not answer within 1 s"):
         probe.check(worker.socket(), timeout_s=1)
     assert time.monotonic() - began < 2
     worker.process.terminate()

@@ -42,7 +42,7 @@ def test_what_hangs_under_load_is_found_and_costs_only_its_own_sessions(victim: 
         for process in hangs:
             with suppress(psutil.NoSuchProcess):  # pages come and go
                 process.suspend()
-        told = f"browser of worker {hung.slot} stopped answering"
+        told = f"{victim} of worker {hung.slot} stopped answering"
         until(lambda: told in grid.log(hung.slot), "it is found", within_s=2 * HANG_TIMEOUT_S + 10)
         (remaining, new) = sorted(grid.available(2, within_s=40), key=lambda worker: worker.id != spared.id)
         assert (remaining.id, new.slot) == (spared.id, hung.slot)

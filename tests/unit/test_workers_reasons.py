@@ -52,6 +52,14 @@ def test_a_browser_that_was_closed_is_told_from_one_that_crashed() -> None:
     assert reasons.of_browser("chromium-00", "") == "the browser of worker chromium-00 crashed"
 
 
+def test_a_driver_that_hangs_is_told_from_a_browser_that_does() -> None:
+    hung = "{} of worker chromium-00 stopped answering"
+    assert reasons.of_silence("chromium-00", "the driver did not answer within 4 s") == hung.format("the driver")
+    assert reasons.of_silence("chromium-00", "the browser did not answer within 4 s") == hung.format("the browser")
+    refused = reasons.of_silence("chromium-00", "the driver does not answer: [Errno 111] Connection refused")
+    assert refused == "the driver of worker chromium-00 takes no connections: [Errno 111] Connection refused"
+
+
 def test_a_long_reason_is_cut_to_what_a_close_frame_has_room_for() -> None:
     cut = reasons.of_driver("chromium-00", 1, ["Error: " + "ü" * 200])
     assert cut.startswith("the driver of worker chromium-00 ended: üüü")

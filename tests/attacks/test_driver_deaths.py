@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import re
+import struct
 from typing import Any
 
 import pytest
@@ -61,6 +64,40 @@ def test_an_upload_whose_name_is_too_long_is_refused_to_its_session_alone(grid: 
         for _ in range(2):  # the file may not have failed when the first one comes
             answer = client.call(client.guid("WritableStream"), "write", binary="YQ==")
             assert "ENAMETOOLONG" in answer["error"]
+    assert neighbour.evaluate("6 * 7") == 42
+
+
+def test_a_page_that_calls_an_exposed_function_with_garbage_ends_nobody(
+    grid: Grid, neighbour: Page, clients: Playwright
+) -> None:
+    page = clients.chromium.connect(grid.endpoint).new_page()
+    page.expose_function("add", lambda one, other: one + other)
+    for garbage in ("garbage", "null", '{"name":"add","seq":1,"serializedArgs":5}'):
+        page.evaluate("garbage => globalThis.__playwright__binding__(garbage)", garbage)
+    assert page.evaluate("add(1, 2)") == 3
+    assert neighbour.evaluate("6 * 7") == 42
+    page.context.browser.close()  # type: ignore[union-attr]
+
+
+def test_a_pattern_that_backtracks_for_ever_holds_up_nobody(
+    grid: Grid, site: str, neighbour: Page, clients: Playwright
+) -> None:
+    page = clients.chromium.connect(grid.endpoint).new_page()
+    page.route(re.compile(r"(a+)+$"), lambda route: route.abort())
+    page.goto(f"{site}/#{'a' * 40}!")
+    page.goto(f"{site}/?{'a' * 40}!")
+    assert neighbour.evaluate("6 * 7") == 42
+    page.context.browser.close()  # type: ignore[union-attr]
+
+
+def test_a_picture_that_would_take_all_memory_is_refused_to_its_session_alone(grid: Grid, neighbour: Page) -> None:
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 6, 0, 0, 0)
+    picture = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + b"IHDR" + header + bytes(4)
+    with RawClient(grid) as client:
+        client.call(client.context(), "newPage")
+        expected = base64.b64encode(picture).decode()
+        answer = client.call(client.guid("Page"), "expectScreenshot", expected=expected, isNot=False, timeout=5000)
+        assert "at most 64 megapixels" in answer["error"]
     assert neighbour.evaluate("6 * 7") == 42
 
 

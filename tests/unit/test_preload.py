@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from appliance import browsers
 from appliance.config import Settings
 from workers.driver import PRELOAD
+from workers.reasons import last_words
 
 DRIVER = browsers.driver_folder(Settings())
 BUNDLE = DRIVER / "package" / "lib" / "coreBundle.js"
@@ -25,8 +28,8 @@ def ask(expression: str, *arguments: Any) -> Any:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def protocol(bundle: Path) -> dict[str, set[str]]:
-    """Return the methods of Playwright's protocol by type, as the driver's validators name them."""
+def protocol(bundle: Path) -> dict[str, dict[str, str]]:
+    """Return the methods of Playwright's protocol by type, with the text that describes their parameters."""
     text = bundle.read_text()
     types = set(re.findall(r'super\([^"\n]*"(\w+)"', text)) | {
         "Playwright",
@@ -34,21 +37,37 @@ def protocol(bundle: Path) -> dict[str, set[str]]:
         "JSHandle",
         "WebSocketRoute",
     }
-    methods: dict[str, set[str]] = {}
-    for name in re.findall(r"scheme\.(\w+)Params = ", text):
+    methods: dict[str, dict[str, str]] = {}
+    for name, parameters in re.findall(r"scheme\.(\w+)Params = (.*?);\n", text, re.DOTALL):
         kind = max((kind for kind in types if name.startswith(kind)), key=len, default="")
         method = name[len(kind) :]
         if kind and method:
-            methods.setdefault(kind, set()).add(method[0].lower() + method[1:])
+            methods.setdefault(kind, {})[method[0].lower() + method[1:]] = parameters
     return methods
 
 
+# Types that the driver does not have here: of the client alone, or of launches that the grid does not make.
+ELSEWHERE = {"AndroidDevice", "AndroidSocket", "DebugController", "ElectronApplication", "JsonPipe", "LocalUtils"}
+
+
 def test_every_method_of_the_drivers_protocol_was_looked_at() -> None:
-    elsewhere = {"AndroidDevice", "AndroidSocket", "DebugController", "ElectronApplication", "JsonPipe", "LocalUtils"}
-    methods = {kind: sorted(names) for kind, names in protocol(BUNDLE).items() if kind not in elsewhere}
+    methods = {kind: sorted(names) for kind, names in protocol(BUNDLE).items() if kind not in ELSEWHERE}
     assert {"Browser", "BrowserContext", "Page", "Frame", "Artifact", "CDPSession"} <= set(methods)
     unknown = ask("Object.entries(given[0]).flatMap(([t, ms]) => ms.filter(m => !load('calls').knows(t, m)))", methods)
     assert unknown == []
+
+
+def test_every_number_of_clicks_or_steps_has_a_limit() -> None:
+    counts = [
+        (kind, method, name)
+        for kind, methods in protocol(BUNDLE).items()
+        for method, parameters in methods.items()
+        for name in re.findall(r"\b(steps|clickCount): ", parameters)
+        if kind not in ELSEWHERE
+    ]
+    assert ("Frame", "dblclick", "steps") in counts
+    unlimited = "given[0].filter(([type, method, name]) => !load('limits').whyNot(type, method, { [name]: 1e9 }))"
+    assert ask(unlimited, counts) == []
 
 
 def test_what_the_driver_does_not_have_here_is_not_known() -> None:
@@ -84,10 +103,90 @@ def test_files_are_opened_only_where_they_are_allowed(address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["chrome://a", "about:config", "about:", "filesystem:file:///a", "jar:file:///a", "devtools://a", "x-y:z"],
+    [
+        "chrome://a",
+        "about:config",
+        "about:",
+        "filesystem:file:///a",
+        "jar:file:///a",
+        "DevTools://a",
+        "chrome-extension:a",
+    ],
 )
 def test_pages_of_the_browser_are_not_opened(address: str) -> None:
     assert "isolation=browser" in ask("load('urls').whyNot(given[0], true)", address)
+
+
+@pytest.mark.parametrize("address", ["mailto:a@b", "x-y:z", "view-source:tel:1", "ftp://a"])
+def test_what_no_browser_opens_is_told_from_what_a_shared_one_does_not(address: str) -> None:
+    assert re.match(r"A browser opens no [a-z-]+: addresses\. ", ask("load('urls').whyNot(given[0], true)", address))
+
+
+def test_a_session_whose_folder_could_not_be_made_gets_it_when_there_is_room(tmp_path: Path) -> None:
+    """It is a missing folder that keeps it from being made here, and may be a full disk elsewhere."""
+    calls = """(() => {
+      const { placing, watchBrowser } = load('leftovers');
+      const options = { artifactsDir: given[0], tracesDir: given[0], downloadsPath: given[0] };
+      watchBrowser({ options, doCreateNewContext() {}, downloadCreated() {} });
+      const connection = {}, fs = require('fs');
+      const call = () => placing(connection, 'newContext', {}, () => fs.existsSync(options.artifactsDir));
+      try { call() } catch { fs.mkdirSync(given[0]) }
+      return call();
+    })()"""
+    assert ask(calls, str(tmp_path / "artifacts")) is True
+
+
+def png(width: int, height: int, interlaced: bool = False, before: bytes = b"") -> str:
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, interlaced)
+    chunks = before + struct.pack(">I", len(header)) + b"IHDR" + header + bytes(4)
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunks).decode()
+
+
+def webp(kind: bytes, header: bytes) -> str:
+    return base64.b64encode(b"RIFF" + bytes(4) + b"WEBP" + kind + bytes(4) + header.ljust(14, b"\0")).decode()
+
+
+SIDE = 16383  # the longest that WebP has
+LARGE = {
+    "PNG": png(9000, 9000),
+    "long PNG": png(1, 40_000),
+    "second header of a PNG": png(9000, 9000, before=base64.b64decode(png(1, 1))[8:]),
+    "VP8": webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", SIDE, SIDE)),
+    "VP8L": webp(b"VP8L", b"\x2f" + struct.pack("<I", (SIDE - 1) | (SIDE - 1) << 14)),
+    "VP8X": webp(b"VP8X", bytes(4) + (SIDE - 1).to_bytes(3, "little") * 2),
+}
+
+
+@pytest.mark.parametrize("picture", LARGE.values(), ids=LARGE)
+def test_a_picture_that_would_take_all_memory_is_not_compared(picture: str) -> None:
+    assert "at most 64 megapixels" in ask("load('pictures').whyNot(given[0])", picture)
+
+
+def test_other_pictures_are_compared_unless_what_they_inflate_to_has_no_bound() -> None:
+    usual = [png(1280, 30_000), webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 1280, SIDE)), "", "YQ==", None]
+    assert ask("given[0].filter(picture => load('pictures').whyNot(picture))", usual) == []
+    assert "interlaced" in ask("load('pictures').whyNot(given[0])", png(10, 10, interlaced=True))
+
+
+def survivor(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a node that survives rejected promises."""
+    script = f"require('{PRELOAD.parent}/rejections.js').survive(); {code}"
+    return subprocess.run([DRIVER / "node", "-e", script], capture_output=True, text=True, check=False)
+
+
+def test_a_listener_that_fails_costs_one_line_that_is_not_taken_for_the_last_words() -> None:
+    done = survivor("Promise.reject(new Error('a\\nError: a client says so' + 'x'.repeat(1e4))); Promise.reject(null)")
+    assert done.returncode == 0
+    long, short = done.stderr.splitlines()
+    assert long.startswith('Warning: a listener failed: "a\\nError: a client says so')
+    assert len(long) < 400
+    assert short == 'Warning: a listener failed: "null"'
+    assert last_words([long, short]) == ""
+
+
+def test_an_error_that_is_thrown_outside_of_promises_still_ends_the_driver() -> None:
+    done = survivor("setTimeout(() => { throw new Error('ENOSPC') })")
+    assert (done.returncode, last_words(done.stderr.splitlines())) == (1, "ENOSPC")
 
 
 @pytest.mark.parametrize(

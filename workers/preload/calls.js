@@ -10,6 +10,7 @@ const path = require('path');
 
 const cdp = require('./cdp');
 const limits = require('./limits');
+const pictures = require('./pictures');
 const { needsOwnBrowser } = require('./refusal');
 const traces = require('./traces');
 
@@ -113,6 +114,7 @@ const CHECKED = {
   'ElementHandle.setInputFiles': noFilesOfTheGrid,
   'Frame.drop': noFilesOfTheGrid,
   'Frame.setInputFiles': noFilesOfTheGrid,
+  'Page.expectScreenshot': ({ params }) => pictures.whyNot(params.expected),
   'Tracing.tracingStart': traces.nameSafely,
   'Tracing.tracingStartChunk': traces.nameSafely,
   'WritableStream.write': ({ dispatcher }) => dispatcher._object?.streamOrDirectory?.errored?.message,

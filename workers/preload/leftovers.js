@@ -103,9 +103,10 @@ function watchBrowser(browser, nullProgress) {
 function folderOf(session, common) {
   if (session && !session.folder) {
     const name = PREFIX + crypto.randomUUID();
-    session.folder = path.join(common, name);
+    const folder = path.join(common, name);
+    fs.mkdirSync(folder, { mode: 0o700 });  // on a full disk it fails: the session's next call then tries again
     living.add(name);
-    fs.mkdirSync(session.folder, { mode: 0o700 });
+    session.folder = folder;
   }
   return session?.folder;
 }

@@ -11,10 +11,14 @@ const CLICKS = { clickCount: 1000, steps: 100000 };
 const LARGEST = new Map(Object.entries({
   'Browser.newContext': { 'recordVideo.size.width': 8192, 'recordVideo.size.height': 8192, 'recordVideo.fps': 240 },
   'ElementHandle.click': CLICKS,
+  'ElementHandle.dblclick': CLICKS,
   'Frame.click': CLICKS,
+  'Frame.dblclick': CLICKS,
   'Frame.dragAndDrop': CLICKS,
   'Page.mouseClick': CLICKS,
+  'Page.mouseDown': CLICKS,
   'Page.mouseMove': CLICKS,
+  'Page.mouseUp': CLICKS,
   'Page.screencastStart': { 'size.width': 8192, 'size.height': 8192, fps: 240 },
 }));
 

@@ -11,6 +11,13 @@ const { Refusal, needsOwnBrowser } = require('./refusal');
 const WEB = new Set(['http', 'https', 'ws', 'wss', 'data', 'blob', 'javascript']);
 const BLANK = new Set(['blank', 'srcdoc']);
 
+// What a browser has of its own. Other schemes, as mailto:, it would hand to another program of the machine.
+const INNER = new Set([
+  'about', 'brave', 'chrome', 'chrome-error', 'chrome-extension', 'chrome-search', 'chrome-untrusted', 'devtools', 'edge',
+  'filesystem', 'isolated-app', 'jar', 'moz-extension', 'moz-icon', 'page-icon', 'resource',
+]);
+const OPENED = 'Addresses of the web, data: and about:blank can be opened here.';
+
 // Messages that make a browser load an address, and the parameter that holds it: Chromium's DevTools protocol,
 // Playwright's own for Firefox and WebKit, and WebDriver BiDi.
 const LOADS = new Map([
@@ -48,7 +55,8 @@ function whyNot(address, allowFiles) {
   if (scheme === 'file')
     return allowFiles ? undefined : 'This grid does not open file: addresses, which are files of its own machine. ' +
       'Serve the files by HTTP, or set ALLOW_FILE_URLS=true on the grid.';
-  return needsOwnBrowser(`${scheme}: addresses`, 'Addresses of the web, data: and about:blank can be opened here.');
+  return INNER.has(scheme) ? needsOwnBrowser(`${scheme}: addresses`, OPENED) :
+    `A browser opens no ${scheme}: addresses. ${OPENED}`;
 }
 
 /** Raise a Refusal if a message to the browser would make it open what it may not. */

@@ -228,7 +228,7 @@ class ApplianceState:
     `on_workers` counts the sessions of its workers, whichever proxy relays them, and `in_proxy` those of its proxy, the
     waiting ones too, whichever appliance's workers they have. `proxies` counts its proxies that live, and `needed_by`
     the other appliances, those with a proxy or a worker, that use the Redis which runs on it. `rival` is where another
-    one of its name is, or "".
+    one of its name is, or "". `drain_reason` is "" also if Redis has forgotten why it is drained.
     """
 
     name: str
@@ -243,6 +243,7 @@ class ApplianceState:
     needed_by: int = 0
     rival: str = ""
     since_ms: int = 0
+    drain_reason: str = ""
 
     @property
     def safe_to_stop(self) -> bool:

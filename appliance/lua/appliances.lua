@@ -68,6 +68,7 @@ end
 local function end_drain(appliance)
   redis.call('ZREM', key('drained'), appliance)
   redis.call('HINCRBY', key('appliance', appliance), 'turn', '1')
+  redis.call('HDEL', key('appliance', appliance), 'drain_reason')
   record('appliance.undrained', 'appliance', appliance)
   for _, known in ipairs(workers_of(appliance)) do
     local worker = read(key('worker', known.id))  -- one before it may have made it serve
@@ -157,18 +158,22 @@ register('workers_on', function(a)
 end)
 
 -- drain_appliance {appliance, reason} -> {known}
--- No new sessions for this appliance's workers; its proxies are told to leave their load balancer.
+-- No new sessions for this appliance's workers; its proxies are told to leave their load balancer. Of several drains
+-- the last one's reason holds.
 register('drain_appliance', function(a)
   if redis.call('EXISTS', key('appliance', a.appliance)) == 0 then return {known = false} end
   if not is_drained(a.appliance) then start_drain(a.appliance, a.reason) end
+  redis.call('HSET', key('appliance', a.appliance), 'drain_reason', a.reason)
   return {known = true}
 end)
 
--- undrain_appliance {appliance} -> {known}
--- Lets a drained appliance serve again, with its workers that stand by and those that are yet to come back.
+-- undrain_appliance {appliance, reason} -> {known}
+-- Lets a drained appliance serve again, with its workers that stand by and those that are yet to come back. If a
+-- reason is given, only a drain for that reason ends.
 register('undrain_appliance', function(a)
   if redis.call('EXISTS', key('appliance', a.appliance)) == 0 then return {known = false} end
-  if is_drained(a.appliance) then end_drain(a.appliance) end
+  local is_meant = a.reason == '' or redis.call('HGET', key('appliance', a.appliance), 'drain_reason') == a.reason
+  if is_drained(a.appliance) and is_meant then end_drain(a.appliance) end
   return {known = true}
 end)
 

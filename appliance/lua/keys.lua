@@ -37,7 +37,7 @@
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
 --  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
---  appliance:<name>           hash     what an appliance says of itself: run, endpoint, version, pools; its door; the turn of its drains
+--  appliance:<name>           hash     what an appliance says of itself: run, endpoint, version, pools; its door; the turn of its drains, and why it is drained
 --  drained                    zset     appliance that is drained -> since when
 --  stopping                   zset     appliance that shuts down, without a drain -> until when that is believed
 --  kills:<proxy>              hash     session that the proxy is to end -> the reason

@@ -37,12 +37,15 @@ class Appliances:
         self._registry.renew(proxy, {}, lease_ms=-1)
 
     def drain_appliance(self, appliance: str, reason: str) -> bool:
-        """Give an appliance no new sessions, until it is undrained or started anew. False if it is unknown."""
+        """Give an appliance no new sessions, until it is undrained or started anew. False if it is unknown.
+
+        If it is drained already, the reason is replaced.
+        """
         return bool(self._store.call("drain_appliance", appliance=appliance, reason=reason)["known"])
 
-    def undrain_appliance(self, appliance: str) -> bool:
-        """Let a drained appliance serve again. False if it is unknown."""
-        return bool(self._store.call("undrain_appliance", appliance=appliance)["known"])
+    def undrain_appliance(self, appliance: str, reason: str = "") -> bool:
+        """Let a drained appliance serve again; with a reason, only if drained for that. False if it is unknown."""
+        return bool(self._store.call("undrain_appliance", appliance=appliance, reason=reason)["known"])
 
     def rival(self, name: str, run: str) -> str:
         """Give where another appliance is that has the name of this one, which is the given run of it; "" if none."""
@@ -121,6 +124,7 @@ def _described(name: str, fields: dict[str, str], counts: dict[str, Any] | None)
         in_proxy=int(fields.get("relayed", 0)),
         rival=fields.get("rival", ""),
         since_ms=int(fields.get("since", 0)),
+        drain_reason=fields.get("drain_reason", ""),
     )
     versions = {fields["version"]} if "version" in fields else set()
     if counts:

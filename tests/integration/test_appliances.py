@@ -33,6 +33,21 @@ def test_the_workers_of_a_drained_appliance_drain_and_its_spare_is_not_promoted(
     assert claim(registry, "one more")["state"] == "waiting"
 
 
+def test_the_last_reason_of_a_drain_holds_and_an_end_for_another_reason_does_nothing(appliances: Appliances) -> None:
+    def reason() -> tuple[str, str]:
+        state = appliances.state("here")
+        assert state
+        return state.drain_reason, "serving" if state.status == "serving" else "drained"
+
+    appliances.drain_appliance("here", "no rules")
+    assert reason() == ("no rules", "drained")
+    appliances.drain_appliance("here", "drained by operator")
+    appliances.undrain_appliance("here", "no rules")
+    assert reason() == ("drained by operator", "drained")
+    appliances.undrain_appliance("here", "drained by operator")
+    assert reason() == ("", "serving")
+
+
 def test_a_version_that_only_drained_appliances_serve_is_not_waited_for(
     registry: Registry, appliances: Appliances
 ) -> None:

@@ -5,7 +5,7 @@ root's. It also loads them anew when what they are made of changes: networks, re
 
 Rules that cannot be loaded again leave pages unguarded. Then the appliance is drained, so that no proxy gives its
 workers sessions and its /readyz fails, until they are loaded. The same holds while another appliance has this machine's
-rules.
+rules. Redis has the drain's reason: by it a keeper that was started again knows the drain, and leaves an operator's.
 """
 
 from __future__ import annotations
@@ -37,15 +37,22 @@ class Keeper:
     def __init__(self, settings: Settings) -> None:
         """Take the settings that the rules follow."""
         self._settings = settings
-        self._is_drained_for_it = False
+        self._is_undrained = False  # a keeper before this one may have left its drain
+        self._has_drained = False
         self._held: IO[str] | None = None
 
     def look(self) -> None:
-        """Look once, and mend what is to be mended; what fails is logged, and tried again at the next look."""
+        """Look once, and mend what is to be mended; what fails is logged, and tried again at the next look.
+
+        Whatever fails, nobody knows then whether the rules are in force. So the appliance is drained.
+        """
         try:
             self._mend()
         except (GuardError, SettingsError, OSError) as error:
             log.error("guard.not_in_force", error=str(error), hint=getattr(error, "hint", ""))
+            self._drain()
+        except Exception as error:
+            log.exception("guard.not_in_force", error=str(error))
             self._drain()
         else:
             self._undrain()
@@ -61,23 +68,33 @@ class Keeper:
 
     def _drain(self) -> None:
         """Give this appliance no sessions; an operator's own drain is left alone."""
-        name = self._settings.appliance_name
+        self._is_undrained = False
         try:
             with open_registry(self._settings) as registry:
-                appliances = Appliances(registry)
-                state = appliances.state(name)
-                if state and state.status is ApplianceStatus.SERVING:
-                    self._is_drained_for_it = appliances.drain_appliance(name, REASON)
+                self._drain_in(Appliances(registry))
         except StoreUnavailable as error:
             log.error("guard.not_drained", error=str(error))
 
+    def _drain_in(self, appliances: Appliances) -> None:
+        name = self._settings.appliance_name
+        state = appliances.state(name)
+        if state is None:
+            return
+        is_forgotten = self._has_drained and not state.drain_reason  # Redis lost it, and was told of the drain alone
+        if state.status is ApplianceStatus.SERVING or is_forgotten:
+            appliances.drain_appliance(name, REASON)
+            self._has_drained = True
+        else:
+            self._has_drained = state.drain_reason == REASON
+
     def _undrain(self) -> None:
-        if not self._is_drained_for_it:
+        """End the drain, unless an operator has asked for one since."""
+        if self._is_undrained:
             return
         try:
             with open_registry(self._settings) as registry:
-                Appliances(registry).undrain_appliance(self._settings.appliance_name)
-            self._is_drained_for_it = False
+                Appliances(registry).undrain_appliance(self._settings.appliance_name, REASON)
+            self._is_undrained, self._has_drained = True, False
         except StoreUnavailable as error:
             log.error("guard.not_undrained", error=str(error))
 

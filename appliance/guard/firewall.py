@@ -44,9 +44,12 @@ def _nft(*arguments: str, said: str = "") -> str:
             "the guard needs nftables, and there is no program nft",
             "Run `applctl setup`, or as root: apt-get install nftables. GUARD=false goes without the guard.",
         )
-    done = subprocess.run(
-        [program, *arguments], input=said, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            [program, *arguments], input=said, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise GuardError(f"nft {' '.join(arguments)}: no answer within {_TIMEOUT_S} s") from None
     if done.returncode:
         why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
         hint = "" if os.geteuid() == 0 else "Run it as root."

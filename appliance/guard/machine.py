@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from appliance import redis_url
@@ -40,13 +41,20 @@ def values_of(settings: Settings) -> Values:
 
 
 def resolvers(file: Path) -> set[Network]:
-    """Read the resolvers' addresses from a file like /etc/resolv.conf; without one it is this machine's own."""
+    """Read the resolvers' addresses from a file like /etc/resolv.conf; without one it is this machine's own.
+
+    What is no address is passed over, as glibc does.
+    """
     try:
-        lines = [line.split() for line in file.read_text().splitlines()]
+        lines = [line.split() for line in file.read_text(errors="replace").splitlines()]
     except FileNotFoundError:
         lines = []
-    named = {words[1].partition("%")[0] for words in lines if words[:1] == ["nameserver"] and len(words) > 1}
-    return {network(address) for address in named or {"127.0.0.1", "::1"}}
+    found = set()
+    for words in lines:
+        if words[:1] == ["nameserver"] and len(words) > 1:
+            with suppress(ValueError):
+                found.add(network(words[1].partition("%")[0]))
+    return found or {network("127.0.0.1"), network("::1")}
 
 
 def _redis(settings: Settings) -> set[Network]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,41 +13,91 @@ from appliance.errors import GuardError
 from appliance.guard import Values, holder
 from appliance.keeper import Keeper
 from appliance.models import ApplianceStatus
-from appliance.registry import Appliances
+from appliance.registry import Appliances, Registry
+from tests.announced import announcement
 
-Look = Callable[[bool], ApplianceStatus]
+Look = Callable[[Exception | None], ApplianceStatus]
+REFUSED = GuardError("nft -f -: Operation not permitted")
 
 
 @pytest.fixture
-def look(appliances: Appliances, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Look:
-    """Give what lets the keeper of `here` look once, while the rules can be loaded or not; gives the status then."""
+def start(
+    appliances: Appliances, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Look]:
+    """Start a keeper of `here`, and end the one before. It looks when it is called; then that returns the status."""
     monkeypatch.setattr(keeper, "is_loaded", lambda _: True)
     monkeypatch.setattr(holder, "_FOLDER", tmp_path)
-    one = Keeper(config.load(redis_url=redis_url, grid_namespace="test", appliance_name="here"))
+    settings = config.load(redis_url=redis_url, grid_namespace="test", appliance_name="here")
 
-    def run(can_be_loaded: bool) -> ApplianceStatus:
-        def values(_: object) -> Values:
-            if can_be_loaded:
+    keepers: list[Keeper] = []
+
+    def start() -> Look:
+        for ended in keepers:
+            if ended._held:
+                ended._held.close()
+        one = Keeper(settings)
+        keepers.append(one)
+
+        def look(hindrance: Exception | None) -> ApplianceStatus:
+            def values(_: object) -> Values:
+                if hindrance:
+                    raise hindrance
                 return Values(65534)
-            raise GuardError("nft -f -: Operation not permitted")
 
-        monkeypatch.setattr(keeper, "values_of", values)
-        one.look()
-        state = appliances.state("here")
-        assert state
-        return state.status
+            monkeypatch.setattr(keeper, "values_of", values)
+            one.look()
+            state = appliances.state("here")
+            assert state
+            return state.status
 
-    return run
+        return look
+
+    return start
 
 
-def test_while_they_cannot_be_loaded_the_appliance_is_given_no_sessions(look: Look) -> None:
-    assert look(True) is ApplianceStatus.SERVING
-    assert look(False) is not ApplianceStatus.SERVING
-    assert look(False) is not ApplianceStatus.SERVING
-    assert look(True) is ApplianceStatus.SERVING
+@pytest.fixture
+def look(start: Callable[[], Look]) -> Look:
+    """Let one and the same keeper look."""
+    return start()
+
+
+@pytest.mark.parametrize(
+    "hindrance",
+    [REFUSED, OSError("no memory"), ValueError("no address"), subprocess.TimeoutExpired("nft", 30)],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_hinders_a_keeper_it_drains_the_appliance_and_goes_on(look: Look, hindrance: Exception) -> None:
+    assert look(None) is ApplianceStatus.SERVING
+    assert look(hindrance) is not ApplianceStatus.SERVING
+    assert look(hindrance) is not ApplianceStatus.SERVING
+    assert look(None) is ApplianceStatus.SERVING
+
+
+def test_a_keeper_ends_the_drain_of_the_one_before_it(start: Callable[[], Look]) -> None:
+    assert start()(REFUSED) is not ApplianceStatus.SERVING
+    assert start()(None) is ApplianceStatus.SERVING
 
 
 def test_an_operators_own_drain_outlasts_it(look: Look, appliances: Appliances) -> None:
     appliances.drain_appliance("here", "for an update")
-    assert look(False) is not ApplianceStatus.SERVING
-    assert look(True) is not ApplianceStatus.SERVING
+    assert look(REFUSED) is not ApplianceStatus.SERVING
+    assert look(None) is not ApplianceStatus.SERVING
+
+
+def test_a_drain_that_an_operator_asks_for_meanwhile_outlasts_it(
+    start: Callable[[], Look], appliances: Appliances
+) -> None:
+    look = start()
+    look(REFUSED)
+    appliances.drain_appliance("here", "for an update")
+    look(REFUSED)
+    assert look(None) is not ApplianceStatus.SERVING
+    assert start()(None) is not ApplianceStatus.SERVING
+
+
+def test_a_drain_that_redis_forgot_is_still_the_keepers(look: Look, registry: Registry, appliances: Appliances) -> None:
+    look(REFUSED)
+    registry.store.read(("FLUSHALL",))
+    appliances.announce(announcement("here", drained=True, turn=1))
+    assert look(REFUSED) is not ApplianceStatus.SERVING
+    assert look(None) is ApplianceStatus.SERVING

@@ -43,7 +43,8 @@ METADATA = tuple(
 _METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "168.63.129.16", "100.100.100.200")
 _METADATA_HOSTS_AS_NUMBERS = tuple(hex(int(ipaddress.IPv4Address(one))) for one in _METADATA_HOSTS)
 # Where a driver listens for its session's client certificates (workers/preload/certificates.js). Browsers may connect
-# to these addresses of the machine, and get an answer only from what their own group listens on.
+# to these addresses of the machine, and get an answer only from what their own group listens on. What has no socket is
+# refused, too: a SYN cookie, by which the kernel itself answers for a listener whose queue is full, shows no group.
 HELPERS = network("127.128.0.0/9")
 _REFUSE = ("meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited")
 _ICMP = "echo-request, destination-unreachable, time-exceeded, parameter-problem"
@@ -85,8 +86,9 @@ def ruleset(values: Values) -> str:
     digest = hashlib.sha256(f"{values.browser_group} {chains}".encode()).hexdigest()[:16]
     entry = f'meta skgid {values.browser_group} jump browsers comment "{MARK}{digest}"'
     hook = "type filter hook output priority filter; policy accept;"
-    others = f"ip saddr {HELPERS} tcp flags & (syn | ack) == syn | ack meta skgid != {values.browser_group} drop"
-    chains.append(_chain("output", (hook, others, entry)))
+    answer = f"ip saddr {HELPERS} tcp flags & (syn | ack) == syn | ack"
+    own, others = f"{answer} meta skgid {values.browser_group} accept", f"{answer} drop"
+    chains.append(_chain("output", (hook, own, others, entry)))
     return f"{removal()}table {TABLE} {{\n{''.join(chains)}}}\n"
 
 

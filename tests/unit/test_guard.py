@@ -36,9 +36,9 @@ def position(rules: list[str], begin: str) -> int:
 
 
 def test_only_what_the_browsers_group_sends_is_looked_at() -> None:
-    policy, helpers, entry = chain("output", ruleset(SOME))
+    policy, own, others, entry = chain("output", ruleset(SOME))
     assert policy == "type filter hook output priority filter; policy accept;"
-    assert helpers.startswith("ip saddr 127.128.0.0/9 ")  # which is nobody else's
+    assert {rule.partition(" tcp ")[0] for rule in (own, others)} == {"ip saddr 127.128.0.0/9"}  # nobody else's
     assert entry.startswith(f"meta skgid {GROUP} jump browsers ")
 
 
@@ -94,11 +94,12 @@ def test_rules_are_told_from_those_of_other_settings_by_their_mark() -> None:
     ("content", "found"),
     [
         ("nameserver 10.0.0.53\nsearch example.org\nnameserver fe80::1%eth0\n", {"10.0.0.53/32", "fe80::1/128"}),
+        ("nameserver dns.local\nnameserver 10.0.0.0/8/8\nnameserver \udcff\nnameserver 10.0.0.5\n", {"10.0.0.5/32"}),
         ("# nameserver 10.0.0.1\noptions edns0\n", {"127.0.0.1/32", "::1/128"}),
     ],
 )
 def test_the_resolvers_are_those_of_resolv_conf(content: str, found: set[str], tmp_path: Path) -> None:
-    (tmp_path / "resolv.conf").write_text(content)
+    (tmp_path / "resolv.conf").write_text(content, errors="surrogateescape")
     assert set(map(str, resolvers(tmp_path / "resolv.conf"))) == found
     assert set(map(str, resolvers(tmp_path / "none"))) == {"127.0.0.1/32", "::1/128"}
 

@@ -1,6 +1,7 @@
 """Which appliance looks after the firewall rules of this machine: one at a time, or each would undo the other's.
 
-The holder locks a file, which names its RUN_DIR. Only root may write it, and the lock ends with its process.
+The holder locks a file, which names its RUN_DIR. It is root's alone: who may read a file may lock it (flock(2)). The
+lock ends with its process.
 Rules belong to one network namespace, and so does the file.
 """
 
@@ -14,6 +15,7 @@ from typing import IO
 from appliance.errors import GuardError
 
 _FOLDER = Path("/run")
+_FOR_ROOT = 0o600
 
 
 def hold(run_dir: Path) -> IO[str]:
@@ -21,7 +23,8 @@ def hold(run_dir: Path) -> IO[str]:
 
     Raises GuardError if another appliance has them.
     """
-    file = _file().open("a+")
+    file = os.fdopen(os.open(_file(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FOR_ROOT), "r+")
+    os.fchmod(file.fileno(), _FOR_ROOT)  # an earlier release let everybody read it
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -39,7 +42,7 @@ def require_unheld(run_dir: Path) -> None:
     try:
         with _file().open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # only root can load rules, and so be in anybody's way
         return
     except BlockingIOError:
         holder = _file().read_text().strip()

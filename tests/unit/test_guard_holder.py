@@ -33,5 +33,12 @@ def test_of_one_appliance_one_process_holds_the_rules() -> None:
         holder.hold(ONE)
 
 
+def test_only_the_files_owner_may_lock_it_also_if_an_earlier_release_made_it() -> None:
+    for _ in ("new", "made before"):
+        with holder.hold(ONE):
+            assert holder._file().stat().st_mode & 0o777 == 0o600
+        holder._file().chmod(0o644)
+
+
 def test_nobody_holds_rules_that_nobody_asked_for() -> None:
     holder.require_unheld(ONE)

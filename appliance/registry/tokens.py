@@ -32,6 +32,7 @@ class Tokens:
         self._in_thread = in_thread
         self._known: Table = {}
         self._is_synchronous = False
+        self._is_saved = False  # whether the copy has what is known
 
     def load(self) -> None:
         """Read the appliance's copy; raises SettingsError if it cannot be understood."""
@@ -46,10 +47,10 @@ class Tokens:
             log.info("tokens.restored", tokens=len(valid(there)))
         elif not self._is_synchronous:  # Redis also brings over what an older release's table holds
             there = self._registry.restore_tokens(self._known)
-        if there != self._known or not self._is_synchronous:
-            self._known = there
+        self._is_saved = self._is_saved and there == self._known
+        self._known, self._is_synchronous = there, True
+        if not self._is_saved:
             self._save()
-        self._is_synchronous = True
 
     def are_required(self) -> bool:
         """Return whether the grid has a token, or had one until it was revoked.
@@ -84,6 +85,8 @@ class Tokens:
 
     def _save(self) -> None:
         try:
-            self._in_thread(lambda: self._file.join(self._known))
+            known = self._known
+            self._in_thread(lambda: self._file.join(known))
+            self._is_saved = known == self._known
         except (OSError, SettingsError) as error:
             log.error("tokens.not_saved", path=str(self._file.path), error=str(error))

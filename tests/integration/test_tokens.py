@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance import files
 from appliance.errors import StoreUnavailable, Unauthorized
 from appliance.registry import Mailbox, Registry, Tokens
 from appliance.store import Store
@@ -262,3 +264,23 @@ for _ in range(2):
 
 def test_the_file_can_be_changed_twice_in_one_turn_of_the_proxys_loop(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", TWO_CHANGES, str(tmp_path)], check=True, timeout=20)
+
+
+def test_a_revocation_that_could_not_be_saved_is_saved_as_soon_as_there_is_room(
+    registry: Registry, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.create_token(digest_of(SECRET), "ci")
+    proxy = start_proxy("here")
+    registry.revoke_token("ci")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(files, "replace", fail)
+        proxy.sync()
+    assert valid(proxy._file.read())
+    proxy.sync()
+    assert not valid(proxy._file.read())
+    empty(registry)
+    assert start_proxy("here").check(SECRET) is None

@@ -3,8 +3,8 @@
 Rules
  1. supervisord stays root's, Redis and the proxy are SERVICE_USER's.
  2. Each worker slot has a user id of its own, so that a browser that broke out can neither read nor end what another
-    worker has. The ids have no names: they are taken from BROWSER_UIDS, a block for each RUN_DIR, so that two
-    appliances of one machine do not share any.
+    worker has. The ids have no names: they are taken from BROWSER_UIDS, a block for each RUN_DIR. Where two
+    RUN_DIRs have the same block by chance, or others the ids, `applctl up` refuses (supervision/lifecycle.py).
  3. A worker has its slot's user id as its effective one, so that it sees, and may end, what its browser leaves. Its
     real one is another, so that the browser may not end or pause it in turn: kill(2) asks for the real one. Its real
     group is BROWSER_USER's, its effective one SERVICE_USER's: so it reaches Redis, by its unix socket or by TCP.
@@ -80,6 +80,11 @@ class Accounts:
         """The user ids of all slots that the appliance may have."""
         return range(self.first_uid, self.first_uid + UIDS_NEEDED)
 
+    @property
+    def own_uids(self) -> range:
+        """Those among them that only workers have, as their real ones: rule 3."""
+        return self.uids[_ALL_SLOTS:]
+
     def as_service(self, port: int) -> list[str]:
         """What to put before a command of Redis or the proxy, which listens on a port that may be root's.
 
@@ -151,7 +156,7 @@ def require_free_uids(settings: Named, slots: Iterable[str]) -> None:
     accounts = accounts_of(settings)
     if accounts is None:
         return
-    remedy = "Set BROWSER_UIDS to a range of at least 1200 user ids that no account has, such as 61184-65519."
+    remedy = "Set BROWSER_UIDS to a range of at least 1200 user ids that no account has, such as 20000-59999."
     if not kernel.knows_uids(accounts.uids):
         raise SettingsError(f"BROWSER_UIDS is {settings.browser_uids}, which this container does not have", remedy)
     for slot in slots:
@@ -162,7 +167,7 @@ def require_free_uids(settings: Named, slots: Iterable[str]) -> None:
 
 
 def _first_uid(settings: Named) -> int:
-    """Choose a block of user ids by RUN_DIR, which no two appliances of a machine have in common."""
+    """Choose a block of user ids by RUN_DIR; two have the same one the more seldom the longer the range is."""
     first, _, last = settings.browser_uids.partition("-")
     blocks = (int(last) + 1 - int(first)) // UIDS_NEEDED
     return int(first) + zlib.crc32(os.fsencode(settings.run_dir)) % blocks * UIDS_NEEDED

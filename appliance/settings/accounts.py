@@ -82,7 +82,7 @@ class AccountSettings(BaseSettings):
         found = re.fullmatch(r"(\d{1,10})-(\d{1,10})", value)
         first, last = (int(found[1]), int(found[2])) if found else (0, 0)
         if not (first > 0 and last - first + 1 >= UIDS_NEEDED and last <= _LAST_UID):
-            raise ValueError(f"{value!r} is not a range of at least {UIDS_NEEDED} user ids; try 61184-65519")
+            raise ValueError(f"{value!r} is not a range of at least {UIDS_NEEDED} user ids; try 20000-59999")
         return value
 
     @property

@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 
 from appliance import cgroups, config, tokens
-from appliance.accounts import accounts_of, require_free_uids, require_usable
+from appliance.accounts import Accounts, accounts_of, require_free_uids, require_usable
 from appliance.config import Settings
 from appliance.errors import SettingsError, SupervisorError
+from appliance.machine_errors import explained
 from appliance.redis_url import split_address
 from appliance.supervision import redis_conf
 from appliance.supervision.client import AccessDenied, Supervisor
@@ -26,6 +27,7 @@ from appliance.supervision.run_dir import prepare_run_dir, renew_workers
 from appliance.worker_folder import MARKER, all_workers
 
 _START_TIMEOUT_S = 20.0
+_COMPILE_TIMEOUT_S = 60.0
 _KILL_TIMEOUT_S = 5.0
 _POLL_INTERVAL_S = 0.1
 _REDIS_STOP_S = 15  # supervisord stops it when the others are gone, and kills it after 10 s
@@ -39,9 +41,10 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     environment = export(settings, redis_server)
     prepare_run_dir(settings)
     write_secrets(settings)
+    require_free_uids(settings, settings.worker_slots)
+    require_unshared_uids(settings)
     end_by_account(settings)
     renew_workers(settings)
-    require_free_uids(settings, settings.worker_slots)
     require_usable(settings, config.installation_root())
     _keep_boot_token(settings)
     settings.memory.begin_run()
@@ -77,10 +80,13 @@ def _compile_driver(settings: Settings, environment: dict[str, str]) -> None:
     if accounts_of(settings):
         command = [sys.executable, "-m", "workers.compile_cache"]
         with (settings.run_dir / "log" / "compile-cache.log").open("w") as log:
-            subprocess.run(
-                command, env=environment, cwd=config.installation_root(), stdout=log, stderr=log,
-                timeout=_START_TIMEOUT_S * 3, check=False,
-            )  # fmt: skip
+            try:
+                subprocess.run(
+                    command, env=environment, cwd=config.installation_root(), stdout=log, stderr=log,
+                    timeout=_COMPILE_TIMEOUT_S, check=False,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired as error:
+                log.write(f"The driver was not compiled: {explained(error)[0]}.\n")
 
 
 def _run_supervisord(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -206,21 +212,69 @@ def left_over(run_dir: Path) -> list[psutil.Process]:
 
 
 def end_by_account(settings: Settings) -> None:
-    """Kill what workers with user ids of their own have left: a process may hide whose it is, but not its id."""
+    """Kill what workers with user ids of their own have left: a process may hide whose it is, but not its id.
+
+    Others that have these user ids by chance are left alone.
+    """
     accounts = accounts_of(settings)
     if accounts is None or os.geteuid() != 0:
         return
     deadline = time.monotonic() + _KILL_TIMEOUT_S
-    while (left := _processes_of(accounts.uids)) and time.monotonic() < deadline:
+    while (left := _left_by_workers(accounts, settings.run_dir)) and time.monotonic() < deadline:
         for process in left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         time.sleep(_POLL_INTERVAL_S)
 
 
+def require_unshared_uids(settings: Settings) -> None:
+    """Raise SettingsError if processes that are not of this RUN_DIR have user ids of its workers."""
+    accounts = accounts_of(settings)
+    if accounts is None:
+        return
+    for process in _processes_of(accounts.uids):
+        with suppress(psutil.NoSuchProcess):
+            if _is_foreign(process, accounts, settings.run_dir):
+                uids = f"{accounts.uids.start}-{accounts.uids.stop - 1}"
+                raise SettingsError(
+                    f"the user ids {uids} are for the workers of {settings.run_dir}, but process {process.pid} "
+                    f"({process.name()}) has {process.uids().real}",
+                    "Set BROWSER_UIDS to another range, or use another RUN_DIR: each takes 1200 user ids of the range.",
+                )
+
+
+def _left_by_workers(accounts: Accounts, run_dir: Path) -> list[psutil.Process]:
+    found = []
+    for process in _processes_of(accounts.uids):
+        with suppress(psutil.NoSuchProcess):
+            if _is_worker_of_another(process, accounts, run_dir):
+                return []  # browsers may be the other appliance's
+            if not _is_foreign(process, accounts, run_dir):
+                found.append(process)
+    return found
+
+
 def _processes_of(uids: range) -> list[psutil.Process]:
     found = (process for process in psutil.process_iter(["uids"]) if process.info["uids"])
     return [process for process in found if process.info["uids"].real in uids and _alive(process)]
+
+
+def _is_foreign(process: psutil.Process, accounts: Accounts, run_dir: Path) -> bool:
+    """Whether a process with a user id of this RUN_DIR's workers is none of theirs, by what it cannot forge.
+
+    All that workers start has the group of BROWSER_USER as its real one, and no rights to take another.
+    """
+    return process.gids().real != accounts.browser.gid or _is_worker_of_another(process, accounts, run_dir)
+
+
+def _is_worker_of_another(process: psutil.Process, accounts: Accounts, run_dir: Path) -> bool:
+    """Whether a process is a worker that another appliance of the same accounts has started: root gave it its id."""
+    if process.uids().real not in accounts.own_uids:
+        return False
+    try:
+        return process.environ().get("RUN_DIR", str(run_dir)) != str(run_dir)
+    except psutil.AccessDenied:  # a container without CAP_SYS_PTRACE
+        return False
 
 
 def _belongs(process: psutil.Process, run_dir: Path) -> bool:

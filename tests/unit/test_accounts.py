@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +18,14 @@ from appliance.config import Settings
 from appliance.errors import SettingsError
 from appliance.models import Browser
 from appliance.settings.accounts import PRIVATE
-from appliance.supervision import export, prepare_run_dir
+from appliance.supervision import export, lifecycle, prepare_run_dir, start
 from appliance.supervision.run_dir import renew_workers
 from appliance.token_file import TokenFile
 from appliance.tokens import Token
 from appliance.worker_folder import folder_of_slot
 from workers.launch_options import driver_environment
 
+BLOCK = "20000-21199"  # which leaves no choice
 BOTH = {"service_user": "daemon", "browser_user": "nobody"}  # two accounts that every Debian has
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes under other accounts")
@@ -138,6 +140,61 @@ def test_user_ids_of_an_account_or_beyond_the_container_are_refused(tmp_path: Pa
     container.write_text("         0     100000      65536\n")
     assert kernel.knows_uids(range(61184, 61784), container)
     assert not kernel.knows_uids(range(65000, 65600), container)
+
+
+def running(uid: int, gid: int, run_dir: Path) -> subprocess.Popen[str]:
+    """Start a process with a user id and a group, of an appliance's RUN_DIR."""
+    code = "print('ready', flush=True); import time; time.sleep(600)"
+    command = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "/usr/bin/python3", "-c", code]
+    process = subprocess.Popen(command, env={"RUN_DIR": str(run_dir)}, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@as_root
+@pytest.mark.parametrize("who", ["a service", "another appliance's worker"])
+def test_user_ids_that_other_processes_have_are_refused_and_those_processes_live(tmp_path: Path, who: str) -> None:
+    settings = config.load(run_dir=tmp_path / "run", browser_uids=BLOCK, **BOTH)
+    accounts = accounts_of(settings)
+    assert accounts
+    strange = (accounts.uids[0], 12345) if who == "a service" else (accounts.own_uids[0], accounts.browser.gid)
+    with running(*strange, tmp_path / "other") as stranger:
+        try:
+            with pytest.raises(SettingsError, match=rf"but process {stranger.pid} \(.*\) has {strange[0]}"):
+                start(settings, None)
+            lifecycle.end_by_account(settings)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+@as_root
+def test_what_an_appliances_own_workers_left_is_ended_whatever_it_says_of_itself(tmp_path: Path) -> None:
+    settings = config.load(run_dir=tmp_path / "run", browser_uids=BLOCK, **BOTH)
+    accounts = accounts_of(settings)
+    assert accounts
+    group = accounts.browser.gid
+    worker, browser = (accounts.own_uids[0], settings.run_dir), (accounts.uids[0], tmp_path / "other")
+    with running(worker[0], group, worker[1]) as one, running(browser[0], group, browser[1]) as other:
+        try:
+            lifecycle.require_unshared_uids(settings)
+            lifecycle.end_by_account(settings)
+            assert (one.wait(10), other.wait(10)) == (-signal.SIGKILL, -signal.SIGKILL)
+        finally:
+            one.kill()
+            other.kill()
+
+
+def test_a_driver_that_is_not_compiled_in_time_keeps_no_appliance_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config.load(run_dir=tmp_path, **BOTH)
+    log = tmp_path / "log" / "compile-cache.log"
+    log.parent.mkdir()
+    monkeypatch.setattr(lifecycle, "_COMPILE_TIMEOUT_S", 0.01)
+    lifecycle._compile_driver(settings, dict(os.environ))
+    assert log.read_text().startswith("The driver was not compiled: ")
 
 
 @as_root

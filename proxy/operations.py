@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, logs, metrics
-from appliance.errors import InternalError, NotFound, RequestError, UpgradeRequired
+from appliance.errors import CannotDial, InternalError, NotFound, RequestError, UpgradeRequired
 from appliance.models import ApplianceState
 from proxy import wrong_client
 from proxy.answers import ADMIT, OPEN, error_answer
@@ -67,7 +67,12 @@ class Operations:
             raise NotFound(f"There is no page {path[:100]}.", f"Pages: {', '.join(sorted(self._pages))}.")
         if path not in OPEN:
             environ[ADMIT]()
-        return page()
+        try:
+            return page()
+        except CannotDial as error:
+            if path in OPEN:
+                _require_admitted(environ, error)
+            raise
 
     def _upgrade_required(self, endpoint: str) -> UpgradeRequired:
         """Return what tells a visitor the endpoint to use."""
@@ -110,6 +115,14 @@ class Operations:
         name = self._proxy.settings.appliance_name
         state = self._proxy.appliances.state(name) or ApplianceState(name)
         return JSON, json.dumps(state.as_dict()).encode()
+
+
+def _require_admitted(environ: dict[str, Any], error: CannotDial) -> None:
+    """Raise an error without the dial's own text, unless the visitor may be told: it names addresses and paths."""
+    try:
+        environ[ADMIT]()
+    except RequestError:
+        raise CannotDial(str(error).partition(":")[0] + ".") from error
 
 
 class _NotReady(RequestError):

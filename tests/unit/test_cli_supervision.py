@@ -186,10 +186,10 @@ def test_a_proxy_whose_port_is_taken_says_so_and_does_not_spin(tmp_path: Path) -
         proxy = subprocess.Popen(command, env=os.environ | own, cwd=config.installation_root(), stderr=output)
         try:
             said = f"the proxy cannot listen on 127.0.0.1 port {port}: "
-            until(lambda: said in log.read_text(), "the proxy says why it cannot start")
+            until(lambda: said in log.read_text(), "the proxy says why it cannot start", within_s=60)
             assert proxy.poll() is None, "it ended at once, to be restarted at once"
             proxy.send_signal(signal.SIGTERM)
-            assert proxy.wait(2) == 1
+            assert proxy.wait(20) == 1
         finally:
             proxy.kill()
     assert "Traceback" not in log.read_text()

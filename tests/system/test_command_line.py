@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from appliance.config import installation_root
@@ -48,15 +50,15 @@ def test_down_says_nothing_of_sessions_if_there_are_none(start_grid: StartGrid) 
 class Foreground:
     """`applctl up --foreground` as a container or systemd runs it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start it in an empty folder."""
+    def __init__(self, folder: Path, *inside: str) -> None:
+        """Start it in an empty folder; `inside` is the beginning of the command."""
         self.run_dir, self._output, self.cwd = folder / "run", folder / "output", folder / "empty"
         self.cwd.mkdir()
         own = {"RUN_DIR": self.run_dir, "PORT": free_port(), "APPLIANCE_ENV": os.devnull, "CHROMIUM_SANDBOX": "false"}
         values = {"CHROMIUM_WORKERS": 1, "SPARE_WORKERS": 0, **TIMINGS, **own}
         self.env = os.environ | {name: str(value) for name, value in values.items()}
         with self._output.open("w") as output:
-            command = [APPLCTL, "up", "--foreground", "--no-setup"]
+            command = [*inside, APPLCTL, "up", "--foreground", "--no-setup"]
             self.process = subprocess.Popen(command, stdout=output, stderr=output, env=self.env, cwd=self.cwd)
 
     @property
@@ -80,14 +82,14 @@ class Foreground:
 
 
 @pytest.fixture
-def foreground() -> Iterator[Callable[[], Foreground]]:
+def foreground() -> Iterator[Callable[..., Foreground]]:
     """Start one in the foreground."""
     with ExitStack() as ends:
 
-        def start() -> Foreground:
+        def start(*inside: str) -> Foreground:
             folder = Path(tempfile.mkdtemp(prefix="grid-"))
             ends.callback(shutil.rmtree, folder)
-            made = Foreground(folder)
+            made = Foreground(folder, *inside)
             ends.callback(made.remove)
             return made
 
@@ -96,7 +98,7 @@ def foreground() -> Iterator[Callable[[], Foreground]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_grid_in_the_foreground_in_order(
-    number: signal.Signals, foreground: Callable[[], Foreground]
+    number: signal.Signals, foreground: Callable[..., Foreground]
 ) -> None:
     grid = foreground()
     grid.wait_for_start()
@@ -108,14 +110,14 @@ def test_a_signal_ends_a_grid_in_the_foreground_in_order(
     assert not list(grid.cwd.iterdir()), "it leaves no picture in the folder it was called from"
 
 
-def test_a_signal_ends_a_grid_in_the_foreground_that_still_starts(foreground: Callable[[], Foreground]) -> None:
+def test_a_signal_ends_a_grid_in_the_foreground_that_still_starts(foreground: Callable[..., Foreground]) -> None:
     grid = foreground()
     until(lambda: Supervisor(grid.run_dir).running(), "supervisord runs", within_s=30)
     grid.process.terminate()
     assert grid.ended() == (0, False)
 
 
-def test_down_ends_a_grid_in_the_foreground(foreground: Callable[[], Foreground]) -> None:
+def test_down_ends_a_grid_in_the_foreground(foreground: Callable[..., Foreground]) -> None:
     grid = foreground()
     grid.wait_for_start()
     again = subprocess.run([APPLCTL, "up", "--foreground"], env=grid.env, capture_output=True, text=True, check=False)
@@ -125,13 +127,28 @@ def test_down_ends_a_grid_in_the_foreground(foreground: Callable[[], Foreground]
 
 
 def test_a_grid_in_the_foreground_whose_supervisord_is_killed_fails_and_leaves_nothing(
-    foreground: Callable[[], Foreground],
+    foreground: Callable[..., Foreground],
 ) -> None:
     grid = foreground()
     grid.wait_for_start()
     os.kill(Supervisor(grid.run_dir).pid(), signal.SIGKILL)
     assert grid.ended() == (1, False)
     assert "supervisord ended unexpectedly (SIGKILL)" in grid.output
+
+
+@as_root
+def test_in_the_foreground_it_is_a_pid_1_that_collects_orphans_and_heeds_signals(
+    foreground: Callable[..., Foreground],
+) -> None:
+    grid = foreground("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    grid.wait_for_start()
+    (pid_1,) = psutil.Process(grid.process.pid).children()
+    inside = ["nsenter", f"--target={pid_1.pid}", "--pid", "--mount", APPLCTL, "doctor", "--json"]
+    checks = json.loads(subprocess.run(inside, env=grid.env, capture_output=True, check=False).stdout)
+    assert {check["name"]: check["status"] for check in checks}["PID 1"] == "ok"
+    pid_1.terminate()
+    assert grid.process.wait(60) == 0
+    assert grid.output.endswith("The grid is stopped.\n")
 
 
 @as_root

@@ -43,6 +43,7 @@
 --  kills:<proxy>              hash     session that the proxy is to end -> the reason
 --  arrivals:<browser>         string   the last number of arrival
 --  clock                      string   the server's time, the grid's time then, and the longest silence
+--  sweep                      string   how far the reaper has looked through all keys (a cursor of SCAN)
 --  failures                   hash     "appliance/slot" -> why its worker does not start, and until when that counts (JSON)
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  capacity                   string   how many workers of each pool there were, for a moment (registry/capacity.py)

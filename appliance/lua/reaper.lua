@@ -96,13 +96,48 @@ local function mend(browser, minor, appliance)
   for _, id in ipairs(redis.call('ZRANDMEMBER', pool, SAMPLE)) do look_at(id) end
 end
 
+local SWEPT_AT_ONCE = '200'  -- of all keys that Redis holds; those of another user cost a tenth of a microsecond each
+local LEASE_OF_LOST_MS = 15000
+
+-- Lists a session, by its state, where the reaper looks for overdue ones, if it is not there.
+local function list_session(id)
+  if redis.call('ZSCORE', key('leases'), id) or redis.call('ZSCORE', key('deadlines'), id) then return end
+  local session = read_session(id)
+  if not session then return end
+  if session.state == 'waiting' then return redis.call('ZADD', key('deadlines'), session.deadline, id) end
+  redis.call('ZADD', key('leases'), whole(NOW + session.lease_ms), id)
+end
+
+-- Lists a worker where the reaper looks for overdue ones, if it is not there. One whose record is lost may register again:
+-- its sessions keep their slots as long as they have leases.
+local function list_worker(id)
+  local fresh_until = redis.call('HGET', key('worker', id), 'fresh_until')
+  if fresh_until then return redis.call('ZADD', key('workers'), 'NX', whole(fresh_until), id) end
+  mend_slots({id = id, ttl = LEASE_OF_LOST_MS})
+end
+
+-- Looks at the next ones of all keys. Redis may have lost all that leads to a session or a worker; if its proxy or its
+-- process is gone, too, nobody else would find it.
+local function sweep()
+  local cursor = redis.call('GET', key('sweep')) or '0'
+  local following, found = unpack(redis.call('SCAN', cursor, 'MATCH', NS .. '*', 'COUNT', SWEPT_AT_ONCE))
+  for _, name in ipairs(found) do
+    local kind, id = name:sub(#NS + 1):match('^(%a+):([^:]+)')
+    local list = kind == 'session' and list_session or kind == 'worker' and list_worker
+    if list then
+      each({id}, list, function() redis.call('DEL', name) end)
+    end
+  end
+  redis.call('SET', key('sweep'), following)
+end
+
 -- reap {silence_ms, appliance} -> {workers, sessions, waiting, more}
 -- Removes workers whose heartbeats have stopped, sessions whose leases have expired, tickets whose proxies
 -- or deadlines are gone, and appliances that nobody hears of. Every proxy calls it; whoever comes first does
 -- the work. There is `more` to do if there was more than one call does: others have their turn in between.
 --
--- Mends the teams of `appliance`, the caller's own. From now on the grid's clock counts a silence of all callers as
--- `silence_ms` at most.
+-- Mends the teams of `appliance`, the caller's own, and sweeps some of all keys. From now on the grid's clock counts a
+-- silence of all callers as `silence_ms` at most.
 register('reap', function(a)
   limit_silence(a.silence_ms)
   local workers, looked_at = remove_late_workers()
@@ -115,6 +150,7 @@ register('reap', function(a)
     redis.call('ZREMRANGEBYSCORE', key('offers', browser), '-inf', '(' .. whole(NOW - OFFERS_KEPT_MS))
     for _, minor in ipairs(minors_of(browser, 0)) do mend(browser, minor, a.appliance) end
   end
+  if not more then sweep() end
   return {workers = workers, sessions = sessions, waiting = waiting, more = more}
 end)
 

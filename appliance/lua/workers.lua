@@ -61,20 +61,19 @@ register('register_worker', function(a)
   return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime}
 end)
 
--- Frees the slots of a worker whose sessions are lost. One whose lease alone is lost gets a lease again, which its proxy
--- renews if it lives.
+-- Frees the slots of a worker whose sessions are lost or elsewhere: one whose record was lost may have been granted
+-- another slot. One whose lease alone is lost gets a lease again, which its proxy renews if it lives.
 local function mend_slots(worker)
   local sessions = redis.call('SMEMBERS', key('worker', worker.id, 'sessions'))
   if #sessions == 0 then return end
   local leases = redis.call('ZMSCORE', key('leases'), unpack(sessions))
   for i, id in ipairs(sessions) do
-    if not leases[i] then
-      local state, at = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
-      if state == 'active' and at == worker.id then
-        redis.call('ZADD', key('leases'), whole(NOW + worker.ttl), id)
-      else
-        redis.call('SREM', key('worker', worker.id, 'sessions'), id)
-      end
+    local state, at = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
+    local is_here = state == 'active' and at == worker.id
+    if not is_here and (state or not leases[i]) then
+      redis.call('SREM', key('worker', worker.id, 'sessions'), id)
+    elseif not leases[i] then
+      redis.call('ZADD', key('leases'), whole(NOW + worker.ttl), id)
     end
   end
 end

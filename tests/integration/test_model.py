@@ -138,7 +138,7 @@ class Grid:
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
             elif kind == "events":
                 self.events = [pairs(fields) for _, fields in content]
-            elif kind not in ("appliance", "arrivals", "clock", "left", "kills", "teams"):
+            elif kind not in ("appliance", "arrivals", "clock", "left", "kills", "sweep", "teams"):
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
         self.runs = {
             name.rpartition(":")[2]: pairs(text)["run"] for name, text in dump.items() if ":appliance:" in name
@@ -888,15 +888,8 @@ class Everyone(RuleBasedStateMachine):
         assert {ticket.id for ticket in of_the_living} == {client.id for client in self.clients}
 
     def forget_stale_tickets(self) -> None:
-        """Forget what is forgotten later: what is first in a queue, a deadline that passes, what expires."""
+        """Forget what is forgotten later: what is first in a queue, and a deadline that passes."""
         grid = self.look()
-        for worker in grid.workers.keys() - grid.zset("workers").keys() - {one.id for one in self.processes}:
-            self.store.read(("DEL", self.store.key("worker", worker), self.store.key("worker", worker, "sessions")))
-        grid = self.look()
-        for ticket in grid.sessions.values():
-            is_known = ticket.id in grid.zset("deadlines") or ticket.id in grid.zset("leases")
-            if not is_known and ticket.proxy not in self.proxies:
-                self.store.read(("DEL", self.store.key("session", ticket.id)))
         for kind in ("pool", "serving", "standby"):  # of a version that nobody serves, until somebody does
             sets: dict[tuple[str, ...], Any] = grid.serving if kind == "serving" else grid.zsets[kind]
             for name, members in sets.items():

@@ -43,3 +43,8 @@ def socket_of(run_dir: Path, worker_id: str) -> Path:
 def socket_in(folder: Path) -> Path:
     """Return the socket of the driver whose worker has this folder."""
     return folder / "driver.sock"
+
+
+def slot_at(socket: Path) -> str:
+    """Return the slot of the worker whose driver has this socket."""
+    return socket.parent.parent.name

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import gevent
 
+from appliance import logs
 from appliance.errors import Blame, DialFailed
+from appliance.worker_folder import slot_at
 from proxy.handshake import Answer, Headers, parse_answer, worker_request
+
+log = logs.get_logger()
 
 DIAL_TIMEOUT_S = 5.0  # a warm worker answers in milliseconds
 ANSWER_MAX_BYTES = 64 * 1024
@@ -31,9 +35,11 @@ class Connection:
 def dial(forwarded: Headers, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Connection:
     """Connect to a driver's socket and ask it for a session, for `limit_s` seconds at most; raises DialFailed.
 
-    `forwarded` are the client's headers that the driver sees.
+    `forwarded` are the client's headers that the driver sees. The error is written for clients: it names the worker,
+    and the log has the path.
     """
-    silent = DialFailed(f"the driver at {path} does not answer within {limit_s:.1f} s", Blame.WORKER)
+    driver = f"the driver of worker {slot_at(path)}"
+    silent = DialFailed(f"{driver} does not answer within {limit_s:.1f} s", Blame.WORKER)
     connection: socket.socket | None = None
     try:
         with gevent.Timeout(limit_s, silent):
@@ -41,14 +47,16 @@ def dial(forwarded: Headers, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Con
             connection.sendall(worker_request(forwarded))
             answer = _receive_answer(connection)
             if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # ws answers so for a driver that is closing
-                raise DialFailed(f"the driver at {path} is ending", Blame.WORKER)
+                raise DialFailed(f"{driver} is ending", Blame.WORKER)
             return Connection(connection, answer)
     except BaseException as error:  # whatever it is, also the greenlet's end
         _close(connection)
+        if isinstance(error, (OSError, EOFError, ValueError, DialFailed)):
+            log.info("dial.failed", socket=str(path), error=str(error))
         if isinstance(error, (OSError, EOFError, ValueError)):
             # Also for EACCES: a browser that has escaped may change the mode of its worker's socket.
             blame = Blame.SELF if is_own(error) else Blame.WORKER
-            raise DialFailed(f"the driver at {path} does not serve: {error}", blame) from error
+            raise DialFailed(f"{driver} does not serve: {error}", blame) from error
         raise
 
 

@@ -90,6 +90,14 @@ def test_a_pages_devtools_read_no_cookies_of_another_session(grid: Grid, cdp: CD
             assert "SECRET" not in str(cdp.send(command))
 
 
+@pytest.mark.parametrize("command", ["getCookies", "setCookies", "clearCookies"])
+def test_a_browser_context_that_a_devtools_command_names_is_refused(cdp: CDPSession, command: str) -> None:
+    context = cdp.send("Target.getTargetInfo")["targetInfo"]["browserContextId"]
+    for named in (context, context[::-1]):
+        with pytest.raises(Error, match=r"about its own browser context\. Leave browserContextId out"):
+            cdp.send(f"Storage.{command}", {"browserContextId": named, "cookies": []})
+
+
 def test_page_level_devtools_go_on_working(page: Page, cdp: CDPSession) -> None:
     conditions = {"offline": False, "latency": 1, "downloadThroughput": 10**6, "uploadThroughput": 10**6}
     cdp.send("Network.emulateNetworkConditions", conditions)

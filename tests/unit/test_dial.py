@@ -39,6 +39,16 @@ def test_a_driver_that_is_gone_is_to_blame(headers: Headers, tmp_path: Path) -> 
         assert blamed(headers, tmp_path / name) is Blame.WORKER
 
 
+def test_a_failed_dial_names_the_worker_to_the_client_and_the_socket_in_the_log(
+    headers: Headers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "chromium-01" / "0a1b2c" / "driver.sock"
+    with pytest.raises(DialFailed, match=r"^the driver of worker chromium-01 does not serve: ") as failed:
+        dial(headers, path)
+    assert str(tmp_path) not in str(failed.value)
+    assert str(path) in "".join(capsys.readouterr())
+
+
 def test_a_proxy_without_descriptors_has_itself_to_blame(headers: Headers, tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)

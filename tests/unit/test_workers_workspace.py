@@ -33,7 +33,7 @@ BROWSER = [
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start processes, with or without a workspace's marker; all are gone after the test."""
+    """Start processes, with or without a workspace's marker; they and their children are gone after the test."""
     started: list[psutil.Process] = []
 
     def start_process(command: list[str], marker: Path | None = None, session: bool = False) -> int:
@@ -46,7 +46,8 @@ def start() -> Iterator[Start]:
     yield start_process
     for process in started:
         with suppress(psutil.NoSuchProcess):
-            process.kill()
+            for member in [*process.children(recursive=True), process]:
+                member.kill()
             process.wait()
 
 

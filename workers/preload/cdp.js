@@ -101,14 +101,14 @@ const INSTEAD = new Map(Object.entries({
   'DOM.setFileInputFiles': 'Use page.set_input_files().',
 }));
 
-// A command's parameters, looked at; each returns a sentence or undefined, and may confine them to the session.
+// A command's parameters, looked at; each returns a sentence or undefined.
 const CHECKS = new Map(Object.entries({
   'Input.dispatchDragEvent': params => params.data?.files?.length ? 'Drag data must not name files of this grid. ' +
     'Use locator.drop() or page.set_input_files().' : undefined,
   'Target.getTargetInfo': params => params.targetId === undefined ? undefined : refusal('Target.getTargetInfo'),
-  'Storage.getCookies': confineToContext,
-  'Storage.setCookies': confineToContext,
-  'Storage.clearCookies': confineToContext,
+  'Storage.getCookies': ownContextOnly,
+  'Storage.setCookies': ownContextOnly,
+  'Storage.clearCookies': ownContextOnly,
 }));
 
 function words(text) {
@@ -119,9 +119,10 @@ function refusal(method) {
   return needsOwnBrowser(`${method} and other DevTools commands beyond a page`, INSTEAD.get(method));
 }
 
-/** Let the command be about the page's own browser context, whichever the client named. */
-function confineToContext(params) {
-  delete params.browserContextId;
+/** Refuse a browser context that is named: without a name, the command is about the page's own. */
+function ownContextOnly(params) {
+  return params.browserContextId === undefined ? undefined :
+    'A page\'s DevTools commands are about its own browser context. Leave browserContextId out.';
 }
 
 /** Return why a session may not send this DevTools command to one of its pages, or undefined. */

@@ -20,14 +20,27 @@ from proxy.door.dialling import SPARES_MAX, Neighbours
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 
 
+THERE = Grant("s", "there.chromium-00.x", "chromium-00", "there", 0)
+
+
 class Announced:
     """Appliances that have all announced the same door."""
 
-    def __init__(self, *door: object) -> None:
-        self._door = Door(*door)  # type: ignore[arg-type]
+    def __init__(self, address: str, port: int | str, certificate: str = "") -> None:
+        self._door = address, port, certificate
 
     def door(self, _: str) -> Door:
-        return self._door
+        address, port, certificate = self._door
+        return Door(address, int(port), certificate)
+
+
+class Secured:
+    """A connection over TLS to what has a certificate of its own."""
+
+    certificate = "ab" * 32
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.close = connection.close
 
 
 @pytest.fixture
@@ -39,7 +52,7 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture
 def neighbours(settings_file: object) -> Neighbours:
     settings = config.load(appliance_name="here", private_hostname=HERE)
-    return Neighbours(settings, Announced(HERE, 8080, ""), None)  # type: ignore[arg-type]
+    return Neighbours(settings, Announced(HERE, 8080), None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("is_silent", [False, True])
@@ -61,15 +74,28 @@ def test_an_address_that_does_not_accept_costs_no_other_its_turn(
 @pytest.mark.parametrize(
     "door",
     [
-        ("2001:db8::5", 8080, ""),  # documentation's, which Linux has no address for where IPv6 is disabled
-        ("127.0.0.1", 65536, ""),
-        ("127.0.0.1", -1, ""),
+        ("2001:db8::5", 8080),  # documentation's, which Linux has no address for where IPv6 is disabled
+        (HERE, 65536),
+        (HERE, -1),
+        (HERE, "any"),
     ],
 )
-def test_a_place_that_cannot_be_dialled_is_the_paths_trouble(neighbours: Neighbours, door: tuple[object, ...]) -> None:
+def test_a_place_that_cannot_be_dialled_is_the_paths_trouble(
+    neighbours: Neighbours, door: tuple[str, int | str]
+) -> None:
     neighbours._places._appliances = Announced(*door)  # type: ignore[assignment]
     with pytest.raises(DialFailed) as failed:
-        neighbours.dial((), Grant("s", "there.chromium-00.x", "chromium-00", "there", 0))
+        neighbours.dial((), THERE)
+    assert failed.value.blame is Blame.PATH
+
+
+def test_a_certificate_that_is_none_is_the_paths_trouble(
+    neighbours: Neighbours, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.tls.secure_dialled", Secured)
+    neighbours._places._appliances = Announced(HERE, listener.getsockname()[1], "é")  # type: ignore[assignment]
+    with pytest.raises(DialFailed) as failed:
+        neighbours.dial((), THERE)
     assert failed.value.blame is Blame.PATH
 
 

@@ -19,10 +19,8 @@ from appliance.worker_folder import MARKER, SESSIONS_PATH
 CHROMIUM_ARGS = ("--disable-gpu", "--disable-quic")
 
 # For the driver's node: room for what its start allocates. With V8's usual 1 MB, it begins by collecting
-# garbage many times over, in several threads. And V8's second engine for regular expressions, whose time is linear: it
-# takes over from one that backtracks too often, as a client's `(a+)+$` would for hours. It knows no look-around and no
-# back references.
-NODE_FLAGS = ("--min-semi-space-size=8", "--enable-experimental-regexp-engine-on-excessive-backtracks")
+# garbage many times over, in several threads.
+NODE_FLAGS = ("--min-semi-space-size=8",)
 
 _CHANNELS_TO_NAME = ("chromium-headless-shell", "chromium", "chrome", "msedge", "moz-firefox")
 

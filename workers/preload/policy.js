@@ -7,6 +7,7 @@ const calls = require('./calls');
 const clipboard = require('./clipboard');
 const leftovers = require('./leftovers');
 const messages = require('./messages');
+const patterns = require('./patterns');
 const rejections = require('./rejections');
 const sizes = require('./sizes');
 const streams = require('./streams');
@@ -64,6 +65,7 @@ function install() {
     }
     const endpoint = await listen.apply(this, args);
     rejections.survive();
+    patterns.endBacktracking();
     return endpoint;
   });
 }

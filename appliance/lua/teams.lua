@@ -40,6 +40,33 @@ local function mark_recycling(worker, until_ms)
   update_policy(worker.browser, worker.minor)
 end
 
+-- Which statuses a worker may turn to from each. Nothing leads back: a worker that was away registers as a new one.
+local TURNS = {
+  new = {standby = true, available = true, draining = true},
+  standby = {available = true, draining = true, gone = true},
+  available = {draining = true, gone = true},
+  draining = {gone = true},
+}
+
+-- Changes a worker's status, and records that. Nothing else may. `worker` is its record, whose status is nil if it is
+-- new; `reason` is for those that drain or are gone.
+local function turn(worker, status, reason)
+  local before = worker.status or 'new'
+  assert(TURNS[before][status], string.format('worker %s cannot turn from %s to %s', worker.id, before, status))
+  worker.status, worker.reason = status, reason
+  if before == 'new' then
+    record('worker.started', 'worker', worker.id, 'appliance', worker.appliance, 'lifetime', worker.lifetime)
+  elseif status == 'available' then
+    redis.call('HSET', key('worker', worker.id), 'status', status)
+    record('worker.promoted', 'worker', worker.id)
+  elseif status == 'draining' then
+    redis.call('HSET', key('worker', worker.id), 'status', status, 'reason', reason)
+    record('worker.draining', 'worker', worker.id, 'reason', reason)
+  else
+    record('worker.ended', 'worker', worker.id, 'lifetime', worker.lifetime, 'reason', reason)
+  end
+end
+
 local function serve(worker)
   redis.call('SADD', team('serving', worker), worker.id)
   redis.call('ZREM', team('standby', worker), worker.id)
@@ -52,9 +79,7 @@ local function promote(worker)
     if not id then return end
     local spare = read(key('worker', id))
     if spare and spare.status == 'standby' and is_fresh(spare) then
-      spare.status = 'available'
-      redis.call('HSET', key('worker', id), 'status', 'available')
-      record('worker.promoted', 'worker', id)
+      turn(spare, 'available')
       serve(spare)
     end
   end
@@ -101,9 +126,7 @@ end
 -- Gives a worker no new sessions; it is told, and told again when its last session has ended. Returns it.
 local function drain(id, reason)
   local worker = read(key('worker', id))
-  worker.status = 'draining'
-  redis.call('HSET', key('worker', id), 'status', 'draining', 'reason', reason)
-  record('worker.draining', 'worker', id, 'reason', reason)
+  turn(worker, 'draining', reason)
   tell('worker', id, {drain = reason})
   leave(worker)
   join(worker)

@@ -39,12 +39,13 @@ register('register_worker', function(a)
     a.lifetime = math.max(a.lifetime, tonumber(known.lifetime))
     a.status = known.status
   else
-    a.started = NOW
+    local status = a.status
+    a.started, a.status = NOW, nil
     note_unclaimed(a, a.connections, a.settle_ms)
     redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota)
     size_team(a)
     welcome_back(a)
-    record('worker.started', 'worker', a.id, 'appliance', a.appliance, 'lifetime', a.lifetime)
+    turn(a, status)
   end
   a.heartbeat, a.fresh_until = NOW, NOW + a.ttl
   redis.call('HDEL', name, 'suspect')
@@ -170,12 +171,11 @@ local function remove(id, reason)
   redis.call('DEL', key('worker', id))
   redis.call('ZREM', key('workers'), id)
   bid_farewell(worker)
-  worker.status = 'gone'
-  leave(worker)
-  dispatch(worker.browser, worker.minor)
   for _, session in ipairs(sessions) do finish(session, reason) end
   redis.call('DEL', key('worker', id, 'sessions'))
-  record('worker.ended', 'worker', id, 'lifetime', worker.lifetime, 'reason', reason)
+  turn(worker, 'gone', reason)
+  leave(worker)
+  dispatch(worker.browser, worker.minor)
   return #sessions
 end
 

@@ -18,8 +18,8 @@ from appliance.redis_client import ANSWER_TIMEOUT_S, Line, connect
 
 LUA_FOLDER = Path(__file__).parent / "lua"
 LUA_FILES = (
-    *("keys", "pool", "spread", "teams", "recycling", "queue"),
-    *("sessions", "appliances", "failures", "workers", "reaper", "tokens", "door", "capacity"),
+    *("keys", "door", "pool", "spread", "teams", "recycling", "queue"),
+    *("sessions", "appliances", "failures", "workers", "reaper", "tokens", "secret", "capacity"),
 )
 
 SCHEMA = 5  # what the keys mean; raised when that changes, so that two versions are two grids beside each other

@@ -58,8 +58,7 @@ local function start_drain(appliance, reason)
   record('appliance.drained', 'appliance', appliance, 'reason', reason)
   local workers = workers_of(appliance)
   for _, worker in ipairs(workers) do
-    size_team(worker)
-    if worker.status == 'available' then drain(worker.id, reason) else mark_recycling(worker, nil) end
+    if worker.status == 'available' then turn(worker, 'draining', reason) else enlist(worker) end
   end
   withdraw_offers(appliance, workers)
   tell_proxies_of(appliance)
@@ -70,13 +69,7 @@ local function end_drain(appliance)
   redis.call('HINCRBY', key('appliance', appliance), 'turn', '1')
   redis.call('HDEL', key('appliance', appliance), 'drain_reason')
   record('appliance.undrained', 'appliance', appliance)
-  for _, known in ipairs(workers_of(appliance)) do
-    local worker = read(key('worker', known.id))  -- one before it may have made it serve
-    size_team(worker)
-    join(worker)
-    speak_for(worker)
-    dispatch(worker.browser, worker.minor)
-  end
+  for _, worker in ipairs(workers_of(appliance)) do enlist(worker) end
   tell_proxies_of(appliance)
 end
 
@@ -132,7 +125,7 @@ register('announce', function(a)
   end
   local is_leaving = drained or a.stopping
   for browser, workers in pairs(a.pools) do
-    if workers > 0 and not is_leaving then offer(browser, a.minor, a.ttl_ms) end
+    if workers > 0 and not is_leaving then offer(browser, a.minor, NOW + a.ttl_ms) end
   end
   local leaving = redis.call('ZCARD', key('drained')) + redis.call('ZCARD', key('stopping'))
   local others = redis.call('ZCOUNT', key('appliances'), whole(NOW), '+inf') - leaving - (is_leaving and 0 or 1)

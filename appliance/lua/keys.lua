@@ -11,9 +11,9 @@
 --     does a step of the server's, nor time in which the server could not be reached.
 --  3. A slot is taken by membership in its worker's set of sessions, never by a counter. Each member
 --     has a lease, and a lease that nobody renews expires.
---  4. Whatever frees or creates a slot calls `place` and then `dispatch`, so that a claimable worker
---     and a waiter that it suits never exist side by side once a function has returned. A claim
---     relies on that: it takes a claimable worker without looking at the queue.
+--  4. A function says what it changed, and the door does what follows (door.lua): a claimable worker and
+--     a waiter that it suits never exist side by side once a function has returned. A claim relies on that:
+--     it takes a claimable worker without looking at the queue.
 --  5. Every function may be called again with the same argument: the second call changes nothing.
 --
 -- Keys, below the namespace
@@ -48,7 +48,7 @@
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  capacity                   string   how many workers of each pool there were, for a moment (registry/capacity.py)
 --  census                     string   how many workers and sessions of each appliance, likewise (registry/appliances.py)
---  door                       hash     the inner door's key, the one before it, and when it was made (door.lua)
+--  door                       hash     the inner door's key, the one before it, and when it was made (secret.lua)
 --  events                     stream   starts and ends, the newest ones
 -- Keys outside of the schema's version, directly below "{grid}:" (tokens.lua)
 --  tokens                     hash     digest -> token, the revoked ones too
@@ -149,14 +149,4 @@ end
 
 local function record(event, ...)
   redis.call('XADD', key('events'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', event, ...)
-end
-
--- Makes a function of the library out of a body that takes and gives a table. The body is given the
--- argument also as it came.
-local function register(name, body)
-  redis.register_function(name .. '_@HASH@', function(keys, args)
-    NS = keys[1]
-    NOW = tell_time()
-    return cjson.encode(body(cjson.decode(args[1]), args[1]))
-  end)
 end

@@ -83,7 +83,7 @@ local function quota_in(pool)
 end
 
 -- Works out what `pick` goes by, whenever a pool's workers or those being recycled have changed.
-local function update_policy(browser, minor)
+function update_policy(browser, minor)
   local policy, recycling = key('policy', browser, minor), key('recycling', browser, minor)
   forget_awaited(browser, minor)
   local workers = redis.call('ZCARD', key('pool', browser, minor))
@@ -107,14 +107,16 @@ local function score_of(worker)
 end
 
 local function leave_pool(browser, minor, id)
-  if redis.call('ZREM', key('pool', browser, minor), id) == 1 then update_policy(browser, minor) end
+  if redis.call('ZREM', key('pool', browser, minor), id) == 1 then touch_policy(browser, minor) end
 end
 
--- Puts a worker into its pool, claimable or not, or takes it out, as its state demands.
-local function place(worker)
-  if worker.status ~= 'available' then return leave_pool(worker.browser, worker.minor, worker.id) end
-  local changed = redis.call('ZADD', key('pool', worker.browser, worker.minor), whole(score_of(worker)), worker.id)
-  if changed == 1 then update_policy(worker.browser, worker.minor) end
+-- Puts an available worker into its place in its pool, claimable or not. One that drains is told when its last session
+-- has ended.
+function place(worker)
+  if worker.status == 'draining' and active_of(worker.id) == 0 then tell('worker', worker.id, {drained = true}) end
+  if worker.status ~= 'available' then return end
+  local added = redis.call('ZADD', key('pool', worker.browser, worker.minor), whole(score_of(worker)), worker.id)
+  if added == 1 then touch_policy(worker.browser, worker.minor) end
 end
 
 -- Returns the worker with the lowest score of a range that is not among those to `avoid`, or nil.
@@ -146,10 +148,11 @@ local function pick(browser, minor, avoid)
   local function with_left(remaining)
     return lowest(CROWDED + remaining * SCORE_PER_SESSION, LAST_CLAIMABLE)
   end
-  local margin, recycles_until = policy_of(browser, minor)
-  if not margin then return nil end
-  local is_recycling = tonumber(recycles_until) >= NOW
   while true do
+    arrange_if_touched(browser, minor)
+    local margin, recycles_until = policy_of(browser, minor)
+    if not margin then return nil end
+    local is_recycling = tonumber(recycles_until) >= NOW
     local id = lowest(0, LAST_APART) or is_recycling and (with_left(math.max(margin + 1, 2)) or with_left(2))
       or with_left(margin + 1) or with_left(1)
     if not id then return nil end
@@ -160,7 +163,7 @@ local function pick(browser, minor, avoid)
       worker.id, worker.browser, worker.minor, worker.status = id, browser, minor, 'available'
       return worker
     else
-      place(read_worker(id))
+      touch(read_worker(id))
     end
   end
 end
@@ -195,6 +198,6 @@ local function minors_of(browser, from)
   return minors
 end
 
-local function offer(browser, minor, ttl_ms)
-  redis.call('ZADD', key('offers', browser), 'GT', NOW + ttl_ms, minor)
+local function offer(browser, minor, until_ms)
+  redis.call('ZADD', key('offers', browser), 'GT', whole(until_ms), minor)
 end

@@ -45,12 +45,9 @@ local function grant(session, worker)
   record('session.started', 'session', session.id, 'worker', worker.id)
   worker.lifetime = redis.call('HINCRBY', key('worker', worker.id), 'lifetime', '1')
   local remaining = remaining_of(worker)
-  if remaining == 0 then
-    recycle(worker.id, 'quota reached')
-  else
-    place(worker)
-    if remaining <= worker.quota * EARLY then keep_ends_apart(worker.browser, worker.minor) end
-  end
+  if remaining == 0 then return recycle(read(key('worker', worker.id)), 'quota reached') end
+  touch(worker)
+  if remaining <= worker.quota * EARLY then touch_ends(worker.browser, worker.minor) end
 end
 
 local function queue_of(browser, minor, avoid)
@@ -129,15 +126,14 @@ local function next_served(browser, minor)
   end
 end
 
--- Hands the free slots of a pool to those who wait for them, in order of arrival.
-local function dispatch(browser, minor)
-  while true do
-    local session, worker = next_served(browser, minor)
-    if not worker then return end
-    dequeue(session)
-    grant(session, worker)
-    tell('proxy', session.proxy, {granted = session.id})
-  end
+-- Hands the next free slot of a pool to whoever has waited longest for it. Returns whether there was one for somebody.
+function serve_next(browser, minor)
+  local session, worker = next_served(browser, minor)
+  if not worker then return false end
+  dequeue(session)
+  grant(session, worker)
+  tell('proxy', session.proxy, {granted = session.id})
+  return true
 end
 
 -- Gives a session a free slot at once, and gives its worker, or nil: nobody else waits for a free slot

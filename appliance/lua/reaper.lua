@@ -7,7 +7,7 @@ local REAPED_AT_ONCE = 100
 -- Does something with each of some records. Of one with which that fails, `forget` is done. Returns how many there were.
 local function each(ids, step, forget)
   for _, id in ipairs(ids) do
-    local succeeded, problem = pcall(step, id)
+    local succeeded, problem = attempt(step, id)
     if not succeeded then
       forget(id)
       record('record.unreadable', 'record', id, 'problem', tostring(problem))

@@ -25,15 +25,9 @@ local EARLY = 1 / 3          -- of the quota: with more than that left, no worke
 local SPREAD = 1.5           -- times what each has if the ends are spread evenly: more room is not asked for
 
 -- Recycles a worker: it drains, and how long it is away will be measured.
-local function recycle(id, reason)
-  local worker = drain(id, reason)
+local function recycle(worker, reason)
+  turn(worker, 'draining', reason)
   redis.call('HSET', key('left', worker.browser, worker.minor), slot_of(worker), NOW)
-end
-
--- Notes that a worker is gone, to be awaited for a while; unless its slot has another already.
-local function bid_farewell(worker)
-  local awaited = redis.call('ZSCORE', key('recycling', worker.browser, worker.minor), slot_of(worker))
-  if worker.status ~= 'draining' or tonumber(awaited or 0) >= NOW then mark_recycling(worker, NOW + RETURN_MS) end
 end
 
 -- Notes how long a slot was without a worker that takes sessions: the mean, and the mean deviation from it.
@@ -54,7 +48,6 @@ local function welcome_back(worker)
     measure_away(key('policy', worker.browser, worker.minor), math.min(NOW - since, LONGEST_AWAY_MS))
     redis.call('HDEL', left, slot_of(worker))
   end
-  mark_recycling(worker, nil)
 end
 
 local POLICY = {'quota', 'sampled', 'starts', 'counted', 'rate', 'away_ms', 'away_deviation_ms'}
@@ -131,11 +124,11 @@ local function recycle_early(browser, minor, nearest, workers, demand, mean)
   local is_bearable = missing == 0 or redis.call('ZCARD', team('standby', first)) > 0
   if not is_bearable or demand > first.quota * places then return end
   local share = math.min(mean + 3 * math.sqrt(mean) + 1, SPREAD * places * first.quota / workers)
-  if is_crowded(nearest, share, away, places) then recycle(first.id, 'recycled early') end
+  if is_crowded(nearest, share, away, places) then recycle(first, 'recycled early') end
 end
 
 -- Looks at a pool, twice a second at most: whose ends are apart, and if they are too close.
-local function keep_ends_apart(browser, minor)
+function keep_ends_apart(browser, minor)
   local name, pool = key('policy', browser, minor), key('pool', browser, minor)
   local policy = policy_to_look_at(name, browser, minor)
   local rate = policy and measure_rate(policy, name)
@@ -143,7 +136,7 @@ local function keep_ends_apart(browser, minor)
   local quota, workers, nearest = tonumber(policy.quota), redis.call('ZCARD', pool), nearest_in(pool)
   local demand = demand_of(policy, rate, nearest)
   redis.call('HSET', name, 'demand', demand)
-  update_policy(browser, minor)
+  touch_policy(browser, minor)
   if quota == 0 or workers < 2 then return mark_apart(browser, minor, {}, 0) end
   mark_apart(browser, minor, nearest, EVEN * quota / workers)
   local mean = (demand + rate * (policy.away_deviation_ms or 0)) / (workers - 1)

@@ -79,9 +79,11 @@ local function ask_again(session, avoid)
       session.avoid = avoid
       redis.call('HSET', key('session', session.id), 'avoid', avoid)
       enqueue(session)
-      for _, minor in ipairs(suitable(session)) do dispatch(session.browser, minor) end
-      session = read_session(session.id)
-      if not session then return {state = 'lost'} end  -- its deadline has passed
+      for _, minor in ipairs(suitable(session)) do touch_queue(session.browser, minor) end
+      return function()
+        local served = read_session(session.id)
+        return served and answer(served) or {state = 'lost'}  -- its deadline has passed
+      end
     end
   end
   return answer(session)
@@ -110,22 +112,6 @@ register('claim', function(a, request)
   return {state = can_reach_it and 'full' or 'unreachable'}
 end)
 
-local function tell_if_drained(worker)
-  if worker.status == 'draining' and active_of(worker.id) == 0 then tell('worker', worker.id, {drained = true}) end
-end
-
--- Does what follows when slots of a worker have come free, or have been found to be taken.
-local function settle(worker)
-  tell_if_drained(worker)
-  place(worker)
-  dispatch(worker.browser, worker.minor)
-end
-
-local function revisit(worker_id)
-  local worker = read_worker(worker_id)
-  if worker then settle(worker) end
-end
-
 -- Ends a session, wherever it is, and frees what it held. `details` go into the event.
 local function finish(id, reason, ...)
   local state, worker_id = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
@@ -140,7 +126,7 @@ local function finish(id, reason, ...)
   redis.call('ZREM', key('leases'), id)
   redis.call('SREM', key('worker', worker_id, 'sessions'), id)
   record('session.ended', 'session', id, 'worker', worker_id, 'reason', reason, ...)
-  revisit(worker_id)
+  touch(read_worker(worker_id))
   return true
 end
 
@@ -150,7 +136,7 @@ register('release', function(a)
   local released = finish(a.id, a.reason, 'bytes', a.bytes)
   if not released and a.worker and redis.call('SREM', key('worker', a.worker, 'sessions'), a.id) == 1 then
     redis.call('ZREM', key('leases'), a.id)
-    revisit(a.worker)
+    touch(read_worker(a.worker))
   end
   return {released = released}
 end)
@@ -186,7 +172,7 @@ register('give_back', function(a)
     redis.call('HSET', key('worker', a.worker), 'suspect', worker.suspect)
     tell('worker', a.worker, {suspect = true})
   end
-  if worker then settle(worker) end
+  touch(worker)
   return {}
 end)
 
@@ -241,7 +227,7 @@ register('renew', function(a)
       unknown[#unknown + 1] = id
     else
       redis.call('ZADD', key('leases'), expiry, id)
-      if redis.call('SADD', key('worker', worker, 'sessions'), id) == 1 then revisit(worker) end
+      if redis.call('SADD', key('worker', worker, 'sessions'), id) == 1 then touch(read_worker(worker)) end
     end
   end
   return {unknown = unknown, kills = kills_of(a.proxy, unknown)}
@@ -251,7 +237,7 @@ end)
 local function forget_stale(session)
   if session.state == 'waiting' then return dequeue(session) end
   redis.call('SREM', key('worker', session.worker, 'sessions'), session.id)
-  revisit(session.worker)
+  touch(read_worker(session.worker))
 end
 
 -- assert {id, worker, browser, minor, name, client, user_agent, token, proxy, lease_ms}
@@ -275,7 +261,7 @@ register('assert', function(a, request)
       worker.unclaimed = redis.call('HINCRBY', key('worker', a.worker), 'unclaimed', -1)
     end
   end
-  settle(worker)
+  touch(worker)
   local over = math.max(0, active_of(a.worker) - tonumber(worker.concurrency))
   if over > 0 then record('worker.over_admitted', 'worker', a.worker, 'session', a.id, 'over', over) end
   return {state = 'active', over = over}

@@ -46,7 +46,7 @@ local function mark_apart(browser, minor, nearest, gap)
   local function mark(id, command, ...)
     if not read_worker(id) then return leave_pool(browser, minor, id) end
     redis.call(command, key('worker', id), 'apart', ...)
-    place(read_worker(id))
+    touch(read_worker(id))
   end
   for _, id in ipairs(redis.call('SMEMBERS', marked)) do
     if not apart[id] then

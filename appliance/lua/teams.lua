@@ -22,22 +22,49 @@ local function target_of(worker)
   return is_drained(worker.appliance) and 0 or tonumber(worker.target)
 end
 
--- Notes how large a team is, for those who recycle; of a drained appliance nothing, for it may never come back.
-local function size_team(worker)
-  local teams = key('teams', worker.browser, worker.minor)
-  if is_drained(worker.appliance) then return redis.call('HDEL', teams, worker.appliance) end
-  redis.call('HSET', teams, worker.appliance, whole(worker.target) .. ' ' .. whole(worker.spares))
+-- Notes until when a worker's slot counts as being recycled: while it drains, and for a while after it is gone, unless
+-- the slot has another already. `before` is the status that it had.
+local function mark_recycling(worker, before)
+  local recycling, slot, until_ms = key('recycling', worker.browser, worker.minor), slot_of(worker), nil
+  if worker.status == 'draining' then until_ms = NOW + worker.ttl end
+  if worker.status == 'gone' then
+    local is_awaited = tonumber(redis.call('ZSCORE', recycling, slot) or 0) >= NOW
+    if before == 'draining' and not is_awaited then return end
+    until_ms = NOW + RETURN_MS
+  end
+  if until_ms and not is_drained(worker.appliance) then
+    redis.call('ZADD', recycling, until_ms, slot)
+  elseif redis.call('ZREM', recycling, slot) == 0 then
+    return
+  end
+  touch_policy(worker.browser, worker.minor)
 end
 
--- Notes until when a worker's slot counts as being recycled, or with nil that its worker is back.
-local function mark_recycling(worker, until_ms)
-  local recycling = key('recycling', worker.browser, worker.minor)
-  if until_ms and not is_drained(worker.appliance) then
-    redis.call('ZADD', recycling, until_ms, slot_of(worker))
+-- Says with a worker's voice how large its team is, that its appliance is there, and what is offered; of a drained one
+-- the latter alone, for it may never come back.
+local function speak_for(worker)
+  local teams, until_ms = key('teams', worker.browser, worker.minor), whole(worker.fresh_until)
+  redis.call('ZADD', key('workers'), until_ms, worker.id)
+  redis.call('ZADD', key('appliances'), 'GT', until_ms, worker.appliance)
+  if is_drained(worker.appliance) then return redis.call('HDEL', teams, worker.appliance) end
+  redis.call('HSET', teams, worker.appliance, whole(worker.target) .. ' ' .. whole(worker.spares))
+  offer(worker.browser, worker.minor, worker.fresh_until)
+end
+
+-- Puts a worker into the lists that its status asks for, and takes it out of all others: one whose record was lost may
+-- have had another status there. Each heartbeat does so, and mends what Redis lost.
+local function enlist(worker, before)
+  redis.call(worker.status == 'available' and 'SADD' or 'SREM', team('serving', worker), worker.id)
+  if worker.status == 'standby' then
+    redis.call('ZADD', team('standby', worker), worker.started, worker.id)
   else
-    redis.call('ZREM', recycling, slot_of(worker))
+    redis.call('ZREM', team('standby', worker), worker.id)
   end
-  update_policy(worker.browser, worker.minor)
+  if worker.status ~= 'available' then leave_pool(worker.browser, worker.minor, worker.id) end
+  mark_recycling(worker, before)
+  if worker.status == 'gone' then redis.call('ZREM', key('workers'), worker.id) else speak_for(worker) end
+  touch(worker)
+  touch_team(worker)
 end
 
 -- Which statuses a worker may turn to from each. Nothing leads back: a worker that was away registers as a new one.
@@ -48,87 +75,41 @@ local TURNS = {
   draining = {gone = true},
 }
 
--- Changes a worker's status, and records that. Nothing else may. `worker` is its record, whose status is nil if it is
--- new; `reason` is for those that drain or are gone.
+-- Changes a worker's status, records that, and tells it of a drain. Nothing else may. `worker` is its whole record, whose
+-- status is nil if it is new; `reason` is for those that drain or are gone.
 local function turn(worker, status, reason)
-  local before = worker.status or 'new'
+  local before, name = worker.status or 'new', key('worker', worker.id)
   assert(TURNS[before][status], string.format('worker %s cannot turn from %s to %s', worker.id, before, status))
-  worker.status, worker.reason = status, reason
+  worker.status = status
+  if status == 'gone' then redis.call('DEL', name) else redis.call('HSET', name, 'status', status) end
   if before == 'new' then
     record('worker.started', 'worker', worker.id, 'appliance', worker.appliance, 'lifetime', worker.lifetime)
   elseif status == 'available' then
-    redis.call('HSET', key('worker', worker.id), 'status', status)
     record('worker.promoted', 'worker', worker.id)
   elseif status == 'draining' then
-    redis.call('HSET', key('worker', worker.id), 'status', status, 'reason', reason)
+    redis.call('HSET', name, 'reason', reason)
     record('worker.draining', 'worker', worker.id, 'reason', reason)
+    tell('worker', worker.id, {drain = reason})
   else
     record('worker.ended', 'worker', worker.id, 'lifetime', worker.lifetime, 'reason', reason)
   end
+  enlist(worker, before)
 end
 
-local function serve(worker)
-  redis.call('SADD', team('serving', worker), worker.id)
-  redis.call('ZREM', team('standby', worker), worker.id)
-  place(worker)
-end
-
-local function promote(worker)
-  while redis.call('SCARD', team('serving', worker)) < target_of(worker) do
-    local id = redis.call('ZPOPMIN', team('standby', worker))[1]
+-- Lets spares serve until a team has as many workers that do as its size says.
+function fill(browser, minor, appliance)
+  local size = redis.call('HGET', key('teams', browser, minor), appliance)
+  local target = tonumber((size or '0'):match('^%d+'))
+  while redis.call('SCARD', key('serving', browser, minor, appliance)) < target do
+    local id = redis.call('ZPOPMIN', key('standby', browser, minor, appliance))[1]
     if not id then return end
     local spare = read(key('worker', id))
-    if spare and spare.status == 'standby' and is_fresh(spare) then
-      turn(spare, 'available')
-      serve(spare)
-    end
+    if spare and spare.status == 'standby' and is_fresh(spare) then turn(spare, 'available') end
   end
 end
 
--- Takes a worker into its team, by its status: to serve, or to stand by until it is needed. A draining
--- one is on its way out. One whose record was lost may have had another status there.
-local function join(worker)
-  if worker.status == 'available' then return serve(worker) end
-  redis.call('SREM', team('serving', worker), worker.id)
-  leave_pool(worker.browser, worker.minor, worker.id)
-  if worker.status == 'standby' then
-    redis.call('ZADD', team('standby', worker), worker.started, worker.id)
-    promote(worker)
-  else
-    redis.call('ZREM', team('standby', worker), worker.id)
-    mark_recycling(worker, NOW + worker.ttl)
-  end
-end
-
--- Takes a worker out of its team, where a spare takes its place.
-local function leave(worker)
-  redis.call('SREM', team('serving', worker), worker.id)
-  redis.call('ZREM', team('standby', worker), worker.id)
-  place(worker)
-  promote(worker)
-end
-
--- Takes a worker whose record is lost out of a team, where a spare takes its place.
+-- Takes a worker whose record is lost out of a team.
 local function forget_member(member)
   local left = redis.call('SREM', team('serving', member), member.id)
-  if left + redis.call('ZREM', team('standby', member), member.id) == 0 then return end
-  local size = redis.call('HGET', key('teams', member.browser, member.minor), member.appliance)
-  member.target = (size or '0'):match('^%d+')
-  promote(member)
-end
-
--- Says with a worker's voice that its appliance is there, and offers what it serves unless it is drained.
-local function speak_for(worker)
-  redis.call('ZADD', key('appliances'), 'GT', whole(NOW + worker.ttl), worker.appliance)
-  if not is_drained(worker.appliance) then offer(worker.browser, worker.minor, tonumber(worker.ttl)) end
-end
-
--- Gives a worker no new sessions; it is told, and told again when its last session has ended. Returns it.
-local function drain(id, reason)
-  local worker = read(key('worker', id))
-  turn(worker, 'draining', reason)
-  tell('worker', id, {drain = reason})
-  leave(worker)
-  join(worker)
-  return worker
+  if left + redis.call('ZREM', team('standby', member), member.id) > 0 then touch_team(member) end
 end

@@ -33,33 +33,28 @@ end
 register('register_worker', function(a)
   recall(a.appliance, a.run, a.drained, a.turn)
   a.run, a.drained, a.turn = nil, nil, nil
-  local name = key('worker', a.id)
+  local name, status = key('worker', a.id), a.status
   local known = read(name)
+  a.heartbeat, a.fresh_until = NOW, NOW + a.ttl
+  a.status = known and known.status
   if known then
     a.lifetime = math.max(a.lifetime, tonumber(known.lifetime))
-    a.status = known.status
   else
-    local status = a.status
-    a.started, a.status = NOW, nil
+    a.started = NOW
     note_unclaimed(a, a.connections, a.settle_ms)
     redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota)
-    size_team(a)
+    touch_policy(a.browser, a.minor)
     welcome_back(a)
-    turn(a, status)
   end
-  a.heartbeat, a.fresh_until = NOW, NOW + a.ttl
   redis.call('HDEL', name, 'suspect')
   write(name, a)
-  redis.call('ZADD', key('workers'), whole(a.fresh_until), a.id)
-  speak_for(a)
-  forget_failure(a.appliance, a.slot)
-  if a.status == 'available' and is_drained(a.appliance) then
-    drain(a.id, 'its appliance is drained')
-  else
-    join(read(name))
+  local worker = read(name)
+  if known then enlist(worker) else turn(worker, status) end
+  if worker.status == 'available' and is_drained(a.appliance) then
+    turn(worker, 'draining', 'its appliance is drained')
   end
-  dispatch(a.browser, a.minor)
-  return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime}
+  forget_failure(a.appliance, a.slot)
+  return function() return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime} end
 end)
 
 -- Frees the slots of a worker whose sessions are lost or elsewhere: one whose record was lost may have been granted
@@ -103,27 +98,22 @@ register('heartbeat_worker', function(a)
     redis.call('HSET', name, 'unclaimed', whole(worker.unclaimed), 'settled', whole(worker.settled))
   end
   if worker.apart then redis.call('SADD', key('apart', worker.browser, worker.minor), a.id) end
-  size_team(worker)
-  redis.call('ZADD', key('workers'), whole(worker.fresh_until), a.id)
-  speak_for(worker)
-  join(worker)
-  keep_ends_apart(worker.browser, worker.minor)
-  dispatch(worker.browser, worker.minor)
-  return {
-    known = true, status = redis.call('HGET', name, 'status'), reason = redis.call('HGET', name, 'reason') or '',
-    lifetime = tonumber(worker.lifetime), active = active_of(a.id), suspect = worker.suspect ~= nil,
-  }
+  enlist(worker)
+  touch_ends(worker.browser, worker.minor)
+  return function()
+    return {
+      known = true, status = redis.call('HGET', name, 'status'), reason = redis.call('HGET', name, 'reason') or '',
+      lifetime = tonumber(worker.lifetime), active = active_of(a.id), suspect = worker.suspect ~= nil,
+    }
+  end
 end)
 
 -- drain_worker {id, reason} -> {known, active}
 -- No new sessions for this worker; it is told, and told again when its last session has ended.
 register('drain_worker', function(a)
-  local worker = read_worker(a.id)
+  local worker = read(key('worker', a.id))
   if not worker then return {known = false, active = 0} end
-  if worker.status ~= 'draining' then
-    drain(a.id, a.reason)
-    dispatch(worker.browser, worker.minor)
-  end
+  if worker.status ~= 'draining' then turn(worker, 'draining', a.reason) end
   return {known = true, active = active_of(a.id)}
 end)
 
@@ -168,14 +158,9 @@ local function remove(id, reason)
     return 0
   end
   local sessions = end_sessions(id, reason)
-  redis.call('DEL', key('worker', id))
-  redis.call('ZREM', key('workers'), id)
-  bid_farewell(worker)
   for _, session in ipairs(sessions) do finish(session, reason) end
   redis.call('DEL', key('worker', id, 'sessions'))
   turn(worker, 'gone', reason)
-  leave(worker)
-  dispatch(worker.browser, worker.minor)
   return #sessions
 end
 

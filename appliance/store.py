@@ -17,9 +17,10 @@ from appliance.errors import ServerChanged, StoreRefuses, StoreUnavailable
 from appliance.redis_client import ANSWER_TIMEOUT_S, Line, connect
 
 LUA_FOLDER = Path(__file__).parent / "lua"
+LUA_COMMON = ("keys", "clock", "door")  # whose names all other files use
 LUA_FILES = (
-    *("keys", "door", "pool", "spread", "teams", "recycling", "queue"),
-    *("sessions", "appliances", "failures", "workers", "reaper", "tokens", "secret", "capacity"),
+    *("workers", "pools", "recycling", "queue", "sessions", "appliances"),
+    *("registration", "counts", "reaper", "tokens", "secret"),
 )
 
 SCHEMA = 5  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
@@ -37,7 +38,9 @@ _SHUT = (
 @cache
 def library() -> tuple[str, str]:
     """Give the Lua library: the hash of its text, and the text as Redis loads it."""
-    body = "\n".join((LUA_FOLDER / f"{name}.lua").read_text() for name in LUA_FILES)
+    common = [(LUA_FOLDER / f"{name}.lua").read_text() for name in LUA_COMMON]
+    others = [f"do\n{(LUA_FOLDER / f'{name}.lua').read_text()}end" for name in LUA_FILES]  # names of their own
+    body = "\n".join(common + others)
     digest = hashlib.sha256(body.encode()).hexdigest()[:12]
     return digest, f"#!lua name=appliance_{digest}\n" + body.replace("@HASH@", digest)
 

@@ -12,7 +12,7 @@ from appliance.store import Store
 
 Pool = tuple[str, str]  # browser and Playwright minor; in a queue's name, "" stands for any minor
 
-_BLOCKED = 2**52  # from this score on, a pool's workers are available, but not claimable (pool.lua)
+_BLOCKED = 2**52  # from this score on, a pool's workers are available, but not claimable (pools.lua)
 _MOST_KEYS_SEARCHED = 10_000  # a Redis with more is shared with others, and a search would hold it up
 
 

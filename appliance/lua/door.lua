@@ -13,8 +13,6 @@
 -- Each step may touch again: so it goes on from the first one, until nothing is touched and nobody can be served. No
 -- step reaches beyond its pool. What is touched is kept in lists, so that the same calls always lead to the same state.
 
-local place, fill, update_policy, keep_ends_apart, serve_next  -- the steps; defined where their subject is
-
 local touched = {}  -- the touched pools, in order, and each by its name
 
 -- Returns what is touched of a pool.
@@ -74,15 +72,15 @@ local function arrange(pool)
     local worker = take(pool.workers)
     local appliance = not worker and take(pool.teams)
     if worker then
-      place(worker)
+      pools.place(worker)
     elseif appliance then
-      fill(pool.browser, pool.minor, appliance)
+      workers.fill(pool.browser, pool.minor, appliance)
     elseif pool.is_to_adapt then
       pool.is_to_adapt = false
-      update_policy(pool.browser, pool.minor)
+      pools.update_policy(pool.browser, pool.minor)
     elseif pool.is_to_look then
       pool.is_to_look = false
-      keep_ends_apart(pool.browser, pool.minor)
+      recycling.keep_ends_apart(pool.browser, pool.minor)
     else
       return
     end
@@ -100,7 +98,7 @@ local function settle()
   local at = 1
   while touched[at] do
     local pool = touched[at]
-    repeat arrange(pool) until not serve_next(pool.browser, pool.minor)
+    repeat arrange(pool) until not queue.serve_next(pool.browser, pool.minor)
     at = at + 1
   end
   touched = {}

@@ -6,8 +6,9 @@
 --
 -- Rules
 --  1. Every function takes one key, the namespace in a hash tag ("{grid}:"), and one argument, a JSON
---     object; it returns a JSON object. All keys derive from the namespace.
---  2. Time is the grid's own, in milliseconds (`tell_time`). The appliances' clocks do not matter, nor
+--     object; it returns a JSON object. All keys derive from the namespace. A comment before each function
+--     says what its argument and its answer hold; a method of appliance/registry/ bears its name.
+--  2. Time is the grid's own, in milliseconds (clock.lua). The appliances' clocks do not matter, nor
 --     does a step of the server's, nor time in which the server could not be reached.
 --  3. A slot is taken by membership in its worker's set of sessions, never by a counter. Each member
 --     has a lease, and a lease that nobody renews expires.
@@ -15,13 +16,24 @@
 --     a waiter that it suits never exist side by side once a function has returned. A claim relies on that:
 --     it takes a claimable worker without looking at the queue.
 --  5. Every function may be called again with the same argument: the second call changes nothing.
+--  6. What one file offers to others stands in the table that bears its name; all else in it is its own.
 --
 -- Keys, below the namespace
 --  worker:<id>                hash     one worker
+--    id browser version minor appliance slot pid        what it is; `slot` is its place on its appliance
+--    concurrency quota target spares ttl                its settings; `ttl` is how long a heartbeat counts
+--    status reason lifetime                             workers.lua; `reason` of a drain; sessions that it was given
+--    started heartbeat fresh_until memory               times, and bytes
+--    connections settle_ms unclaimed settled            sessions that Redis may have forgotten (registration.lua)
+--    suspect                                            the proxy that could not reach it, until a heartbeat refutes it
+--    apart                                              set while its end is apart from the others' (recycling.lua)
 --  worker:<id>:sessions       set      the sessions that hold its slots
 --  workers                    zset     worker -> until when it counts as alive
---  pool:<browser>:<minor>     zset     worker -> score; the available ones, in three classes (pool.lua)
---  policy:<browser>:<minor>   hash     what the pool's recycling goes by
+--  pool:<browser>:<minor>     zset     worker -> score; the available ones, in three classes (pools.lua)
+--  policy:<browser>:<minor>   hash     what selection and recycling go by
+--    quota margin recycles_until                        for selection (pools.lua)
+--    starts sampled counted rate demand                 sessions that started, and how fast (recycling.lua)
+--    away_ms away_deviation_ms                          how long a recycled worker's slot is without one
 --  teams:<browser>:<minor>    hash     appliance -> how many workers of it serve, and how many are spare
 --  apart:<browser>:<minor>    set      the workers whose ends are apart
 --  recycling:<browser>:<minor>  zset   "appliance/slot" -> until when its worker counts as away
@@ -29,7 +41,10 @@
 --  offers:<browser>           zset     Playwright minor -> until when somebody offers it
 --  serving:<browser>:<minor>:<appliance>  set   the available workers of a team
 --  standby:<browser>:<minor>:<appliance>  zset  worker -> when it started; the spare ones of a team
---  session:<id>               hash     one session, waiting or active; `request` is its claim as it came
+--  session:<id>               hash     one session
+--    request proxy state worker                         its claim as it came; "waiting" or "active", and where
+--    started granted arrival deadline                   times; its number of arrival; until when it waits
+--    avoid                                              what it avoids now, if that is not what it claimed with
 --  leases                     zset     active session -> expiry
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
 --  queue:<browser>:<minor>:<avoid>  zset  the same for those that avoid these workers and appliances (queue.lua)
@@ -37,7 +52,10 @@
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
 --  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
---  appliance:<name>           hash     what an appliance says of itself: run, endpoint, version, pools; its door; the turn of its drains, and why it is drained
+--  appliance:<name>           hash     one appliance
+--    run since turn drain_reason                        its present run, since when; its drains' number, the last one's reason
+--    proxy endpoint address port certificate version minor pools relayed admits heard settle_ms serves_redis rival
+--                                                       what it announces (appliances.lua)
 --  drained                    zset     appliance that is drained -> since when
 --  stopping                   zset     appliance that shuts down, without a drain -> until when that is believed
 --  kills:<proxy>              hash     session that the proxy is to end -> the reason
@@ -48,17 +66,28 @@
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  capacity                   string   how many workers of each pool there were, for a moment (registry/capacity.py)
 --  census                     string   how many workers and sessions of each appliance, likewise (registry/appliances.py)
---  door                       hash     the inner door's key, the one before it, and when it was made (secret.lua)
+--  door                       hash     the inner door's key `current`, the `previous` one, and when it was `made`
 --  events                     stream   starts and ends, the newest ones
 -- Keys outside of the schema's version, directly below "{grid}:" (tokens.lua)
 --  tokens                     hash     digest -> token, the revoked ones too
 --  tokens:used                hash     digest -> when the token was last used
--- Channels: proxy:<id> and worker:<id> carry JSON messages, each only a hint to look.
+--
+-- Messages: JSON on the channels proxy:<id> and worker:<id>. Each is only a hint to look; what it says stands in a key.
+--  to a proxy   {granted = session}                     a slot was handed to a session that waited
+--               {kill = session, reason}                an operator ends a session
+--               {end = session, worker, reason}         a worker's end is the session's
+--               {expired = session}                     its lease expired: it is to be asserted if it runs
+--               {refuted = worker, appliance}           a worker that the proxy suspected is healthy
+--               {appliance = true}, {tokens = true}     the appliance was drained or is no longer; tokens have changed
+--  to a worker  {drain = reason}, {drained = true}      it gets no new sessions; it has none left
+--               {suspect = true}                        a proxy could not reach it
 
 local NS, NOW
 
 local EVENTS_KEPT = '10000'
 local BROWSERS = {'chromium', 'firefox', 'webkit'}
+
+local pools, recycling, workers, queue, sessions, appliances = {}, {}, {}, {}, {}, {}
 
 local function key(kind, a, b, c)
   if c then return NS .. kind .. ':' .. a .. ':' .. b .. ':' .. c end
@@ -97,50 +126,6 @@ local function write(name, fields)
     flat[#flat + 1] = tostring(value)
   end
   redis.call('HSET', name, unpack(flat))
-end
-
-local CLOCK_RESOLUTION = 100
-local LONGEST_SILENCE = 5000
-
-local function read_clock()
-  return (redis.call('GET', key('clock')) or ''):match('(%d+) (%d+) (%d+)')
-end
-
-local function write_clock(seen, grid, longest)
-  redis.call('SET', key('clock'), string.format('%d %d %d', seen, grid, longest))
-end
-
--- Returns when the newest heartbeat came, for a clock that is lost; the server's time if there is none.
-local function newest_heartbeat(wall)
-  local newest = 0
-  for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, 9, 'REV')) do
-    local heartbeat = tonumber(redis.call('HGET', key('worker', id), 'heartbeat') or 0)
-    newest = math.max(newest, heartbeat)
-  end
-  return newest > 0 and newest or wall
-end
-
--- Gives the grid's time, in milliseconds: the server's, but a step back counts as nothing, and a silence
--- of all callers as `longest` at most. So a step of the server's clock, a pause of the server and a
--- network that was away expire nothing: those who could not speak in time still can.
-local function tell_time()
-  local time = redis.call('TIME')
-  local wall = time[1] * 1000 + math.floor(time[2] / 1000)
-  local seen, grid, longest = read_clock()
-  if not seen then grid = newest_heartbeat(wall) end
-  local passed = wall - (seen or wall)
-  if seen and passed >= 0 and passed < CLOCK_RESOLUTION then return grid + passed end
-  longest = tonumber(longest or LONGEST_SILENCE)
-  grid = grid + math.max(0, math.min(passed, longest))
-  write_clock(wall, grid, longest)
-  return grid
-end
-
--- Sets how much of a silence of all callers counts.
-local function limit_silence(ms)
-  local seen, grid, longest = read_clock()
-  ms = math.max(ms, CLOCK_RESOLUTION)
-  if tonumber(longest) ~= ms then write_clock(seen, grid, ms) end
 end
 
 local function tell(kind, id, message)

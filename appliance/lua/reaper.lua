@@ -1,4 +1,4 @@
--- The reaper: removes what is lost, and mends what Redis lost of the rest (an eviction, a failover).
+-- The reaper removes what is lost, and mends what Redis lost of the rest (an eviction, a failover).
 --
 -- One record that cannot be read must not keep all others from being reaped: it is forgotten instead.
 
@@ -10,6 +10,7 @@ local function each(ids, step, forget)
     local succeeded, problem = attempt(step, id)
     if not succeeded then
       forget(id)
+      settle()
       record('record.unreadable', 'record', id, 'problem', tostring(problem))
     end
   end
@@ -23,17 +24,17 @@ end
 local function remove_late_workers()
   local removed = 0
   local function remove_late(id)
-    local worker = read(key('worker', id))
-    if worker and is_fresh(worker) then  -- a proxy of an earlier version scores by the last heartbeat
+    local worker = workers.read(id)
+    if worker and workers.is_fresh(worker) then  -- a proxy of an earlier version scores by the last heartbeat
       redis.call('ZADD', key('workers'), whole(worker.fresh_until), id)
       return
     end
-    remove(id, worker and 'worker ' .. worker.slot .. ' stopped answering' or 'its worker stopped answering')
+    workers.remove(id, worker and 'worker ' .. worker.slot .. ' stopped answering' or 'its worker stopped answering')
     removed = removed + 1
   end
   local looked_at = each(overdue('workers'), remove_late, function(id)
     redis.call('DEL', key('worker', id))
-    forget_traces(id, 'its worker stopped answering')
+    workers.forget_traces(id, 'its worker stopped answering')
   end)
   return removed, looked_at
 end
@@ -44,7 +45,7 @@ local function end_expired()
   local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
   return each(expired, function(id)
     local proxy = redis.call('HGET', key('session', id), 'proxy')
-    if finish(id, 'its proxy stopped answering') then tell('proxy', proxy, {expired = id}) end
+    if sessions.finish(id, 'its proxy stopped answering') then tell('proxy', proxy, {expired = id}) end
     redis.call('ZREM', key('leases'), id)
   end, function(id)
     redis.call('ZREM', key('leases'), id)
@@ -56,14 +57,15 @@ end
 local function forget_ticket(id)
   redis.call('ZREM', key('deadlines'), id)
   for _, browser in ipairs(BROWSERS) do
-    for _, queue in ipairs(queues_of(browser)) do redis.call('ZREM', queue, id) end
+    for _, name in ipairs(queue.all(browser)) do redis.call('ZREM', name, id) end
   end
 end
 
 -- Ends sessions that wait, and forgets the tickets of those that do not, or are lost.
 local function end_waiting(ids, reason)
   return each(ids, function(id)
-    if redis.call('HGET', key('session', id), 'state') == 'waiting' then finish(id, reason) else forget_ticket(id) end
+    local is_waiting = redis.call('HGET', key('session', id), 'state') == 'waiting'
+    if is_waiting then sessions.finish(id, reason) else forget_ticket(id) end
   end, forget_ticket)
 end
 
@@ -87,9 +89,9 @@ local function mend(browser, minor, appliance)
   local function look_at(id)
     local fresh_until = redis.call('HGET', key('worker', id), 'fresh_until')
     if fresh_until then return redis.call('ZADD', key('workers'), 'NX', whole(fresh_until), id) end
-    forget_member({id = id, browser = browser, minor = minor, appliance = appliance})
-    leave_pool(browser, minor, id)
-    forget_traces(id, 'its worker stopped answering')
+    workers.forget_member({id = id, browser = browser, minor = minor, appliance = appliance})
+    pools.leave(browser, minor, id)
+    workers.forget_traces(id, 'its worker stopped answering')
   end
   for _, id in ipairs(redis.call('SMEMBERS', serving)) do look_at(id) end
   for _, id in ipairs(redis.call('ZRANGE', key('standby', browser, minor, appliance), 0, -1)) do look_at(id) end
@@ -102,7 +104,7 @@ local LEASE_OF_LOST_MS = 15000
 -- Lists a session, by its state, where the reaper looks for overdue ones, if it is not there.
 local function list_session(id)
   if redis.call('ZSCORE', key('leases'), id) or redis.call('ZSCORE', key('deadlines'), id) then return end
-  local session = read_session(id)
+  local session = sessions.read(id)
   if not session then return end
   if session.state == 'waiting' then return redis.call('ZADD', key('deadlines'), session.deadline, id) end
   redis.call('ZADD', key('leases'), whole(NOW + session.lease_ms), id)
@@ -113,7 +115,7 @@ end
 local function list_worker(id)
   local fresh_until = redis.call('HGET', key('worker', id), 'fresh_until')
   if fresh_until then return redis.call('ZADD', key('workers'), 'NX', whole(fresh_until), id) end
-  mend_slots({id = id, ttl = LEASE_OF_LOST_MS})
+  workers.mend_slots({id = id, ttl = LEASE_OF_LOST_MS})
 end
 
 -- Looks at the next ones of all keys. Redis may have lost all that leads to a session or a worker; if its proxy or its
@@ -140,18 +142,17 @@ end
 -- silence of all callers as `silence_ms` at most.
 register('reap', function(a)
   limit_silence(a.silence_ms)
-  local workers, looked_at = remove_late_workers()
-  local sessions = end_expired()
+  local removed, looked_at = remove_late_workers()
+  local expired = end_expired()
   local waiting = end_waiting(overdue('deadlines'), 'deadline passed')
-  local more = math.max(looked_at, sessions, waiting) == REAPED_AT_ONCE
+  local more = math.max(looked_at, expired, waiting) == REAPED_AT_ONCE
   waiting = waiting + forget_proxies()
-  forget_appliances()
+  appliances.forget()
   for _, browser in ipairs(not more and BROWSERS or {}) do
-    redis.call('ZREMRANGEBYSCORE', key('offers', browser), '-inf', '(' .. whole(NOW - OFFERS_KEPT_MS))
-    for _, minor in ipairs(minors_of(browser, 0)) do mend(browser, minor, a.appliance) end
+    for _, minor in ipairs(pools.recent_minors(browser)) do mend(browser, minor, a.appliance) end
   end
   if not more then sweep() end
-  return {workers = workers, sessions = sessions, waiting = waiting, more = more}
+  return {workers = removed, sessions = expired, waiting = waiting, more = more}
 end)
 
 -- release_proxy {proxy, cursor} -> {cursor, sessions}
@@ -163,7 +164,7 @@ register('release_proxy', function(a)
   for i = 1, #found, 2 do
     if redis.call('HGET', key('session', found[i]), 'proxy') == a.proxy then held[#held + 1] = found[i] end
   end
-  local ended = each(held, function(id) finish(id, 'its proxy ended') end, function(id)
+  local ended = each(held, function(id) sessions.finish(id, 'its proxy ended') end, function(id)
     redis.call('ZREM', key('leases'), id)
   end)
   if following == '0' and redis.call('ZSCORE', key('proxies'), a.proxy) then

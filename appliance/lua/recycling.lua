@@ -1,6 +1,6 @@
 -- Recycling: the ends of a pool's workers are kept apart, so that no more are away than can be borne.
 --
--- Selection keeps them apart where it has a choice (pool.lua). It has none when all slots are busy: workers
+-- Selection keeps them apart where it has a choice (pools.lua). It has none when all slots are busy: workers
 -- that started together then end together. So a worker near its quota is recycled some sessions early if
 -- the next ones would else reach theirs while it is away.
 --
@@ -15,6 +15,10 @@
 -- shares left. If one has less, the nearest is recycled now, which costs up to EARLY of its sessions; but not
 -- if a worker is missing already and no spare would take its place. If the demand is greater than the
 -- quota for each place, more must be away at once whatever is done, and nothing is.
+--
+-- A worker is `apart`, so that selection need not age it apart, if it has at least EVEN x quota / workers more sessions
+-- left than the one before it, in the order of their ends; the first always is, or it would not get away from the
+-- second. Only the NEAREST are looked at: the others come later, and are chosen lifetime-first until then.
 
 local LOOK_EVERY_MS = 500
 local RATE_OVER_MS = 5000    -- over which the starts are smoothed, at least
@@ -23,11 +27,62 @@ local LONGEST_AWAY_MS = 300000  -- what is longer is a long session's, not the r
 local WEIGHT = 0.2           -- of a new measurement
 local EARLY = 1 / 3          -- of the quota: with more than that left, no worker is recycled early
 local SPREAD = 1.5           -- times what each has if the ends are spread evenly: more room is not asked for
+local NEAREST = 64           -- how many ends are looked at
+local EVEN = 0.9             -- of the sessions between two ends if these were spread evenly
+local RETURN_MS = 30000      -- a worker that is not back by then is not coming
 
 -- Recycles a worker: it drains, and how long it is away will be measured.
 local function recycle(worker, reason)
-  turn(worker, 'draining', reason)
-  redis.call('HSET', key('left', worker.browser, worker.minor), slot_of(worker), NOW)
+  workers.turn(worker, 'draining', reason)
+  redis.call('HSET', key('left', worker.browser, worker.minor), workers.slot_of(worker), NOW)
+end
+
+-- Counts a session that a worker is given. Its last one turns it to draining.
+function recycling.count_start(worker)
+  redis.call('HINCRBY', key('policy', worker.browser, worker.minor), 'starts', '1')
+  worker.lifetime = redis.call('HINCRBY', key('worker', worker.id), 'lifetime', '1')
+  local remaining = workers.remaining(worker)
+  if remaining == 0 then return recycle(workers.read(worker.id), 'quota reached') end
+  touch(worker)
+  if remaining <= worker.quota * EARLY then touch_ends(worker.browser, worker.minor) end
+end
+
+-- Takes back that a session was counted, which its worker did not get.
+function recycling.uncount_start(worker)
+  redis.call('HINCRBY', key('policy', worker.browser, worker.minor), 'starts', -1)
+  if tonumber(worker.lifetime) > 0 then
+    worker.lifetime = redis.call('HINCRBY', key('worker', worker.id), 'lifetime', -1)
+  end
+end
+
+-- Notes until when a worker's slot counts as being recycled: while it drains, and for a while after it is gone, unless
+-- the slot has another already. `before` is the status that it had.
+function recycling.mark(worker, before)
+  local awaited, slot, until_ms = key('recycling', worker.browser, worker.minor), workers.slot_of(worker), nil
+  if worker.status == 'draining' then until_ms = NOW + worker.ttl end
+  if worker.status == 'gone' then
+    local is_awaited = tonumber(redis.call('ZSCORE', awaited, slot) or 0) >= NOW
+    if before == 'draining' and not is_awaited then return end
+    until_ms = NOW + RETURN_MS
+  end
+  if until_ms and not appliances.is_drained(worker.appliance) then
+    redis.call('ZADD', awaited, until_ms, slot)
+  elseif redis.call('ZREM', awaited, slot) == 0 then
+    return
+  end
+  touch_policy(worker.browser, worker.minor)
+end
+
+-- Forgets slots that are awaited no longer, and how large their teams were if nobody is left of those.
+function recycling.forget_awaited(browser, minor)
+  local awaited = key('recycling', browser, minor)
+  for _, slot in ipairs(redis.call('ZRANGE', awaited, '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', 0, 100)) do
+    local appliance = slot:match('^(.*)/')
+    redis.call('ZREM', awaited, slot)
+    redis.call('HDEL', key('left', browser, minor), slot)
+    local serving, standby = key('serving', browser, minor, appliance), key('standby', browser, minor, appliance)
+    if redis.call('EXISTS', serving, standby) == 0 then redis.call('HDEL', key('teams', browser, minor), appliance) end
+  end
 end
 
 -- Notes how long a slot was without a worker that takes sessions: the mean, and the mean deviation from it.
@@ -41,26 +96,26 @@ local function measure_away(policy, away_ms)
 end
 
 -- Notes that a worker has come to a slot, and how long the slot was without one since it was recycled.
-local function welcome_back(worker)
+function recycling.welcome(worker)
   local left = key('left', worker.browser, worker.minor)
-  local since = redis.call('HGET', left, slot_of(worker))
+  local since = redis.call('HGET', left, workers.slot_of(worker))
   if since then
     measure_away(key('policy', worker.browser, worker.minor), math.min(NOW - since, LONGEST_AWAY_MS))
-    redis.call('HDEL', left, slot_of(worker))
+    redis.call('HDEL', left, workers.slot_of(worker))
   end
 end
 
 local POLICY = {'quota', 'sampled', 'starts', 'counted', 'rate', 'away_ms', 'away_deviation_ms'}
 
--- Reads a pool's policy if it is time to look at it, else gives nil.
+-- Reads a pool's policy if it is time to look at it, or returns nil.
 local function policy_to_look_at(name, browser, minor)
   local sampled = redis.call('HGET', name, 'sampled')
   if sampled and NOW - sampled < LOOK_EVERY_MS then return nil end
-  if redis.call('HEXISTS', name, 'quota') == 0 then update_policy(browser, minor) end
+  if redis.call('HEXISTS', name, 'quota') == 0 then pools.update_policy(browser, minor) end
   return read_fields(name, POLICY)
 end
 
--- Measures how many sessions of a pool start per millisecond; nil if that has only just begun.
+-- Returns how many sessions of a pool start per millisecond; nil if measuring that has only just begun.
 local function measure_rate(policy, name)
   local starts, rate = tonumber(policy.starts or 0), nil
   if policy.sampled then
@@ -112,33 +167,66 @@ local function is_crowded(nearest, share, away, places)
   return false
 end
 
--- Recycles the worker nearest to its quota early, if the ends of its pool are too close. `mean` is how many
--- sessions each of the others is given while one is away, on average.
-local function recycle_early(browser, minor, nearest, workers, demand, mean)
-  local first = read(key('worker', nearest[1].id))
-  if not first then return leave_pool(browser, minor, nearest[1].id) end
+-- Recycles the worker nearest to its quota early, if the ends of its pool of `size` workers are too close. `mean` is how
+-- many sessions each of the others is given while one is away, on average.
+local function recycle_early(browser, minor, nearest, size, demand, mean)
+  local first = workers.read(nearest[1].id)
+  if not first then return pools.leave(browser, minor, nearest[1].id) end
   if nearest[1].remaining > first.quota * EARLY then return end
   local teams = read(key('teams', browser, minor)) or {}
   local away, missing = count_away(teams, browser, minor)
   local places = count_places(teams)
-  local is_bearable = missing == 0 or redis.call('ZCARD', team('standby', first)) > 0
+  local is_bearable = missing == 0 or redis.call('ZCARD', key('standby', browser, minor, first.appliance)) > 0
   if not is_bearable or demand > first.quota * places then return end
-  local share = math.min(mean + 3 * math.sqrt(mean) + 1, SPREAD * places * first.quota / workers)
+  local share = math.min(mean + 3 * math.sqrt(mean) + 1, SPREAD * places * first.quota / size)
   if is_crowded(nearest, share, away, places) then recycle(first, 'recycled early') end
 end
 
+local function apart_of(nearest, gap)
+  local apart = {}
+  for i = 1, math.min(#nearest, NEAREST) do
+    apart[nearest[i].id] = i == 1 or nearest[i].remaining >= nearest[i - 1].remaining + gap or nil
+  end
+  return apart
+end
+
+-- Marks the workers whose ends are apart now, and unmarks those whose were.
+local function mark_apart(browser, minor, nearest, gap)
+  local marked, apart = key('apart', browser, minor), apart_of(nearest, gap)
+  local function mark(id, command, ...)
+    local worker = workers.find(id)
+    if not worker then return pools.leave(browser, minor, id) end
+    redis.call(command, key('worker', id), 'apart', ...)
+    worker.apart = ...
+    touch(worker)
+  end
+  for _, id in ipairs(redis.call('SMEMBERS', marked)) do
+    if not apart[id] then
+      redis.call('SREM', marked, id)
+      mark(id, 'HDEL')
+    end
+    apart[id] = nil
+  end
+  for _, worker in ipairs(nearest) do
+    if apart[worker.id] then
+      redis.call('SADD', marked, worker.id)
+      mark(worker.id, 'HSET', 1)
+    end
+  end
+end
+
 -- Looks at a pool, twice a second at most: whose ends are apart, and if they are too close.
-function keep_ends_apart(browser, minor)
+function recycling.keep_ends_apart(browser, minor)
   local name, pool = key('policy', browser, minor), key('pool', browser, minor)
   local policy = policy_to_look_at(name, browser, minor)
   local rate = policy and measure_rate(policy, name)
   if not rate then return end
-  local quota, workers, nearest = tonumber(policy.quota), redis.call('ZCARD', pool), nearest_in(pool)
+  local quota, size, nearest = tonumber(policy.quota), redis.call('ZCARD', pool), pools.nearest(pool, NEAREST)
   local demand = demand_of(policy, rate, nearest)
   redis.call('HSET', name, 'demand', demand)
   touch_policy(browser, minor)
-  if quota == 0 or workers < 2 then return mark_apart(browser, minor, {}, 0) end
-  mark_apart(browser, minor, nearest, EVEN * quota / workers)
-  local mean = (demand + rate * (policy.away_deviation_ms or 0)) / (workers - 1)
-  recycle_early(browser, minor, nearest, workers, demand, mean)
+  if quota == 0 or size < 2 then return mark_apart(browser, minor, {}, 0) end
+  mark_apart(browser, minor, nearest, EVEN * quota / size)
+  local mean = (demand + rate * (policy.away_deviation_ms or 0)) / (size - 1)
+  recycle_early(browser, minor, nearest, size, demand, mean)
 end

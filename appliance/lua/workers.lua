@@ -1,69 +1,140 @@
--- The workers' functions: launch turns, registration, heartbeat, drain, removal; and the reaper.
+-- Workers: their records, their statuses and their teams.
+--
+-- A team is the workers of one pool on one appliance. `target` of them serve, the others stand by with a warm browser.
+-- When one of them leaves, for whatever reason, the spare that started first takes its place in the same step, so that
+-- recycling costs no capacity. Of a drained appliance (appliances.lua) none serves, and who leaves is not awaited.
 
--- take_launch_turn {appliance, stagger_ms} -> {wait_ms}
--- 0: launch now. Otherwise: ask again after that time. A turn that is not taken is not reserved, so
--- that a worker that dies while it waits delays nobody.
-register('take_launch_turn', function(a)
-  local name = key('launch', a.appliance)
-  local wait = tonumber(redis.call('GET', name) or 0) + a.stagger_ms - NOW
-  if wait > 0 then return {wait_ms = wait} end
-  redis.call('SET', name, NOW, 'PX', math.max(1, math.ceil(a.stagger_ms)))
-  record('worker.launching', 'appliance', a.appliance, 'at', NOW)
-  return {wait_ms = 0}
-end)
+local UNLIMITED = 2 ^ 36  -- remaining sessions of a worker without quota; scores have room for so many (pools.lua)
 
--- Notes how many more connections a driver holds than Redis knows sessions of: their proxies are about to assert these,
--- and so long, at most `settle_ms`, their slots are taken. Until then the number does not fall by itself: a session that
--- was granted meanwhile may not be among the connections yet. Returns whether there is anything to note.
-local function note_unclaimed(worker, connections, settle_ms)
-  local surplus, known = math.max(0, connections - active_of(worker.id)), tonumber(worker.unclaimed or 0)
-  if surplus == 0 and known == 0 then return false end
-  local is_settling = known > 0 and tonumber(worker.settled) > NOW
-  if is_settling then surplus = math.max(surplus, known) else worker.settled = NOW + settle_ms end
-  worker.unclaimed = surplus
-  return true
+-- What is read of a worker to place it: each field costs half a microsecond.
+local PLACED = {
+  'browser', 'minor', 'status', 'suspect', 'lifetime', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled',
+  'apart',
+}
+
+-- Reads a worker's whole record, or nil if there is none.
+function workers.read(id)
+  return read(key('worker', id))
 end
 
--- register_worker {id, browser, version, minor, appliance, slot, status, lifetime,
---                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, turn}
--- -> {status, lifetime}
--- Registers a worker, or registers it again: then its status stays and its lifetime never falls. One
--- that comes as standby serves at once if its team has fewer than `target` that do. `run`, `drained` and `turn` are
--- what its appliance remembers of itself.
-register('register_worker', function(a)
-  recall(a.appliance, a.run, a.drained, a.turn)
-  a.run, a.drained, a.turn = nil, nil, nil
-  local name, status = key('worker', a.id), a.status
-  local known = read(name)
-  a.heartbeat, a.fresh_until = NOW, NOW + a.ttl
-  a.status = known and known.status
-  if known then
-    a.lifetime = math.max(a.lifetime, tonumber(known.lifetime))
+-- Reads as much of a worker's record as is needed to touch it, or nil if there is none.
+function workers.find(id)
+  local worker = read_fields(key('worker', id), PLACED)
+  if worker then worker.id = id end
+  return worker
+end
+
+function workers.active(id)
+  return redis.call('SCARD', key('worker', id, 'sessions'))
+end
+
+-- Returns how many slots of a worker are taken: by sessions, and by connections whose sessions Redis has
+-- forgotten and their proxies are about to assert.
+function workers.taken(worker)
+  local unclaimed = worker.unclaimed and tonumber(worker.settled) > NOW and tonumber(worker.unclaimed) or 0
+  return workers.active(worker.id) + unclaimed
+end
+
+function workers.is_fresh(worker)
+  return tonumber(worker.fresh_until) >= NOW
+end
+
+-- Returns how many sessions a worker may still be given.
+function workers.remaining(worker)
+  local quota = tonumber(worker.quota)
+  return quota == 0 and UNLIMITED or math.max(0, math.min(UNLIMITED, quota - worker.lifetime))
+end
+
+function workers.slot_of(worker)
+  return worker.appliance .. '/' .. worker.slot
+end
+
+local function team(kind, worker)
+  return key(kind, worker.browser, worker.minor, worker.appliance)
+end
+
+-- Says with a worker's voice how large its team is, that its appliance is there, and what it offers; of a drained
+-- appliance only that it is there, for its team may never come back.
+local function speak_for(worker)
+  local teams, until_ms = key('teams', worker.browser, worker.minor), whole(worker.fresh_until)
+  redis.call('ZADD', key('workers'), until_ms, worker.id)
+  redis.call('ZADD', key('appliances'), 'GT', until_ms, worker.appliance)
+  if appliances.is_drained(worker.appliance) then return redis.call('HDEL', teams, worker.appliance) end
+  redis.call('HSET', teams, worker.appliance, whole(worker.target) .. ' ' .. whole(worker.spares))
+  pools.offer(worker.browser, worker.minor, worker.fresh_until)
+end
+
+-- Puts a worker into the lists that its status asks for, and takes it out of all others: one whose record was lost may
+-- have had another status there. Each heartbeat does so, and mends what Redis lost. `worker` is its whole record, and
+-- `before` the status from which it turned, if it did.
+function workers.enlist(worker, before)
+  redis.call(worker.status == 'available' and 'SADD' or 'SREM', team('serving', worker), worker.id)
+  if worker.status == 'standby' then
+    redis.call('ZADD', team('standby', worker), worker.started, worker.id)
   else
-    a.started = NOW
-    note_unclaimed(a, a.connections, a.settle_ms)
-    redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota)
-    touch_policy(a.browser, a.minor)
-    welcome_back(a)
+    redis.call('ZREM', team('standby', worker), worker.id)
   end
-  redis.call('HDEL', name, 'suspect')
-  write(name, a)
-  local worker = read(name)
-  if known then enlist(worker) else turn(worker, status) end
-  if worker.status == 'available' and is_drained(a.appliance) then
-    turn(worker, 'draining', 'its appliance is drained')
+  if worker.status ~= 'available' then pools.leave(worker.browser, worker.minor, worker.id) end
+  recycling.mark(worker, before)
+  if worker.status == 'gone' then redis.call('ZREM', key('workers'), worker.id) else speak_for(worker) end
+  touch(worker)
+  touch_team(worker)
+end
+
+-- Which statuses a worker may turn to from each. Nothing leads back: a worker that was away registers as a new one.
+local TURNS = {
+  new = {standby = true, available = true, draining = true},
+  standby = {available = true, draining = true, gone = true},
+  available = {draining = true, gone = true},
+  draining = {gone = true},
+}
+
+-- Changes a worker's status, records that, and tells it of a drain. Nothing else may. `worker` is its whole record, whose
+-- status is nil if it is new; `reason` is for those that drain or are gone.
+function workers.turn(worker, status, reason)
+  local before, name = worker.status or 'new', key('worker', worker.id)
+  assert(TURNS[before][status], string.format('worker %s cannot turn from %s to %s', worker.id, before, status))
+  worker.status = status
+  if status == 'gone' then redis.call('DEL', name) else redis.call('HSET', name, 'status', status) end
+  if before == 'new' then
+    record('worker.started', 'worker', worker.id, 'appliance', worker.appliance, 'lifetime', worker.lifetime)
+  elseif status == 'available' then
+    record('worker.promoted', 'worker', worker.id)
+  elseif status == 'draining' then
+    redis.call('HSET', name, 'reason', reason)
+    record('worker.draining', 'worker', worker.id, 'reason', reason)
+    tell('worker', worker.id, {drain = reason})
+  else
+    record('worker.ended', 'worker', worker.id, 'lifetime', worker.lifetime, 'reason', reason)
   end
-  forget_failure(a.appliance, a.slot)
-  return function() return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime} end
-end)
+  workers.enlist(worker, before)
+end
+
+-- Fills a team: spares serve until it has as many that do as its size says.
+function workers.fill(browser, minor, appliance)
+  local size = redis.call('HGET', key('teams', browser, minor), appliance)
+  local target = tonumber((size or '0'):match('^%d+'))
+  while redis.call('SCARD', key('serving', browser, minor, appliance)) < target do
+    local id = redis.call('ZPOPMIN', key('standby', browser, minor, appliance))[1]
+    if not id then return end
+    local spare = workers.read(id)
+    if spare and spare.status == 'standby' and workers.is_fresh(spare) then workers.turn(spare, 'available') end
+  end
+end
+
+-- Takes a worker whose record is lost out of a team. `member` is `{id, browser, minor, appliance}`.
+function workers.forget_member(member)
+  local left = redis.call('SREM', team('serving', member), member.id)
+  if left + redis.call('ZREM', team('standby', member), member.id) > 0 then touch_team(member) end
+end
 
 -- Frees the slots of a worker whose sessions are lost or elsewhere: one whose record was lost may have been granted
 -- another slot. One whose lease alone is lost gets a lease again, which its proxy renews if it lives.
-local function mend_slots(worker)
-  local sessions = redis.call('SMEMBERS', key('worker', worker.id, 'sessions'))
-  if #sessions == 0 then return end
-  local leases = redis.call('ZMSCORE', key('leases'), unpack(sessions))
-  for i, id in ipairs(sessions) do
+function workers.mend_slots(worker)
+  local held = redis.call('SMEMBERS', key('worker', worker.id, 'sessions'))
+  if #held == 0 then return end
+  local leases = redis.call('ZMSCORE', key('leases'), unpack(held))
+  for i, id in ipairs(held) do
     local state, at = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
     local is_here = state == 'active' and at == worker.id
     if not is_here and (state or not leases[i]) then
@@ -74,98 +145,44 @@ local function mend_slots(worker)
   end
 end
 
--- Lets a worker that was suspect take sessions again. Who suspected it is told that it was wrong.
-local function clear_suspicion(worker)
-  if not worker.suspect then return end
-  redis.call('HDEL', key('worker', worker.id), 'suspect')
-  tell('proxy', worker.suspect, {refuted = worker.id, appliance = worker.appliance})
-  worker.suspect = nil
-end
-
--- heartbeat_worker {id, memory, healthy, connections, settle_ms} -> {known, status, reason, lifetime, active, suspect}
--- `healthy` says that the browser was just seen to answer: a suspect worker is claimable again. `connections` counts
--- those of its driver if Redis may have lost sessions (a failover), else it is -1.
--- `reason` says why it drains, for a worker that the message about it has not reached (yet).
-register('heartbeat_worker', function(a)
-  local name = key('worker', a.id)
-  local worker = read(name)
-  if not worker then return {known = false} end
-  worker.heartbeat, worker.fresh_until = NOW, NOW + worker.ttl
-  redis.call('HSET', name, 'heartbeat', whole(NOW), 'fresh_until', whole(worker.fresh_until), 'memory', whole(a.memory))
-  if a.healthy then clear_suspicion(worker) end
-  mend_slots(worker)
-  if a.connections >= 0 and note_unclaimed(worker, a.connections, a.settle_ms) then
-    redis.call('HSET', name, 'unclaimed', whole(worker.unclaimed), 'settled', whole(worker.settled))
-  end
-  if worker.apart then redis.call('SADD', key('apart', worker.browser, worker.minor), a.id) end
-  enlist(worker)
-  touch_ends(worker.browser, worker.minor)
-  return function()
-    return {
-      known = true, status = redis.call('HGET', name, 'status'), reason = redis.call('HGET', name, 'reason') or '',
-      lifetime = tonumber(worker.lifetime), active = active_of(a.id), suspect = worker.suspect ~= nil,
-    }
-  end
-end)
-
--- drain_worker {id, reason} -> {known, active}
--- No new sessions for this worker; it is told, and told again when its last session has ended.
-register('drain_worker', function(a)
-  local worker = read(key('worker', a.id))
-  if not worker then return {known = false, active = 0} end
-  if worker.status ~= 'draining' then turn(worker, 'draining', a.reason) end
-  return {known = true, active = active_of(a.id)}
-end)
-
--- Tells the proxies of a worker's sessions to end them.
-local function end_sessions(id, reason)
-  local sessions = redis.call('SMEMBERS', key('worker', id, 'sessions'))
-  for _, session in ipairs(sessions) do
+-- Tells the proxies of a worker's sessions to end them. Returns these sessions.
+function workers.end_sessions(id, reason)
+  local held = redis.call('SMEMBERS', key('worker', id, 'sessions'))
+  for _, session in ipairs(held) do
     local proxy = redis.call('HGET', key('session', session), 'proxy')
     if proxy then tell('proxy', proxy, {['end'] = session, worker = id, reason = reason}) end
   end
-  return sessions
+  return held
 end
 
--- end_sessions {worker, reason} -> {ended}
--- Asks for the end of a worker's sessions; each slot comes free when its proxy has released it.
-register('end_sessions', function(a)
-  return {ended = #end_sessions(a.worker, a.reason)}
-end)
-
-local OFFERS_KEPT_MS = 600000  -- after they are over, for the sake of workers that were lost meanwhile
+-- Ends a worker's sessions, which have nowhere to be any more. Returns how many there were.
+local function lose_sessions(id, reason)
+  local held = workers.end_sessions(id, reason)
+  for _, session in ipairs(held) do sessions.finish(session, reason) end
+  redis.call('DEL', key('worker', id, 'sessions'))
+  return #held
+end
 
 -- Forgets a worker whose record is lost, so that it is not known what it served: it is looked for in every team.
-local function forget_traces(id, reason)
+function workers.forget_traces(id, reason)
   redis.call('ZREM', key('workers'), id)
   for _, browser in ipairs(BROWSERS) do
-    for _, minor in ipairs(minors_of(browser, NOW - OFFERS_KEPT_MS)) do
+    for _, minor in ipairs(pools.recent_minors(browser)) do
       redis.call('SREM', key('apart', browser, minor), id)
-      leave_pool(browser, minor, id)
-      for appliance in pairs(read(key('teams', browser, minor)) or {}) do
-        forget_member({id = id, browser = browser, minor = minor, appliance = appliance})
+      pools.leave(browser, minor, id)
+      for _, appliance in ipairs(redis.call('HKEYS', key('teams', browser, minor))) do
+        workers.forget_member({id = id, browser = browser, minor = minor, appliance = appliance})
       end
     end
   end
-  for _, session in ipairs(end_sessions(id, reason)) do finish(session, reason) end
-  redis.call('DEL', key('worker', id, 'sessions'))
+  return lose_sessions(id, reason)
 end
 
-local function remove(id, reason)
-  local worker = read(key('worker', id))
-  if not worker then
-    forget_traces(id, reason)
-    return 0
-  end
-  local sessions = end_sessions(id, reason)
-  for _, session in ipairs(sessions) do finish(session, reason) end
-  redis.call('DEL', key('worker', id, 'sessions'))
-  turn(worker, 'gone', reason)
-  return #sessions
+-- Forgets a worker. Returns how many sessions ended with it.
+function workers.remove(id, reason)
+  local worker = workers.read(id)
+  if not worker then return workers.forget_traces(id, reason) end
+  local ended = lose_sessions(id, reason)
+  workers.turn(worker, 'gone', reason)
+  return ended
 end
-
--- remove_worker {id, reason} -> {sessions}
--- Forgets a worker; its remaining sessions end with the reason. Gives how many these were.
-register('remove_worker', function(a)
-  return {sessions = remove(a.id, a.reason)}
-end)

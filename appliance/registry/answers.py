@@ -8,7 +8,7 @@ from appliance.models import SessionState, WorkerState, WorkerStatus
 
 
 def grid_time_ms(time: tuple[int, int], clock: str | None) -> int:
-    """Give the grid's time as the Lua library does (`tell_time` in keys.lua)."""
+    """Give the grid's time as the Lua library does (`tell_time` in clock.lua)."""
     wall = int(time[0]) * 1000 + int(time[1]) // 1000
     seen, grid, longest = map(int, clock.split()) if clock else (wall, wall, 0)
     return grid + max(0, min(wall - seen, longest))

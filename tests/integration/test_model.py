@@ -39,7 +39,7 @@ LOOK_AT_THE_CLOCK = "redis.call('TIME')"
 TARGET = {"here": 1, "there": 2}  # per appliance: how many of a team's workers serve
 SPARES = 1
 RETURN_MS = 30_000  # how long a worker that is gone counts as being recycled
-CROWDED, BLOCKED = 2**50, 2**52  # of scores, as in pool.lua
+CROWDED, BLOCKED = 2**50, 2**52  # of scores, as in pools.lua
 
 # Gives all keys with their contents; the events are taken away, so that each look finds the newest.
 DUMP = """

@@ -8,7 +8,7 @@
 -- That packs sessions onto few workers, which is there to age them apart. Those that are `apart` have no
 -- need of it: they come before the others, as long as they have two sessions left, and among them the one
 -- with the fewest active sessions, so that sessions are spread. Which are apart is found by looks at the
--- pool twice a second at most (spread.lua), once its starts have been measured.
+-- pool twice a second at most (recycling.lua), once its starts have been measured.
 --
 -- Where more sessions than the margin start while one worker is away (`demand`, see recycling.lua), the
 -- workers that wait at the margin would be used up in a row before it is back: then there is no margin,
@@ -21,57 +21,24 @@
 --  BLOCKED + remaining x SCORE_PER_SESSION + taken      not claimable now
 
 local SCORE_PER_SESSION = 4096   -- more than any worker's concurrency
-local UNLIMITED = 2 ^ 36         -- remaining sessions of a worker without quota
-local APART_PER_SESSION = 2 ^ 37
+local APART_PER_SESSION = 2 ^ 37  -- more than remain to a worker without quota
 local CROWDED = 2 ^ 50
 local BLOCKED = 2 ^ 52
 local LAST_APART, LAST_CLAIMABLE = '(1125899906842624', '(4503599627370496'  -- CROWDED, BLOCKED for Redis
 
 local LOOKED_AT = 1000  -- workers, for a session that avoids some: more would hold up everybody else
 
--- What is read of a worker to give it a session, and to place it: each field costs half a microsecond.
+-- What is read of a worker to give it a session: each field costs half a microsecond.
 local CHOSEN = {'slot', 'appliance', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled', 'apart'}
-local PLACED = {
-  'browser', 'minor', 'status', 'suspect', 'lifetime', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled',
-  'apart',
-}
 
-local function read_worker(id)
-  local worker = read_fields(key('worker', id), PLACED)
-  if worker then worker.id = id end
-  return worker
-end
+local OFFERS_KEPT_MS = 600000  -- after they are over, for the sake of workers that were lost meanwhile
 
-local function active_of(id)
-  return redis.call('SCARD', key('worker', id, 'sessions'))
-end
-
--- How many slots of a worker are taken: by sessions, and by connections whose sessions Redis has
--- forgotten and their proxies are about to assert.
-local function taken_of(worker)
-  local unclaimed = worker.unclaimed and tonumber(worker.settled) > NOW and tonumber(worker.unclaimed) or 0
-  return active_of(worker.id) + unclaimed
-end
-
-local function is_fresh(worker)
-  return tonumber(worker.fresh_until) >= NOW
-end
-
-local function remaining_of(worker)
-  local quota = tonumber(worker.quota)
-  return quota == 0 and UNLIMITED or math.max(0, math.min(UNLIMITED, quota - worker.lifetime))
-end
-
--- Forgets slots that are awaited no longer, and how large their teams were if nobody is left of those.
-local function forget_awaited(browser, minor)
-  local recycling = key('recycling', browser, minor)
-  for _, slot in ipairs(redis.call('ZRANGE', recycling, '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', 0, 100)) do
-    local appliance = slot:match('^(.*)/')
-    redis.call('ZREM', recycling, slot)
-    redis.call('HDEL', key('left', browser, minor), slot)
-    local serving, standby = key('serving', browser, minor, appliance), key('standby', browser, minor, appliance)
-    if redis.call('EXISTS', serving, standby) == 0 then redis.call('HDEL', key('teams', browser, minor), appliance) end
-  end
+-- Returns a list of what is to be avoided as a set, or nil if it is empty.
+function pools.avoided(list)
+  if not list or list == '' then return nil end
+  local set = {}
+  for name in list:gmatch('%S+') do set[name] = true end
+  return set
 end
 
 -- Returns the quota of a pool's workers, or nil if it has none.
@@ -83,37 +50,39 @@ local function quota_in(pool)
 end
 
 -- Works out what `pick` goes by, whenever a pool's workers or those being recycled have changed.
-function update_policy(browser, minor)
-  local policy, recycling = key('policy', browser, minor), key('recycling', browser, minor)
-  forget_awaited(browser, minor)
-  local workers = redis.call('ZCARD', key('pool', browser, minor))
-  local last = redis.call('ZRANGE', recycling, 0, 0, 'REV', 'WITHSCORES')
+function pools.update_policy(browser, minor)
+  local policy = key('policy', browser, minor)
+  recycling.forget_awaited(browser, minor)
+  local size = redis.call('ZCARD', key('pool', browser, minor))
+  local last = redis.call('ZRANGE', key('recycling', browser, minor), 0, 0, 'REV', 'WITHSCORES')
   local quota, demand = unpack(redis.call('HMGET', policy, 'quota', 'demand'))
   if not quota then
     quota = quota_in(key('pool', browser, minor))
     if quota then redis.call('HSET', policy, 'quota', quota) end
   end
   quota, demand = tonumber(quota or 0), tonumber(demand or 0)
-  local margin = math.max(1, math.floor(quota / math.max(1, workers)))
+  local margin = math.max(1, math.floor(quota / math.max(1, size)))
   if demand > margin and demand <= quota then margin = 0 end
   redis.call('HSET', policy, 'margin', margin, 'recycles_until', last[2] or 0)
 end
 
 local function score_of(worker)
-  local taken, remaining = taken_of(worker), remaining_of(worker)
-  local claimable = taken < tonumber(worker.concurrency) and remaining >= 1 and not worker.suspect and is_fresh(worker)
+  local taken, remaining = workers.taken(worker), workers.remaining(worker)
+  local has_room = taken < tonumber(worker.concurrency) and remaining >= 1
+  local claimable = has_room and not worker.suspect and workers.is_fresh(worker)
   if claimable and remaining >= 2 and worker.apart then return taken * APART_PER_SESSION + remaining end
   return (claimable and CROWDED or BLOCKED) + remaining * SCORE_PER_SESSION + taken
 end
 
-local function leave_pool(browser, minor, id)
+-- Takes a worker out of a pool.
+function pools.leave(browser, minor, id)
   if redis.call('ZREM', key('pool', browser, minor), id) == 1 then touch_policy(browser, minor) end
 end
 
 -- Puts an available worker into its place in its pool, claimable or not. One that drains is told when its last session
 -- has ended.
-function place(worker)
-  if worker.status == 'draining' and active_of(worker.id) == 0 then tell('worker', worker.id, {drained = true}) end
+function pools.place(worker)
+  if worker.status == 'draining' and workers.active(worker.id) == 0 then tell('worker', worker.id, {drained = true}) end
   if worker.status ~= 'available' then return end
   local added = redis.call('ZADD', key('pool', worker.browser, worker.minor), whole(score_of(worker)), worker.id)
   if added == 1 then touch_policy(worker.browser, worker.minor) end
@@ -133,7 +102,7 @@ local function policy_of(browser, minor)
   local policy = key('policy', browser, minor)
   local margin, recycles_until = unpack(redis.call('HMGET', policy, 'margin', 'recycles_until'))
   if not margin and redis.call('EXISTS', key('pool', browser, minor)) == 1 then
-    update_policy(browser, minor)
+    pools.update_policy(browser, minor)
     margin, recycles_until = unpack(redis.call('HMGET', policy, 'margin', 'recycles_until'))
   end
   return margin, recycles_until
@@ -142,7 +111,7 @@ end
 -- Returns the claimable worker that is next by the rule above, or nil. One whose heartbeat is overdue is claimable no
 -- longer; the reaper sees to the rest. `avoid`, if it is given, has the workers and the appliances (with a slash
 -- behind the name) that are out of the question for this session.
-local function pick(browser, minor, avoid)
+function pools.pick(browser, minor, avoid)
   local pool = key('pool', browser, minor)
   local function lowest(least, past) return lowest_in(pool, least, past, avoid) end
   local function with_left(remaining)
@@ -158,37 +127,22 @@ local function pick(browser, minor, avoid)
     if not id then return nil end
     local worker = read_fields(key('worker', id), CHOSEN)
     if not worker then
-      leave_pool(browser, minor, id)
-    elseif is_fresh(worker) then
+      pools.leave(browser, minor, id)
+    elseif workers.is_fresh(worker) then
       worker.id, worker.browser, worker.minor, worker.status = id, browser, minor, 'available'
       return worker
     else
-      touch(read_worker(id))
+      touch(workers.find(id))
     end
   end
 end
 
--- Gives fields of the next ones of all workers, from the cursor "0" on until it is "0" again, and the next cursor. Up to
--- 128 of them, which Redis keeps as a list, are read at once; if many more come or go meanwhile, some may come twice.
-local function next_workers(cursor, fields)
-  local following, found = unpack(redis.call('ZSCAN', key('workers'), cursor, 'COUNT', 100))
-  local workers = {}
-  for i = 1, #found, 2 do
-    local worker = read_fields(key('worker', found[i]), fields)
-    if worker then
-      worker.id = found[i]
-      workers[#workers + 1] = worker
-    end
-  end
-  return following, workers
-end
-
-local function is_offered(browser, minor)
+function pools.is_offered(browser, minor)
   return tonumber(redis.call('ZSCORE', key('offers', browser), minor) or 0) >= NOW
 end
 
--- Gives the Playwright versions in which a browser is offered, the newest first; since `from` if it is given.
-local function minors_of(browser, from)
+-- Returns the Playwright versions in which a browser is offered, the newest first; since `from` if it is given.
+function pools.minors(browser, from)
   local minors = redis.call('ZRANGE', key('offers', browser), whole(from or NOW), '+inf', 'BYSCORE')
   local function number(minor)
     local major, rest = minor:match('^(%d+)%.(%d+)')
@@ -198,6 +152,37 @@ local function minors_of(browser, from)
   return minors
 end
 
-local function offer(browser, minor, until_ms)
+-- Returns the versions that are offered, or were not so long ago, and forgets the others.
+function pools.recent_minors(browser)
+  redis.call('ZREMRANGEBYSCORE', key('offers', browser), '-inf', '(' .. whole(NOW - OFFERS_KEPT_MS))
+  return pools.minors(browser, 0)
+end
+
+function pools.offer(browser, minor, until_ms)
   redis.call('ZADD', key('offers', browser), 'GT', whole(until_ms), minor)
+end
+
+-- Returns the available workers nearest to their quota, at least `count` of them, in the order of their ends. Of those
+-- that are apart, which are no more than that, all are read.
+function pools.nearest(pool, count)
+  local found = {}
+  local function add(id, remaining, taken)
+    found[#found + 1] = {id = id, remaining = remaining, taken = taken}
+  end
+  local function each(least, past, take)
+    local flat = redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', 0, count, 'WITHSCORES')
+    for i = 1, #flat, 2 do take(flat[i], flat[i + 1] - least) end
+  end
+  local function by_end(id, score)
+    local taken = score % SCORE_PER_SESSION
+    add(id, (score - taken) / SCORE_PER_SESSION, taken)
+  end
+  each(0, LAST_APART, function(id, score)
+    local remaining = score % APART_PER_SESSION
+    add(id, remaining, (score - remaining) / APART_PER_SESSION)
+  end)
+  each(CROWDED, LAST_CLAIMABLE, by_end)
+  each(BLOCKED, '+inf', by_end)
+  table.sort(found, function(a, b) return a.remaining < b.remaining or a.remaining == b.remaining and a.id < b.id end)
+  return found
 end

@@ -1,0 +1,83 @@
+-- What the operations' pages ask for: is_ready, count_workers, count_appliances. They are asked often, by every load balancer and
+-- scraper of every proxy: so the one looks no further than it must, and the others count in slices, between
+-- which sessions are served.
+
+local function has_fresh_worker(pool, avoid)
+  for rank = 0, redis.call('ZCARD', pool) - 1 do
+    local id = redis.call('ZRANGE', pool, rank, rank)[1]
+    local worker = read_fields(key('worker', id), {'fresh_until', 'appliance'})
+    if worker and workers.is_fresh(worker) and not avoid[worker.appliance .. '/'] then return true end
+  end
+  return false
+end
+
+-- is_ready {browser, avoid} -> {ready}
+-- Tells whether a worker of a browser is available, free or not, on an appliance that is not to be avoided.
+register('is_ready', function(a)
+  local avoid = pools.avoided(a.avoid) or {}
+  for _, minor in ipairs(pools.minors(a.browser)) do
+    if has_fresh_worker(key('pool', a.browser, minor), avoid) then return {ready = true} end
+  end
+  return {ready = false}
+end)
+
+-- Returns fields of the next ones of all workers, from the cursor "0" on until it is "0" again, and the next cursor. Up to
+-- 128 of them, which Redis keeps as a list, are read at once; if many more come or go meanwhile, some may come twice.
+local function next_workers(cursor, fields)
+  local following, found = unpack(redis.call('ZSCAN', key('workers'), cursor, 'COUNT', 100))
+  local counted = {}
+  for i = 1, #found, 2 do
+    local worker = read_fields(key('worker', found[i]), fields)
+    if worker then
+      worker.id = found[i]
+      counted[#counted + 1] = worker
+    end
+  end
+  return following, counted
+end
+
+local COUNTED = {'browser', 'minor', 'status', 'lifetime', 'concurrency', 'quota', 'fresh_until'}
+
+local function count_worker(pool, worker)
+  if not workers.is_fresh(worker) then return end
+  local active, concurrency = workers.active(worker.id), tonumber(worker.concurrency)
+  pool[worker.status], pool.active = pool[worker.status] + 1, pool.active + active
+  if worker.status == 'available' then
+    pool.slots = pool.slots + concurrency
+    pool.free = pool.free + math.max(0, math.min(concurrency - active, workers.remaining(worker)))
+  end
+end
+
+-- count_workers {cursor} -> {cursor, pools}, these by browser and minor: {standby, available, draining, slots, active, free}
+-- Counts the next ones of all workers (`next_workers`).
+register('count_workers', function(a)
+  local cursor, next_ones = next_workers(a.cursor, COUNTED)
+  local counts = {}
+  for _, worker in ipairs(next_ones) do
+    local browser = counts[worker.browser] or {}
+    browser[worker.minor] = browser[worker.minor]
+      or {standby = 0, available = 0, draining = 0, slots = 0, active = 0, free = 0}
+    counts[worker.browser] = browser
+    count_worker(browser[worker.minor], worker)
+  end
+  return {cursor = cursor, pools = counts}
+end)
+
+local COUNTED_HERE = {'appliance', 'status', 'version', 'unclaimed', 'settled'}
+
+-- count_appliances {cursor} -> {cursor, appliances}, these by name: {standby, available, draining, sessions, versions}
+-- Counts the next ones of all workers (`next_workers`) by their appliances, and their sessions. A
+-- connection whose session Redis has forgotten counts as one.
+register('count_appliances', function(a)
+  local cursor, next_ones = next_workers(a.cursor, COUNTED_HERE)
+  local by_name = {}
+  for _, worker in ipairs(next_ones) do
+    local counts = by_name[worker.appliance]
+      or {standby = 0, available = 0, draining = 0, sessions = 0, versions = {}}
+    by_name[worker.appliance] = counts
+    counts[worker.status] = counts[worker.status] + 1
+    counts.sessions = counts.sessions + workers.taken(worker)
+    counts.versions[worker.version] = true
+  end
+  return {cursor = cursor, appliances = by_name}
+end)

@@ -1,0 +1,123 @@
+-- What a worker calls in its life: a turn to launch, registration, heartbeats, drain, removal; or why it cannot start.
+
+-- take_launch_turn {appliance, stagger_ms} -> {wait_ms}
+-- 0: launch now. Otherwise: ask again after that time. A turn that is not taken is not reserved, so
+-- that a worker that dies while it waits delays nobody.
+register('take_launch_turn', function(a)
+  local name = key('launch', a.appliance)
+  local wait = tonumber(redis.call('GET', name) or 0) + a.stagger_ms - NOW
+  if wait > 0 then return {wait_ms = wait} end
+  redis.call('SET', name, NOW, 'PX', math.max(1, math.ceil(a.stagger_ms)))
+  record('worker.launching', 'appliance', a.appliance, 'at', NOW)
+  return {wait_ms = 0}
+end)
+
+-- Notes how many more connections a driver holds than Redis knows sessions of: their proxies are about to assert these,
+-- and so long, at most `settle_ms`, their slots are taken. Until then the number does not fall by itself: a session that
+-- was granted meanwhile may not be among the connections yet. Returns whether there is anything to note.
+local function note_unclaimed(worker, connections, settle_ms)
+  local surplus, known = math.max(0, connections - workers.active(worker.id)), tonumber(worker.unclaimed or 0)
+  if surplus == 0 and known == 0 then return false end
+  local is_settling = known > 0 and tonumber(worker.settled) > NOW
+  if is_settling then surplus = math.max(surplus, known) else worker.settled = NOW + settle_ms end
+  worker.unclaimed = surplus
+  return true
+end
+
+-- register_worker {id, browser, version, minor, appliance, slot, status, lifetime,
+--                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, turn}
+-- -> {status, lifetime}
+-- Registers a worker, or registers it again: then its status stays and its lifetime never falls. One
+-- that comes as standby serves at once if its team has fewer than `target` that do. `run`, `drained` and `turn` are
+-- what its appliance remembers of itself.
+register('register_worker', function(a)
+  appliances.recall(a.appliance, a.run, a.drained, a.turn)
+  a.run, a.drained, a.turn = nil, nil, nil
+  local name, status = key('worker', a.id), a.status
+  local known = workers.read(a.id)
+  a.heartbeat, a.fresh_until = NOW, NOW + a.ttl
+  a.status = known and known.status
+  if known then
+    a.lifetime = math.max(a.lifetime, tonumber(known.lifetime))
+  else
+    a.started = NOW
+    note_unclaimed(a, a.connections, a.settle_ms)
+    redis.call('HSET', key('policy', a.browser, a.minor), 'quota', a.quota)
+    touch_policy(a.browser, a.minor)
+    recycling.welcome(a)
+  end
+  redis.call('HDEL', name, 'suspect')
+  write(name, a)
+  local worker = workers.read(a.id)
+  if known then workers.enlist(worker) else workers.turn(worker, status) end
+  if worker.status == 'available' and appliances.is_drained(a.appliance) then
+    workers.turn(worker, 'draining', 'its appliance is drained')
+  end
+  redis.call('HDEL', key('failures'), workers.slot_of(a))
+  return function() return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime} end
+end)
+
+-- Lets a worker that was suspect take sessions again. Who suspected it is told that it was wrong.
+local function clear_suspicion(worker)
+  if not worker.suspect then return end
+  redis.call('HDEL', key('worker', worker.id), 'suspect')
+  tell('proxy', worker.suspect, {refuted = worker.id, appliance = worker.appliance})
+  worker.suspect = nil
+end
+
+-- heartbeat_worker {id, memory, healthy, connections, settle_ms} -> {known, status, reason, lifetime, active, suspect}
+-- `healthy` says that the browser was just seen to answer: a suspect worker is claimable again. `connections` counts
+-- those of its driver if Redis may have lost sessions (a failover), else it is -1.
+-- `reason` says why it drains, for a worker that the message about it has not reached (yet).
+register('heartbeat_worker', function(a)
+  local name, worker = key('worker', a.id), workers.read(a.id)
+  if not worker then return {known = false} end
+  worker.heartbeat, worker.fresh_until = NOW, NOW + worker.ttl
+  redis.call('HSET', name, 'heartbeat', whole(NOW), 'fresh_until', whole(worker.fresh_until), 'memory', whole(a.memory))
+  if a.healthy then clear_suspicion(worker) end
+  workers.mend_slots(worker)
+  if a.connections >= 0 and note_unclaimed(worker, a.connections, a.settle_ms) then
+    redis.call('HSET', name, 'unclaimed', whole(worker.unclaimed), 'settled', whole(worker.settled))
+  end
+  if worker.apart then redis.call('SADD', key('apart', worker.browser, worker.minor), a.id) end
+  workers.enlist(worker)
+  touch_ends(worker.browser, worker.minor)
+  return function()
+    local status, reason = unpack(redis.call('HMGET', name, 'status', 'reason'))
+    return {
+      known = true, status = status, reason = reason or '', lifetime = tonumber(worker.lifetime),
+      active = workers.active(a.id), suspect = worker.suspect ~= nil,
+    }
+  end
+end)
+
+-- drain_worker {id, reason} -> {known, active}
+-- No new sessions for this worker; it is told, and told again when its last session has ended.
+register('drain_worker', function(a)
+  local worker = workers.read(a.id)
+  if not worker then return {known = false, active = 0} end
+  if worker.status ~= 'draining' then workers.turn(worker, 'draining', a.reason) end
+  return {known = true, active = workers.active(a.id)}
+end)
+
+-- end_sessions {worker, reason} -> {ended}
+-- Asks for the end of a worker's sessions; each slot comes free when its proxy has released it.
+register('end_sessions', function(a)
+  return {ended = #workers.end_sessions(a.worker, a.reason)}
+end)
+
+-- remove_worker {id, reason} -> {sessions}
+-- Forgets a worker; its remaining sessions end with the reason. Returns how many these were.
+register('remove_worker', function(a)
+  return {sessions = workers.remove(a.id, a.reason)}
+end)
+
+-- report_failure {appliance, slot, browser, reason, ttl_ms} -> {}
+-- Notes that a worker of this slot failed before it could serve, or soon after: until one registers, or for a while.
+register('report_failure', function(a)
+  local failures = key('failures')
+  local failure = {appliance = a.appliance, slot = a.slot, browser = a.browser, reason = a.reason, until_ms = NOW + a.ttl_ms}
+  redis.call('HSET', failures, workers.slot_of(a), cjson.encode(failure))
+  if redis.call('PTTL', failures) < a.ttl_ms then redis.call('PEXPIRE', failures, a.ttl_ms) end
+  return {}
+end)

@@ -13,42 +13,44 @@
 -- Each step may touch again: so it goes on from the first one, until nothing is touched and nobody can be served. No
 -- step reaches beyond its pool. What is touched is kept in lists, so that the same calls always lead to the same state.
 
-local touched = {}  -- the touched pools, in order, and each by its name
+local notes = {}    -- what is touched of each pool, by browser and minor; kept, for making them costs as much as settling
+local touched = {}  -- the notes of those pools of which something is, in order
 
--- Returns what is touched of a pool.
+-- Returns the notes of a pool, which is touched: `workers` to place, `teams` to fill, and so on.
 local function touched_in(browser, minor)
-  local name = browser .. ':' .. minor
-  local pool = touched[name]
-  if not pool then
-    pool = {browser = browser, minor = minor, workers = {}, teams = {}}
-    touched[name], touched[#touched + 1] = pool, pool
+  local of_browser = notes[browser] or {}
+  local pool = of_browser[minor] or {browser = browser, minor = minor, workers = {}, teams = {}}
+  if not pool.is_touched then
+    notes[browser], of_browser[minor], pool.is_touched = of_browser, pool, true
+    touched[#touched + 1] = pool
   end
   return pool
 end
 
-local function add(list, name, thing)
-  if not list[name] then list[#list + 1] = name end
-  list[name] = thing
+-- Says that a slot of a worker was taken, so that nobody else can be served. `worker` is its record as Redis has it now.
+local function touch_taken(worker)
+  local list = touched_in(worker.browser, worker.minor).workers
+  local at = 1
+  while list[at] and list[at].id ~= worker.id do at = at + 1 end
+  list[at] = worker  -- the newer record counts
 end
 
--- Takes the first out of a list; returns nil if it is empty.
-local function take(list)
-  local name = table.remove(list, 1)
-  if not name then return nil end
-  local thing = list[name]
-  list[name] = nil
-  return thing
-end
-
--- Says that something of a worker has changed on which its place depends. `worker` is its record, as Redis has it now;
--- nil, for one that is gone, is nothing to follow.
+-- Says that something else of a worker has changed on which its place depends; of nil, one that is gone, nothing has.
 local function touch(worker)
-  if worker then add(touched_in(worker.browser, worker.minor).workers, worker.id, worker) end
+  if not worker then return end
+  touch_taken(worker)
+  touched_in(worker.browser, worker.minor).is_open = true
+end
+
+-- Says that somebody waits for a pool who may be served at once.
+local function touch_queue(browser, minor)
+  touched_in(browser, minor).is_open = true
 end
 
 -- Says that somebody has come to or left a team, that of a worker or of `{browser, minor, appliance}`.
 local function touch_team(member)
-  add(touched_in(member.browser, member.minor).teams, member.appliance, member.appliance)
+  local teams = touched_in(member.browser, member.minor).teams
+  if teams[#teams] ~= member.appliance then teams[#teams + 1] = member.appliance end
 end
 
 -- Says that the number of a pool's workers has changed, or of those being recycled.
@@ -61,20 +63,13 @@ local function touch_ends(browser, minor)
   touched_in(browser, minor).is_to_look = true
 end
 
--- Says that somebody waits for a pool who may be served at once.
-local function touch_queue(browser, minor)
-  touched_in(browser, minor)
-end
-
 -- Does the first four steps for a pool, until nothing of it is touched.
 local function arrange(pool)
   while true do
-    local worker = take(pool.workers)
-    local appliance = not worker and take(pool.teams)
-    if worker then
-      pools.place(worker)
-    elseif appliance then
-      workers.fill(pool.browser, pool.minor, appliance)
+    if pool.workers[1] then
+      pools.place(table.remove(pool.workers, 1))
+    elseif pool.teams[1] then
+      workers.fill(pool.browser, pool.minor, table.remove(pool.teams, 1))
     elseif pool.is_to_adapt then
       pool.is_to_adapt = false
       pools.update_policy(pool.browser, pool.minor)
@@ -89,29 +84,33 @@ end
 
 -- Arranges a pool if something of it is touched.
 local function arrange_if_touched(browser, minor)
-  local pool = touched[1] and touched[browser .. ':' .. minor]
-  if pool then arrange(pool) end
+  local pool = notes[browser] and notes[browser][minor]
+  if pool and pool.is_touched then arrange(pool) end
 end
 
 -- Does all that follows from what is touched.
 local function settle()
-  local at = 1
-  while touched[at] do
-    local pool = touched[at]
-    repeat arrange(pool) until not queue.serve_next(pool.browser, pool.minor)
-    at = at + 1
+  while touched[1] do
+    local pool = touched[1]
+    repeat arrange(pool) until not (pool.is_open and queue.serve_next(pool.browser, pool.minor))
+    pool.is_touched, pool.is_open = false, false
+    table.remove(touched, 1)
   end
-  touched = {}
+end
+
+-- Forgets what is touched, for a call has failed.
+local function forget_touched()
+  if touched[1] then notes, touched = {}, {} end
 end
 
 -- Does something and what follows from it. Returns whether that succeeded, and else the error; then nothing of it is
 -- left to follow.
-local function attempt(step, ...)
-  local succeeded, problem = pcall(function(...)
-    step(...)
+local function attempt(step, id)
+  local succeeded, problem = pcall(function()
+    step(id)
     settle()
-  end, ...)
-  touched = {}
+  end)
+  forget_touched()
   return succeeded, problem
 end
 
@@ -119,7 +118,8 @@ end
 -- its answer as a table, or as a function that gives it once all is settled.
 local function register(name, body)
   redis.register_function(name .. '_@HASH@', function(keys, args)
-    NS, touched = keys[1], {}  -- a call that failed leaves nothing behind
+    forget_touched()
+    NS = keys[1]
     NOW = tell_time()
     local answer = body(cjson.decode(args[1]), args[1])
     settle()

@@ -114,7 +114,7 @@ local function read_fields(name, fields)
   local values = redis.call('HMGET', name, unpack(fields))
   if not values[1] then return nil end
   local hash = {}
-  for i, field in ipairs(fields) do hash[field] = values[i] or nil end
+  for i = 1, #fields do hash[fields[i]] = values[i] or nil end
   return hash
 end
 

@@ -43,7 +43,7 @@ function recycling.count_start(worker)
   worker.lifetime = redis.call('HINCRBY', key('worker', worker.id), 'lifetime', '1')
   local remaining = workers.remaining(worker)
   if remaining == 0 then return recycle(workers.read(worker.id), 'quota reached') end
-  touch(worker)
+  touch_taken(worker)
   if remaining <= worker.quota * EARLY then touch_ends(worker.browser, worker.minor) end
 end
 

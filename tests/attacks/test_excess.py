@@ -53,8 +53,9 @@ def test_a_page_that_runs_away_with_the_memory_ends_with_that_reason(bounded: Gr
 
 
 def test_a_download_without_an_end_drains_its_worker_and_then_ends_with_that_reason(
-    bounded: Grid, clients: Playwright, site: str
+    bounded: Grid, clients: Playwright, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(bounded.env, "COLUMNS", "200")
     bounded.available(1, within_s=30)
     page = clients.chromium.connect(bounded.endpoint).new_page()
     with suppress(Error):  # "Download is starting"

@@ -45,7 +45,7 @@ def test_an_operator_lists_the_sessions_and_ends_one_of_them(grid: Grid, playwri
     assert pages["spared"].evaluate("1") == 1
     until(lambda: [each.name for each in grid.registry.sessions()] == ["spared"], "the slot is free")
     assert "no session" in grid.applctl("sessions", "kill", listed["doomed"]["id"], check=False).stderr
-    assert grid.applctl("sessions", "list").stdout.split()[6:8] == [listed["spared"]["id"], "spared"]
+    assert {listed["spared"]["id"], "active", "spared"} <= {*grid.applctl("sessions", "list").stdout.split()}
     (worker,) = grid.available(1)
     assert grid.log(worker.slot).count("event=worker.ready") == 1  # its driver took no harm
 

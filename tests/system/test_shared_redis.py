@@ -54,7 +54,7 @@ def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_gr
             Store(url, "grid").ping()
 
     one_more = {"RUN_DIR": other.run_dir / "more", "PORT": free_port()}
-    assert f"called {other.env['APPLIANCE_NAME']} already" in refused(other, "up", **one_more)
+    assert f"already has an appliance called {other.env['APPLIANCE_NAME']}:" in refused(other, "up", **one_more)
     assert not left_over(other.run_dir / "more")
     before = process(other, "proxy").pid
     wrong = f"rediss://:wrong-password@{address}"

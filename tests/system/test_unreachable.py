@@ -1,21 +1,26 @@
-"""A proxy that cannot dial for want of a route: it harms nobody, says why, and recovers."""
+"""A proxy that cannot dial, for want of a route or of descriptors: it harms nobody, says why, and recovers."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import resource
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from urllib.error import HTTPError
 
+import psutil
 import pytest
 from playwright.sync_api import Error, Playwright, sync_playwright
 
 from tests.programs import require
 from tests.system.cluster import Cluster, Member
+from tests.system.conftest import StartGrid
 from tests.system.grid import TIMINGS, Grid
 from tests.system.load import Load
+from tests.system.test_losses import process
 from tests.waiting import until
 
 COMMON = {**TIMINGS, "MAX_CONCURRENT_SESSIONS": 1, "MAX_LIFETIME_SESSIONS": 500, "STARTUP_STAGGER": 0.1}
@@ -86,3 +91,53 @@ def test_a_proxy_without_a_route_harms_nobody_and_is_not_ready_until_it_has_one(
     assert spent == len(waits_ms(healthy)) - began, "only sessions that were served count"
     until(lambda: not readiness(sick), "it finds by itself that it reaches them again")
     connect(playwright, sick)
+
+
+class Crowd:
+    """Clients that connect and say nothing, as many as leave a process one descriptor."""
+
+    def __init__(self, grid: Grid, process: psutil.Process, room: int) -> None:
+        """Let the process have so many descriptors more than it has now."""
+        self._address, self._process = (grid.host, grid.port), process
+        self._before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        self._most = process.num_fds() + room
+        self._clients: list[socket.socket] = []
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (self._most, self._before[1]))
+
+    def gather(self) -> None:
+        """Come until there is one descriptor left."""
+
+        def is_full() -> bool:
+            if (free := self._most - self._process.num_fds() - 1) > 0:
+                self._clients += [socket.create_connection(self._address) for _ in range(free)]
+            for _ in range(-free):
+                self._clients.pop().close()
+            return free == 0
+
+        until(is_full, "one descriptor is left")
+
+    def leave(self) -> None:
+        """Let the process have its descriptors again."""
+        for client in self._clients:
+            client.close()
+        resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, self._before)
+
+
+def test_a_proxy_without_descriptors_makes_no_worker_suspect_and_is_not_ready_until_it_has_some(
+    start_grid: StartGrid, playwright: Playwright
+) -> None:
+    grid = start_grid(MAX_LIFETIME_SESSIONS=500, ALLOW_ANONYMOUS="true", REQUEST_TIMEOUT=60)
+    connect(playwright, grid)
+    lifetime = grid.registry.workers()[0].lifetime
+    crowd = Crowd(grid, process(grid, "proxy"), room=20)
+    for _ in range(5):
+        crowd.gather()
+        with pytest.raises(Error, match=r"cannot reach its workers: .*Too many open files"):
+            playwright.chromium.connect(grid.endpoint)
+    crowd.gather()
+    assert "Too many open files" in readiness(grid)
+    (worker,) = grid.registry.workers()
+    assert (worker.suspect, worker.lifetime, worker.active) == (False, lifetime, 0)
+    crowd.leave()
+    until(lambda: not readiness(grid), "it finds by itself that it has descriptors again")
+    connect(playwright, grid)

@@ -981,7 +981,7 @@ def test_whatever_happens_the_grid_does_what_the_model_says(store: Store) -> Non
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES or 300,
+            max_examples=EXAMPLES or 200,
             stateful_step_count=60,
             derandomize=not EXAMPLES,
             database=None,

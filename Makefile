@@ -9,7 +9,7 @@ APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninter
 ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test bench bench-claims bench-recycling bench-packing bench-relay bench-door bench-scale simulate chaos fuzz \
+.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-relay bench-door bench-scale simulate chaos fuzz \
         image image-test image-check lint docs clean
 
 help: ## explain these commands
@@ -28,6 +28,9 @@ test: lint image-check ## test everything, with real browsers
 	@test "$$(id -u)" != 0 || packer/need.sh nft ip ss haproxy nginx cc
 	$(BIN)/pytest $(ALONE)
 	$(BIN)/pytest --numprocesses 2 --dist loadscope $(ALONE:%=--ignore=%)
+
+test-fast: lint ## lint, types, unit and integration tests, in under two minutes
+	$(BIN)/pytest --numprocesses 4 --dist loadscope tests/unit tests/integration
 
 bench: $(VENV)/installed-test ## measure the grid against a direct connection
 	$(BIN)/python -m tests.bench

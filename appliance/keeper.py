@@ -42,7 +42,7 @@ class Keeper:
         self._held: IO[str] | None = None
 
     def look(self) -> None:
-        """Look once, and mend what is to be mended; what fails is logged, and tried again at the next look.
+        """Check the rules once, and load them again if needed. A failure is logged, and the next check tries again.
 
         Whatever fails, nobody knows then whether the rules are in force. So the appliance is drained.
         """

@@ -88,12 +88,22 @@ function pools.place(worker)
   if added == 1 then touch_policy(worker.browser, worker.minor) end
 end
 
+local appliance_by_worker, read_at = {}, nil
+
+-- Returns the appliance of a worker. It is read once in a call, however many sessions avoid appliances.
+local function appliance_of(id)
+  if read_at ~= NOW then appliance_by_worker, read_at = {}, NOW end
+  if not appliance_by_worker[id] then
+    appliance_by_worker[id] = redis.call('HGET', key('worker', id), 'appliance') or ''
+  end
+  return appliance_by_worker[id]
+end
+
 -- Returns the worker with the lowest score of a range that is not among those to `avoid`, or nil.
 local function lowest_in(pool, least, past, avoid)
   if not avoid then return redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', '0', '1')[1] end
   for _, id in ipairs(redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', '0', LOOKED_AT)) do
-    local appliance = redis.call('HGET', key('worker', id), 'appliance') or ''
-    if not avoid[id] and not avoid[appliance .. '/'] then return id end
+    if not avoid[id] and not avoid[appliance_of(id) .. '/'] then return id end
   end
 end
 

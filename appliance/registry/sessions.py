@@ -71,6 +71,7 @@ class Sessions:
         self._poll_s = min(POLL_INTERVAL_S, settings.lease_ttl / 3)  # or the lease of a grant that was not heard ends
         self._queue_max = settings.queue_max_length
         self._live: dict[str, Session] = {}
+        self._to_release: dict[str, Session] = {}  # they ended while Redis did not answer
         self._no_waiting: RequestError | None = None
 
     def __len__(self) -> int:
@@ -193,6 +194,9 @@ class Sessions:
             elif session_id in self._live and session.grant:
                 self._assert(session, session.grant)
         self._server = server
+        for session_id in list(self._to_release):
+            if session := self._to_release.pop(session_id, None):
+                self._release(session)
 
     def _renew_on_the_server_of_now(self, workers: dict[str, str]) -> tuple[str, list[str], dict[str, str]]:
         """Renew; which server that is may change between the two calls. Perhaps there are several at one address."""
@@ -337,7 +341,8 @@ class Sessions:
             worker = session.grant.worker_id if session.grant else ""
             self._registry.release(session.id, session.end_reason, session.bytes_relayed, worker)
         except StoreUnavailable as error:
-            log.warning("session.release_delayed", session=session.id, error=str(error), until="its lease expires")
+            self._to_release[session.id] = session
+            log.warning("session.release_delayed", session=session.id, error=str(error), until="Redis answers again")
 
     def _release_meanwhile(self, session: Session) -> None:
         threading.Thread(target=self._release, args=(session,), daemon=True).start()

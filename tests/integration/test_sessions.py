@@ -200,6 +200,21 @@ def test_an_outage_does_not_count_as_the_workers_silence(
         assert session.unknown_since is None
 
 
+def test_a_session_that_ends_while_redis_is_away_is_released_as_soon_as_redis_answers(
+    registry: Registry, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreUnavailable("Redis is away.")
+
+    registry.register_worker(spec("A"))
+    with monkeypatch.context() as away, sessions.open(WANTED, ignore):
+        away.setattr(registry, "release", fail)
+    assert [worker.active for worker in registry.workers()] == [1]
+    sessions.renew()
+    assert [worker.active for worker in registry.workers()] == [0]
+    assert registry.events()[-1]["event"] == "session.ended"
+
+
 def test_a_lost_workers_sessions_end_with_that_reason(registry: Registry, sessions: Sessions) -> None:
     registry.register_worker(spec("A", ttl_ms=300))
     told: list[str] = []

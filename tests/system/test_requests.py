@@ -14,6 +14,7 @@ from playwright.sync_api import Error, sync_playwright
 from tests.system.bare_client import UPGRADE
 from tests.system.grid import Grid
 from tests.system.wire import Wire
+from tests.waiting import until
 
 
 def test_a_firefox_client_without_a_query_asks_for_firefox_and_is_refused_at_once(grid: Grid) -> None:
@@ -85,6 +86,7 @@ def test_a_clients_wishes_are_honoured_told_or_refused_without_a_slot(
     if "slowMo" in str(headers):
         with Wire(grid.port) as wire:
             said = wire.upgrade("/", **headers).headers["x-playwright-debug-log"]
+        until(lambda: not grid.registry.sessions(), "the session is over, of which another test sees no event")
         assert "launch options without effect, as the browser runs already: slowMo" in said
 
 

@@ -11,8 +11,10 @@ import sys  # noqa: E402
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
-from appliance import config, kernel, logs  # noqa: E402
+from appliance import logs  # noqa: E402
 from appliance.errors import ApplianceError  # noqa: E402
+from appliance.machine import kernel  # noqa: E402
+from appliance.settings import config  # noqa: E402
 from proxy import faults  # noqa: E402
 from proxy.proxy import Proxy  # noqa: E402
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, unquote
 
 from appliance.errors import Unauthorized
-from appliance.registry import Tokens
+from appliance.grid.tokens import Tokens
 
 QUERY_PARAMETER = "token"
 NO_TOKEN = "This grid requires a token, but the request has none."  # noqa: S105  # a sentence

@@ -22,8 +22,8 @@ from appliance.errors import (
     RequestError,
     RequestTimedOut,
 )
-from appliance.models import Grant
-from appliance.registry import Session
+from appliance.grid.session import Session
+from appliance.grid.values import Grant
 from proxy import handshake, launch_options, tcp, tls, visitor, wrong_client
 from proxy.answers import ADMIT, OPEN, error_answer
 from proxy.dial import Connection

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from appliance.errors import BadRequest
-from appliance.models import Browser, SessionRequest
+from appliance.grid.values import SessionRequest
+from appliance.names import Browser
 from appliance.worker_folder import SESSIONS_PATH
 from proxy import query
 

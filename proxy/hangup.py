@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent
 
-from appliance.registry import Session, hung_up
+from appliance.grid.session import Session, hung_up
 
 _READ = 1  # libev's EV_READ
 

@@ -14,9 +14,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from appliance.config import Settings
 from appliance.errors import BadRequest
-from appliance.models import Browser
+from appliance.names import Browser
+from appliance.settings.config import Settings
 
 _PREFIX = "x-playwright-"
 _OPTIONS = "x-playwright-launch-options"

@@ -8,12 +8,14 @@ from collections.abc import Callable
 import gevent
 from gevent.lock import BoundedSemaphore
 
-from appliance import browsers, logs
-from appliance.config import Settings
+from appliance import logs
 from appliance.errors import StoreUnavailable
-from appliance.memory import Memory
-from appliance.models import Announcement
-from appliance.registry import Appliances, Sessions
+from appliance.grid.appliances import Appliances
+from appliance.grid.sessions import Sessions
+from appliance.grid.values import Announcement
+from appliance.machine import browsers
+from appliance.machine.record import Memory
+from appliance.settings.config import Settings
 from proxy.departure import Departure
 from proxy.threads import in_thread
 

@@ -11,9 +11,9 @@ import socket
 import struct
 from collections.abc import Mapping
 
-from appliance.config import Settings
 from appliance.errors import CannotDial
-from appliance.relations import is_loopback
+from appliance.settings.config import Settings
+from appliance.settings.cross_checks import is_loopback
 from proxy.dial import is_own
 from proxy.guard import NO_TOKEN
 

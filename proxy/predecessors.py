@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from appliance import logs
-from appliance.registry import Registry
+from appliance.grid.grid import Registry
 
 log = logs.get_logger()
 

@@ -11,9 +11,9 @@ from gevent.event import Event
 
 from appliance import logs
 from appliance.errors import DialFailed, StoreUnavailable
-from appliance.models import Grant
-from appliance.registry import Reach, Registry
-from appliance.registry.reach import EVERYWHERE
+from appliance.grid.grid import Registry
+from appliance.grid.reach import EVERYWHERE, Reach
+from appliance.grid.values import Grant
 from proxy.dial import Connection
 from proxy.handshake import Headers
 

@@ -15,14 +15,20 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from appliance import logs
-from appliance.config import Settings
 from appliance.errors import Blame, DialFailed, SettingsError, StoreRefuses, StoreUnavailable
-from appliance.models import Grant
-from appliance.registry import Appliances, Mailbox, Reach, Registry, Sessions, Tokens
-from appliance.relations import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
-from appliance.store import Store
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.mailbox import Mailbox
+from appliance.grid.reach import Reach
+from appliance.grid.sessions import Sessions
+from appliance.grid.store import Store
+from appliance.grid.tokens import Tokens
+from appliance.grid.values import Grant
+from appliance.settings.config import Settings
+from appliance.settings.cross_checks import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.worker_folder import socket_of
 from proxy import faults
+from proxy.admission import Connections, Unheard
 from proxy.departure import Departure
 from proxy.dial import Connection, dial
 from proxy.door.answering import InnerDoor
@@ -31,16 +37,15 @@ from proxy.door.keys import Keys
 from proxy.guard import Guard
 from proxy.handler import DoorHandler, SessionHandler
 from proxy.handshake import Headers
-from proxy.limits import Connections, Unheard
+from proxy.limits import Vigil
 from proxy.membership import Membership
-from proxy.operations import Operations
+from proxy.pages import Operations
 from proxy.peer import OwnAccounts
 from proxy.predecessors import Predecessors
 from proxy.probing import Prober
 from proxy.reaper import Reaper
 from proxy.threads import in_thread
 from proxy.tls import Tls
-from proxy.vigil import Vigil
 
 log = logs.get_logger()
 

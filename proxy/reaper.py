@@ -5,9 +5,10 @@ from __future__ import annotations
 import gevent
 
 from appliance import logs
-from appliance.config import Settings
 from appliance.errors import StoreUnavailable
-from appliance.registry import Registry, Sessions
+from appliance.grid.grid import Registry
+from appliance.grid.sessions import Sessions
+from appliance.settings.config import Settings
 
 log = logs.get_logger()
 

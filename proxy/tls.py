@@ -20,8 +20,9 @@ from typing import Any
 
 from gevent.ssl import SSLContext, SSLSocket
 
-from appliance import certificate, logs
+from appliance import logs
 from appliance.errors import SettingsError
+from appliance.machine import certificate
 
 log = logs.get_logger()
 

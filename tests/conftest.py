@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from appliance.config import Settings
-from appliance.registry import Registry
-from appliance.store import Store
-from tests.redis_server import redis_server
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.settings.config import Settings
+from tests.support.redis_server import redis_server
 
 # How long an example takes says nothing on a busy machine; how long a test takes, pytest's time-out says.
 settings.register_profile("appliance", deadline=None)

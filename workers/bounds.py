@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from appliance.config import Settings
+from appliance.settings.config import Settings
 
 MIB, GIB = 1024**2, 1024**3
 

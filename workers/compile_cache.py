@@ -17,10 +17,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from appliance import browsers, config
-from appliance.accounts import accounts_of
-from appliance.config import Settings
 from appliance.errors import LaunchError, SettingsError
+from appliance.machine import browsers
+from appliance.machine.accounts import accounts_of
+from appliance.settings import config
+from appliance.settings.config import Settings
 from workers.driver import PRELOAD
 from workers.launch_options import NODE_FLAGS
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from appliance import logs
-from appliance.config import Settings
+from appliance.settings.config import Settings
 from workers.orders import Orders
 from workers.registration import Registration
 

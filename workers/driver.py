@@ -26,12 +26,13 @@ from typing import IO
 
 import psutil
 
-from appliance import browsers, ffmpeg, kernel, logs, sandbox, unix_sockets
-from appliance.browsers import Program
-from appliance.cgroups import Group
-from appliance.config import Settings
+from appliance import logs
 from appliance.errors import LaunchError, SettingsError
-from appliance.models import Browser
+from appliance.machine import browsers, ffmpeg, kernel, sandbox, unix_sockets
+from appliance.machine.browsers import Program
+from appliance.machine.cgroups import Group
+from appliance.names import Browser
+from appliance.settings.config import Settings
 from workers.launch_options import NODE_FLAGS, driver_environment, launch_options
 from workers.orders import Orders
 from workers.workspace import Workspace
@@ -102,7 +103,7 @@ class Driver:
             return not trial.connect_ex(str(self.socket))
 
     def open_to_the_proxy(self) -> None:
-        """Let the proxy connect, which has this process's effective group (appliance/accounts.py), and nobody else."""
+        """Let the proxy connect, which has this process's effective group (machine/accounts.py), and nobody else."""
         is_shared = os.getegid() != os.getgid()
         if is_shared:
             os.chown(self.socket, -1, os.getegid())

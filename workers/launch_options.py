@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.browsers import channel_of
-from appliance.config import Settings
-from appliance.inherited import inherited
-from appliance.models import Browser
+from appliance.machine.browsers import channel_of
+from appliance.machine.inherited import inherited
+from appliance.names import Browser
+from appliance.settings.config import Settings
 from appliance.settings.proxies import UpstreamProxy, upstream_proxy
 from appliance.settings.workers import DEFAULT_LANGUAGE
 from appliance.worker_folder import MARKER, SESSIONS_PATH
@@ -69,7 +69,7 @@ def _proxy(proxy: UpstreamProxy, bypass: list[str]) -> dict[str, str]:
 def driver_environment(
     environment: Mapping[str, str], settings: Settings, workspace: Path, temporary: Path, compile_cache: Path
 ) -> dict[str, str]:
-    """Return the environment of driver and browser: what is inherited (appliance/inherited.py), and what settings say.
+    """Return the environment of driver and browser: what is inherited (machine/inherited.py), and what settings say.
 
     The ways to Redis and to supervisord are not among it. In `compile_cache` node keeps what it compiled of the
     driver's program (nodejs.org/api/module.html, "Module compile cache"; before node 22 it does not), for the drivers

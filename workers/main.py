@@ -7,11 +7,13 @@ import socket
 import sys
 import time
 
-from appliance import cgroups, config, kernel, logs
-from appliance.accounts import become_worker, worker_uid
-from appliance.cgroups import Group
-from appliance.config import Settings
+from appliance import logs
 from appliance.errors import SettingsError
+from appliance.machine import cgroups, kernel
+from appliance.machine.accounts import become_worker, worker_uid
+from appliance.machine.cgroups import Group
+from appliance.settings import config
+from appliance.settings.config import Settings
 from workers.bounds import memory_bound
 from workers.orders import Orders
 from workers.worker import Worker, new_worker_id

@@ -20,9 +20,9 @@ from typing import Any
 
 from appliance import logs
 from appliance.errors import StoreUnavailable
-from appliance.memory import MemoryFile
-from appliance.models import WorkerSpec, WorkerStatus
-from appliance.registry import Registry
+from appliance.grid.grid import Registry
+from appliance.grid.values import WorkerSpec, WorkerStatus
+from appliance.machine.record import MemoryFile
 from workers.orders import Orders
 
 log = logs.get_logger()

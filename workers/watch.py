@@ -16,8 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from appliance import kernel, logs
+from appliance import logs
 from appliance.errors import LaunchError
+from appliance.machine import kernel
 from workers import probe, reasons
 from workers.driver import Driver
 from workers.orders import Orders

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from appliance import browsers, logs, worker_folder
-from appliance.accounts import has_own_account
-from appliance.cgroups import Group
-from appliance.config import Settings
+from appliance import logs, worker_folder
 from appliance.errors import LaunchError, StoreUnavailable
-from appliance.models import WorkerSpec
-from appliance.registry import Mailbox, Registry
-from appliance.store import Store
+from appliance.grid.grid import Registry
+from appliance.grid.mailbox import Mailbox
+from appliance.grid.store import Store
+from appliance.grid.values import WorkerSpec
+from appliance.machine import browsers
+from appliance.machine.accounts import has_own_account
+from appliance.machine.cgroups import Group
+from appliance.settings.config import Settings
 from workers import backoff, family, leftovers, probe, workspace
 from workers.bounds import disk_bound, memory_bound
 from workers.drain import drain

@@ -101,7 +101,7 @@ def create(slot_folder: Path, suffix: str = "") -> Workspace:
 
 
 def _let_the_proxy_pass(folder: Path) -> None:
-    """Open a folder to who has this process's effective group alone, if it has one: the proxy (appliance/accounts.py).
+    """Open a folder to who has this process's effective group alone, if it has one: the proxy (machine/accounts.py).
 
     It may pass to the socket, and read nothing.
     """

@@ -11,8 +11,8 @@ from appliance.audit.difference import Difference
 from appliance.audit.ledger import read
 from appliance.audit.machine import survey
 from appliance.audit.relays import Look
-from appliance.config import Settings
-from appliance.registry import Registry
+from appliance.grid.grid import Registry
+from appliance.settings.config import Settings
 
 LOOK_INTERVAL_S = 0.3
 PATIENCE_S = 15.0  # however long the appliance's own intervals are

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.models import Browser, SessionState, WorkerState, minor_version
-from appliance.registry import Registry
-from appliance.store import Store
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.grid.values import SessionState, WorkerState
+from appliance.names import Browser, minor_version
 
 Pool = tuple[str, str]  # browser and Playwright minor; in a queue's name, "" stands for any minor
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import psutil
 
-from appliance import unix_sockets
-from appliance.config import Settings
+from appliance.machine import unix_sockets
+from appliance.settings.config import Settings
 from appliance.worker_folder import MARKER, all_workers
 
 Role = Literal["supervisord", "proxy", "worker"]

@@ -11,9 +11,9 @@ from appliance.audit.difference import AT_ONCE_S, STOPPING_S, Difference
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine, Part, Program
 from appliance.audit.relays import door_of
-from appliance.config import Settings
-from appliance.guard.ruleset import HELPERS
-from appliance.models import WorkerState
+from appliance.grid.values import WorkerState
+from appliance.machine.firewall.ruleset import HELPERS
+from appliance.settings.config import Settings
 from appliance.worker_folder import all_workers, socket_in
 
 _PROBE_S = 10.0  # for a worker to see that its browser answers, and to register

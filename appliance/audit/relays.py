@@ -11,8 +11,8 @@ from appliance.audit.difference import Difference
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine
 from appliance.audit.tally import GRACE_S, Tally, common, sessions_without_socket, sockets_without_session
-from appliance.config import Settings
-from appliance.models import SessionState, WorkerState
+from appliance.grid.values import SessionState, WorkerState
+from appliance.settings.config import Settings
 from appliance.worker_folder import socket_of
 
 _SETTLE_S = 2 * GRACE_S

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from appliance.audit.difference import AT_ONCE_S, Difference
 from appliance.audit.ledger import Ledger, Pool
-from appliance.config import Settings
-from appliance.models import SessionState, WorkerState, WorkerStatus, minor_version
+from appliance.grid.values import SessionState, WorkerState, WorkerStatus
+from appliance.names import minor_version
+from appliance.settings.config import Settings
 
 _REAPED = "A proxy removes it soon. If it stays, see whether one does: applctl logs proxy"
 _REPORT = "Restart Redis to set it right: applctl restart redis (running sessions go on). And please report it."

@@ -10,10 +10,11 @@ import click
 from appliance.cli.command import command, group
 from appliance.cli.connection import open_grid
 from appliance.cli.output import Output, counted
-from appliance.config import Settings
 from appliance.errors import ApplianceError, StoreUnavailable
-from appliance.models import ApplianceState, ApplianceStatus
-from appliance.registry import Appliances, open_registry
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import open_registry
+from appliance.grid.values import ApplianceState, ApplianceStatus
+from appliance.settings.config import Settings
 
 REASON = "its appliance is drained"
 _POLL_INTERVAL_S = 0.5

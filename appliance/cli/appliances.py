@@ -10,8 +10,8 @@ from rich.table import Table
 from appliance.cli.command import command
 from appliance.cli.connection import open_grid
 from appliance.cli.output import Output, counted, status_text, table
-from appliance.models import ApplianceState, WorkerStatus
-from appliance.registry import Appliances
+from appliance.grid.appliances import Appliances
+from appliance.grid.values import ApplianceState, WorkerStatus
 
 
 @command("applctl appliances", "applctl appliances --json | jq -r '.[] | select(.safe_to_stop).name'")

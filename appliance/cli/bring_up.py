@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from appliance import browsers, provision
-from appliance.addresses import endpoint_for_others
+from appliance.checks.before_start import require_sandbox
 from appliance.cli import welcome
 from appliance.cli.demo import Demo, describe, run_demo
 from appliance.cli.guard import apply_guard
 from appliance.cli.output import Output
-from appliance.cli.precheck import require_sandbox
 from appliance.cli.setup import provide
-from appliance.config import Settings
-from appliance.relations import is_loopback
-from appliance.supervision import bringing_up, require_free_port, start, started_settings, stop
-from appliance.tokens import has_boot_token
+from appliance.grid.token_table import has_boot_token
+from appliance.machine import browsers, install
+from appliance.machine.addresses import endpoint_for_others
+from appliance.machine.run_dir import bringing_up
+from appliance.machine.start_stop import require_free_port, start, started_settings, stop
+from appliance.settings.config import Settings
+from appliance.settings.cross_checks import is_loopback
 
 
 def bring_up(settings: Settings, out: Output, *, with_setup: bool) -> None:
@@ -38,10 +39,10 @@ def bring_up(settings: Settings, out: Output, *, with_setup: bool) -> None:
 
 
 def _require_redis() -> Path:
-    if redis := provision.find_redis():
+    if redis := install.find_redis():
         return Path(redis.path)
-    raise provision.ProvisionError(
-        f"there is no Redis {provision.MIN_REDIS} or Valkey server",
+    raise install.ProvisionError(
+        f"there is no Redis {install.MIN_REDIS} or Valkey server",
         "`applctl setup` installs one; or set REDIS_URL to a Redis that runs elsewhere.",
     )
 

@@ -15,14 +15,14 @@ from click.shell_completion import CompletionItem
 from dotenv import dotenv_values
 from rich.text import Text
 
-from appliance import config as configuration
-from appliance import settings_file
+from appliance.checks.before_start import require_sandbox, require_startable
 from appliance.cli.command import Group, command
 from appliance.cli.output import Output
-from appliance.cli.precheck import require_sandbox, require_startable
-from appliance.config import Settings
 from appliance.errors import LaunchError, SettingsError
-from appliance.redis_url import mask
+from appliance.settings import config as configuration
+from appliance.settings import file as settings_file
+from appliance.settings.config import Settings
+from appliance.settings.redis_url import mask
 
 _SECRETS = ("APPLIANCE_TOKEN", "REDIS_PASSWORD")  # never shown; in other settings, passwords in URLs are masked
 _READABLE_COLUMNS = 80

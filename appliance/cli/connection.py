@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from appliance import config
-from appliance.config import Settings
 from appliance.errors import NotRunning
-from appliance.registry import Registry, open_registry
-from appliance.supervision import started_settings
+from appliance.grid.grid import Registry, open_registry
+from appliance.machine.start_stop import started_settings
+from appliance.settings import config
+from appliance.settings.config import Settings
 
 
 def current_settings(**overrides: Any) -> Settings:

@@ -18,9 +18,9 @@ from appliance.cli.command import command
 from appliance.cli.connection import running_settings
 from appliance.cli.output import Output
 from appliance.cli.token_ledger import temporary_token
-from appliance.config import Settings
 from appliance.errors import ApplianceError
-from appliance.inherited import inherited
+from appliance.machine.inherited import inherited
+from appliance.settings.config import Settings
 
 PICTURE = "appliance-demo.png"
 _URL = "http://appliance.test/"  # no server has it: the client itself answers
@@ -111,7 +111,7 @@ def run_demo(settings: Settings, output: Path | None = None) -> Demo:
 
 @contextmanager
 def _environment(settings: Settings) -> Iterator[None]:
-    """Start the client's driver, a Node.js process, in the environment of the grid's own (appliance/inherited.py).
+    """Start the client's driver, a Node.js process, in the environment of the grid's own (machine/inherited.py).
 
     It does not verify the grid's certificate (see supervision/view.py).
     """

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.table import Table
 
+from appliance.checks import Check, examine
 from appliance.cli.command import command
 from appliance.cli.output import Output, status_text
-from appliance.doctor import Check, examine
 
 EXIT_SICK = 1
 _WIDTHS = (8, 14)  # of the first two columns

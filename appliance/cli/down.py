@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from appliance import config
 from appliance.cli.command import command
 from appliance.cli.output import Output, counted
-from appliance.config import Settings
 from appliance.errors import StoreUnavailable
-from appliance.models import SessionState
-from appliance.registry import Registry, open_registry
-from appliance.supervision import started_settings, stop
+from appliance.grid.grid import Registry, open_registry
+from appliance.grid.values import SessionState
+from appliance.machine.start_stop import started_settings, stop
+from appliance.settings import config
+from appliance.settings.config import Settings
 
 _LOOK_INTERVAL_S = 1.0
 

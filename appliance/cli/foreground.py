@@ -20,13 +20,13 @@ from typing import Any
 
 import psutil
 
-from appliance import kernel
 from appliance.cli.down import stop_appliance
 from appliance.cli.log_lines import Logs
 from appliance.cli.output import Output, print_json
-from appliance.config import Settings
 from appliance.errors import SupervisorError
-from appliance.supervision import Supervisor
+from appliance.machine import kernel
+from appliance.machine.supervisor import Supervisor
+from appliance.settings.config import Settings
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _POLL_INTERVAL_S = 0.2

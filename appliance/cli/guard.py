@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from appliance import config
-from appliance import guard as rules
 from appliance.cli.command import command, group
 from appliance.cli.connection import current_settings
 from appliance.cli.output import Output
-from appliance.config import Settings
 from appliance.errors import GuardError
-from appliance.guard.machine import described
-from appliance.supervision import started_settings
+from appliance.machine import firewall as rules
+from appliance.machine.firewall.values import described
+from appliance.machine.start_stop import started_settings
+from appliance.settings import config
+from appliance.settings.config import Settings
 
 
 @group("applctl guard show", "applctl guard apply", "applctl guard remove")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from appliance.config import Settings
+from appliance.settings.config import Settings
 
 
 class LogFile:

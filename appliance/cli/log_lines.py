@@ -18,7 +18,7 @@ from rich.text import Text
 
 from appliance.cli.log_files import LogFile, folder_of, names_of
 from appliance.cli.output import Output, print_json_line
-from appliance.config import Settings
+from appliance.settings.config import Settings
 
 _SUPERVISORD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ([A-Z]{4}) (.*)")
 _REDIS = re.compile(r"\d+:[A-Z] (\d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3}) ([.\-*#]) (.*)")

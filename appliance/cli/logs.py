@@ -7,14 +7,14 @@ import time
 
 import click
 
-from appliance import config
 from appliance.cli.command import command
 from appliance.cli.log_files import LogFile, folder_of, names_of
 from appliance.cli.log_lines import Logs, print_record
 from appliance.cli.output import Output
-from appliance.config import Settings
 from appliance.errors import ApplianceError, NotRunning
-from appliance.supervision import started_settings
+from appliance.machine.start_stop import started_settings
+from appliance.settings import config
+from appliance.settings.config import Settings
 
 _POLL_INTERVAL_S = 0.25
 

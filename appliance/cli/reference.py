@@ -9,7 +9,6 @@ import click
 from pydantic_settings import BaseSettings
 
 from appliance.cli.application import main
-from appliance.config import GridSettings, LogSettings, as_text
 from appliance.settings import (
     AccountSettings,
     BrowserSettings,
@@ -18,6 +17,7 @@ from appliance.settings import (
     TimingSettings,
     WorkerSettings,
 )
+from appliance.settings.config import GridSettings, LogSettings, as_text
 
 _SUBJECTS: dict[str, type[BaseSettings]] = {
     "Grid": GridSettings,

@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from appliance import config
+from appliance.checks.before_start import require_sandbox, require_startable
 from appliance.cli.bring_up import bring_up, present
 from appliance.cli.command import command
 from appliance.cli.connection import running_settings
 from appliance.cli.down import stop_appliance
 from appliance.cli.output import Output
-from appliance.cli.precheck import require_sandbox, require_startable
 from appliance.cli.startup import await_grid
-from appliance.supervision import Supervisor
+from appliance.machine.supervisor import Supervisor
+from appliance.settings import config
 
 _MARGIN_S = 20
 

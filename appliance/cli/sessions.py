@@ -13,7 +13,7 @@ from appliance.cli.command import command, group
 from appliance.cli.connection import open_grid
 from appliance.cli.output import Output, duration, status_text, table
 from appliance.errors import ApplianceError
-from appliance.models import SessionState
+from appliance.grid.values import SessionState
 
 REASON = "session closed by operator"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from appliance import config, provision
 from appliance.cli.command import command
 from appliance.cli.output import Output
-from appliance.config import Settings
+from appliance.machine import install
+from appliance.settings import config
+from appliance.settings.config import Settings
 
 
 @command("applctl setup", "FIREFOX_WORKERS=2 applctl setup")
@@ -20,7 +21,7 @@ def setup(out: Output) -> list[dict[str, Any]]:
     return [one.as_dict() for one in provide(config.load(), out)]
 
 
-def provide(settings: Settings, out: Output) -> list[provision.Provided]:
+def provide(settings: Settings, out: Output) -> list[install.Provided]:
     """Install what the settings need, and show what there is. Raises ProvisionError."""
     with out.console.status("Looking for Redis and the browsers …") as status:
 
@@ -29,7 +30,7 @@ def provide(settings: Settings, out: Output) -> list[provision.Provided]:
             if not out.console.is_terminal:
                 out.say(step)
 
-        provided = provision.provide(settings, say)
+        provided = install.provide(settings, say)
     for one in provided:
         where = one.note or f"{one.version}  {one.path}  ({one.how})"
         out.say(f"  {one.name:<12} {where}", "yellow" if one.how == "missing" else "")

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from appliance.checks.view import GridView, look
 from appliance.cli.log_files import last_lines
 from appliance.cli.output import Output
-from appliance.config import Settings
 from appliance.errors import ApplianceError
-from appliance.supervision import GridView, look
+from appliance.settings.config import Settings
 
 _POLL_INTERVAL_S = 0.2
 _MARGIN_S = 15  # for the processes themselves to start, on a slow machine

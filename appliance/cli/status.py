@@ -14,12 +14,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from appliance import config
-from appliance.addresses import endpoint_for_others
+from appliance.checks.view import GridView, look
 from appliance.cli.command import command
 from appliance.cli.output import Output, duration, print_json_line, status_text, table
 from appliance.cli.workers import workers_table
-from appliance.supervision import GridView, look, started_settings
+from appliance.machine.addresses import endpoint_for_others
+from appliance.machine.start_stop import started_settings
+from appliance.settings import config
 
 EXIT_DEGRADED = 1
 EXIT_NOT_RUNNING = 3

@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from appliance import tokens
-from appliance.addresses import endpoint_for_others
 from appliance.cli.command import command, group
 from appliance.cli.connection import current_settings
 from appliance.cli.output import Output, console, table
 from appliance.cli.token_ledger import open_ledger
-from appliance.config import Settings
 from appliance.errors import ApplianceError
-from appliance.relations import is_loopback
+from appliance.grid import token_table
+from appliance.machine.addresses import endpoint_for_others
+from appliance.settings.config import Settings
+from appliance.settings.cross_checks import is_loopback
 
 
 class TokenError(ApplianceError):
@@ -38,11 +38,11 @@ def create(out: Output, name: str) -> dict[str, Any]:
 
     NAME tells it from others in lists, logs and the records of sessions.
     """
-    if not tokens.is_name(name):
+    if not token_table.is_name(name):
         raise click.BadParameter("use up to 64 letters, digits, dots, hyphens and underscores", param_hint="NAME")
-    settings, secret = _settings(), tokens.new_token()
+    settings, secret = _settings(), token_table.new_token()
     with open_ledger(settings) as ledger:
-        if not ledger.create(tokens.digest_of(secret), name):
+        if not ledger.create(token_table.digest_of(secret), name):
             raise TokenError(
                 f"there is a token {name} already", f"Revoke it (applctl token revoke {name}), or choose another name."
             )
@@ -74,7 +74,7 @@ def list_(out: Output) -> list[dict[str, Any]]:
     Shows when each was created, and when it was last used since Redis started.
     """
     with open_ledger(_settings()) as ledger:
-        found = sorted(tokens.valid(ledger.table()).items(), key=lambda item: item[1].created_ms)
+        found = sorted(token_table.valid(ledger.table()).items(), key=lambda item: item[1].created_ms)
         used = ledger.used_ms()
     rows = [
         {"name": one.name, "created": _iso(one.created_ms), "last_used": _iso(used.get(digest, 0))}
@@ -97,7 +97,7 @@ def revoke(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
     """
     settings = _settings()
     with open_ledger(settings) as ledger:
-        known = {one.name for one in tokens.valid(ledger.table()).values()}
+        known = {one.name for one in token_table.valid(ledger.table()).values()}
         if unknown := [name for name in names if name not in known]:
             there = ", ".join(sorted(known)) or "none"
             raise TokenError(f"there is no token {', '.join(unknown)}", f"The grid's tokens: {there}.")
@@ -105,8 +105,8 @@ def revoke(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
         left = ledger.table()
     for name in names:
         out.say(f"Revoked token {name}.")
-    if not tokens.valid(left):
-        is_for_all = tokens.has_boot_token(left) or not is_loopback(settings.host)
+    if not token_table.valid(left):
+        is_for_all = token_table.has_boot_token(left) or not is_loopback(settings.host)
         admitted = "nobody" if is_for_all else "only root and the appliance's own account"
         out.warn(f"No token is left: {admitted} can connect. `applctl token create NAME` creates one.")
     return {"revoked": list(names)}

@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from appliance import tokens
-from appliance.config import Settings
 from appliance.errors import ApplianceError, StoreUnavailable
-from appliance.registry import Registry, open_registry
-from appliance.supervision import prepare_run_dir, started_settings
-from appliance.tokens import Table, Token
+from appliance.grid import token_table
+from appliance.grid.grid import Registry, open_registry
+from appliance.grid.token_table import Table, Token
+from appliance.machine.run_dir import prepare_run_dir
+from appliance.machine.start_stop import started_settings
+from appliance.settings.config import Settings
 
 _TEMPORARY_S = 600.0  # more than a session of `applctl`'s own lasts, which revokes its token at its end
 
@@ -105,7 +106,7 @@ class FileLedger:
 
     def revoke(self, names: Collection[str]) -> None:
         for name in names:
-            self._file.change(lambda table, name=name: tokens.revoked(table, name, _now_ms()))  # type: ignore[misc]
+            self._file.change(lambda table, name=name: token_table.revoked(table, name, _now_ms()))  # type: ignore[misc]
 
 
 @contextmanager
@@ -125,8 +126,8 @@ def temporary_token(settings: Settings) -> Iterator[str]:
         if settings.allow_anonymous or not registry.restore_tokens(settings.token_file.read()):
             yield ""
             return
-        secret = tokens.new_token()
-        digest = tokens.digest_of(secret)
+        secret = token_table.new_token()
+        digest = token_table.digest_of(secret)
         name = f"applctl-{digest[:8]}"
         registry.create_token(digest, name, _TEMPORARY_S)
         try:
@@ -136,7 +137,7 @@ def temporary_token(settings: Settings) -> Iterator[str]:
 
 
 def _is_taken(name: str, table: Table) -> bool:
-    return any(token.name == name for token in tokens.valid(table).values())
+    return any(token.name == name for token in token_table.valid(table).values())
 
 
 def _now_ms() -> int:

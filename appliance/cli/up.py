@@ -6,18 +6,18 @@ from typing import Any
 
 import click
 
-from appliance import config
-from appliance.addresses import endpoint_for_others
+from appliance.checks.before_start import require_startable
+from appliance.checks.grid import check_changes
 from appliance.cli import foreground as foreground_
 from appliance.cli.bring_up import bring_up, present, try_out
 from appliance.cli.command import command
 from appliance.cli.output import Output
-from appliance.cli.precheck import require_startable
 from appliance.cli.startup import await_grid
-from appliance.config import Settings
-from appliance.doctor.grid import check_changes
 from appliance.errors import SupervisorError
-from appliance.supervision import started_settings
+from appliance.machine.addresses import endpoint_for_others
+from appliance.machine.start_stop import started_settings
+from appliance.settings import config
+from appliance.settings.config import Settings
 
 
 @command(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 
-from appliance import __version__, browsers
-from appliance import config as configuration
+from appliance import __version__
 from appliance.cli.command import command
 from appliance.cli.output import Output
-from appliance.models import minor_version
+from appliance.machine import browsers
+from appliance.names import minor_version
+from appliance.settings import config as configuration
 
 
 @command("applctl version", "applctl version --json | jq -r .playwright")

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from appliance.models import minor_version
+from appliance.names import minor_version
 
 _TEXT = """
 The grid is ready:  {endpoint}

@@ -15,7 +15,7 @@ from appliance.cli.command import command, group
 from appliance.cli.connection import open_grid
 from appliance.cli.output import Output, counted, duration, mebibytes, status_text, table
 from appliance.errors import ApplianceError
-from appliance.models import WorkerState
+from appliance.grid.values import WorkerState
 
 REASON = "drained by operator"
 

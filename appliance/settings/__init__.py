@@ -1,4 +1,4 @@
-"""The settings by their subjects; `appliance.config` makes one class of them and reads it."""
+"""The settings by their subjects; `appliance.settings.config` makes one class of them and reads it."""
 
 from appliance.settings.accounts import AccountSettings
 from appliance.settings.endpoint import EndpointSettings

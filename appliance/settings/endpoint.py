@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from appliance.models import Browser
+from appliance.names import Browser
 from appliance.settings.networks import Networks, split
 from appliance.settings.timings import Seconds
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from appliance import redis_url
+from appliance.settings import redis_url
 
 _PASSWORD = re.compile(r"[A-Za-z0-9._~-]{16,}")  # what may stand in a URL as it is: RFC 3986, section 2.3
 

@@ -13,7 +13,7 @@ import psutil
 from pydantic import BeforeValidator, ByteSize, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from appliance.models import Browser
+from appliance.names import Browser
 from appliance.settings.networks import split
 from appliance.settings.proxies import upstream_proxy
 from appliance.settings.timings import Seconds

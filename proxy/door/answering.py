@@ -9,8 +9,8 @@ from http import HTTPStatus
 import gevent
 
 from appliance import logs
-from appliance.config import Settings
 from appliance.errors import BadRequest, Blame, ClientGone, DialFailed, RequestTimedOut, Unauthorized
+from appliance.settings.config import Settings
 from appliance.worker_folder import socket_of
 from proxy import tcp
 from proxy.dial import Connection, dial
@@ -18,9 +18,9 @@ from proxy.door import protocol
 from proxy.door.exchange import NothingSaid, receive_message
 from proxy.door.keys import Keys
 from proxy.door.protocol import Order, Seal, Unproven
+from proxy.limits import Vigil
 from proxy.relay import Relay
 from proxy.request import Request
-from proxy.vigil import Vigil
 
 log = logs.get_logger()
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import gevent
 
 from appliance import logs
-from appliance.config import Settings
 from appliance.errors import Blame, DialFailed, StoreUnavailable
-from appliance.models import Door, Grant
-from appliance.registry import Appliances
-from appliance.relations import is_loopback
+from appliance.grid.appliances import Appliances
+from appliance.grid.values import Door, Grant
+from appliance.settings.config import Settings
+from appliance.settings.cross_checks import is_loopback
 from proxy import tcp, tls
 from proxy.dial import DIAL_TIMEOUT_S, Connection, is_own
 from proxy.door import places, protocol

@@ -7,7 +7,7 @@ import threading
 import time
 
 from appliance import logs
-from appliance.registry import Registry
+from appliance.grid.grid import Registry
 from proxy.door import protocol
 
 log = logs.get_logger()

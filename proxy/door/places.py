@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 
 from appliance.errors import Blame, DialFailed
-from appliance.guard.ruleset import METADATA
-from appliance.models import Door
-from appliance.registry import Appliances
+from appliance.grid.appliances import Appliances
+from appliance.grid.values import Door
+from appliance.machine.firewall.ruleset import METADATA
 from appliance.settings.networks import Network, network
 
 KEPT_S = 5.0  # how long an announcement is believed; one that has changed is noticed at the first dial that fails

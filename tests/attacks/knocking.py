@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
-from appliance.certificate import fingerprint
+from appliance.machine.certificate import fingerprint
 from proxy.door import protocol
 from proxy.door.protocol import Hello, Seal
 from proxy.handshake import Answer, parse_answer
-from tests.certificates import Pair
+from tests.support.certificates import Pair
 
 TIMEOUT_S = 10
 

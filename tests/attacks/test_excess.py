@@ -9,11 +9,11 @@ from contextlib import ExitStack, suppress
 import pytest
 from playwright.sync_api import Error, Page, Playwright
 
-from tests.frames import CLOSE, read_frame
+from tests.support.frames import CLOSE, read_frame
+from tests.support.waiting import until
 from tests.system.conftest import starter
 from tests.system.grid import Grid
 from tests.system.wire import Wire
-from tests.waiting import until
 
 RUN_AWAY = "setInterval(() => (window.all ??= []).push(new Uint8Array(64 * 2 ** 20).fill(1)), 20)"
 BOUNDS = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 
-from appliance.guard.firewall import find_nft
+from appliance.machine.firewall.nft import find_nft
+from tests.support.waiting import until
 from tests.system import machine as places
 from tests.system.grid import Grid
 from tests.system.guarded import accounts, as_root, assert_refused, grid, is_loaded, machine, reached, unattended
 from tests.system.machine import Machine
-from tests.waiting import until
 
 __all__ = ["accounts", "grid", "machine"]
 

@@ -18,19 +18,20 @@ from typing import Any
 import pytest
 from playwright.sync_api import Playwright, sync_playwright
 
-from appliance.certificate import fingerprint, load_into
 from appliance.errors import Blame, DialFailed
-from appliance.registry import Appliances, Registry
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.machine.certificate import fingerprint, load_into
 from proxy.door import protocol
 from proxy.door.protocol import Hello, Order, Seal, Unproven
-from tests.announced import announcement
 from tests.attacks.knocking import Knock, Trap, between, trap
-from tests.certificates import Authority
 from tests.integration.test_selection import spec
+from tests.support.announced import announcement
+from tests.support.certificates import Authority
+from tests.support.waiting import until
 from tests.system.bare_client import UPGRADE
 from tests.system.grid import Grid, free_port
 from tests.system.wire import Wire
-from tests.waiting import until
 
 SECRET_AGENT = "Playwright/1.65.1 (a-client's-own-words)"
 BESIDE_HOST = "127.0.0.2"  # where `back` opens its door, for its HOST is 127.0.0.1

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Playwright
 
+from tests.support.waiting import until
 from tests.system.grid import Grid
-from tests.waiting import until
 
 # A client that does much and is then killed, or waits to be.
 CLIENT = """

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Playwright, sync_playwright
 
-from tests import certified_site
-from tests.certificates import Authority, Pair
+from tests.support import certified_site
+from tests.support.certificates import Authority, Pair
+from tests.support.waiting import until
 from tests.system.grid import Grid, tree
-from tests.waiting import until
 
 Connect = Callable[[], Browser]
 

@@ -12,8 +12,8 @@ from playwright.async_api import async_playwright
 from playwright.sync_api import Browser, CDPSession, Error, Page, Playwright
 
 from tests.attacks.raw_client import RawClient
+from tests.support.waiting import until
 from tests.system.grid import Grid
-from tests.waiting import until
 
 SENTENCE = "This browser is shared: .* need isolation=browser, which this grid does not offer yet"
 

@@ -21,11 +21,12 @@ from pathlib import Path
 import click
 from playwright.async_api import Playwright, async_playwright
 
-from appliance import browsers, config
+from appliance.machine import browsers
+from appliance.settings import config
 from appliance.worker_folder import all_workers
+from tests.support.waiting import until
 from tests.system import site
 from tests.system.grid import Grid
-from tests.waiting import until
 
 CONCURRENCY = 5
 

@@ -19,7 +19,7 @@ from typing import Any
 import click
 from playwright.async_api import Playwright, async_playwright
 
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 from tests.system.cluster import Cluster, Member
 
 MESSAGES = 30  # of each session

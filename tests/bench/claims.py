@@ -16,11 +16,14 @@ from dataclasses import replace
 
 import click
 
-from appliance import config
-from appliance.models import Browser, SessionRequest, WorkerSpec, WorkerStatus
-from appliance.registry import Mailbox, Registry, Sessions
-from appliance.store import Store, library
-from tests.redis_server import redis_server
+from appliance.grid.grid import Registry
+from appliance.grid.mailbox import Mailbox
+from appliance.grid.sessions import Sessions
+from appliance.grid.store import Store, library
+from appliance.grid.values import SessionRequest, WorkerSpec, WorkerStatus
+from appliance.names import Browser
+from appliance.settings import config
+from tests.support.redis_server import redis_server
 
 POOL = (Browser.CHROMIUM, "1.65")
 WANTED = SessionRequest(*POOL, client="127.0.0.1", user_agent="Playwright/1.65.1 (x64; debian 12) python/3.11")

@@ -23,12 +23,13 @@ import click
 import psutil
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from appliance import browsers, config
-from appliance.models import Browser as BrowserType
+from appliance.machine import browsers
+from appliance.names import Browser as BrowserType
+from appliance.settings import config
 from appliance.worker_folder import folder_of_slot
-from tests.bridge import bridged
+from tests.support.bridge import bridged
+from tests.support.waiting import until
 from tests.system import site
-from tests.waiting import until
 from workers import workspace
 from workers.driver import Driver, launch_command, launch_environment
 from workers.orders import Orders

@@ -28,9 +28,9 @@ import click
 from playwright.async_api import Playwright, async_playwright
 
 from tests.bench.__main__ import CONCURRENCY
+from tests.support.waiting import until
 from tests.system import site
 from tests.system.grid import Grid
-from tests.waiting import until
 
 LATENCY_S = 0.25
 WHOLE_WITHIN_S = 60.0

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import psutil
 
 from appliance.errors import StoreUnavailable, SupervisorError
-from appliance.models import WorkerStatus
-from appliance.registry import Registry
-from appliance.supervision import Supervisor
+from appliance.grid.grid import Registry
+from appliance.grid.values import WorkerStatus
+from appliance.machine.supervisor import Supervisor
 from tests.chaos.bounded import BoundedMember
 from tests.chaos.rig import Rig
 from tests.system.grid import Grid

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 
-from appliance.supervision import Supervisor
+from appliance.machine.supervisor import Supervisor
 from tests.chaos.bounded import BoundedMember
 from tests.system.grid import Grid
 

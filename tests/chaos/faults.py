@@ -12,7 +12,7 @@ import psutil
 import redis
 
 from appliance.errors import StoreUnavailable, SupervisorError
-from appliance.supervision import Supervisor
+from appliance.machine.supervisor import Supervisor
 from tests.chaos import hostile, redis_faults, targets
 from tests.chaos.bounded import BoundedMember
 from tests.chaos.calm import WHOLE_WITHIN_S

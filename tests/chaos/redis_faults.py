@@ -7,7 +7,7 @@ import time
 
 import redis
 
-from tests.waiting import until
+from tests.support.waiting import until
 
 SNAPSHOT = """
 local saved = {}

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from appliance.registry import Registry
-from appliance.store import Store
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
 from tests.chaos.bounded import BoundedMember
 from tests.system import site
 from tests.system.cluster import Cluster

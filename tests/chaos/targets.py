@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from appliance.errors import SupervisorError
-from appliance.supervision import Supervisor
+from appliance.machine.supervisor import Supervisor
 from tests.system.grid import Grid, tree
 
 

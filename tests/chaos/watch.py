@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 
 from appliance.errors import StoreUnavailable
-from appliance.models import WorkerStatus
+from appliance.grid.values import WorkerStatus
 from tests.chaos import calm
 from tests.chaos.rig import Rig
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 
-from appliance.registry import Registry
-from appliance.store import Store
-from tests.redis_server import redis_server
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from tests.support.redis_server import redis_server
+from tests.support.waiting import until
 from tests.system.grid import free_port
-from tests.waiting import until
 
 SETTINGS = {
     "LEASE_RENEW_INTERVAL": 1, "LEASE_TTL": 3, "REAPER_RUN_INTERVAL": 1, "QUEUE_TIMEOUT": 5, "SHUTDOWN_GRACE": 1,

@@ -12,13 +12,14 @@ import gevent
 from gevent.server import StreamServer
 
 from appliance.errors import StoreUnavailable
-from appliance.models import Browser, WorkerSpec, WorkerStatus
-from appliance.registry import Registry
-from tests.driver_socket import listening
+from appliance.grid.grid import Registry
+from appliance.grid.values import WorkerSpec, WorkerStatus
+from appliance.names import Browser
 from tests.fuzz import answers
 from tests.fuzz.case import Case
 from tests.fuzz.requests import CASE_HEADER
 from tests.fuzz.steps import play
+from tests.support.driver_socket import listening
 
 VERSION = "1.65.1"
 APPLIANCE = "fuzz"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.waiting import until
+from tests.support.waiting import until
 
 USER = "debian"
 _TRY_S = 60.0

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.image.guest import Guest
+from tests.support.waiting import until
 from tests.system.grid import free_port
-from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = Path(os.environ.get("IMAGE") or ROOT / "build" / "image" / "playwright-appliance.qcow2").absolute()

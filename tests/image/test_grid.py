@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.certificates import Authority
 from tests.image import seed
 from tests.image.conftest import MakeMachine
 from tests.image.machine import BOOT_S, Cable, Machine
 from tests.image.session import Client
-from tests.waiting import until
+from tests.support.certificates import Authority
+from tests.support.waiting import until
 
 TOKEN = "a-token-of-both-machines"
 PASSWORD = "a-password-of-redis"

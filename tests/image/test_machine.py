@@ -12,7 +12,7 @@ from tests.image.conftest import TOKEN, Measured
 from tests.image.machine import BOOT_S, SITE, STEP_S, Machine
 from tests.image.seed import SETTINGS_FILE
 from tests.image.session import use
-from tests.waiting import until
+from tests.support.waiting import until
 
 MAX_IDLE_MIB = 900
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.registry import Appliances, Registry
-from tests.announced import announcement, register
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from tests.support.announced import announcement, register
 
 
 @pytest.fixture

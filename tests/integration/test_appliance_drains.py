@@ -7,11 +7,12 @@ import json
 import pytest
 from redis.client import PubSub
 
-from appliance.models import Standing, WorkerStatus
-from appliance.registry import Appliances, Registry
-from tests.announced import announcement, register, status, statuses
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.values import Standing, WorkerStatus
 from tests.integration.test_selection import CONCURRENCY, claim
-from tests.waiting import until
+from tests.support.announced import announcement, register, status, statuses
+from tests.support.waiting import until
 
 SNAPSHOT = "for _, name in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', name, name, 'DB', 1) end"
 

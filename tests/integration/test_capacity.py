@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.models import Browser
-from appliance.registry import Registry, capacity
+from appliance.grid import capacity
+from appliance.grid.grid import Registry
+from appliance.names import Browser
 from tests.integration.test_selection import CONCURRENCY, claim, spec
-from tests.waiting import until
+from tests.support.waiting import until
 
 MANY = 300  # more than are counted at once
 

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli import main
-from appliance.registry import Appliances, Registry
-from tests.announced import announcement
-from tests.waiting import until
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from tests.support.announced import announcement
+from tests.support.waiting import until
 
 Wait = Callable[[], "Future[Result]"]
 

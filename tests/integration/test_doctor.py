@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from appliance import config
-from appliance.config import Settings
-from appliance.doctor.programs import check_redis
-from appliance.registry import Registry
+from appliance.checks.programs import check_redis
+from appliance.grid.grid import Registry
+from appliance.settings import config
+from appliance.settings.config import Settings
 
 
 @pytest.fixture

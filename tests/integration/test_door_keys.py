@@ -9,12 +9,13 @@ import time
 import pytest
 
 from appliance.errors import StoreUnavailable
-from appliance.models import Door
-from appliance.registry import Appliances, Registry
-from appliance.store import Store
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.grid.values import Door
 from proxy.door.keys import ASK_AGAIN_S, KEY_BYTES, Keys
 from proxy.door.protocol import key_id
-from tests.announced import announcement
+from tests.support.announced import announcement
 
 ONE, TWO, THREE = "1" * 64, "2" * 64, "3" * 64
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from appliance.models import Browser, SessionRequest
-from appliance.registry import Registry
+from appliance.grid.grid import Registry
+from appliance.grid.values import SessionRequest
+from appliance.names import Browser
 from tests.integration.test_selection import claim, spec
-from tests.waiting import until
+from tests.support.waiting import until
 
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
 

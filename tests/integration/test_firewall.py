@@ -10,7 +10,8 @@ import pytest
 
 CODE = """
 import subprocess, sys
-from appliance.guard import Inbound, Values, apply, is_loaded, ruleset
+from appliance.machine.firewall import Inbound, Values, apply, is_loaded
+from appliance.machine.firewall import ruleset
 text = ruleset(Values(65534, inbound=Inbound((8080, 22))))
 print(is_loaded(text))
 for change in sys.argv[1:]:
@@ -50,7 +51,8 @@ except OSError:
 LISTEN = """
 import os, socket, subprocess, sys, threading
 from pathlib import Path
-from appliance.guard import Values, apply, ruleset
+from appliance.machine.firewall import Values, apply
+from appliance.machine.firewall import ruleset
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 Path("/proc/sys/net/ipv4/tcp_syncookies").write_text(sys.argv[1])
 apply(ruleset(Values(65534)))

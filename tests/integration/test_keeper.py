@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config, keeper
 from appliance.errors import GuardError
-from appliance.guard import Values, holder
-from appliance.keeper import Keeper
-from appliance.models import ApplianceStatus
-from appliance.registry import Appliances, Registry
-from tests.announced import announcement
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.values import ApplianceStatus
+from appliance.machine.firewall import Values, holder, keeper
+from appliance.machine.firewall.keeper import Keeper
+from appliance.settings import config
+from tests.support.announced import announcement
 
 Look = Callable[[Exception | None], ApplianceStatus]
 REFUSED = GuardError("nft -f -: Operation not permitted")

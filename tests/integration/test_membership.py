@@ -9,15 +9,18 @@ from pathlib import Path
 import gevent
 import pytest
 
-from appliance import config
-from appliance.config import Settings
 from appliance.errors import StoreUnavailable
-from appliance.models import Announcement, ApplianceState, Browser, SessionRequest, Standing
-from appliance.registry import Appliances, Registry, Sessions
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.sessions import Sessions
+from appliance.grid.values import Announcement, ApplianceState, SessionRequest, Standing
+from appliance.names import Browser
+from appliance.settings import config
+from appliance.settings.config import Settings
 from proxy.departure import Departure
 from proxy.membership import Membership
-from tests.announced import announcement
 from tests.integration.test_selection import spec
+from tests.support.announced import announcement
 
 
 @pytest.fixture

@@ -24,12 +24,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from appliance import store as store_module
 from appliance.errors import Blame
-from appliance.models import Browser, Grant, SessionRequest, WorkerSpec, WorkerStatus
-from appliance.registry import Appliances, Registry
-from appliance.store import Store
-from tests.announced import announcement
+from appliance.grid import store as store_module
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.grid.values import Grant, SessionRequest, WorkerSpec, WorkerStatus
+from appliance.names import Browser
+from tests.support.announced import announcement
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
 TTL_MS = LEASE_MS = 15_000

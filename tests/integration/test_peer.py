@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from appliance import config
+from appliance.settings import config
 from proxy.guard import NO_TOKEN
 from proxy.peer import OwnAccounts, uid_of
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance import config
 from appliance.cli import main
 from appliance.errors import StoreRefuses
-from appliance.registry import Appliances, Registry
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.settings import config
 from proxy.proxy import Proxy
-from tests.announced import announcement
-from tests.certificates import Authority
+from tests.support.announced import announcement
+from tests.support.certificates import Authority
 from tests.system.grid import free_port
 
 Check = Callable[..., Result]

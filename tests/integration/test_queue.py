@@ -10,15 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config
-from appliance.config import Settings
 from appliance.errors import ClientGone, QueueFull
-from appliance.models import Browser, SessionRequest
-from appliance.registry import Mailbox, Registry, Session, Sessions, hung_up
-from appliance.registry.sessions import POLL_INTERVAL_S
-from appliance.store import Store
+from appliance.grid.grid import Registry
+from appliance.grid.mailbox import Mailbox
+from appliance.grid.session import Session, hung_up
+from appliance.grid.sessions import POLL_INTERVAL_S, Sessions
+from appliance.grid.store import Store
+from appliance.grid.values import SessionRequest
+from appliance.names import Browser
+from appliance.settings import config
+from appliance.settings.config import Settings
 from tests.integration.test_selection import CONCURRENCY, spec
-from tests.waiting import until
+from tests.support.waiting import until
 
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
 WORKERS = ("A", "B")

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config
-from appliance.config import Settings
 from appliance.errors import Blame, CannotDial, DialFailed, NoSlot
-from appliance.models import Browser, SessionRequest, WorkerStatus
-from appliance.registry import Mailbox, Reach, Registry, Session, Sessions
+from appliance.grid.grid import Registry
+from appliance.grid.mailbox import Mailbox
+from appliance.grid.reach import Reach
+from appliance.grid.session import Session
+from appliance.grid.sessions import Sessions
+from appliance.grid.values import SessionRequest, WorkerStatus
+from appliance.names import Browser
+from appliance.settings import config
+from appliance.settings.config import Settings
 from tests.integration.test_selection import claim, spec
-from tests.waiting import until
+from tests.support.waiting import until
 
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
 QUOTA = 50

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config
-from appliance.config import Settings
-from appliance.models import Browser, SessionRequest
-from appliance.registry import Registry, Sessions
-from appliance.store import Store
+from appliance.grid.grid import Registry
+from appliance.grid.sessions import Sessions
+from appliance.grid.store import Store
+from appliance.grid.values import SessionRequest
+from appliance.names import Browser
+from appliance.settings import config
+from appliance.settings.config import Settings
 from proxy.predecessors import FILE, Predecessors
 from proxy.reaper import SOON_S, Reaper
 from tests.integration.test_selection import claim, spec
-from tests.waiting import until
+from tests.support.waiting import until
 
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
 WORKERS, CONCURRENCY = 20, 50

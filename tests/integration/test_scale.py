@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.tokens import digest_of
+from appliance.grid.token_table import digest_of
 from tests.bench.scale.fleet import Fleet
 from tests.bench.scale.phases import Phases
 from tests.bench.scale.plan import TOKEN, Plan
 from tests.bench.scale.probe import Probe
 from tests.bench.scale.server import Server
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 def ends(probe: Probe) -> set[str]:

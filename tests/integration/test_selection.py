@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.models import Browser, Grant, SessionRequest, WorkerSpec, WorkerStatus
-from appliance.registry import Registry
+from appliance.grid.grid import Registry
+from appliance.grid.values import Grant, SessionRequest, WorkerSpec, WorkerStatus
+from appliance.names import Browser
 
 CONCURRENCY = 5
 

@@ -13,14 +13,18 @@ from pathlib import Path
 import pytest
 import redis
 
-from appliance import config
 from appliance.errors import NoSlot, StoreUnavailable
-from appliance.models import Browser, SessionRequest
-from appliance.registry import Mailbox, Registry, Session, Sessions
-from appliance.store import Store
+from appliance.grid.grid import Registry
+from appliance.grid.mailbox import Mailbox
+from appliance.grid.session import Session
+from appliance.grid.sessions import Sessions
+from appliance.grid.store import Store
+from appliance.grid.values import SessionRequest
+from appliance.names import Browser
+from appliance.settings import config
 from tests.integration.test_selection import claim, spec
+from tests.support.waiting import until
 from tests.system.grid import free_port
-from tests.waiting import until
 
 QUORUM = 2
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config
-from appliance.config import Settings
 from appliance.errors import (
     Blame,
     BrowserNotServed,
@@ -24,12 +22,19 @@ from appliance.errors import (
     StoreUnavailable,
     VersionNotServed,
 )
-from appliance.models import Browser, SessionRequest
-from appliance.registry import Appliances, Mailbox, Registry, Session, Sessions, hung_up
-from appliance.store import ANSWER_TIMEOUT_S, Store
-from tests.announced import announcement
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.mailbox import Mailbox
+from appliance.grid.session import Session, hung_up
+from appliance.grid.sessions import Sessions
+from appliance.grid.store import ANSWER_TIMEOUT_S, Store
+from appliance.grid.values import SessionRequest
+from appliance.names import Browser
+from appliance.settings import config
+from appliance.settings.config import Settings
 from tests.integration.test_selection import claim, spec
-from tests.waiting import until
+from tests.support.announced import announcement
+from tests.support.waiting import until
 
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
 

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from appliance.errors import Blame, StoreUnavailable
-from appliance.models import Browser, SessionRequest, WorkerStatus
-from appliance.registry import Appliances, Registry
-from appliance.store import LUA_FOLDER, Store
-from tests.announced import announcement
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.store import LUA_FOLDER, Store
+from appliance.grid.values import SessionRequest, WorkerStatus
+from appliance.names import Browser
 from tests.integration.test_selection import claim, spec
+from tests.support.announced import announcement
 
 STANDBY = WorkerStatus.STANDBY
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")

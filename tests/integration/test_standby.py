@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.models import WorkerStatus
-from appliance.registry import Registry
+from appliance.grid.grid import Registry
+from appliance.grid.values import WorkerStatus
 from tests.integration.test_selection import CONCURRENCY, claim, spec
 
 STANDBY = WorkerStatus.STANDBY

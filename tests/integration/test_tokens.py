@@ -15,12 +15,14 @@ import pytest
 
 from appliance import files
 from appliance.errors import StoreUnavailable, Unauthorized
-from appliance.registry import Mailbox, Registry, Tokens
-from appliance.store import Store
-from appliance.token_file import TokenFile
-from appliance.tokens import Token, digest_of, valid
+from appliance.grid.grid import Registry
+from appliance.grid.mailbox import Mailbox
+from appliance.grid.store import Store
+from appliance.grid.token_copy import TokenFile
+from appliance.grid.token_table import Token, digest_of, valid
+from appliance.grid.tokens import Tokens
 from proxy.guard import Guard
-from tests.waiting import until
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -254,7 +256,7 @@ TWO_CHANGES = """
 from gevent import monkey
 monkey.patch_all()
 import gevent, pathlib, sys
-from appliance.token_file import TokenFile
+from appliance.grid.token_copy import TokenFile
 file = TokenFile(pathlib.Path(sys.argv[1]), "redis://h", "grid")
 gevent.sleep(0)
 for _ in range(2):

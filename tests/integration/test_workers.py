@@ -19,13 +19,15 @@ import psutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from appliance import browsers, config
 from appliance.errors import LaunchError
-from appliance.models import Browser, SessionRequest, WorkerState, WorkerStatus
-from appliance.registry import Registry
+from appliance.grid.grid import Registry
+from appliance.grid.values import SessionRequest, WorkerState, WorkerStatus
+from appliance.machine import browsers
+from appliance.names import Browser
+from appliance.settings import config
 from appliance.worker_folder import MARKER, folder_of_slot, socket_of
-from tests.bridge import bridged
-from tests.waiting import until
+from tests.support.bridge import bridged
+from tests.support.waiting import until
 from workers import probe, workspace
 
 SLOT = "chromium-00"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from appliance.models import WorkerStatus
+from appliance.grid.values import WorkerStatus
 from tests.simulation.case import Case
 from tests.simulation.store import Event
 

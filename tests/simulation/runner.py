@@ -8,9 +8,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from multiprocessing.queues import Queue
 
-from tests.redis_server import redis_server
 from tests.simulation.case import Case
 from tests.simulation.result import Result, run
+from tests.support.redis_server import redis_server
 
 _url = ""  # of the Redis server of this process
 

@@ -10,14 +10,16 @@ import random
 from functools import partial
 from typing import Any
 
-from appliance.models import Browser, SessionRequest, WorkerStatus
-from appliance.registry import Appliances, Registry
-from tests.announced import announcement
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.values import SessionRequest, WorkerStatus
+from appliance.names import Browser
 from tests.simulation.agenda import Agenda
 from tests.simulation.case import Case
 from tests.simulation.pool import Pool
 from tests.simulation.slots import VERSION, Appliance, Slot
 from tests.simulation.store import Event, SimulatedStore
+from tests.support.announced import announcement
 
 REQUEST = SessionRequest(Browser.CHROMIUM, "1.65")
 FOREVER_MS = 10**11

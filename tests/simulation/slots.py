@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from appliance.models import Browser, WorkerSpec
-from appliance.registry import Registry
+from appliance.grid.grid import Registry
+from appliance.grid.values import WorkerSpec
+from appliance.names import Browser
 from tests.simulation.agenda import Agenda
 from tests.simulation.case import Case
 from tests.simulation.store import SimulatedStore
@@ -89,7 +90,7 @@ class Slot:
             self.drained_s = None
         numbers = (case.concurrency, case.quota, int(case.beat_s * 3000), 1, appliance.target)
         place = (appliance.name, self.name)
-        appliance.registry.register_worker(
+        appliance.grid.register_worker(
             WorkerSpec(self.worker, Browser.CHROMIUM, VERSION, *place, *numbers, case.spares)
         )
         self._beat(self.worker)
@@ -98,7 +99,7 @@ class Slot:
         """Send heartbeats, the first at once, until the worker has ended."""
         appliance = self._appliance
         if worker == self.worker:
-            answer = appliance.registry.heartbeat_worker(worker, 0, healthy=True)
+            answer = appliance.grid.heartbeat_worker(worker, 0, healthy=True)
             assert answer, "a worker was forgotten"
             appliance.check(worker, answer)
             appliance.agenda.after(appliance.case.beat_s, partial(self._beat, worker))

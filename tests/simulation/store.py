@@ -10,9 +10,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from appliance.store import Store
-from tests.simulated_clock import BEGINNING_MS, CLOCK, library
+from appliance.grid.store import Store
 from tests.simulation.agenda import Agenda
+from tests.support.simulated_clock import BEGINNING_MS, CLOCK, library
 
 Event = dict[str, str]
 LAST_ANSWER = b"+PONG\r\n"

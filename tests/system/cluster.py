@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from tests.support.waiting import until
 from tests.system.grid import Grid, free_port
-from tests.waiting import until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 PASSWORD = "redis-of-the-cluster"
@@ -24,10 +24,10 @@ AUDIT = """
 import json, sys
 from pathlib import Path
 from appliance.audit import audit
-from appliance.registry import open_registry
-from appliance.config import Settings
+from appliance.grid.grid import open_registry
+from appliance.settings.config import Settings
 from appliance.errors import ApplianceError
-from appliance.supervision import started_settings
+from appliance.machine.start_stop import started_settings
 for _ in sys.stdin:
     settings = started_settings(Settings(run_dir=Path(sys.argv[1])))
     try:

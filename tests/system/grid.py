@@ -17,14 +17,15 @@ from urllib.request import urlopen
 import psutil
 
 from appliance.audit import audit
-from appliance.config import Settings
 from appliance.errors import StoreUnavailable, SupervisorError
-from appliance.models import WorkerState, WorkerStatus
-from appliance.registry import Registry
-from appliance.store import Store
-from appliance.supervision import Supervisor, left_over, started_settings
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.grid.values import WorkerState, WorkerStatus
+from appliance.machine.start_stop import left_over, started_settings
+from appliance.machine.supervisor import Supervisor
+from appliance.settings.config import Settings
 from appliance.worker_folder import all_workers, socket_of
-from tests.waiting import until
+from tests.support.waiting import until
 
 APPLCTL = Path(sys.executable).with_name("applctl")
 

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from appliance import browsers, config
-from appliance.models import Browser
+from appliance.machine import browsers
+from appliance.names import Browser
+from appliance.settings import config
 
 ADDRESS, ADDRESS_6 = "10.9.0.2", "fd09::2"
 OUTSIDE, OUTSIDE_6 = "10.9.0.1", "fd09::1"  # private; also the machine's resolver of names

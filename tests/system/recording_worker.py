@@ -7,8 +7,9 @@ import threading
 from contextlib import ExitStack, suppress
 from types import TracebackType
 
-from appliance.models import Browser, WorkerSpec, WorkerStatus
-from tests.driver_socket import listening
+from appliance.grid.values import WorkerSpec, WorkerStatus
+from appliance.names import Browser
+from tests.support.driver_socket import listening
 from tests.system.grid import Grid
 
 VERSION = "1.65.1"

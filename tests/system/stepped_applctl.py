@@ -1,12 +1,12 @@
 """`applctl`, of which all processes of the appliance have the clock of test_clock.py.
 
-The processes are given only those variables of a shell that appliance/inherited.py lists, and a library that steps
+The processes are given only those variables of a shell that machine/inherited.py lists, and a library that steps
 their clock is none of them.
 """
 
 import sys
 
-from appliance import inherited
+from appliance.machine import inherited
 
 inherited.NAMES |= {"LD_PRELOAD", "STEPPED_CLOCK"}
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import psutil
 
-from appliance import config
-from appliance.supervision import CONFIGURATION, Supervisor, export, prepare_run_dir
-from tests.waiting import until
+from appliance.machine.environment import CONFIGURATION, export
+from appliance.machine.run_dir import prepare_run_dir
+from appliance.machine.supervisor import Supervisor
+from appliance.settings import config
+from tests.support.waiting import until
 
 ROOT = config.installation_root()
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.waiting import until
 from tests.system.grid import Grid, tree
 from tests.system.machine import Machine
-from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts, and become them")
 

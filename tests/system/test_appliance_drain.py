@@ -10,12 +10,12 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from appliance.errors import StoreUnavailable
-from appliance.models import WorkerState
+from appliance.grid.values import WorkerState
+from tests.support.waiting import until
 from tests.system.bare_client import BareClient
 from tests.system.conftest import StartGrid
 from tests.system.grid import Grid
 from tests.system.test_losses import process
-from tests.waiting import until
 
 
 def why_not_ready(grid: Grid) -> str:

@@ -20,14 +20,16 @@ from playwright.sync_api import Playwright, sync_playwright
 
 from appliance.audit import audit
 from appliance.audit.machine import MARKER
-from appliance.config import Settings
-from appliance.models import Browser, SessionRequest, WorkerSpec
-from appliance.supervision import Supervisor, started_settings
+from appliance.grid.values import SessionRequest, WorkerSpec
+from appliance.machine.start_stop import started_settings
+from appliance.machine.supervisor import Supervisor
+from appliance.names import Browser
+from appliance.settings.config import Settings
 from appliance.worker_folder import folder_of_slot
-from tests.bridge import bridged
+from tests.support.bridge import bridged
+from tests.support.waiting import until
 from tests.system.conftest import StartGrid
 from tests.system.grid import Grid, tree
-from tests.waiting import until
 
 # What is broken stays so: neither is it taken up again, nor reaped.
 LASTING = {"LEASE_RENEW_INTERVAL": 1000, "LEASE_TTL": 3000, "WORKER_TTL": 60, "REAPER_RUN_INTERVAL": 1000}

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance import cgroups
+from appliance.machine import cgroups
+from tests.support.waiting import until
 from tests.system.grid import Grid, tree
-from tests.waiting import until
 
 
 def tree_of_groups() -> Path | None:

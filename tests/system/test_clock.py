@@ -12,12 +12,12 @@ import psutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from appliance.provision.programs import apt_install
+from appliance.machine.install.programs import apt_install
+from tests.support.waiting import until
 from tests.system.bare_client import BareClient
 from tests.system.conftest import StartGrid
 from tests.system.grid import TIMINGS, Grid, tree
 from tests.system.test_losses import process
-from tests.waiting import until
 
 HOUR_S = 3600
 SOURCE = Path(__file__).with_name("stepped_clock.c")

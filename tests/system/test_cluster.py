@@ -19,9 +19,10 @@ import psutil
 import pytest
 from playwright.sync_api import Page, Playwright, sync_playwright
 
-from appliance.models import WorkerState
-from appliance.registry import Appliances
-from tests.programs import require
+from appliance.grid.appliances import Appliances
+from appliance.grid.values import WorkerState
+from tests.support.programs import require
+from tests.support.waiting import until
 from tests.system.bare_client import UPGRADE
 from tests.system.cluster import Cluster, LoadBalancer, Member
 from tests.system.grid import APPLCTL, TIMINGS
@@ -29,7 +30,6 @@ from tests.system.load import Load
 from tests.system.test_clock import HOUR_S, Clock
 from tests.system.test_losses import process
 from tests.system.test_session_ends import said_to
-from tests.waiting import until
 
 CLIENT = Path(__file__).parent / "clients" / "looping_client.py"
 HOLDER = CLIENT.with_name("waiting_client.py")

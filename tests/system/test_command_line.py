@@ -17,13 +17,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.config import installation_root
-from appliance.supervision import Supervisor, left_over
+from appliance.machine.start_stop import left_over
+from appliance.machine.supervisor import Supervisor
+from appliance.settings.config import installation_root
+from tests.support.waiting import until
 from tests.system.bare_client import BareClient
 from tests.system.conftest import StartGrid
 from tests.system.grid import APPLCTL, TIMINGS, free_port
 from tests.system.machine import mounts
-from tests.waiting import until
 
 NOBODYS_ID = 64321  # no account has it
 

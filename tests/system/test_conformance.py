@@ -15,17 +15,17 @@ import psutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from appliance.models import Browser
-from appliance.registry import Registry
-from appliance.store import Store
-from appliance.supervision import Supervisor
-from tests.redis_relay import RedisRelay, redis_relay
-from tests.redis_server import redis_server
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.machine.supervisor import Supervisor
+from appliance.names import Browser
+from tests.support.redis_relay import RedisRelay, redis_relay
+from tests.support.redis_server import redis_server
+from tests.support.waiting import until
 from tests.system.grid import Grid
 from tests.system.recording_worker import ACCEPTED, RecordingWorker
 from tests.system.tap import frames, tap
 from tests.system.wire import Answer, Wire
-from tests.waiting import until
 
 QUEUE_TIMEOUT_S = 1
 REDIS_RETRY_MAX_S = 3.0

@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from appliance.errors import StoreUnavailable
-from appliance.models import WorkerState, WorkerStatus
+from appliance.grid.values import WorkerState, WorkerStatus
+from tests.support.waiting import until
 from tests.system.conftest import StartGrid
 from tests.system.grid import TIMINGS, Grid
 from tests.system.test_losses import process
-from tests.waiting import until
 
 FILL_600_MIB = "window.kept = new Uint8Array(600 * 2 ** 20).fill(1); 0"
 

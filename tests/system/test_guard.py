@@ -13,11 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.registry import Registry
-from appliance.store import Store
-from appliance.supervision import Supervisor
-from tests.certificates import Authority
-from tests.redis_server import redis_server
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.machine.supervisor import Supervisor
+from tests.support.certificates import Authority
+from tests.support.redis_server import redis_server
+from tests.support.waiting import until
 from tests.system import machine as places
 from tests.system.grid import Grid, tree
 from tests.system.guarded import (
@@ -36,7 +37,6 @@ from tests.system.guarded import (
 )
 from tests.system.machine import Machine
 from tests.system.test_video import assert_plays
-from tests.waiting import until
 
 __all__ = ["accounts", "grid", "machine"]
 
@@ -112,7 +112,7 @@ def test_client_certificates_work_behind_the_guard_and_nothing_else_is_reached_t
     authority = Authority(tmp_path)
     authority.issue(host=places.PUBLIC)
     pair = authority.issue("client", "client.test")
-    command = machine.outside(sys.executable, "-m", "tests.certified_site", places.PUBLIC, str(tmp_path))
+    command = machine.outside(sys.executable, "-m", "tests.support.certified_site", places.PUBLIC, str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as site:
         try:
             assert site.stdout

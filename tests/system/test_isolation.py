@@ -7,8 +7,8 @@ from contextlib import suppress
 import psutil
 from playwright.sync_api import sync_playwright
 
+from tests.support.waiting import until
 from tests.system.grid import Grid, tree
-from tests.waiting import until
 
 READ = "[document.cookie, localStorage.getItem('secret')]"
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from appliance import browsers, config
-from appliance.models import Browser
+from appliance.machine import browsers
+from appliance.names import Browser
+from appliance.settings import config
+from tests.support.waiting import until
 from tests.system.conftest import StartGrid
 from tests.system.grid import Grid, tree
-from tests.waiting import until
 
 # What a stock client raises. If its browser is killed, Playwright's protocol may be first to tell it, by the answer to
 # a call that was under way.

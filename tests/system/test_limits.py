@@ -14,12 +14,13 @@ import psutil
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from appliance import kernel
-from appliance.models import Browser, WorkerSpec
-from tests.driver_socket import listening
+from appliance.grid.values import WorkerSpec
+from appliance.machine import kernel
+from appliance.names import Browser
+from tests.support.driver_socket import listening
+from tests.support.waiting import until
 from tests.system.conftest import starter
 from tests.system.grid import Grid
-from tests.waiting import until
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
 UPGRADE = [

@@ -10,14 +10,14 @@ import psutil
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from appliance.registry import Registry
-from appliance.registry.sessions import POLL_INTERVAL_S
-from appliance.store import Store
-from tests.redis_relay import RedisRelay, redis_relay
-from tests.redis_server import redis_server
+from appliance.grid.grid import Registry
+from appliance.grid.sessions import POLL_INTERVAL_S
+from appliance.grid.store import Store
+from tests.support.redis_relay import RedisRelay, redis_relay
+from tests.support.redis_server import redis_server
+from tests.support.waiting import until
 from tests.system.bare_client import BareClient
 from tests.system.grid import TIMINGS, Grid
-from tests.waiting import until
 
 MARGIN_S = 3.0
 HEARTBEAT_S, RENEWAL_S = TIMINGS["HEARTBEAT_INTERVAL"], TIMINGS["LEASE_RENEW_INTERVAL"]

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import playwright
 
-from tests.frames import CLOSE, TEXT, frame, read_frame
+from tests.support.frames import CLOSE, TEXT, frame, read_frame
+from tests.support.waiting import until
 from tests.system.bare_client import UPGRADE
 from tests.system.conftest import StartGrid
 from tests.system.grid import Grid, tree
-from tests.waiting import until
 
 # The driver's WebSocket server is made without a limit of its own, so that of the ws package holds: 100 MiB
 # (packages/utils/wsServer.ts of Playwright; maxPayload in ws/lib/websocket-server.js).

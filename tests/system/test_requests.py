@@ -11,10 +11,10 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
+from tests.support.waiting import until
 from tests.system.bare_client import UPGRADE
 from tests.system.grid import Grid
 from tests.system.wire import Wire
-from tests.waiting import until
 
 
 def test_a_firefox_client_without_a_query_asks_for_firefox_and_is_refused_at_once(grid: Grid) -> None:

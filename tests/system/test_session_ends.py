@@ -11,11 +11,11 @@ import psutil
 import pytest
 from playwright.sync_api import Error, Page, Playwright, sync_playwright
 
-from appliance.supervision import Supervisor
+from appliance.machine.supervisor import Supervisor
+from tests.support.waiting import until
 from tests.system.bare_client import BareClient
 from tests.system.conftest import StartGrid
 from tests.system.grid import Grid
-from tests.waiting import until
 
 
 @pytest.fixture

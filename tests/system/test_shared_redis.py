@@ -9,10 +9,10 @@ import psutil
 import pytest
 
 from appliance.errors import StoreUnavailable
-from appliance.registry import Appliances
-from appliance.store import Store
-from appliance.supervision import left_over
-from tests.certificates import Authority
+from appliance.grid.appliances import Appliances
+from appliance.grid.store import Store
+from appliance.machine.start_stop import left_over
+from tests.support.certificates import Authority
 from tests.system.conftest import StartGrid
 from tests.system.grid import APPLCTL, Grid, free_port
 from tests.system.test_losses import process

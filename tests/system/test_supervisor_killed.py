@@ -5,10 +5,10 @@ from __future__ import annotations
 import psutil
 from playwright.sync_api import sync_playwright
 
-from appliance.supervision import Supervisor
+from appliance.machine.supervisor import Supervisor
+from tests.support.waiting import until
 from tests.system.conftest import StartGrid
 from tests.system.grid import Grid
-from tests.waiting import until
 
 
 def kill_supervisord(grid: Grid) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.waiting import until
 from tests.system.conftest import starter
 from tests.system.grid import Grid
-from tests.waiting import until
 
 CLIENTS = Path(__file__).parent / "clients"
 MEGABYTES = 4

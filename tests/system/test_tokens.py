@@ -14,10 +14,10 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import Error, Playwright, sync_playwright
 
-from appliance.redis_client import connect
-from appliance.supervision import Supervisor
+from appliance.grid.client import connect
+from appliance.machine.supervisor import Supervisor
+from tests.support.waiting import until
 from tests.system.grid import Grid
-from tests.waiting import until
 
 BOOT_TOKEN = "ci/boot+secret~0123456789=="
 

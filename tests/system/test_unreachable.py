@@ -15,13 +15,13 @@ import psutil
 import pytest
 from playwright.sync_api import Error, Playwright, sync_playwright
 
-from tests.programs import require
+from tests.support.programs import require
+from tests.support.waiting import until
 from tests.system.cluster import Cluster, Member
 from tests.system.conftest import StartGrid
 from tests.system.grid import TIMINGS, Grid
 from tests.system.load import Load
 from tests.system.test_losses import process
-from tests.waiting import until
 
 COMMON = {**TIMINGS, "MAX_CONCURRENT_SESSIONS": 1, "MAX_LIFETIME_SESSIONS": 500, "STARTUP_STAGGER": 0.1}
 WORKERS = 3

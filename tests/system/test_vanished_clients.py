@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import require
+from tests.support.programs import require
+from tests.support.waiting import until
 from tests.system.conftest import StartGrid
 from tests.system.network import Network, load_balancer
-from tests.waiting import until
 
 CLIENT = Path(__file__).parent / "clients" / "waiting_client.py"
 

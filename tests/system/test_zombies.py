@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests.support.waiting import until
 from tests.system.bare_client import BareClient
 from tests.system.conftest import StartGrid
-from tests.waiting import until
 
 RECYCLES = 5
 DOCTOR = (
-    "from appliance.config import load; from appliance.doctor.pid_1 import check_pid_1;"
+    "from appliance.settings.config import load; from appliance.checks.pid_1 import check_pid_1;"
     "print(next(iter(check_pid_1(load()))).status)"
 )
 

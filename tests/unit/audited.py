@@ -10,8 +10,8 @@ from appliance.audit.auditor import compare
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Call, Door, Machine, Part, Program, Wire
 from appliance.audit.relays import Look
-from appliance.config import Settings
-from appliance.models import SessionState, WorkerState
+from appliance.grid.values import SessionState, WorkerState
+from appliance.settings.config import Settings
 
 SETTINGS = Settings(appliance_name="here", run_dir="/run/grid", port=8080, chromium_workers=1)
 NOW_MS, LATER_MS = 1_000_000, 1_010_000

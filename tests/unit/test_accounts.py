@@ -12,16 +12,18 @@ from typing import Any
 
 import pytest
 
-from appliance import config, kernel
-from appliance.accounts import accounts_of, require_free_uids, require_usable
-from appliance.config import Settings
 from appliance.errors import SettingsError
-from appliance.models import Browser
+from appliance.grid.token_copy import TokenFile
+from appliance.grid.token_table import Token
+from appliance.machine import kernel, start_stop
+from appliance.machine.accounts import accounts_of, require_free_uids, require_usable
+from appliance.machine.environment import export
+from appliance.machine.run_dir import prepare_run_dir, renew_workers
+from appliance.machine.start_stop import start
+from appliance.names import Browser
+from appliance.settings import config
 from appliance.settings.accounts import PRIVATE
-from appliance.supervision import export, lifecycle, prepare_run_dir, start
-from appliance.supervision.run_dir import renew_workers
-from appliance.token_file import TokenFile
-from appliance.tokens import Token
+from appliance.settings.config import Settings
 from appliance.worker_folder import folder_of_slot
 from workers.launch_options import driver_environment
 
@@ -59,7 +61,7 @@ def test_a_process_looks_as_its_real_group_and_is_what_it_was_afterwards() -> No
     code = """
 from pathlib import Path
 from typing import Any
-from appliance import kernel
+from appliance.machine import kernel
 def show():
     lines = Path("/proc/thread-self/status").read_text().splitlines()
     print(*next(line for line in lines if line.startswith("Gid:")).split()[1:])
@@ -163,7 +165,7 @@ def test_user_ids_that_other_processes_have_are_refused_and_those_processes_live
         try:
             with pytest.raises(SettingsError, match=rf"but process {stranger.pid} \(.*\) has {strange[0]}"):
                 start(settings, None)
-            lifecycle.end_by_account(settings)
+            start_stop.end_by_account(settings)
             assert stranger.poll() is None
         finally:
             stranger.kill()
@@ -178,8 +180,8 @@ def test_what_an_appliances_own_workers_left_is_ended_whatever_it_says_of_itself
     worker, browser = (accounts.own_uids[0], settings.run_dir), (accounts.uids[0], tmp_path / "other")
     with running(worker[0], group, worker[1]) as one, running(browser[0], group, browser[1]) as other:
         try:
-            lifecycle.require_unshared_uids(settings)
-            lifecycle.end_by_account(settings)
+            start_stop.require_unshared_uids(settings)
+            start_stop.end_by_account(settings)
             assert (one.wait(10), other.wait(10)) == (-signal.SIGKILL, -signal.SIGKILL)
         finally:
             one.kill()
@@ -192,8 +194,8 @@ def test_a_driver_that_is_not_compiled_in_time_keeps_no_appliance_from_starting(
     settings = config.load(run_dir=tmp_path, **BOTH)
     log = tmp_path / "log" / "compile-cache.log"
     log.parent.mkdir()
-    monkeypatch.setattr(lifecycle, "_COMPILE_TIMEOUT_S", 0.01)
-    lifecycle._compile_driver(settings, dict(os.environ))
+    monkeypatch.setattr(start_stop, "_COMPILE_TIMEOUT_S", 0.01)
+    start_stop._compile_driver(settings, dict(os.environ))
     assert log.read_text().startswith("The driver was not compiled: ")
 
 

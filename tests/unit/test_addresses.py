@@ -7,9 +7,9 @@ import socket
 import psutil
 import pytest
 
-from appliance import config
-from appliance.addresses import address_beside, reachable_by_others
 from appliance.errors import SettingsError
+from appliance.machine.addresses import address_beside, reachable_by_others
+from appliance.settings import config
 
 
 def own_addresses() -> set[str]:

@@ -10,17 +10,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance import __version__
-from appliance.addresses import endpoint_for_others
+from appliance.checks.grid import check_changes, check_workers
+from appliance.checks.view import GridView
 from appliance.cli import main
 from appliance.cli.appliances import appliances_table
 from appliance.cli.output import Output, console
 from appliance.cli.up import say_what_runs
-from appliance.config import Settings
-from appliance.doctor.grid import check_changes, check_workers
-from appliance.memory import Memory
-from appliance.models import ApplianceState, ApplianceStatus
-from appliance.redis_url import mask
-from appliance.supervision import GridView
+from appliance.grid.values import ApplianceState, ApplianceStatus
+from appliance.machine.addresses import endpoint_for_others
+from appliance.machine.record import Memory
+from appliance.settings.config import Settings
+from appliance.settings.redis_url import mask
 
 
 @pytest.fixture(autouse=True)

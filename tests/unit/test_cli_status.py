@@ -13,18 +13,19 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from appliance.addresses import endpoint_for_others
+from appliance.checks import Check
+from appliance.checks.firewall import check_firewall
+from appliance.checks.fonts import check_fonts
+from appliance.checks.view import GridView
 from appliance.cli import main, welcome
 from appliance.cli.log_lines import parse, print_record
 from appliance.cli.output import Output
 from appliance.cli.sessions import sessions_table
 from appliance.cli.status import shown
-from appliance.config import Settings
-from appliance.doctor import Check
-from appliance.doctor.firewall import check_firewall
-from appliance.doctor.fonts import check_fonts
-from appliance.models import PoolCapacity, SessionState, WorkerState
-from appliance.supervision import GridView, ProcessInfo
+from appliance.grid.values import PoolCapacity, SessionState, WorkerState
+from appliance.machine.addresses import endpoint_for_others
+from appliance.machine.supervisor import ProcessInfo
+from appliance.settings.config import Settings
 
 REASON = "grew to 2345 MiB of memory, past WORKER_MAX_MEMORY"
 WORKER = WorkerState(

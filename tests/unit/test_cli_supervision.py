@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from supervisor.options import ServerOptions
 
-from appliance import config
-from appliance.config import Settings
+from appliance.checks.view import look
 from appliance.errors import SettingsError, SupervisorError
-from appliance.inherited import inherited
-from appliance.supervision import CONFIGURATION, Supervisor, export, look, recover, require_free_port
-from appliance.supervision.client import ProcessInfo
-from appliance.supervision.environment import write_secrets
-from appliance.supervision.run_dir import bringing_up, prepare_run_dir
-from tests.waiting import until
+from appliance.machine.environment import CONFIGURATION, export, recover, write_secrets
+from appliance.machine.inherited import inherited
+from appliance.machine.run_dir import bringing_up, prepare_run_dir
+from appliance.machine.start_stop import require_free_port
+from appliance.machine.supervisor import ProcessInfo, Supervisor
+from appliance.settings import config
+from appliance.settings.config import Settings
+from tests.support.waiting import until
 from workers.launch_options import driver_environment
 
 REDIS = Path("/usr/bin/redis-server")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config
 from appliance.errors import SettingsError
-from appliance.models import Browser
-from appliance.redis_client import connect
-from appliance.tokens import Token
+from appliance.grid.client import connect
+from appliance.grid.token_table import Token
+from appliance.names import Browser
+from appliance.settings import config
 
 
 @pytest.fixture(autouse=True)

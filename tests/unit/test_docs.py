@@ -9,7 +9,7 @@ import pytest
 
 from appliance import errors
 from appliance.cli import reference
-from appliance.config import Settings
+from appliance.settings.config import Settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

@@ -11,9 +11,9 @@ import gevent
 import gevent.socket
 import pytest
 
-from appliance import config
 from appliance.errors import Blame, DialFailed
-from appliance.models import Door, Grant
+from appliance.grid.values import Door, Grant
+from appliance.settings import config
 from proxy.door import dialling
 from proxy.door.dialling import SPARES_MAX, Neighbours
 

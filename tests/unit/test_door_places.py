@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from appliance.errors import Blame, DialFailed
-from appliance.models import Door
+from appliance.grid.values import Door
 from appliance.settings.networks import networks
 from proxy.door.places import addresses_of
 

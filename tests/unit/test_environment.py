@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from appliance.inherited import NAMES
+from appliance.machine.inherited import NAMES
 
 PAGE = Path(__file__).parents[2] / "docs" / "environment.md"
 

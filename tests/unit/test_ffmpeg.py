@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance import ffmpeg
-from appliance.config import Settings
 from appliance.errors import LaunchError
-from appliance.provision import provide
-from appliance.provision.ffmpeg import provide_ffmpeg
+from appliance.machine import ffmpeg
+from appliance.machine.install import provide
+from appliance.machine.install.ffmpeg import provide_ffmpeg
+from appliance.settings.config import Settings
 
 ALL, NONE = "V....D libvpx VP8\\nV....D libvpx-vp9 VP9", "V....D mpeg4 MPEG-4"
 

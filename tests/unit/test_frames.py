@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.frames import CONTROL, FrameFollower, close_frame
-from tests.frames import frame
+from tests.support.frames import frame
 
 frames = st.builds(
     frame,

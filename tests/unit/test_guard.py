@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config, redis_url
 from appliance.errors import GuardError
-from appliance.guard import Inbound, Values, ruleset, values_of
-from appliance.guard.machine import resolvers
-from appliance.guard.ruleset import mark_of
+from appliance.machine.firewall import Inbound, Values, ruleset, values_of
+from appliance.machine.firewall.ruleset import mark_of
+from appliance.machine.firewall.values import resolvers
+from appliance.settings import config, redis_url
 from appliance.settings.networks import networks
 
 BOTH = {"service_user": "daemon", "browser_user": "nobody"}  # two accounts that every Debian has

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import GuardError
-from appliance.guard import holder
+from appliance.machine.firewall import holder
 
 ONE, OTHER = Path("/run/one"), Path("/run/other")
 

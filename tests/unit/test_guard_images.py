@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance import config
-from appliance.guard import names, routes, ruleset, values_of
-from appliance.guard.images import image, images, prefix_of
+from appliance.machine.firewall import names, routes, ruleset, values_of
+from appliance.machine.firewall.images import image, images, prefix_of
+from appliance.settings import config
 from appliance.settings.networks import networks
 
 BOTH = {"service_user": "daemon", "browser_user": "nobody"}  # two accounts that every Debian has

@@ -1,4 +1,4 @@
-"""The parts import each other in one direction only."""
+"""The rooms of the house import each other in one direction only; docs/architecture.md draws them."""
 
 from __future__ import annotations
 
@@ -7,54 +7,70 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = ("appliance", "proxy", "workers")
 
-TOP = ("proxy", "workers", "appliance.cli")
-STATE = ("appliance.registry", "appliance.store")
-
-# What a part may not import. Read from top to bottom, imports only go down.
-FORBIDDEN = {
-    "proxy": ("workers", "appliance.cli"),
-    "workers": ("proxy", "appliance.cli"),
-    "appliance/cli": ("proxy", "workers"),
-    "appliance/audit": TOP,
-    "appliance/guard": (*TOP, *STATE),
-    "appliance/registry": TOP,
-    "appliance/store.py": (*TOP, "appliance.registry"),
-    "appliance/config.py": (*TOP, *STATE),
-    "appliance/settings": (*TOP, *STATE, "appliance.config"),
-    "appliance/relations.py": (*TOP, *STATE, "appliance.config"),
-    "appliance/addresses.py": (*TOP, *STATE, "appliance.config"),
-    "appliance/memory.py": (*TOP, *STATE, "appliance.config"),
-    "appliance/token_file.py": (*TOP, "appliance.registry", "appliance.config"),
-    "appliance/files.py": ("proxy", "workers", "appliance."),
-    "appliance/tokens.py": ("proxy", "workers", "appliance."),
-    "appliance/logs.py": (*TOP, *STATE),
-    "appliance/metrics.py": (*TOP, *STATE),
-    "appliance/models.py": ("proxy", "workers", "appliance."),
-    "appliance/errors.py": ("proxy", "workers", "appliance."),
+# A room is a folder, without the folders in it. Each may import from those named here, and from itself.
+GROUND = {"appliance"}
+STATE = {*GROUND, "appliance.settings", "appliance.grid"}
+MACHINE = {*STATE, "appliance.machine", "appliance.machine.firewall"}
+ROOMS = {
+    "appliance": set[str](),
+    "appliance.settings": GROUND,
+    "appliance.grid": {*GROUND, "appliance.settings"},
+    "appliance.machine": STATE,
+    "appliance.machine.firewall": {*STATE, "appliance.machine"},
+    "appliance.machine.install": MACHINE,
+    "appliance.audit": MACHINE,
+    "appliance.checks": {*MACHINE, "appliance.machine.install", "appliance.audit"},
+    "appliance.cli": {*MACHINE, "appliance.machine.install", "appliance.checks"},
+    "proxy": {*MACHINE, "proxy.door"},
+    "proxy.door": {*MACHINE, "proxy"},
+    "workers": {*STATE, "appliance.machine"},
+}
+EXCEPTIONS = {
+    ("appliance.checks.before_start", "appliance.cli.output"),
+    ("appliance.settings.config", "appliance.grid.token_copy"),
+    ("appliance.settings.config", "appliance.machine.addresses"),
+    ("appliance.settings.config", "appliance.machine.record"),
+    ("appliance.settings.cross_checks", "appliance.grid.token_copy"),
 }
 
 
+def modules() -> dict[str, Path]:
+    """Return all modules of the product, by their names; a folder counts as one."""
+    paths = [path for part in PRODUCT for path in (ROOT / part).rglob("*.py")]
+    named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
+    return {name.removesuffix(".__init__"): path for name, path in named.items()}
+
+
+def room_of(module: str, path: Path) -> str:
+    """Return the folder that a module is in, written as a package."""
+    return module if path.name == "__init__.py" else module.rpartition(".")[0]
+
+
 def imported(path: Path) -> Iterator[str]:
-    """Give the names of the modules that a file imports."""
+    """Return the names that a file imports, each with its module."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_imports_go_in_one_direction() -> None:
-    wrong = []
-    for part, forbidden in FORBIDDEN.items():
-        place = ROOT / part
-        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-            wrong += [f"{path}: {name}" for name in imported(path) if name.startswith(forbidden)]
+def test_rooms_import_only_from_those_below_them() -> None:
+    found, wrong = modules(), []
+    for module, path in found.items():
+        room = room_of(module, path)
+        for name in imported(path):
+            target = name if name in found else name.rpartition(".")[0]
+            if target not in found or (module, target) in EXCEPTIONS:
+                continue
+            if room_of(target, found[target]) not in {room, *ROOMS[room]}:
+                wrong.append(f"{module} imports {target}")
     assert not wrong
 
 
-def test_only_store_and_registry_speak_to_redis() -> None:
-    allowed = {ROOT / "appliance" / name for name in ("store.py", "redis_client.py", "registry/mailbox.py")}
-    files = [path for part in ("appliance", "proxy", "workers") for path in (ROOT / part).rglob("*.py")]
-    assert {path for path in files if "redis" in {name.split(".")[0] for name in imported(path)}} <= allowed
+def test_only_the_grid_speaks_to_redis() -> None:
+    allowed = {f"appliance.grid.{name}" for name in ("store", "client", "mailbox")}
+    speakers = {name for name, path in modules().items() if "redis" in {one.split(".")[0] for one in imported(path)}}
+    assert speakers <= allowed

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from appliance import config
 from appliance.errors import BadRequest
-from appliance.models import Browser
+from appliance.names import Browser
+from appliance.settings import config
 from proxy import launch_options
 
 OPTIONS = "x-playwright-launch-options"

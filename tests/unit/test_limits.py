@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from appliance.errors import TooManyConnections
-from proxy.limits import Connections, Unheard
+from proxy.admission import Connections, Unheard
 
 
 def test_a_client_has_so_many_connections_and_others_have_theirs() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from appliance.log_writer import LINES_MAX, LogWriter
-from tests.waiting import until
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPE_BYTES = 4096  # the least that Linux gives a pipe

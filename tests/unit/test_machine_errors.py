@@ -13,8 +13,8 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from appliance import room
 from appliance.cli.application import Application
+from appliance.machine import room
 
 ERRORS = [
     (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/x"), "/run/x: No space left on device\n  Free some space"),

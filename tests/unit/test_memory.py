@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.memory import Memory, MemoryFile
+from appliance.machine.record import Memory, MemoryFile
 
 
 def test_each_run_is_another_and_is_not_drained(tmp_path: Path) -> None:

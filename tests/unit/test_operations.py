@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from appliance.errors import Blame, DialFailed, Unauthorized
-from appliance.registry import Reach
+from appliance.grid.reach import Reach
 from proxy.answers import ADMIT
-from proxy.operations import Operations
+from proxy.pages import Operations
 
 TROUBLES = (
     ("there", Blame.PATH, "This appliance cannot reach the workers of there", "10.1.2.3 port 8080: timed out"),

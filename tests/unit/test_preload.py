@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from appliance import browsers
-from appliance.config import Settings
+from appliance.machine import browsers
+from appliance.settings.config import Settings
 from workers.driver import PRELOAD
 from workers.reasons import last_words
 

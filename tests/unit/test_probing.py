@@ -7,8 +7,8 @@ import gevent.event
 import pytest
 
 from appliance.errors import Blame, DialFailed
-from appliance.models import Grant
-from appliance.registry import Reach
+from appliance.grid.reach import Reach
+from appliance.grid.values import Grant
 from proxy.dial import Connection
 from proxy.handshake import Headers
 from proxy.probing import Prober

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import Blame, DialFailed
-from appliance.registry.reach import EVERYWHERE, PATIENCE_S, REFUTATIONS, Reach
+from appliance.grid.reach import EVERYWHERE, PATIENCE_S, REFUTATIONS, Reach
 
 
 class Clock:

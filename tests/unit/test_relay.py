@@ -11,7 +11,7 @@ from gevent import socket
 
 from proxy.frames import close_frame
 from proxy.relay import Relay
-from tests.frames import frame
+from tests.support.frames import frame
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 PIECE = bytes(65536)  # empty frames, none of them a Close

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config
-from appliance.accounts import accounts_of
-from appliance.config import Settings
 from appliance.errors import SettingsError
-from appliance.supervision import Supervisor, prepare_run_dir
-from appliance.supervision.client import AccessDenied
-from appliance.supervision.run_dir import bringing_up, renew_workers
+from appliance.machine.accounts import accounts_of
+from appliance.machine.run_dir import bringing_up, prepare_run_dir, renew_workers
+from appliance.machine.supervisor import AccessDenied, Supervisor
+from appliance.settings import config
+from appliance.settings.config import Settings
 from appliance.worker_folder import all_workers
-from tests.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes under other accounts")
 

@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from appliance import browsers, sandbox
-from appliance.config import Settings
 from appliance.errors import SettingsError
-from appliance.models import Browser
-from appliance.provision import apparmor
+from appliance.machine import browsers, sandbox
+from appliance.machine.install import apparmor
+from appliance.names import Browser
+from appliance.settings.config import Settings
 
 RESTRICTED = Path(__file__).parents[1] / "system" / "restricted.py"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance import config
+from appliance.checks.settings_file import check_settings_file
 from appliance.cli import main
-from appliance.doctor.settings_file import check_settings_file
+from appliance.settings import config
 
 
 @pytest.fixture(autouse=True)

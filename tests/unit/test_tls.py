@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import serialization
 from gevent.event import Event
 from gevent.ssl import SSLContext, SSLSocket
 
-from appliance.certificate import require_usable
 from appliance.errors import SettingsError
+from appliance.machine.certificate import require_usable
 from proxy.pump import Pump
 from proxy.tls import Tls
-from tests.certificates import Authority, Pair
+from tests.support.certificates import Authority, Pair
 
 SIZE = 12 * 1024 * 1024
 

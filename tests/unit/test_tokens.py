@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from appliance.errors import Unauthorized
-from appliance.tokens import Table, Token, digest_of, joined, new_token, revoked, valid, with_boot_token
+from appliance.grid.token_table import Table, Token, digest_of, joined, new_token, revoked, valid, with_boot_token
 from proxy.guard import given_tokens
 
 

@@ -10,11 +10,11 @@ import gevent
 import pytest
 from gevent import socket
 
-from appliance.config import Settings
+from appliance.settings.config import Settings
 from proxy import tcp
+from proxy.limits import Vigil
 from proxy.relay import Relay
-from proxy.vigil import Vigil
-from tests.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, frame, read_frame
+from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, frame, read_frame
 
 MASK = b"\0\0\0\0"
 OFF = {"ping_interval": 0, "ping_timeout": 0, "session_timeout": 0, "session_idle_timeout": 0}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance import unix_sockets
-from appliance.config import Settings
-from appliance.relations import contradictions
+from appliance.machine import unix_sockets
+from appliance.settings.config import Settings
+from appliance.settings.cross_checks import contradictions
 from appliance.worker_folder import LONGEST_SOCKET, folder_of, socket_of
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 def test_a_workers_socket_is_below_its_slots_folder_whatever_its_appliance_is_called() -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from appliance import browsers
-from appliance.browsers import Program
-from appliance.config import Settings
 from appliance.errors import LaunchError
-from appliance.models import Browser
+from appliance.machine import browsers
+from appliance.machine.browsers import Program
+from appliance.names import Browser
+from appliance.settings.config import Settings
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def test_a_missing_program_is_said_with_a_way_to_get_it(machine: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_user_id_without_a_name_or_a_home_finds_the_systems_programs() -> None:
     """The worker of a service that systemd starts is such a one."""
-    code = "from pathlib import Path; from appliance import browsers; browsers.downloads_folder(Path('/'))"
+    code = "from pathlib import Path; from appliance.machine import browsers; browsers.downloads_folder(Path('/'))"
     subprocess.run(
-        [sys.executable, "-c", f"import os, appliance.browsers; os.setuid(1879048192); {code}"],
+        [sys.executable, "-c", f"import os, appliance.machine.browsers; os.setuid(1879048192); {code}"],
         env={"PATH": os.environ["PATH"]},
         check=True,
     )

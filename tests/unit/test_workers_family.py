@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.waiting import until
+from tests.support.waiting import until
 from workers import family
 from workers.family import Family
 
 ADOPT = """
 import subprocess, time
-from appliance import kernel
+from appliance.machine import kernel
 from workers.family import fetch_exit_status
 kernel.adopt_orphans()
 own = subprocess.Popen(["sh", "-c", "true & true & exit 3"])

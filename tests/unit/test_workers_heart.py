@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tests.waiting import until
+from tests.support.waiting import until
 from workers.heart import Heart
 from workers.orders import Orders
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from appliance.worker_folder import MARKER
-from tests.waiting import until
+from tests.support.waiting import until
 from workers import leftovers, workspace
 from workers.leftovers import BrowserSession
 

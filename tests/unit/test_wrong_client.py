@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import NotFound, WrongClient
-from appliance.languages import how_to_install
+from appliance.grid.languages import how_to_install
 from proxy import wrong_client
 
 ENDPOINT = "ws://grid:8080"

@@ -9,7 +9,7 @@
 //  2. It serves connections of the driver's own account alone, as the kernel tells whose they are. So other accounts,
 //     which can read /proc/net/tcp, get nowhere, nor do the browsers of other workers that have accounts of their own.
 //  3. The firewall lets browsers connect to these addresses, and there to nothing but what their own group listens on
-//     (appliance/guard/ruleset.py).
+//     (appliance/machine/firewall/ruleset.py).
 'use strict';
 
 const crypto = require('crypto');

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import psutil
 
-from appliance.config import Settings
+from appliance.settings.config import Settings
 from appliance.worker_folder import socket_of
 from tests.bench.relay import ends, peers
 from tests.bench.relay.peers import Peer

@@ -15,13 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance import browsers, config
-from appliance.models import Browser, WorkerSpec, WorkerStatus
-from appliance.registry import Registry
-from appliance.store import Store
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.grid.values import WorkerSpec, WorkerStatus
+from appliance.machine import browsers
+from appliance.names import Browser
+from appliance.settings import config
 from tests.bench.relay.ends import PROXY_CORE, on_core
-from tests.redis_server import redis_server
-from tests.waiting import until
+from tests.support.redis_server import redis_server
+from tests.support.waiting import until
 
 NAMESPACE = "bench"  # and the appliance's name
 WORKER = f"{NAMESPACE}.echo.abcdef"

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from appliance import logs
-from appliance.tokens import digest_of
+from appliance.grid.token_table import digest_of
 from tests.bench.claims import handovers_ms
 from tests.bench.scale import report
 from tests.bench.scale.costs import Costs

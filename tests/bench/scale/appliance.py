@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 import gevent
 import redis
 
-from appliance.config import Settings
-from appliance.registry import Registry
-from appliance.store import Store
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.settings.config import Settings
 from proxy.proxy import Proxy
 from tests.bench.scale.tally import Tally
 from workers.drain import drain

@@ -10,8 +10,9 @@ import gevent
 from gevent.event import Event
 
 from appliance.errors import ClientGone, RequestError
-from appliance.models import Browser, SessionRequest
-from appliance.registry import Session
+from appliance.grid.session import Session
+from appliance.grid.values import SessionRequest
+from appliance.names import Browser
 from tests.bench.scale.appliance import Appliance
 from tests.bench.scale.plan import TOKEN, Plan
 from tests.bench.scale.tally import Tally

@@ -6,14 +6,15 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
-from appliance.models import WorkerSpec, WorkerStatus
-from appliance.registry import Appliances, Registry
-from appliance.store import Store
-from tests.announced import announcement
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.store import Store
+from appliance.grid.values import WorkerSpec, WorkerStatus
 from tests.bench.claims import POOL
 from tests.bench.scale.clients import WANTED
 from tests.bench.scale.plan import TOKEN, VERSION, Plan
 from tests.bench.scale.server import Meter, Server
+from tests.support.announced import announcement
 
 CALLS = 400
 HELD = 20

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.errors import StoreUnavailable
-from appliance.store import Store
+from appliance.grid.store import Store
 from tests.bench.scale.fleet import Fleet
 from tests.bench.scale.plan import Plan
 from tests.bench.scale.probe import Claim, Probe
 from tests.bench.scale.server import Meter, Server
-from tests.waiting import until
+from tests.support.waiting import until
 
 LOOK_S = 0.05
 ALL = 0.99  # of the workers: some are always on their way from one life to the next

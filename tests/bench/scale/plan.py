@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from appliance import config
-from appliance.config import Settings
+from appliance.settings import config
+from appliance.settings.config import Settings
 
 VERSION = "1.65.1"
 TOKEN = "a-token-for-the-scale-benchmark"

@@ -10,11 +10,14 @@ import time
 from dataclasses import dataclass
 
 from appliance.errors import RequestError
-from appliance.registry import Appliances, Mailbox, Registry, Sessions
-from appliance.store import Store
-from tests.announced import announcement
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.mailbox import Mailbox
+from appliance.grid.sessions import Sessions
+from appliance.grid.store import Store
 from tests.bench.scale.clients import WANTED
 from tests.bench.scale.plan import VERSION, Plan
+from tests.support.announced import announcement
 
 PAUSE_S = 0.01
 

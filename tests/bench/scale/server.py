@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 class Server:

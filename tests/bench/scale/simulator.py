@@ -19,8 +19,9 @@ from typing import Any  # noqa: E402
 import gevent  # noqa: E402
 from gevent.fileobject import FileObject  # noqa: E402
 
-from appliance import kernel, logs  # noqa: E402
-from appliance.registry import mailbox  # noqa: E402
+from appliance import logs  # noqa: E402
+from appliance.grid import mailbox  # noqa: E402
+from appliance.machine import kernel  # noqa: E402
 from tests.bench.scale.appliance import Appliance  # noqa: E402
 from tests.bench.scale.clients import Clients  # noqa: E402
 from tests.bench.scale.plan import Plan  # noqa: E402

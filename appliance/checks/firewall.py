@@ -1,0 +1,47 @@
+"""A check of the firewall that keeps pages from private networks: it is in force, as the settings ask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from appliance.checks.check import Check, failed, ok, warning
+from appliance.machine import firewall as guard
+from appliance.machine.start_stop import started_settings
+from appliance.settings.config import Settings
+from appliance.settings.cross_checks import is_loopback
+
+_OPEN = "off: pages reach this machine and its private networks"
+
+
+def check_firewall(settings: Settings) -> Iterator[Check]:
+    """The rules are loaded, and are those that follow from the settings and this machine's networks."""
+    settings = started_settings(settings) or settings
+    if settings.browser_user is None:
+        yield _without_accounts(settings)
+    elif not settings.guard:
+        yield warning("firewall", _OPEN, "Remove GUARD=false.")
+    elif os.geteuid() != 0:
+        yield warning("firewall", "only root can see whether its rules are loaded", "Run `applctl doctor` as root.")
+    else:
+        yield _loaded(settings)
+
+
+def _without_accounts(settings: Settings) -> Check:
+    if is_loopback(settings.host):
+        return ok("firewall", f"{_OPEN}, as programs of this account do")
+    remedy = "As root, set SERVICE_USER and BROWSER_USER (docs/guard.md)."
+    return warning("firewall", _OPEN, remedy)
+
+
+def _loaded(settings: Settings) -> Check:
+    loaded = guard.is_loaded(guard.ruleset(guard.values_of(settings)))
+    if loaded is None:
+        return failed("firewall", "its rules are not loaded: pages reach private networks", "Run: applctl guard apply")
+    if not loaded:
+        finding = "its rules were changed, or the settings or this machine's networks were"
+        return failed("firewall", finding, "Run: applctl guard apply")
+    return ok("firewall", "its rules are loaded")
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (check_firewall,)

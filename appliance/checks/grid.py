@@ -1,0 +1,160 @@
+"""Checks of the running appliance."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from appliance.audit import audit
+from appliance.checks.check import Check, failed, ok, warning
+from appliance.checks.view import GridView
+from appliance.errors import StoreUnavailable
+from appliance.grid.grid import open_registry
+from appliance.settings import config
+from appliance.settings.config import Settings
+from appliance.settings.redis_url import mask
+
+
+def check_supervisord(view: GridView) -> Iterator[Check]:
+    """There is a supervisord for this RUN_DIR."""
+    if view.running:
+        yield ok("supervisord", f"runs as process {view.supervisor_pid}")
+    else:
+        yield warning("supervisord", "; ".join(view.problems), "Start the appliance: applctl up.")
+
+
+def check_processes(view: GridView) -> Iterator[Check]:
+    """All processes are alive."""
+    if not view.running:
+        return
+    wrong = [f"{process.name} is {process.state}" for process in view.processes if not process.started]
+    if wrong:
+        yield failed("processes", "; ".join(wrong), "See the log: applctl logs NAME. Then: applctl restart NAME.")
+    else:
+        yield ok("processes", f"all {len(view.processes)} are running")
+
+
+def check_workers(view: GridView) -> Iterator[Check]:
+    """Every configured worker is registered."""
+    if not view.running:
+        return
+    if view.redis_error:
+        yield failed("workers", view.redis_error, "Workers cannot be seen without Redis: fix that first.")
+        return
+    configured = len(view.settings.worker_slots)
+    found = f"{configured - len(view.missing)} of {configured} are registered"
+    if view.missing and _is_drained(view):
+        yield warning("workers", f"{found}; the others of this drained appliance are restarting", "Wait for them.")
+    elif view.missing:
+        remedy = f"A worker that was just recycled is back soon. Otherwise see: applctl logs {view.missing[0]}"
+        yield failed("workers", f"{found}; missing: {', '.join(view.missing)}", remedy)
+    else:
+        yield ok("workers", found)
+
+
+def _is_drained(view: GridView) -> bool:
+    return view.settings.memory.read().drained
+
+
+def check_name(view: GridView) -> Iterator[Check]:
+    """No other appliance of the grid has this one's name."""
+    if view.rival:
+        yield failed(
+            "name", view.name_taken, "Set APPLIANCE_NAME to another name on one of them, then: applctl restart."
+        )
+
+
+def check_proxy(view: GridView) -> Iterator[Check]:
+    """The proxy answers, and has a worker for new sessions."""
+    if not view.running:
+        return
+    if view.ready:
+        yield ok("proxy", f"{view.settings.endpoint} accepts sessions")
+    elif view.proxy_answers and _is_drained(view):
+        yield warning("proxy", "the appliance is drained", "To put it back in service: applctl appliance undrain")
+    elif view.proxy_answers:
+        yield failed("proxy", f"it answers, but is not ready: {view.not_ready_because}", "Fix what failed above first.")
+    else:
+        yield failed("proxy", view.not_ready_because, "See its log: applctl logs proxy.")
+
+
+def check_audit(view: GridView) -> Iterator[Check]:
+    """Redis agrees with this machine's sockets, processes and folders."""
+    if not view.running or view.redis_error:
+        return
+    try:
+        with open_registry(view.settings) as registry:
+            done = audit(view.settings, registry)
+    except StoreUnavailable as error:
+        yield failed("audit", str(error), "Fix that, then run `applctl doctor` again.")
+        return
+    for difference in done.differences:
+        yield failed("audit", difference.text, difference.remedy)
+    if not done.differences:
+        counted = f"sessions: {done.sessions}, workers: {done.workers}"
+        yield ok("audit", f"Redis, sockets, processes and folders agree ({counted})")
+
+
+def check_workspaces(view: GridView) -> Iterator[Check]:
+    """No worker left temporary files. While the appliance runs, the audit checks that."""
+    if view.running and not view.redis_error:
+        return
+    left = [str(folder) for folder in _workspaces(view.settings.run_dir) if _is_abandoned(folder)]
+    if left:
+        remedy = f"The next worker that starts removes them. Or: rm -r {shlex.join(left)}"
+        yield warning("workspaces", f"{len(left)} folders are left by workers that are gone", remedy)
+    else:
+        yield ok("workspaces", "no worker left temporary files")
+
+
+def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
+    """The appliance was started with the current settings."""
+    now, then = (one.model_dump(exclude={"appliance_token"}) for one in (settings, started))  # it is not kept
+    changed = [name for name in now if now[name] != then[name]]
+    if changed:
+        differences = [
+            f"{name.upper()}={config.as_text(mask(then[name]))} (here {config.as_text(mask(now[name]))})"
+            for name in changed
+        ]
+        yield warning(
+            "changes",
+            f"The running appliance uses different settings from this shell: {', '.join(differences)}",
+            "`applctl restart` applies those of this shell. To keep the others, set them in the settings file "
+            f"{config.settings_file()}.",
+        )
+    else:
+        yield ok("changes", "the running appliance uses the current settings")
+
+
+def _workspaces(run_dir: Path) -> list[Path]:
+    folder = run_dir / "workers"
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """A worker holds a lock in its folder while it lives (workers/workspace.py)."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # just being made, or just removed
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+CHECKS: tuple[Callable[[GridView], Iterator[Check]], ...] = (
+    check_supervisord,
+    check_processes,
+    check_workers,
+    check_name,
+    check_proxy,
+    check_audit,
+    check_workspaces,
+)

@@ -1,0 +1,1 @@
+"""The grid's state in Redis: workers, sessions, leases, the queue, tokens. Only this room touches it."""

@@ -1,0 +1,313 @@
+"""The registry: each function of the Lua library as one typed method, and read-only views.
+
+Every method raises StoreUnavailable if Redis is away.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from appliance.errors import Blame
+from appliance.grid import token_table
+from appliance.grid.answers import grid_time_ms, session_state, worker_state
+from appliance.grid.capacity import capacity
+from appliance.grid.store import Store
+from appliance.grid.token_table import Table, Token
+from appliance.grid.values import (
+    Grant,
+    PoolCapacity,
+    SessionRequest,
+    SessionState,
+    WorkerFailure,
+    WorkerSpec,
+    WorkerState,
+    WorkerStatus,
+)
+from appliance.names import Browser
+from appliance.settings.config import Settings
+
+OLDER_SCHEMAS = ("4", "3", "2")  # whose releases kept the tokens under their own prefix, as in lua/tokens.lua
+
+
+class Registry:
+    """The grid's workers and sessions, as all appliances see them."""
+
+    def __init__(self, store: Store) -> None:
+        """Take the store that holds the grid's state."""
+        self.store = store
+
+    # ── Sessions ──────────────────────────────────────────────────────────────────────────────────
+
+    def claim(
+        self,
+        session_id: str,
+        request: SessionRequest,
+        *,
+        proxy: str,
+        lease_ms: int,
+        wait_ms: int,
+        queue_max: int,
+        avoid: Iterable[str] = (),
+        server: str | None = None,
+    ) -> dict[str, Any]:
+        """Ask for a slot, or where an earlier claim of the same session stands.
+
+        `avoid` names the workers, and the appliances with a slash behind the name, that are out of the question.
+        The answer's `state` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable" or "full".
+        If a `server` is given, raises ServerChanged if Redis is another one.
+        """
+        return self.store.call_on(
+            server,
+            "claim",
+            id=session_id,
+            proxy=proxy,
+            lease_ms=lease_ms,
+            wait_ms=wait_ms,
+            queue_max=queue_max,
+            avoid=" ".join(sorted(avoid)),
+            **asdict(request),
+        )
+
+    def give_back(self, session_id: str, worker_id: str, blame: Blame = Blame.WORKER) -> None:
+        """Give a slot back whose worker could not be reached; the next claim has the place of the session's arrival."""
+        self.store.call("give_back", id=session_id, worker=worker_id, blame=blame)
+
+    def release(self, session_id: str, reason: str, bytes_relayed: int = 0, worker_id: str = "") -> bool:
+        """End a session, active or waiting; the worker's slot is free in any case. False if nothing was known of it."""
+        answer = self.store.call("release", id=session_id, worker=worker_id, reason=reason, bytes=bytes_relayed)
+        return bool(answer["released"])
+
+    def kill_session(self, session_id: str, reason: str) -> bool:
+        """Ask for the end of a session, active or waiting; its client is told the reason. False if it is unknown."""
+        return bool(self.store.call("kill_session", id=session_id, reason=reason)["known"])
+
+    def renew(
+        self, proxy: str, sessions: Mapping[str, str], lease_ms: int, server: str | None = None
+    ) -> tuple[list[str], dict[str, str]]:
+        """Renew the leases of a proxy's sessions, each of which has its worker.
+
+        Return those of which Redis does not know that, and those that the proxy must end, with the reason for each.
+        If a `server` is given, raises ServerChanged if Redis is another one.
+        """
+        answer = self.store.call_on(server, "renew", proxy=proxy, sessions=sessions, lease_ms=lease_ms)
+        return list(answer["unknown"]), dict(answer["kills"])
+
+    def release_proxy(self, proxy: str) -> int:
+        """End all sessions of a proxy that is known to have ended. Return how many there were."""
+        cursor, ended, begun = "0", 0, False
+        while cursor != "0" or not begun:
+            answer = self.store.call("release_proxy", proxy=proxy, cursor=cursor)
+            cursor, ended, begun = answer["cursor"], ended + answer["sessions"], True
+        return ended
+
+    def assert_session(self, grant: Grant, request: SessionRequest, *, proxy: str, lease_ms: int) -> dict[str, Any]:
+        """Say that a session is relayed although Redis does not know it.
+
+        The answer's `state` is "active", with how many sessions its worker has `over` its slots, or "pending" as long
+        as the worker is not registered.
+        """
+        return self.store.call(
+            "assert",
+            id=grant.session_id,
+            worker=grant.worker_id,
+            proxy=proxy,
+            lease_ms=lease_ms,
+            **asdict(request),
+        )
+
+    # ── Workers ───────────────────────────────────────────────────────────────────────────────────
+
+    def take_launch_turn(self, appliance: str, stagger_s: float) -> float:
+        """Ask to launch a browser now. Gives the seconds after which to ask again; 0 is a yes."""
+        return float(
+            self.store.call("take_launch_turn", appliance=appliance, stagger_ms=stagger_s * 1000)["wait_ms"] / 1000
+        )
+
+    def register_worker(self, spec: WorkerSpec) -> WorkerStatus:
+        """Register a worker, or register it again. Gives the status that it has."""
+        fields = asdict(spec)
+        fields["ttl"] = fields.pop("ttl_ms")
+        answer = self.store.call("register_worker", minor=spec.minor, memory=0, **fields)
+        return WorkerStatus(answer["status"])
+
+    def heartbeat_worker(
+        self, worker_id: str, memory_bytes: int, healthy: bool = False, connections: int = -1, settle_ms: int = 0
+    ) -> dict[str, Any] | None:
+        """Say that a worker lives, and if `healthy`, that its browser was just seen to answer.
+
+        If Redis may have lost sessions, `connections` counts those of the worker's driver: what is more than Redis
+        knows takes slots for `settle_ms`, in which the proxies assert them.
+        Gives its `status` with the `reason` of a drain, `lifetime`, `active` and whether it is `suspect`;
+        None if it is unknown.
+        """
+        answer = self.store.call(
+            "heartbeat_worker",
+            id=worker_id,
+            memory=memory_bytes,
+            healthy=healthy,
+            connections=connections,
+            settle_ms=settle_ms,
+        )
+        return answer if answer["known"] else None
+
+    def drain_worker(self, worker_id: str, reason: str) -> int | None:
+        """Give a worker no new sessions. Gives how many it still has; None if it is unknown."""
+        answer = self.store.call("drain_worker", id=worker_id, reason=reason)
+        return int(answer["active"]) if answer["known"] else None
+
+    def end_sessions(self, worker_id: str, reason: str) -> int:
+        """Ask the proxies to end a worker's sessions. Gives how many there are."""
+        return int(self.store.call("end_sessions", worker=worker_id, reason=reason)["ended"])
+
+    def remove_worker(self, worker_id: str, reason: str) -> int:
+        """Forget a worker. Gives how many sessions ended with it."""
+        return int(self.store.call("remove_worker", id=worker_id, reason=reason)["sessions"])
+
+    def workers_on(self, appliance: str, most: int) -> list[str]:
+        """Return workers of an appliance whose heartbeats come, as many as that at most."""
+        return list(self.store.call("workers_on", appliance=appliance, most=most)["workers"])
+
+    def reap(self, silence_s: float = 5.0, appliance: str = "") -> dict[str, int]:
+        """Remove what is lost. Return how many `workers`, `sessions` and `waiting` that were.
+
+        What Redis lost of an appliance's teams is mended, if one is named. From now on, a time in which nobody called
+        Redis, or could, counts as `silence_s` at most: so an outage makes nobody late.
+        """
+        count, more = Counter(workers=0, sessions=0, waiting=0), True
+        while more:  # Redis serves others in between
+            answer = self.store.call("reap", silence_ms=int(silence_s * 1000), appliance=appliance)
+            more = answer.pop("more")
+            count.update(answer)
+        return dict(count)
+
+    def due_in_s(self) -> float:
+        """Return the seconds until the first worker or lease is overdue if nobody renews it; inf if none is.
+
+        Tickets do not count: who waits sees to its own deadline, and in a crowd some deadline is always near.
+        """
+        kinds = ("workers", "leases")
+        first = [("ZRANGE", self.store.key(kind), 0, 0, "WITHSCORES") for kind in kinds]
+        *found, time, clock = self.store.read(*first, ("TIME",), ("GET", self.store.key("clock")))
+        dues_ms = [float(scores[1]) for scores in found if scores]
+        return max(0.0, min(dues_ms) - grid_time_ms(time, clock)) / 1000 if dues_ms else math.inf
+
+    def report_failure(self, appliance: str, slot: str, browser: Browser, reason: str, ttl_s: float) -> None:
+        """Note why a worker of a slot does not serve; that counts for `ttl_s`, or until one registers."""
+        ttl_ms = int(ttl_s * 1000)
+        self.store.call(
+            "report_failure", appliance=appliance, slot=slot, browser=browser, reason=reason[:500], ttl_ms=ttl_ms
+        )
+
+    # ── Tokens ────────────────────────────────────────────────────────────────────────────────────
+
+    def create_token(self, digest: str, name: str, ttl_s: float = 0) -> bool:
+        """Let a token in, for `ttl_s` or for ever. False if a valid one is called so already."""
+        return bool(self.store.call("create_token", digest=digest, name=name, ttl_ms=int(ttl_s * 1000))["created"])
+
+    def revoke_token(self, name: str) -> int:
+        """Revoke the valid tokens of a name. Gives how many there were."""
+        return int(self.store.call("revoke_token", name=name)["revoked"])
+
+    def check_token(self, digest: str) -> str | None:
+        """Give the name of a valid token, and note that it was used; None if Redis knows no such token."""
+        answer = self.store.call("check_token", digest=digest)
+        return str(answer["name"]) if answer["valid"] else None
+
+    def restore_tokens(self, table: Table) -> dict[str, Token]:
+        """Join a copy of the tokens to those in Redis, where they may be forgotten. Gives all."""
+        return token_table.parse(self.store.call("restore_tokens", tokens=token_table.as_data(table))["tokens"])
+
+    # ── The inner door ────────────────────────────────────────────────────────────────────────────
+
+    def door_keys(self, known: str, fresh: str, rotate_s: float) -> list[str]:
+        """Return the inner door's key, and the one before it.
+
+        `known` becomes the key if Redis has lost it ("" for none), `fresh` if there never was one, or when it is
+        `rotate_s` old.
+        """
+        answer = self.store.call("door_keys", known=known, fresh=fresh, rotate_ms=rotate_s * 1000)
+        return list(answer["keys"])
+
+    # ── Views ─────────────────────────────────────────────────────────────────────────────────────
+
+    def now_ms(self) -> int:
+        """Give the grid's time, which all times here are of: Redis', without its steps and without silences."""
+        return grid_time_ms(*self.store.read(("TIME",), ("GET", self.store.key("clock"))))
+
+    def workers(self) -> list[WorkerState]:
+        """Give all registered workers, in the order of appliance and slot."""
+        ids, time, clock = self.store.read(
+            ("ZRANGE", self.store.key("workers"), 0, -1), ("TIME",), ("GET", self.store.key("clock"))
+        )
+        now_ms = grid_time_ms(time, clock)
+        commands: list[tuple[Any, ...]] = [("HGETALL", self.store.key("worker", i)) for i in ids]
+        commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
+        answers = self.store.read(*commands) if commands else []
+        found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
+        states = [worker_state(fields, active, now_ms) for fields, active in found if fields]
+        return sorted(states, key=lambda w: (w.appliance, w.slot, w.id))
+
+    def sessions(self) -> list[SessionState]:
+        """Give all sessions, the active and the waiting, the oldest first."""
+        leases, waiting = self.store.read(
+            ("ZRANGE", self.store.key("leases"), 0, -1), ("ZRANGE", self.store.key("deadlines"), 0, -1)
+        )
+        ids = [*leases, *waiting]
+        answers = self.store.read(*[("HGETALL", self.store.key("session", i)) for i in ids]) if ids else []
+        return sorted((session_state(fields) for fields in answers if fields), key=lambda s: s.started_ms)
+
+    def capacity(self) -> list[PoolCapacity]:
+        """Give the capacity of each pool: one per browser and Playwright version. Of a large grid, as of 2 s ago.
+
+        Of those that wait, the ones that named no version are a pool of their own, "any".
+        """
+        return capacity(self.store)
+
+    def failures(self, browser: Browser) -> list[WorkerFailure]:
+        """Return why workers of a browser do not serve, one for each slot, in the order of appliance and slot."""
+        (found,) = self.store.read(("HGETALL", self.store.key("failures")))
+        now_ms = self.now_ms() if found else 0
+        failures = [json.loads(text) for _, text in sorted(found.items())]
+        return [
+            WorkerFailure(one["appliance"], one["slot"], one["reason"])
+            for one in failures
+            if one["browser"] == browser and one["until_ms"] >= now_ms
+        ]
+
+    def is_ready(self, browser: Browser, avoid: Iterable[str] = ()) -> bool:
+        """Return whether a worker of a browser is available, free or not, on an appliance that is not to be avoided."""
+        return bool(self.store.call("is_ready", browser=browser, avoid=" ".join(sorted(avoid)))["ready"])
+
+    def tokens(self) -> dict[str, Token]:
+        """Return the tokens that Redis knows, by their digests, the revoked ones and those of older releases too."""
+        names = (("tokens",), *((schema, "tokens") for schema in OLDER_SCHEMAS))
+        tables = self.store.read(*[("HGETALL", self.store.shared_key(*name)) for name in names])
+        known = (token_table.parse({digest: json.loads(text) for digest, text in table.items()}) for table in tables)
+        return functools.reduce(token_table.joined, known)
+
+    def tokens_used_ms(self) -> dict[str, int]:
+        """Give when tokens were last used, by their digests; one that was not since Redis started is not there."""
+        (found,) = self.store.read(("HGETALL", self.store.shared_key("tokens", "used")))
+        return {digest: int(used_ms) for digest, used_ms in found.items()}
+
+    def events(self, count: int = 100) -> list[dict[str, str]]:
+        """Give the newest events, the oldest of them first; `id` begins with the server's milliseconds."""
+        entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", count))[0]
+        return [{"id": entry_id, **fields} for entry_id, fields in reversed(entries)]
+
+
+@contextmanager
+def open_registry(settings: Settings) -> Iterator[Registry]:
+    """Give the registry of the grid that the settings name, until the block's end; nothing is connected yet."""
+    store = Store(settings.effective_redis_url, settings.grid_namespace)
+    try:
+        yield Registry(store)
+    finally:
+        store.close()

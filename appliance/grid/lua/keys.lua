@@ -1,0 +1,137 @@
+-- The grid's state and every change of it: one library of Redis Functions.
+--
+-- The files of this folder are joined in the order that appliance/grid/store.py gives and loaded under a
+-- name that holds their hash, so that proxies of two versions can run side by side, if what the keys mean is
+-- the same in both; else appliance/grid/store.py gives them another prefix, and they are two grids.
+--
+-- Rules
+--  1. Every function takes one key, the namespace in a hash tag ("{grid}:"), and one argument, a JSON
+--     object; it returns a JSON object. All keys derive from the namespace. A comment before each function
+--     says what its argument and its answer hold; a method of appliance/grid/ bears its name.
+--  2. Time is the grid's own, in milliseconds (clock.lua). The appliances' clocks do not matter, nor
+--     does a step of the server's, nor time in which the server could not be reached.
+--  3. A slot is taken by membership in its worker's set of sessions, never by a counter. Each member
+--     has a lease, and a lease that nobody renews expires.
+--  4. A function says what it changed, and the door does what follows (door.lua): a claimable worker and
+--     a waiter that it suits never exist side by side once a function has returned. A claim relies on that:
+--     it takes a claimable worker without looking at the queue.
+--  5. Every function may be called again with the same argument: the second call changes nothing.
+--  6. What one file offers to others stands in the table that bears its name; all else in it is its own.
+--
+-- Keys, below the namespace
+--  worker:<id>                hash     one worker
+--    id browser version minor appliance slot pid        what it is; `slot` is its place on its appliance
+--    concurrency quota target spares ttl                its settings; `ttl` is how long a heartbeat counts
+--    status reason lifetime                             workers.lua; `reason` of a drain; sessions that it was given
+--    started heartbeat fresh_until memory               times, and bytes
+--    connections settle_ms unclaimed settled            sessions that Redis may have forgotten (registration.lua)
+--    suspect                                            the proxy that could not reach it, until a heartbeat refutes it
+--    apart                                              set while its end is apart from the others' (recycling.lua)
+--  worker:<id>:sessions       set      the sessions that hold its slots
+--  workers                    zset     worker -> until when it counts as alive
+--  pool:<browser>:<minor>     zset     worker -> score; the available ones, in three classes (pools.lua)
+--  policy:<browser>:<minor>   hash     what selection and recycling go by
+--    quota margin recycles_until                        for selection (pools.lua)
+--    starts sampled counted rate demand                 sessions that started, and how fast (recycling.lua)
+--    away_ms away_deviation_ms                          how long a recycled worker's slot is without one
+--  teams:<browser>:<minor>    hash     appliance -> how many workers of it serve, and how many are spare
+--  apart:<browser>:<minor>    set      the workers whose ends are apart
+--  recycling:<browser>:<minor>  zset   "appliance/slot" -> until when its worker counts as away
+--  left:<browser>:<minor>     hash     "appliance/slot" -> when its worker began to be recycled
+--  offers:<browser>           zset     Playwright minor -> until when somebody offers it
+--  serving:<browser>:<minor>:<appliance>  set   the available workers of a team
+--  standby:<browser>:<minor>:<appliance>  zset  worker -> when it started; the spare ones of a team
+--  session:<id>               hash     one session
+--    request proxy state worker                         its claim as it came; "waiting" or "active", and where
+--    started granted arrival deadline                   times; its number of arrival; until when it waits
+--    avoid                                              what it avoids now, if that is not what it claimed with
+--  leases                     zset     active session -> expiry
+--  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
+--  queue:<browser>:<minor>:<avoid>  zset  the same for those that avoid these workers and appliances (queue.lua)
+--  avoiding:<browser>         set      "minor avoid", of each such queue
+--  deadlines                  zset     waiting session -> until when it waits
+--  proxies                    zset     proxy -> until when it counts as alive
+--  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
+--  appliance:<name>           hash     one appliance
+--    run since turn drain_reason                        its present run, since when; its drains' number, the last one's reason
+--    proxy endpoint address port certificate version minor pools relayed admits heard settle_ms serves_redis rival
+--                                                       what it announces (appliances.lua)
+--  drained                    zset     appliance that is drained -> since when
+--  stopping                   zset     appliance that shuts down, without a drain -> until when that is believed
+--  kills:<proxy>              hash     session that the proxy is to end -> the reason
+--  arrivals:<browser>         string   the last number of arrival
+--  clock                      string   the server's time, the grid's time then, and the longest silence
+--  sweep                      string   how far the reaper has looked through all keys (a cursor of SCAN)
+--  failures                   hash     "appliance/slot" -> why its worker does not start, and until when that counts (JSON)
+--  launch:<appliance>         string   time of the appliance's last launch turn
+--  capacity                   string   how many workers of each pool there were, for a moment (registry/capacity.py)
+--  census                     string   how many workers and sessions of each appliance, likewise (registry/appliances.py)
+--  door                       hash     the inner door's key `current`, the `previous` one, and when it was `made`
+--  events                     stream   starts and ends, the newest ones
+-- Keys outside of the schema's version, directly below "{grid}:" (tokens.lua)
+--  tokens                     hash     digest -> token, the revoked ones too
+--  tokens:used                hash     digest -> when the token was last used
+--
+-- Messages: JSON on the channels proxy:<id> and worker:<id>. Each is only a hint to look; what it says stands in a key.
+--  to a proxy   {granted = session}                     a slot was handed to a session that waited
+--               {kill = session, reason}                an operator ends a session
+--               {end = session, worker, reason}         a worker's end is the session's
+--               {expired = session}                     its lease expired: it is to be asserted if it runs
+--               {refuted = worker, appliance}           a worker that the proxy suspected is healthy
+--               {appliance = true}, {tokens = true}     the appliance was drained or is no longer; tokens have changed
+--  to a worker  {drain = reason}, {drained = true}      it gets no new sessions; it has none left
+--               {suspect = true}                        a proxy could not reach it
+
+local NS, NOW
+
+local EVENTS_KEPT = '10000'
+local BROWSERS = {'chromium', 'firefox', 'webkit'}
+
+local pools, recycling, workers, queue, sessions, appliances = {}, {}, {}, {}, {}, {}
+
+local function key(kind, a, b, c)
+  if c then return NS .. kind .. ':' .. a .. ':' .. b .. ':' .. c end
+  if b then return NS .. kind .. ':' .. a .. ':' .. b end
+  return a and NS .. kind .. ':' .. a or NS .. kind
+end
+
+-- Writes a whole number as Redis is given it; left to Redis, that takes several times as long.
+local function whole(number)
+  return string.format('%d', number)
+end
+
+-- Reads a hash as a table, or nil if it does not exist.
+local function read(name)
+  local flat = redis.call('HGETALL', name)
+  if #flat == 0 then return nil end
+  local hash = {}
+  for i = 1, #flat, 2 do hash[flat[i]] = flat[i + 1] end
+  return hash
+end
+
+-- Reads some fields of a hash as a table, or nil if it does not exist; the first field is always set.
+local function read_fields(name, fields)
+  local values = redis.call('HMGET', name, unpack(fields))
+  if not values[1] then return nil end
+  local hash = {}
+  for i = 1, #fields do hash[fields[i]] = values[i] or nil end
+  return hash
+end
+
+-- Writes a table's fields into a hash.
+local function write(name, fields)
+  local flat = {}
+  for field, value in pairs(fields) do
+    flat[#flat + 1] = field
+    flat[#flat + 1] = tostring(value)
+  end
+  redis.call('HSET', name, unpack(flat))
+end
+
+local function tell(kind, id, message)
+  redis.call('PUBLISH', key(kind, id), cjson.encode(message))
+end
+
+local function record(event, ...)
+  redis.call('XADD', key('events'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', event, ...)
+end

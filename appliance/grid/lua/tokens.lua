@@ -1,0 +1,147 @@
+-- The tokens' functions: create_token, revoke_token, check_token, restore_tokens.
+--
+-- The field of a token is its digest; the token itself never comes here. One that is revoked stays, marked, so
+-- that no proxy brings it back from a copy that is older than that (appliance/grid/token_table.py has the rule). Only
+-- one that has expired is forgotten: it is of no use even if it comes back.
+--
+-- Tokens lie outside of the schema's version: a token that is revoked is revoked in every release that shares this Redis.
+-- Releases before schema 5 keep a table of their own each. While one is there, it is read along, and what changes here
+-- changes there too; where two tables differ, revoked wins.
+
+local OLDER_SCHEMAS = {'4', '3', '2'}
+
+local function shared(kind, a)
+  local root = NS:match('^(.*:)%d+:$')
+  return a and root .. kind .. ':' .. a or root .. kind
+end
+
+-- Returns the names of the tables: this one first, then those of older releases that there are.
+local function tables()
+  local names = {shared('tokens')}
+  for _, schema in ipairs(OLDER_SCHEMAS) do
+    local older = shared(schema, 'tokens')
+    if redis.call('EXISTS', older) == 1 then names[#names + 1] = older end
+  end
+  return names
+end
+
+local function is_news(known, token)
+  return not known or (known.revoked_ms == 0 and token.revoked_ms > 0)
+end
+
+local function write_token(digest, token)
+  for _, name in ipairs(tables()) do redis.call('HSET', name, digest, cjson.encode(token)) end
+end
+
+-- Returns all tokens, after every table has been told what another one knows.
+local function join_tables()
+  local all, known = {}, {}
+  for i, name in ipairs(tables()) do
+    known[name] = read(name) or {}
+    for digest, text in pairs(known[name]) do
+      local token = cjson.decode(text)
+      if is_news(all[digest], token) then all[digest] = token end
+    end
+    local used = i > 1 and read(name .. ':used') or {}
+    for digest, used_ms in pairs(used) do redis.call('HSETNX', shared('tokens', 'used'), digest, used_ms) end
+  end
+  for name, texts in pairs(known) do
+    for digest, token in pairs(all) do
+      local text = texts[digest]
+      if is_news(text and cjson.decode(text), token) then redis.call('HSET', name, digest, cjson.encode(token)) end
+    end
+  end
+  return all
+end
+
+local function find_token(digest)
+  local found
+  for _, name in ipairs(tables()) do
+    local text = redis.call('HGET', name, digest)
+    local token = text and cjson.decode(text)
+    if token and is_news(found, token) then found = token end
+  end
+  return found
+end
+
+local function forget_token(digest)
+  for _, name in ipairs(tables()) do
+    redis.call('HDEL', name, digest)
+    redis.call('HDEL', name .. ':used', digest)
+  end
+end
+
+local function has_expired(token)
+  return token.expires_ms > 0 and token.expires_ms < NOW
+end
+
+local function is_valid(token)
+  return token.revoked_ms == 0 and not has_expired(token)
+end
+
+local function forget_expired(tokens)
+  for digest, token in pairs(tokens) do
+    if has_expired(token) then
+      forget_token(digest)
+      tokens[digest] = nil
+    end
+  end
+end
+
+-- Lets every proxy look at the tokens anew.
+local function tell_proxies()
+  for _, proxy in ipairs(redis.call('ZRANGE', key('proxies'), 0, -1)) do tell('proxy', proxy, {tokens = true}) end
+end
+
+-- create_token {digest, name, ttl_ms} -> {created}
+-- Not if there is a valid token of that name; `ttl_ms` 0 is for ever.
+register('create_token', function(a)
+  local tokens = join_tables()
+  forget_expired(tokens)
+  if tokens[a.digest] then return {created = true} end
+  for _, token in pairs(tokens) do
+    if token.name == a.name and is_valid(token) then return {created = false} end
+  end
+  local expires_ms = a.ttl_ms > 0 and NOW + a.ttl_ms or 0
+  write_token(a.digest, {name = a.name, created_ms = NOW, revoked_ms = 0, expires_ms = expires_ms})
+  tell_proxies()
+  return {created = true}
+end)
+
+-- revoke_token {name} -> {revoked}
+-- Revokes the valid tokens of a name: two, if a copy brought back one of the same name. Gives how many.
+register('revoke_token', function(a)
+  local revoked = 0
+  for digest, token in pairs(join_tables()) do
+    if token.name == a.name and is_valid(token) then
+      token.revoked_ms, revoked = NOW, revoked + 1
+      write_token(digest, token)
+      redis.call('HDEL', shared('tokens', 'used'), digest)
+    end
+  end
+  if revoked > 0 then tell_proxies() end
+  return {revoked = revoked}
+end)
+
+-- check_token {digest} -> {valid, name}
+-- Returns the name of a valid token, and notes that it was used.
+register('check_token', function(a)
+  local token = find_token(a.digest)
+  if not token or not is_valid(token) then return {valid = false} end
+  redis.call('HSET', shared('tokens', 'used'), a.digest, whole(NOW))
+  return {valid = true, name = token.name}
+end)
+
+-- restore_tokens {tokens = {digest -> token}} -> {tokens}
+-- Joins a proxy's copy of the tokens to those here, and returns all.
+register('restore_tokens', function(a)
+  local tokens = join_tables()
+  for digest, token in pairs(a.tokens) do
+    if is_news(tokens[digest], token) then
+      tokens[digest] = token
+      write_token(digest, token)
+    end
+  end
+  forget_expired(tokens)
+  return {tokens = tokens}
+end)

@@ -1,0 +1,89 @@
+"""The copy of the grid's tokens that an appliance keeps in RUN_DIR: it outlives Redis, which keeps nothing on disk.
+
+It holds digests, never tokens. It belongs to one grid: if the appliance is moved to another, it counts as
+empty, so that nobody is let in there by a token of the former.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance import files
+from appliance.errors import SettingsError
+from appliance.grid import token_table
+from appliance.grid.token_table import Table, Token
+from appliance.settings.redis_url import mask
+
+FILE = "tokens.json"
+
+
+class TokenFile:
+    """The file of one RUN_DIR. Every call raises SettingsError if the file cannot be read or understood."""
+
+    def __init__(self, run_dir: Path, redis_url: str, namespace: str, owner: str | None = None) -> None:
+        """Take RUN_DIR, what tells the grid from others, and the proxy's account; the file need not exist."""
+        self.path = run_dir / FILE
+        self._grid = f"{mask(redis_url)} {namespace}"
+        self._owner = owner
+
+    def is_closed(self) -> bool:
+        """Tell whether the file is there, and not for this account."""
+        return self.path.exists() and not os.access(self.path, os.R_OK, effective_ids=True)
+
+    def read(self) -> dict[str, Token]:
+        """Give the table; it is empty if there is none of this grid's."""
+        try:
+            content = json.loads(self.path.read_text())
+            return token_table.parse(content["tokens"]) if content["grid"] == self._grid else {}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # to take it for empty might open the grid
+            raise SettingsError(
+                f"{self.path} cannot be understood: {error}",
+                "Remove it; tokens that Redis does not know must then be created anew.",
+            ) from error
+        except OSError as error:
+            raise SettingsError(
+                f"{self.path} cannot be read: {error.strerror}", "Use the account that owns it."
+            ) from error
+
+    def join(self, table: Table) -> dict[str, Token]:
+        """Add what a table says, and give all that is known then; raises OSError if it cannot be written."""
+        return self.change(lambda known: token_table.joined(known, table))
+
+    def change(self, change: Callable[[Table], Table]) -> dict[str, Token]:
+        """Let `change` make a new table of the one in the file, as the only one who does; gives the new one.
+
+        Raises OSError if it cannot be written, and what `change` raises.
+        """
+        with self._alone():
+            before = self.read()
+            after = _without_expired(change(before))
+            if after != before:
+                self._write(after)
+        return after
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            fcntl.flock(folder, fcntl.LOCK_UN)  # gevent's os.close, in the proxy, closes a folder only at a later turn
+            os.close(folder)
+
+    def _write(self, table: Table) -> None:
+        content = {"grid": self._grid, "tokens": token_table.as_data(table)}
+        files.replace(self.path, json.dumps(content, indent=1), self._owner)
+
+
+def _without_expired(table: Table) -> dict[str, Token]:
+    now_ms = time.time() * 1000
+    return {digest: token for digest, token in table.items() if not 0 < token.expires_ms < now_ms}

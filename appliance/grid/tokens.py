@@ -1,0 +1,93 @@
+"""A proxy's view of the grid's tokens: whom to let in, also when Redis has lost its own.
+
+Each request's token is looked up in Redis, so one that is revoked is refused at once, by every appliance.
+It is looked up by its digest, which nobody who guesses can steer: how long that takes tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from appliance import logs
+from appliance.errors import SettingsError
+from appliance.grid import token_table
+from appliance.grid.grid import Registry
+from appliance.grid.token_copy import TokenFile
+from appliance.grid.token_table import Table, digest_of, valid
+
+log = logs.get_logger()
+
+InThread = Callable[[Callable[[], object]], object]
+
+
+class Tokens:
+    """The tokens as one proxy knows them: what Redis said last, of which the file keeps a copy."""
+
+    def __init__(self, registry: Registry, file: TokenFile, in_thread: InThread = lambda call: call()) -> None:
+        """Set the registry and the copy that the appliance keeps; nothing is read yet.
+
+        `in_thread` calls what waits for the disk and for other processes, so that nothing else waits with it.
+        """
+        self._registry = registry
+        self._file = file
+        self._in_thread = in_thread
+        self._known: Table = {}
+        self._is_synchronous = False
+        self._is_saved = False  # whether the copy has what is known
+
+    def load(self) -> None:
+        """Read the appliance's copy; raises SettingsError if it cannot be understood."""
+        self._known = token_table.joined(self._known, self._file.read())
+
+    def sync(self) -> None:
+        """Learn what Redis knows, bring back what it has forgotten, and keep a copy; raises StoreUnavailable."""
+        there = self._registry.tokens()
+        if any(token_table.is_news(there, digest, token) for digest, token in self._known.items()):
+            self._look_into_copy()  # a revocation may be there of which Redis' message was lost
+            there = self._registry.restore_tokens(self._known)
+            log.info("tokens.restored", tokens=len(valid(there)))
+        elif not self._is_synchronous:  # Redis also brings over what an older release's table holds
+            there = self._registry.restore_tokens(self._known)
+        self._is_saved = self._is_saved and there == self._known
+        self._known, self._is_synchronous = there, True
+        if not self._is_saved:
+            self._save()
+
+    def are_required(self) -> bool:
+        """Return whether the grid has a token, or had one until it was revoked.
+
+        Asks Redis if nothing is known yet; raises StoreUnavailable.
+        """
+        if not self._known and not self._is_synchronous:
+            self.sync()
+        return bool(self._known)
+
+    def are_for_everybody(self) -> bool:
+        """Return whether also the appliance's own account needs a token: APPLIANCE_TOKEN says so, even a revoked one.
+
+        Asks Redis if nothing is known yet; raises StoreUnavailable.
+        """
+        return self.are_required() and token_table.has_boot_token(self._known)
+
+    def check(self, token: str) -> str | None:
+        """Give the name of a token that is valid, or None; raises StoreUnavailable."""
+        digest = digest_of(token)
+        name = self._registry.check_token(digest)
+        if name is None and digest in valid(self._known):  # revoked just now, or Redis has forgotten it
+            self.sync()
+            name = self._registry.check_token(digest)
+        return name
+
+    def _look_into_copy(self) -> None:
+        try:
+            self._in_thread(self.load)
+        except SettingsError as error:  # what this proxy knows itself is as good
+            log.error("tokens.copy_unreadable", error=str(error))
+
+    def _save(self) -> None:
+        try:
+            known = self._known
+            self._in_thread(lambda: self._file.join(known))
+            self._is_saved = known == self._known
+        except (OSError, SettingsError) as error:
+            log.error("tokens.not_saved", path=str(self._file.path), error=str(error))

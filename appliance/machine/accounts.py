@@ -1,0 +1,239 @@
+"""The accounts that an appliance's processes run as where root starts it: SERVICE_USER and BROWSER_USER.
+
+Rules
+ 1. supervisord stays root's, Redis and the proxy are SERVICE_USER's.
+ 2. Each worker slot has a user id of its own, so that a browser that broke out can neither read nor end what another
+    worker has. The ids have no names: they are taken from BROWSER_UIDS, a block for each RUN_DIR. Where two
+    RUN_DIRs have the same block by chance, or others the ids, `applctl up` refuses (supervision/lifecycle.py).
+ 3. A worker has its slot's user id as its effective one, so that it sees, and may end, what its browser leaves. Its
+    real one is another, so that the browser may not end or pause it in turn: kill(2) asks for the real one. Its real
+    group is BROWSER_USER's, its effective one SERVICE_USER's: so it reaches Redis, by its unix socket or by TCP.
+ 4. Its driver and browser have its effective user id and its real group alone (kernel.bound_to_parent). The kernel
+    notes the group of the process in every socket, by which the guard tells those of all browsers from all others.
+ 5. A worker starts as root's and becomes its slot's itself (`become_worker`). From then on its memory and environment
+    are closed to all but root, so also to its own browser.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from appliance.errors import SettingsError
+from appliance.machine import kernel
+from appliance.names import Browser
+from appliance.settings.accounts import UIDS_NEEDED
+
+_SETPRIV = "setpriv --no-new-privs"  # util-linux; no program that they start may give them more rights
+_FIRST_FREE_PORT = 1024  # ip(7): those before it are for who has CAP_NET_BIND_SERVICE
+_TRIAL = "import os, sys, appliance.settings.config, {}; os.chdir(sys.argv[1])"
+_TRIAL_TIMEOUT_S = 120  # an emulated machine imports for half a minute
+
+_SLOTS = UIDS_NEEDED // 2 // len(Browser)  # of one browser
+_ALL_SLOTS = _SLOTS * len(Browser)
+
+
+class Named(Protocol):
+    """What names the accounts, and says what they share: the settings."""
+
+    service_user: str | None
+    browser_user: str | None
+    browser_uids: str
+    run_dir: Path
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of this machine with its own group."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The two accounts, the user ids of worker slots, and the commands that put a program under them."""
+
+    service: Account
+    browser: Account
+    first_uid: int
+
+    def uid_of(self, slot: str) -> int:
+        """Return the user id of a worker slot, such as "chromium-00"; raises SettingsError for another name."""
+        browser, _, number = slot.rpartition("-")
+        if browser not in list(Browser) or not number.isdecimal() or int(number) >= _SLOTS:
+            raise SettingsError(f"WORKER_SLOT is {slot}, which has no user id", "Workers are started by `applctl up`.")
+        return self.first_uid + list(Browser).index(Browser(browser)) * _SLOTS + int(number)
+
+    @property
+    def uids(self) -> range:
+        """The user ids of all slots that the appliance may have."""
+        return range(self.first_uid, self.first_uid + UIDS_NEEDED)
+
+    @property
+    def own_uids(self) -> range:
+        """Those among them that only workers have, as their real ones: rule 3."""
+        return self.uids[_ALL_SLOTS:]
+
+    def as_service(self, port: int) -> list[str]:
+        """What to put before a command of Redis or the proxy, which listens on a port that may be root's.
+
+        Further groups of the account may let the proxy read a TLS key.
+        """
+        own = self.service
+        capability = [] if port >= _FIRST_FREE_PORT else ["inh", "ambient"]
+        kept = [f"--{kind}-caps=+net_bind_service" for kind in capability]
+        return [*_SETPRIV.split(), f"--reuid={own.uid}", f"--regid={own.gid}", "--init-groups", *kept]
+
+    @property
+    def as_worker(self) -> list[str]:
+        """What to put before a command to run it with what the first worker may."""
+        user, group = f"--reuid={self.first_uid}", f"--rgid={self.browser.gid}"
+        return ["setpriv", user, group, f"--egid={self.service.gid}", "--clear-groups"]
+
+    @property
+    def as_browser(self) -> list[str]:
+        """What to put before a command to run it as the first worker's browser is run."""
+        return [*_SETPRIV.split(), f"--reuid={self.first_uid}", f"--regid={self.browser.gid}", "--clear-groups"]
+
+
+def accounts_of(settings: Named) -> Accounts | None:
+    """Look up the accounts that the settings name; None if all is run by the account that starts it.
+
+    Raises SettingsError if there is no such account, or one is not fit.
+    """
+    if settings.service_user is None or settings.browser_user is None:
+        return None
+    service, browser = _look_up("SERVICE_USER", settings.service_user), _look_up("BROWSER_USER", settings.browser_user)
+    found = Accounts(service, browser, _first_uid(settings))
+    if 0 in (found.service.uid, found.browser.uid, found.service.gid, found.browser.gid):
+        raise SettingsError("SERVICE_USER and BROWSER_USER must not be root, nor have root's group", _hint("NAME"))
+    if found.service.uid == found.browser.uid or found.service.gid == found.browser.gid:
+        raise SettingsError(
+            "SERVICE_USER and BROWSER_USER must be two accounts, each with its own group", _hint("NAME")
+        )
+    return found
+
+
+def become_worker(settings: Named, slot: str) -> None:
+    """Give root up for the user id of a worker's slot, if there are accounts; raises SettingsError."""
+    accounts = accounts_of(settings)
+    if accounts is None:
+        return
+    require_root()
+    uid = accounts.uid_of(slot)
+    os.setgroups([])
+    os.setresgid(accounts.browser.gid, accounts.service.gid, accounts.service.gid)
+    own = uid + _ALL_SLOTS
+    os.setresuid(own, uid, own)
+    kernel.close_to_others()
+
+
+def worker_uid(settings: Named, slot: str) -> int:
+    """Return the effective user id of a slot's worker: the slot's, or that of whoever starts the appliance."""
+    accounts = accounts_of(settings)
+    return accounts.uid_of(slot) if accounts else os.getuid()
+
+
+def has_own_account(settings: Named, slot: str) -> bool:
+    """Whether this process is a worker whose user id nobody else has: not those of other slots, nor any person."""
+    accounts = accounts_of(settings)
+    return accounts is not None and os.geteuid() == accounts.uid_of(slot)
+
+
+def require_free_uids(settings: Named, slots: Iterable[str]) -> None:
+    """Raise SettingsError if the kernel does not know the user ids of slots here, or if an account has one of them."""
+    accounts = accounts_of(settings)
+    if accounts is None:
+        return
+    remedy = "Set BROWSER_UIDS to a range of at least 1200 user ids that no account has, such as 20000-59999."
+    if not kernel.knows_uids(accounts.uids):
+        raise SettingsError(f"BROWSER_UIDS is {settings.browser_uids}, which this container does not have", remedy)
+    for slot in slots:
+        uid = accounts.uid_of(slot)
+        with suppress(KeyError):
+            name = pwd.getpwuid(uid).pw_name
+            raise SettingsError(f"the user id {uid}, of worker slot {slot}, is that of the account {name}", remedy)
+
+
+def _first_uid(settings: Named) -> int:
+    """Choose a block of user ids by RUN_DIR; two have the same one the more seldom the longer the range is."""
+    first, _, last = settings.browser_uids.partition("-")
+    blocks = (int(last) + 1 - int(first)) // UIDS_NEEDED
+    return int(first) + zlib.crc32(os.fsencode(settings.run_dir)) % blocks * UIDS_NEEDED
+
+
+def browser_prefix(settings: Named) -> tuple[str, ...]:
+    """Return what to put before a command to try it as browsers are run, as far as this process may."""
+    accounts = accounts_of(settings)
+    return tuple(accounts.as_browser) if accounts and os.geteuid() == 0 else ()
+
+
+def require_root() -> None:
+    """Raise SettingsError if this process may not start others under the accounts."""
+    if os.geteuid() != 0:
+        raise SettingsError(
+            "only root can start an appliance with SERVICE_USER and BROWSER_USER",
+            "Use root; or remove both settings, so that everything runs as the account that starts it.",
+        )
+
+
+def require_usable(settings: Named, installation: Path) -> None:
+    """Raise SettingsError if the accounts may not read the installation, or not enter RUN_DIR."""
+    accounts = accounts_of(settings)
+    if accounts is None:
+        return
+    for prefix, module, folder in (
+        (accounts.as_service(settings.port), "proxy", settings.run_dir),
+        (accounts.as_worker, "workers", settings.run_dir / "workers"),
+    ):
+        trial = [*prefix, sys.executable, "-c", _TRIAL.format(module), str(folder)]
+        done = subprocess.run(
+            trial, cwd=installation, capture_output=True, text=True, timeout=_TRIAL_TIMEOUT_S, check=False
+        )
+        if done.returncode:
+            name = accounts.service.name if module == "proxy" else f"with user id {accounts.first_uid}"
+            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise SettingsError(
+                f"the account {name} cannot run the {module} of {installation} with {sys.executable}: {said}",
+                "Put the installation, its Python and RUN_DIR where that account can read them, not in root's home.",
+            )
+
+
+def require_readable(settings: Named, files: Mapping[str, Path | None]) -> None:
+    """Raise SettingsError if Redis and the proxy may not read a file; `files` are named by the settings they are of."""
+    accounts = accounts_of(settings)
+    for setting, path in files.items():
+        if accounts and path and not _may_read(accounts.as_service(settings.port), path):
+            name = accounts.service.name
+            raise SettingsError(
+                f"{setting} {path} cannot be read by the account {name}",
+                f"Let its group read the file, and enter the folders that lead there: chgrp {name} {path}; "
+                f"chmod 640 {path}",
+            )
+
+
+def _may_read(prefix: list[str], path: Path) -> bool:
+    return not subprocess.run([*prefix, "test", "-r", str(path)], check=False).returncode
+
+
+def _look_up(setting: str, name: str) -> Account:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise SettingsError(f"{setting} is {name}, which is not an account of this machine", _hint(name)) from None
+    return Account(name, entry.pw_uid, entry.pw_gid)
+
+
+def _hint(name: str) -> str:
+    return f"As root: useradd --system --user-group {name}"

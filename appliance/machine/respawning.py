@@ -1,0 +1,112 @@
+"""A plugin of supervisord: whatever keeps a process from being started, it is started soon after that has passed.
+
+supervisord.conf loads it as an RPC interface, supervisord's own way to extend it (supervisord.org/xmlrpc.html).
+It runs inside supervisord, so nothing that keeps processes from being started can keep this from working.
+
+Rules
+ 1. A process that cannot be started (fork fails, no descriptors, no program) is tried again every 1 to 3 seconds. By
+    itself supervisord waits a second longer each time, and gives up after `startretries`.
+ 2. A process that fails within a second of its start waits a second: it must not spin.
+ 3. A start that fails leaves no descriptor behind. supervisord forgets to close the pipes when it cannot open the log
+    file, and goes on polling them when it cannot fork.
+ 4. What killed workers leave becomes supervisord's, which fetches its exit status: PID 1 of a container may not.
+
+It imports little, for it lives in supervisord as long as the appliance does.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from supervisor import events
+from supervisor.states import ProcessStates
+from supervisor.xmlrpc import Faults, RPCError
+
+from appliance.machine import kernel
+
+LONGEST_DELAY_S = 3
+QUICK_FAILURE_S = 1.0
+
+
+def make_interface(supervisord: Any) -> Respawning:
+    """Return the plugin, as supervisord asks for it when it starts."""
+    return Respawning(supervisord)
+
+
+class Respawning:
+    """Looks after the starts of supervisord's processes; its public methods are those of the RPC interface."""
+
+    def __init__(self, supervisord: Any) -> None:
+        """Listen to supervisord's events, and to the pipes that it makes."""
+        self._supervisord = supervisord
+        self._options = supervisord.options
+        self._make_pipes = self._options.make_pipes
+        self._options.make_pipes = self._note_pipes
+        self._pipes: dict[str, int | None] = {}  # of the start that is under way
+        self._to_be_started: set[str] = set()
+        for event, callback in (
+            (events.SupervisorRunningEvent, self._adopt),
+            (events.ProcessStateStartingEvent, self._begin),
+            (events.ProcessStateBackoffEvent, self._hasten),
+            (events.ProcessStateExitedEvent, self._slow_down),
+            (events.ProcessStateStoppedEvent, self._start_again),
+        ):
+            events.subscribe(event, callback)
+
+    def restart(self, group: str, name: str) -> bool:
+        """Stop a process and start it again, even if nobody waits for that."""
+        process = self._find(group, name)
+        if process.state in (ProcessStates.RUNNING, ProcessStates.STARTING):
+            self._to_be_started.add(name)
+            if failure := process.stop():
+                raise RPCError(Faults.FAILED, failure)
+        elif process.state == ProcessStates.STOPPING:
+            self._to_be_started.add(name)
+        elif process.state == ProcessStates.BACKOFF:
+            process.delay = 0
+        else:
+            process.spawn()
+        return True
+
+    def _find(self, group: str, name: str) -> Any:
+        try:
+            return self._supervisord.process_groups[group].processes[name]
+        except KeyError:
+            raise RPCError(Faults.BAD_NAME, f"{group}:{name}") from None
+
+    def _adopt(self, _: Any) -> None:
+        """Rule 4; not before supervisord has gone into the background, which makes another process of it."""
+        kernel.adopt_orphans()
+
+    def _note_pipes(self, stderr: bool = True) -> dict[str, int | None]:
+        self._pipes = self._make_pipes(stderr)
+        return self._pipes
+
+    def _begin(self, _: Any) -> None:
+        self._pipes = {}
+
+    def _hasten(self, event: Any) -> None:
+        """Rules 1 and 3: a start has failed."""
+        process = event.process
+        process.backoff = min(process.backoff, LONGEST_DELAY_S)
+        process.delay = time.time() + process.backoff
+        if not process.pid:
+            process.dispatchers = {}
+            if process.pipes is not self._pipes:
+                self._options.close_parent_pipes(self._pipes)
+                self._options.close_child_pipes(self._pipes)
+            self._pipes = {}
+
+    def _slow_down(self, event: Any) -> None:
+        """Rule 2."""
+        process = event.process
+        if not event.expected and 0 <= time.time() - process.laststart < QUICK_FAILURE_S:
+            process.change_state(ProcessStates.BACKOFF)
+
+    def _start_again(self, event: Any) -> None:
+        """Let supervisord take a process that was stopped for a restart for one that it has not started yet."""
+        process = event.process
+        if process.config.name in self._to_be_started:
+            self._to_be_started.discard(process.config.name)
+            process.laststart = 0

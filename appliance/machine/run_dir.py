@@ -1,0 +1,144 @@
+"""RUN_DIR: its folders, and whose they are.
+
+One account, that of who starts the appliance: all is closed to the others. Root with SERVICE_USER and
+BROWSER_USER: it stays root's, and so do the logs and supervisord's socket, which gives command of the
+appliance. SERVICE_USER makes Redis' socket and the tokens' file in it, and by the sticky bit (inode(7)) can
+remove or replace none but its own. Each worker passes through to the folder of its slot, which is its own;
+SERVICE_USER's group passes through that to the driver's socket, and reads nothing there. What is compiled of the driver
+is root's: drivers read it, and a browser that broke out can put nothing there for later ones.
+RUN_DIR may have been SERVICE_USER's before: root then takes over no link and no log that is another's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from appliance import files
+from appliance.errors import SettingsError, SupervisorError
+from appliance.grid.token_copy import FILE as TOKENS
+from appliance.machine.accounts import Accounts, accounts_of, require_root
+from appliance.machine_errors import remedy_of
+from appliance.settings import secret_files
+from appliance.settings.config import Settings
+from appliance.worker_folder import all_workers, folder_of_slot
+
+_CLOSED = 0o700
+_SHARED = 0o1771
+_PASSAGE, _THOROUGHFARE, _READABLE, _SHARED_SECRETS = 0o710, 0o711, 0o755, 0o750
+_LOG, _COMPILE_CACHE = "log", "compile-cache"
+
+
+def prepare_run_dir(settings: Settings) -> None:
+    """Make RUN_DIR with its folders; raises SettingsError if that cannot be done."""
+    run_dir, accounts = settings.run_dir, accounts_of(settings)
+    if accounts:
+        require_root()
+    try:
+        if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / _LOG).is_dir():
+            raise SettingsError(
+                f"RUN_DIR {run_dir} contains other files, and would be closed to other users",
+                "Set RUN_DIR to an empty folder, or to one that does not exist yet.",
+            )
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if accounts:
+            _share(run_dir, accounts)
+        else:
+            _close(run_dir)
+    except OSError as error:
+        raise SettingsError(
+            f"RUN_DIR {run_dir} cannot be prepared: {error.strerror}",
+            f"{remedy_of(error)} Or set RUN_DIR to another folder.".lstrip(),
+        ) from error
+
+
+def renew_workers(settings: Settings) -> None:
+    """Remove what workers have left, of whatever slot and account, and make a folder for each slot.
+
+    Nothing of the appliance may run. Raises SettingsError if something cannot be removed.
+    """
+    _remove_workers(settings)
+    if accounts := accounts_of(settings):
+        for slot in settings.worker_slots:
+            uid = accounts.uid_of(slot)
+            _give(folder_of_slot(settings.run_dir, slot), uid, accounts.service.gid, _PASSAGE)
+
+
+def _remove_workers(settings: Settings) -> None:
+    for path in all_workers(settings.run_dir).iterdir():
+        try:
+            if path.is_dir() and not path.is_symlink():
+                files.remove_folder(path)
+            else:
+                path.unlink()
+        except OSError as error:
+            raise SettingsError(
+                f"{path}, left by an earlier run, cannot be removed: {error.strerror}",
+                f"Remove it: sudo rm -r {shlex.quote(str(path))}",
+            ) from error
+
+
+def _close(run_dir: Path) -> None:
+    run_dir.chmod(_CLOSED)
+    for folder in (run_dir / _LOG, all_workers(run_dir), run_dir / _COMPILE_CACHE, secret_files.folder_in(run_dir)):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(_CLOSED)
+
+
+def _share(run_dir: Path, accounts: Accounts) -> None:
+    """Give each account what is its own; links, which would be of an account's making, are not followed."""
+    os.chown(run_dir, 0, accounts.service.gid)
+    run_dir.chmod(_SHARED)
+    _give(run_dir / _LOG, 0, 0)
+    _require_roots(run_dir / _LOG)
+    _give(secret_files.folder_in(run_dir), 0, accounts.service.gid, _SHARED_SECRETS)
+    _give(all_workers(run_dir), 0, 0, _THOROUGHFARE)
+    _give(run_dir / _COMPILE_CACHE, 0, 0, _READABLE)
+    with suppress(FileNotFoundError):  # an earlier run of root's alone may have made it
+        os.chown(run_dir / TOKENS, accounts.service.uid, -1, follow_symlinks=False)
+
+
+def _give(folder: Path, user: int, group: int, mode: int = _CLOSED) -> None:
+    """Make a folder, unless it is there, and set whose it is; raises SettingsError if it is a link."""
+    folder.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        raise SettingsError(f"{folder} is a link, which root does not follow here", "Replace it by a folder.")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, user, group)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def _require_roots(folder: Path) -> None:
+    """Raise SettingsError if root, who writes there, would write to a link's end or to another's file."""
+    for path in folder.iterdir():
+        kind = "a link" if path.is_symlink() else "another account's" if path.lstat().st_uid else ""
+        if kind:
+            raise SettingsError(
+                f"{path} is {kind}, and root would write there",
+                f"Empty {folder}: an earlier run without SERVICE_USER, or somebody with that account, left it.",
+            )
+
+
+@contextmanager
+def bringing_up(settings: Settings) -> Iterator[None]:
+    """Be the only one who starts an appliance in RUN_DIR; raises SupervisorError if another does already."""
+    prepare_run_dir(settings)
+    # no file of its own: in RUN_DIR, SERVICE_USER might have made it, a link or locked
+    lock = os.open(settings.run_dir / _LOG, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SupervisorError(
+                f"the appliance in {settings.run_dir} is already being started", "Wait until it is ready."
+            ) from None
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,132 @@
+"""The operations' pages: /healthz, /readyz, /metrics, /api/v1/…, and what a lost visitor sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from appliance import __version__, logs
+from appliance.errors import CannotDial, InternalError, NotFound, RequestError, UpgradeRequired
+from appliance.grid.values import ApplianceState
+from proxy import metrics, wrong_client
+from proxy.answers import ADMIT, OPEN, error_answer
+
+if TYPE_CHECKING:
+    from proxy.proxy import Proxy
+
+log = logs.get_logger()
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+JSON = "application/json"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Operations:
+    """The WSGI application beside the sessions' endpoint; its pages only read."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        """Take the proxy whose state the pages show."""
+        self._proxy = proxy
+        collector = metrics.GridCollector(
+            proxy.registry.capacity, proxy.appliances.states, lambda: len(proxy.sessions), lambda: len(proxy.door)
+        )
+        self._metrics = metrics.registry(collector)
+        self._pages: dict[str, Callable[[], tuple[str, bytes]]] = {
+            "/json": self._json,
+            "/json/": self._json,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics_page,
+            "/api/v1/capacity": self._capacity,
+            "/api/v1/appliance": self._appliance,
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        try:
+            content_type, body = self._answer(environ)
+            status, headers = "200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        except RequestError as error:
+            status, headers, body = error_answer(error)
+        except Exception:
+            log.exception("page.failed", path=environ["PATH_INFO"][:100])
+            status, headers, body = error_answer(InternalError("The appliance failed to answer this request."))
+        start_response(status, [*headers, ("Connection", "close")])
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
+        path = environ["PATH_INFO"]
+        endpoint = wrong_client.endpoint_at(environ.get("HTTP_HOST", ""), self._proxy.settings.endpoint)
+        if path == "/":
+            raise self._upgrade_required(endpoint)
+        if path.rstrip("/") == wrong_client.VERSION_PAGE:
+            return JSON, json.dumps({"webSocketDebuggerUrl": endpoint}).encode()
+        page = self._pages.get(path)
+        if page is None:
+            raise NotFound(f"There is no page {path[:100]}.", f"Pages: {', '.join(sorted(self._pages))}.")
+        if path not in OPEN:
+            environ[ADMIT]()
+        try:
+            return page()
+        except CannotDial as error:
+            if path in OPEN:
+                _require_admitted(environ, error)
+            raise
+
+    def _upgrade_required(self, endpoint: str) -> UpgradeRequired:
+        """Return what tells a visitor the endpoint to use."""
+        return UpgradeRequired(
+            "This is a Playwright grid. Connect to it with a Playwright client.",
+            f'For example in Python: playwright.chromium.connect("{endpoint}").',
+        )
+
+    def _json(self) -> tuple[str, bytes]:
+        # The client appends this path to its own URL and keeps that URL's query string.
+        return JSON, json.dumps({"wsEndpointPath": "/"}).encode()
+
+    def _healthz(self) -> tuple[str, bytes]:
+        return JSON, json.dumps({"status": "ok", "version": __version__}).encode()
+
+    def _readyz(self) -> tuple[str, bytes]:
+        if leaving := self._proxy.departure.leaving():
+            raise leaving
+        reach, browser = self._proxy.reach, self._proxy.settings.default_browser_type
+        if refusal := reach.refusal():
+            raise refusal
+        if not self._proxy.registry.is_ready(browser, reach.avoided):
+            if refusal := reach.refusal_of_the_unreachable(patiently=False):
+                raise refusal
+            raise _NotReady(f"No {browser} worker is available yet.", "`applctl status` shows the workers.")
+        return JSON, json.dumps({"status": "ready", "browser": browser}).encode()
+
+    def _metrics_page(self) -> tuple[str, bytes]:
+        return PROMETHEUS, metrics.render(self._metrics)
+
+    def _capacity(self) -> tuple[str, bytes]:
+        pools = self._proxy.registry.capacity()
+        names = ("slots", "active", "free", "waiting")
+        grid = {name: sum(getattr(pool, name) for pool in pools) for name in names}
+        appliances = [one.as_dict() for one in self._proxy.appliances.states()]
+        content = {"grid": grid, "pools": [pool.as_dict() for pool in pools], "appliances": appliances}
+        return JSON, json.dumps(content).encode()
+
+    def _appliance(self) -> tuple[str, bytes]:
+        name = self._proxy.settings.appliance_name
+        state = self._proxy.appliances.state(name) or ApplianceState(name)
+        return JSON, json.dumps(state.as_dict()).encode()
+
+
+def _require_admitted(environ: dict[str, Any], error: CannotDial) -> None:
+    """Raise an error without the dial's own text, unless the visitor may be told: it names addresses and paths."""
+    try:
+        environ[ADMIT]()
+    except RequestError:
+        raise CannotDial(str(error).partition(":")[0] + ".") from error
+
+
+class _NotReady(RequestError):
+    """No worker of the default browser is available."""
+
+    status = 503
+    retry_after_s = 1

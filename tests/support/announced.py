@@ -1,0 +1,52 @@
+"""Appliances for tests: what a proxy announces of its own, and its workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.values import Announcement, WorkerStatus
+from appliance.names import Browser
+from tests.integration.test_selection import spec
+
+
+def announcement(appliance: str, **changes: Any) -> Announcement:
+    """Give an announcement that differs from the usual one in what is named."""
+    fields: dict[str, Any] = {
+        "appliance": appliance,
+        "run": f"first of {appliance}",
+        "drained": False,
+        "turn": 0,
+        "stopping": False,
+        "proxy": f"{appliance}.abcdef",
+        "endpoint": f"ws://{appliance}:8080",
+        "address": appliance,
+        "port": 8080,
+        "certificate": "",
+        "version": "1.65.1",
+        "pools": {Browser.CHROMIUM: 1},
+        "relayed": 0,
+        "admits": False,
+        "serves_redis": False,
+        "rival": "",
+        "settle_ms": 0,
+        "ttl_ms": 60_000,
+    }
+    return Announcement(**(fields | changes))
+
+
+def register(registry: Registry, worker: str, appliance: str, **changes: Any) -> str:
+    """Register a worker of an appliance, beside one spare; it comes to stand by."""
+    changes = {"status": WorkerStatus.STANDBY, "spares": 1, "run": f"first of {appliance}"} | changes
+    return registry.register_worker(spec(worker, appliance=appliance, **changes))
+
+
+def statuses(registry: Registry) -> dict[str, str]:
+    """Give the status of each worker."""
+    return {worker.id: worker.status for worker in registry.workers()}
+
+
+def status(appliances: Appliances, name: str = "here") -> str:
+    """Give the status of an appliance that is known."""
+    return {state.name: state.status.value for state in appliances.states()}[name]

@@ -1,0 +1,29 @@
+"""A real Redis server for tests and benchmarks, on a unix socket."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.waiting import until
+
+
+@contextmanager
+def redis_server(inside: Sequence[str] = (), listening: str = "--port 0") -> Iterator[str]:
+    """Run a Redis server; gives its URL. `inside` puts it on another machine, where it may also listen by TCP."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    assert program, "redis-server is missing: `applctl setup` installs it"
+    with tempfile.TemporaryDirectory(prefix="appliance-redis-") as folder:
+        path = Path(folder) / "redis.sock"
+        arguments = [*listening.split(), "--unixsocket", str(path), "--save", "", "--dir", folder]
+        server = subprocess.Popen([*inside, program, *arguments], stdout=subprocess.DEVNULL)
+        try:
+            until(path.exists, "Redis listens")
+            yield f"unix://{path}"
+        finally:
+            server.terminate()
+            server.wait()

@@ -90,7 +90,7 @@ class Slot:
             self.drained_s = None
         numbers = (case.concurrency, case.quota, int(case.beat_s * 3000), 1, appliance.target)
         place = (appliance.name, self.name)
-        appliance.grid.register_worker(
+        appliance.registry.register_worker(
             WorkerSpec(self.worker, Browser.CHROMIUM, VERSION, *place, *numbers, case.spares)
         )
         self._beat(self.worker)
@@ -99,7 +99,7 @@ class Slot:
         """Send heartbeats, the first at once, until the worker has ended."""
         appliance = self._appliance
         if worker == self.worker:
-            answer = appliance.grid.heartbeat_worker(worker, 0, healthy=True)
+            answer = appliance.registry.heartbeat_worker(worker, 0, healthy=True)
             assert answer, "a worker was forgotten"
             appliance.check(worker, answer)
             appliance.agenda.after(appliance.case.beat_s, partial(self._beat, worker))

@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.waiting import until
 from tests.system.grid import Grid
 from tests.system.site import large_file
 
@@ -48,8 +50,8 @@ def test_a_node_client_works(grid: Grid, site: str, tmp_path: Path) -> None:
     use(["node", str(CLIENTS / "client.mjs")], grid, site, tmp_path)
 
 
-def run_suite(command: list[str], folder: Path, environment: dict[str, str]) -> str:
-    """Run the test suite of a user; return what it prints."""
+def run_command(command: list[str], folder: Path, environment: dict[str, str]) -> str:
+    """Run a command as a user does; return what it prints."""
     done = subprocess.run(
         command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False
     )
@@ -62,7 +64,7 @@ def test_a_suite_of_playwright_test_runs_with_traces_and_videos(
 ) -> None:
     runner = ["node", str(node_modules / "@playwright" / "test" / "cli.js"), "test"]
     environment = {"ENDPOINT": grid.endpoint, "SITE": site, "OUTPUT": str(tmp_path)}
-    assert "2 passed" in run_suite(runner, CLIENTS / "playwright_test", environment)
+    assert "2 passed" in run_command(runner, CLIENTS / "playwright_test", environment)
     for name in ("trace.zip", "video.webm", "test-finished-1.png"):
         assert len([file for file in tmp_path.rglob(name) if file.stat().st_size]) == 2, name
 
@@ -70,5 +72,40 @@ def test_a_suite_of_playwright_test_runs_with_traces_and_videos(
 def test_a_suite_of_pytest_playwright_runs(grid: Grid, site: str, tmp_path: Path) -> None:
     folder = shutil.copytree(CLIENTS / "pytest_playwright", tmp_path / "suite")
     command = [sys.executable, "-m", "pytest", "--tracing=on", f"--output={tmp_path}/results", "shop.py"]
-    assert "1 passed" in run_suite(command, folder, {"ENDPOINT": grid.endpoint, "SITE": site})
+    assert "1 passed" in run_command(command, folder, {"ENDPOINT": grid.endpoint, "SITE": site})
     assert list(tmp_path.rglob("trace.zip"))
+
+
+def test_an_mcp_server_opens_a_page_of_the_grid(node_modules: Path, grid: Grid, site: str, tmp_path: Path) -> None:
+    command = ["node", str(node_modules / "playwright" / "cli.js"), "mcp", "--endpoint", f"{grid.endpoint}/?name=mcp"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin
+        assert server.stdout
+
+        def ask(method: str, **params: Any) -> dict[str, Any]:
+            print(
+                json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}),
+                file=server.stdin,
+                flush=True,
+            )
+            lines = map(json.loads, server.stdout or ())  # notifications may come before the answer
+            return next(dict(line["result"]) for line in lines if "result" in line)
+
+        ask("initialize", protocolVersion="2025-03-26", capabilities={}, clientInfo={"name": "test", "version": "1"})
+        shown = ask("tools/call", name="browser_navigate", arguments={"url": site})
+        assert "Page Title: A real page" in shown["content"][0]["text"]
+        assert [session.name for session in grid.registry.sessions()] == ["mcp"]
+
+
+def test_the_command_line_client_attaches_to_the_grid(
+    node_modules: Path, grid: Grid, site: str, tmp_path: Path
+) -> None:
+    cli, own = ["node", str(node_modules / "playwright" / "cli.js"), "cli"], {"XDG_CACHE_HOME": str(tmp_path)}
+    try:
+        run_command([*cli, "attach", "--endpoint", f"{grid.endpoint}/?name=cli"], tmp_path, own)
+        run_command([*cli, "goto", site], tmp_path, own)
+        assert "A real page" in run_command([*cli, "eval", "document.title"], tmp_path, own)
+        assert [session.name for session in grid.registry.sessions()] == ["cli"]
+    finally:
+        run_command([*cli, "detach"], tmp_path, own)
+    until(lambda: not grid.registry.sessions(), "the session has ended")

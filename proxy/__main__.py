@@ -15,7 +15,7 @@ from appliance import logs  # noqa: E402
 from appliance.errors import ApplianceError  # noqa: E402
 from appliance.machine import kernel  # noqa: E402
 from appliance.settings import config  # noqa: E402
-from proxy import faults  # noqa: E402
+from proxy import loops  # noqa: E402
 from proxy.proxy import Proxy  # noqa: E402
 
 _start_native_thread = monkey.get_original("_thread", "start_new_thread")
@@ -32,7 +32,7 @@ def main() -> int:
     try:
         settings = config.load()
         logs.configure(settings.log_level, settings.log_format, start_thread=_start_native_thread)
-        faults.report()
+        loops.log_faults()
         proxy = Proxy(settings)
         gc.freeze()  # what is there by now stays: no collection need look at it again
         return proxy.run()

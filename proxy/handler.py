@@ -24,12 +24,12 @@ from appliance.errors import (
 )
 from appliance.grid.session import Session
 from appliance.grid.values import Grant
-from proxy import handshake, launch_options, tcp, tls, visitor, wrong_client
-from proxy.answers import ADMIT, OPEN, error_answer
+from proxy import access, handshake, launch_options, tcp, tls, wrong_client
 from proxy.dial import Connection
 from proxy.door import protocol
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
+from proxy.pages import ADMIT, OPEN, error_answer
 from proxy.relay import Relay
 from proxy.request import Request, RequestParser
 
@@ -110,8 +110,8 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def _answer(self, request: Request) -> None:
         headers, settings = request.headers, self.proxy.settings
-        self.client = visitor.client_address(self.client, headers.get("x-forwarded-for", ""), settings.trusted_proxies)
-        visitor.refuse_foreign_origin(headers)
+        self.client = access.client_address(self.client, headers.get("x-forwarded-for", ""), settings.trusted_proxies)
+        access.refuse_foreign_origin(headers)
         if request.path == protocol.PATH:
             self._serve_inner(request)
             return
@@ -137,7 +137,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         settings = self.proxy.settings
         wrong_client.refuse_page(request.path, request.headers, settings.endpoint)
         if request.path not in OPEN:
-            visitor.refuse_foreign_host(request.headers, settings.host_names)
+            access.refuse_foreign_host(request.headers, settings.host_names)
         self.socket.settimeout(ANSWER_TIMEOUT_S)
         self._request, self._is_answered = request, True
         self.rfile = io.BytesIO(request.head)
@@ -192,8 +192,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def _admit(self, request: Request) -> str:
         """Return the name of the request's token, "" if it needs none; raises Unauthorized."""
-        objection = functools.partial(self.proxy.own_accounts.objection, self.socket, request.headers)
-        name: str = self.proxy.guard.admit(request.headers.get("authorization", ""), request.query, objection)
+        name: str = self.proxy.access.admit(self.socket, request.headers, request.query)
         return name
 
     def _greet(self, session: Session, connection: Connection, told: list[str]) -> None:

@@ -17,7 +17,7 @@ from appliance.machine import browsers
 from appliance.machine.record import Memory
 from appliance.settings.config import Settings
 from proxy.departure import Departure
-from proxy.threads import in_thread
+from proxy.loops import in_thread
 
 log = logs.get_logger()
 

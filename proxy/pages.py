@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from appliance import __version__, logs
-from appliance.errors import CannotDial, InternalError, NotFound, RequestError, UpgradeRequired
+from appliance.errors import CannotDial, InternalError, NotFound, RequestError, StoreUnavailable, UpgradeRequired
 from appliance.grid.values import ApplianceState
 from proxy import metrics, wrong_client
-from proxy.answers import ADMIT, OPEN, error_answer
 
 if TYPE_CHECKING:
     from proxy.proxy import Proxy
@@ -20,6 +20,11 @@ log = logs.get_logger()
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 JSON = "application/json"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+# Pages without anything that a stranger could use. Clients ask for /json without their headers, so without a token.
+OPEN = frozenset({"/", "/json", "/json/", "/healthz", "/readyz"})
+
+ADMIT = "appliance.admit"  # in a WSGI environment: raises Unauthorized for a request that needs a token and has none
 
 
 class Operations:
@@ -130,3 +135,25 @@ class _NotReady(RequestError):
 
     status = 503
     retry_after_s = 1
+
+
+def error_answer(error: RequestError) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Return the status line, headers and body of an error: `{"error": {"code", "message", "hint"}}`."""
+    status = HTTPStatus(error.status)
+    message = str(error)
+    if isinstance(error, StoreUnavailable):
+        message = message.partition(":")[0] + "."  # where Redis is, and what it says, is not for strangers
+    content = {"error": {"code": error.status, "message": message, "hint": error.hint}}
+    body = json.dumps(content, ensure_ascii=False).encode() + b"\n"
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    if error.retry_after_s is not None:
+        headers.append(("Retry-After", str(error.retry_after_s)))
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers.append(("Allow", "GET, HEAD"))
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers.append(("WWW-Authenticate", "Bearer"))
+    if error.status == HTTPStatus.BAD_REQUEST:
+        headers.append(("Sec-WebSocket-Version", "13"))
+    if error.status == HTTPStatus.UPGRADE_REQUIRED:
+        headers.append(("Upgrade", "websocket"))
+    return f"{status.value} {error.phrase or status.phrase}", headers, body

@@ -6,7 +6,6 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -27,24 +26,23 @@ from appliance.grid.values import Grant
 from appliance.settings.config import Settings
 from appliance.settings.cross_checks import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.worker_folder import socket_of
-from proxy import faults
+from proxy import loops
+from proxy.access import Access
 from proxy.admission import Connections, Unheard
 from proxy.departure import Departure
 from proxy.dial import Connection, dial
 from proxy.door.answering import InnerDoor
 from proxy.door.dialling import Neighbours
 from proxy.door.keys import Keys
-from proxy.guard import Guard
 from proxy.handler import DoorHandler, SessionHandler
 from proxy.handshake import Headers
 from proxy.limits import Vigil
+from proxy.loops import RETRY_S, in_thread, repeat
 from proxy.membership import Membership
 from proxy.pages import Operations
-from proxy.peer import OwnAccounts
 from proxy.predecessors import Predecessors
 from proxy.probing import Prober
 from proxy.reaper import Reaper
-from proxy.threads import in_thread
 from proxy.tls import Tls
 
 log = logs.get_logger()
@@ -54,7 +52,6 @@ UNHEARD_MAX = 1024  # connections whose request is awaited
 CERTIFICATE_LOOK_S = 2.0
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs messages, which a poll makes up for
 LAST_WORDS_S = 5.0  # for the sessions' ends to reach the clients
-RETRY_S = 1.0  # after a step that Redis did not hear: leases go on running out when Redis is back
 
 
 class Server(WSGIServer):
@@ -93,8 +90,7 @@ class Proxy:
         self.reach.on_change(self._prober.wake)
         self._membership.mind(self.sessions)
         self._tokens = Tokens(self.registry, settings.token_file, in_thread)
-        self.guard = Guard(self._tokens, settings.allow_anonymous)
-        self.own_accounts = OwnAccounts(settings, os.geteuid())
+        self.access = Access(self._tokens, settings, os.geteuid())
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self.vigil = Vigil(settings)
         self._keys = Keys(self.registry)
@@ -123,8 +119,8 @@ class Proxy:
         settings = self.settings
         self._require_redis()
         self._require_tokens()
-        loops = self.start_loops()
-        faults.end_with(loops, self._fail)
+        running = self.start_loops()
+        loops.end_with(running, self._fail)
         try:
             self._mailbox.wait_until_listening(MAILBOX_S)
             if not self.stopping:
@@ -133,7 +129,7 @@ class Proxy:
             self._stop.wait()
             self._shut_down()
         finally:
-            gevent.killall(loops)
+            gevent.killall(running)
             self._membership.leave()
         log.info("proxy.stopped")
         return 1 if self._has_failed else 0
@@ -155,19 +151,19 @@ class Proxy:
     def start_loops(self) -> list[gevent.Greenlet[..., None]]:
         """Start what runs beside the connections; gives it, to be killed in the end."""
         settings = self.settings
-        loops: list[gevent.Greenlet[..., None]] = [
+        started: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(self._mailbox.run),
-            gevent.spawn(self._repeat, 0, self.vigil.make_round),
-            gevent.spawn(self._repeat, settings.lease_renew_interval, self._renew),
-            gevent.spawn(self._repeat, 0, self._reaper.reap, self._reaper.pause),
+            gevent.spawn(repeat, 0, self.vigil.make_round),
+            gevent.spawn(repeat, settings.lease_renew_interval, self._renew),
+            gevent.spawn(repeat, 0, self._reaper.reap, self._reaper.pause),
             gevent.spawn(self._prober.run),
             gevent.spawn(self._release_predecessors),
-            gevent.spawn(self._repeat, settings.lease_renew_interval, self._tokens.sync),
-            gevent.spawn(self._repeat, settings.lease_renew_interval, self._keys.sync),
+            gevent.spawn(repeat, settings.lease_renew_interval, self._tokens.sync),
+            gevent.spawn(repeat, settings.lease_renew_interval, self._keys.sync),
         ]
         if self.tls:
-            loops.append(gevent.spawn(self._repeat, CERTIFICATE_LOOK_S, self._reload_certificate))
-        return loops
+            started.append(gevent.spawn(repeat, CERTIFICATE_LOOK_S, self._reload_certificate))
+        return started
 
     def _require_redis(self) -> None:
         """Raise StoreRefuses if Redis does not keep what it is told; one that is away may come back."""
@@ -214,28 +210,6 @@ class Proxy:
         while (is_busy := bool(len(self.sessions) or len(self.door))) and time.monotonic() < deadline:
             gevent.sleep(0.05)
         return not is_busy
-
-    def _repeat(self, interval_s: float, step: Callable[[], None], pause: Callable[[], None] | None = None) -> None:
-        """Take a step at once and then in each interval, or after each pause; a Redis that is away is said once."""
-        away = False
-        while True:
-            try:
-                step()
-                if away:
-                    log.info("redis.back")
-                away = False
-            except StoreUnavailable as error:
-                if not away:
-                    log.warning("redis.away", error=str(error))
-                away = True
-            except Exception:  # a fault in one step must not end all further ones
-                log.exception("proxy.step_failed", step=step.__name__)
-            if away:
-                gevent.sleep(RETRY_S if pause else min(interval_s, RETRY_S))
-            elif pause:
-                pause()
-            else:
-                gevent.sleep(interval_s)
 
     def _handle(self, message: dict[str, Any]) -> None:
         """Act on a message to this proxy."""

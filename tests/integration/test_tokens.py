@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,8 @@ from appliance.grid.store import Store
 from appliance.grid.token_copy import TokenFile
 from appliance.grid.token_table import Token, digest_of, valid
 from appliance.grid.tokens import Tokens
-from proxy.guard import Guard
+from appliance.settings import config
+from proxy.access import Access
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,25 +204,32 @@ def test_a_grid_whose_last_token_was_revoked_lets_nobody_in(registry: Registry, 
     assert start_proxy("a").are_required()
 
 
+def admit(tokens: Tokens, authorization: str, allow_anonymous: bool = True) -> str:
+    """Return the name of the token with which a proxy admits a request."""
+    settings = config.load(allow_anonymous=allow_anonymous)
+    with socket.socket() as connection:
+        return Access(tokens, settings, os.geteuid()).admit(connection, {"authorization": authorization}, "")
+
+
 def test_nobody_is_let_in_while_redis_could_not_be_asked(tmp_path: Path) -> None:
     store = Store(f"unix://{tmp_path}/none.sock", "test")
     tokens = Tokens(Registry(store), TokenFile(tmp_path, store.url, "test"))
-    for guard in (Guard(tokens, allow_anonymous=False), Guard(tokens, allow_anonymous=True)):
+    for allow_anonymous in (False, True):
         with pytest.raises(StoreUnavailable):
-            guard.admit("Bearer x", "")
+            admit(tokens, "Bearer x", allow_anonymous)
     with pytest.raises(StoreUnavailable):
-        Guard(tokens, allow_anonymous=False).admit("", "")
+        admit(tokens, "", allow_anonymous=False)
 
 
 def test_anonymous_clients_are_let_in_if_that_is_allowed_but_not_with_a_wrong_token(
     registry: Registry, start_proxy: StartProxy
 ) -> None:
     registry.create_token(digest_of(SECRET), "ci")
-    guard = Guard(start_proxy("a"), allow_anonymous=True)
-    assert guard.admit("", "") == ""
-    assert guard.admit(f"Bearer {SECRET}", "") == "ci"
+    tokens = start_proxy("a")
+    assert admit(tokens, "") == ""
+    assert admit(tokens, f"Bearer {SECRET}") == "ci"
     with pytest.raises(Unauthorized):
-        guard.admit(f"Bearer {OTHER}", "")
+        admit(tokens, f"Bearer {OTHER}")
 
 
 def test_a_proxy_beyond_loopback_whose_grid_has_no_token_refuses_to_listen(registry: Registry, tmp_path: Path) -> None:

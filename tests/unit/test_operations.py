@@ -11,8 +11,7 @@ import pytest
 
 from appliance.errors import Blame, DialFailed, Unauthorized
 from appliance.grid.reach import Reach
-from proxy.answers import ADMIT
-from proxy.pages import Operations
+from proxy.pages import ADMIT, Operations
 
 TROUBLES = (
     ("there", Blame.PATH, "This appliance cannot reach the workers of there", "10.1.2.3 port 8080: timed out"),

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.errors import Unauthorized
 from appliance.grid.token_table import Table, Token, digest_of, joined, new_token, revoked, valid, with_boot_token
-from proxy.guard import given_tokens
+from proxy.access import given_tokens
 
 
 def basic(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections import Counter
 
@@ -17,6 +18,7 @@ from tests.bench.scale.appliance import Appliance
 from tests.bench.scale.plan import TOKEN, Plan
 from tests.bench.scale.tally import Tally
 
+UNCONNECTED = socket.socket()  # whoever brings a token is not asked for an account
 WANTED = SessionRequest(
     Browser.CHROMIUM, "1.65", client="127.0.0.1", user_agent="Playwright/1.65.1 (x64; debian 12) python/3.11"
 )
@@ -57,7 +59,7 @@ class Clients:
     def _use_a_session(self) -> None:
         proxy = random.choice([a for a in self._appliances if not a.is_cut]).proxy
         try:
-            proxy.guard.admit(f"Bearer {TOKEN}", "")
+            proxy.access.admit(UNCONNECTED, {"authorization": f"Bearer {TOKEN}"}, "")
             with proxy.sessions.open(WANTED, lambda _: None) as session:
                 self.counts["started"] += 1
                 self.holding += 1

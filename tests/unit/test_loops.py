@@ -9,14 +9,14 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from proxy import faults
+from proxy import loops
 
 FAULTY = """
 import gevent
 from appliance import logs
-from proxy import faults
+from proxy import loops
 logs.configure("INFO", "text")
-faults.report()
+loops.log_faults()
 gevent.spawn(lambda: 1 / 0)
 gevent.get_hub().loop.run_callback(lambda: {}["guid"])
 gevent.sleep(0.1)
@@ -36,7 +36,7 @@ def test_the_faults_of_greenlets_and_callbacks_are_logged_as_events() -> None:
 def test_a_loop_that_ends_by_a_fault_ends_the_proxy(error: BaseException, ends: bool) -> None:
     stop = Event()
     loop = gevent.spawn(gevent.sleep, 60)
-    faults.end_with([loop], stop.set)
+    loops.end_with([loop], stop.set)
     gevent.sleep(0)
     loop.kill(error)
     gevent.sleep(0.05)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
+from appliance.errors import Unauthorized
+from appliance.grid.grid import Registry
+from appliance.grid.token_copy import TokenFile
+from appliance.grid.tokens import Tokens
 from appliance.settings import config
-from proxy.guard import NO_TOKEN
-from proxy.peer import OwnAccounts, uid_of
+from appliance.settings.config import Settings
+from proxy.access import NO_TOKEN, Access
+from proxy.socket_owner import uid_of
 
 DAEMON, NOBODY = 1, 65534  # accounts that every Debian has; nobody also stands for those of other namespaces
 OTHER_ACCOUNT = "Only root and the appliance's own account"
@@ -59,8 +65,22 @@ def test_a_peer_that_is_not_on_this_machine_has_no_account() -> None:
     assert uid_of(("192.0.2.1", 1000), ("127.0.0.1", 8080)) is None
 
 
+@pytest.fixture
+def objection(registry: Registry, tmp_path: Path) -> Callable[..., str]:
+    """Return a function that returns why a connection without a token is refused, "" if it is not."""
+    tokens = Tokens(registry, TokenFile(tmp_path, registry.store.url, "test"))
+
+    def to(connection: socket.socket, own_uid: int, settings: Settings) -> str:
+        try:
+            return Access(tokens, settings, own_uid).admit(connection, {}, "")
+        except Unauthorized as refusal:
+            return str(refusal)
+
+    return to
+
+
 @as_root
-@pytest.mark.parametrize(("own", "peer", "objection"), [
+@pytest.mark.parametrize(("own", "peer", "said"), [
     (DAEMON, DAEMON, ""),
     (DAEMON, 0, ""),
     (0, 0, ""),
@@ -68,15 +88,18 @@ def test_a_peer_that_is_not_on_this_machine_has_no_account() -> None:
     (DAEMON, NOBODY, OTHER_ACCOUNT),
     (NOBODY, NOBODY, OTHER_ACCOUNT),
 ])  # fmt: skip
-def test_only_root_and_the_own_account_need_no_token(own: int, peer: int, objection: str) -> None:
+def test_only_root_and_the_own_account_need_no_token(
+    own: int, peer: int, said: str, objection: Callable[..., str]
+) -> None:
     with connection_of(peer) as connection:
-        assert OwnAccounts(config.load(), own).objection(connection, {}).startswith(objection)
-        assert bool(OwnAccounts(config.load(), own).objection(connection, {})) == bool(objection)
+        found = objection(connection, own, config.load())
+        assert found.startswith(said)
+        assert bool(found) == bool(said)
 
 
-def test_beyond_loopback_an_account_is_no_proof() -> None:
+def test_beyond_loopback_an_account_is_no_proof(objection: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
         connection = listener.accept()[0]
         with connection:
-            settings = config.load(host="0.0.0.0", allow_anonymous=True)
-            assert OwnAccounts(settings, os.geteuid()).objection(connection, {}) == NO_TOKEN
+            settings = config.load(host="0.0.0.0", redis_url="redis://redis.internal")
+            assert objection(connection, os.geteuid(), settings) == NO_TOKEN

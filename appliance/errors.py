@@ -2,6 +2,7 @@
 
 ApplianceError
 ├─ SettingsError            the settings contradict themselves or the machine
+│  └─ OpenToAll             HOST is not loopback, and the grid has no token
 ├─ LaunchError              a driver or browser did not start
 ├─ SupervisorError          supervisord is away, or refused
 │  └─ NotRunning            the appliance is not running
@@ -54,6 +55,19 @@ class ApplianceError(Exception):
 
 class SettingsError(ApplianceError):
     """One or more settings are wrong; the message names every one of them."""
+
+
+class OpenToAll(SettingsError):
+    """HOST is not loopback, and the grid has no token."""
+
+    hint = (
+        "Run `applctl token create NAME` first, or set APPLIANCE_TOKEN; or set ALLOW_ANONYMOUS=true if that is "
+        "intended."
+    )
+
+    def __init__(self) -> None:
+        """Say what could happen."""
+        super().__init__("HOST is not loopback, and the grid has no token: anyone could open sessions")
 
 
 class LaunchError(ApplianceError):

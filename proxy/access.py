@@ -22,8 +22,7 @@ from urllib.parse import parse_qs, unquote
 from appliance.errors import ForeignHost, ForeignOrigin, Unauthorized
 from appliance.grid.tokens import Tokens
 from appliance.settings.config import Settings
-from appliance.settings.cross_checks import is_loopback
-from appliance.settings.networks import Network
+from appliance.settings.networks import Network, is_loopback
 from proxy.socket_owner import overflow_uid, uid_of
 
 QUERY_PARAMETER = "token"

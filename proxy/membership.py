@@ -14,7 +14,7 @@ from appliance.grid.appliances import Appliances
 from appliance.grid.sessions import Sessions
 from appliance.grid.values import Announcement
 from appliance.machine import browsers
-from appliance.machine.record import Memory
+from appliance.machine.record import Record, record_of
 from appliance.settings.config import Settings
 from proxy.departure import Departure
 from proxy.loops import in_thread
@@ -49,7 +49,7 @@ class Membership:
         self._announcing = BoundedSemaphore()
         self._began_at = 0.0
         self._failure: StoreUnavailable | None = None
-        if settings.memory.read().drained:  # it stays so, whether Redis can be asked or not
+        if record_of(settings).read().drained:  # it stays so, whether Redis can be asked or not
             departure.note(drained=True, others=0)
 
     def mind(self, sessions: Sessions) -> None:
@@ -84,7 +84,7 @@ class Membership:
 
     def _announce(self) -> Announcement:
         """Announce once; gives what was said."""
-        settings, memory = self._settings, self._settings.memory.read()
+        settings, memory = self._settings, record_of(self._settings).read()
         announcement = Announcement(
             appliance=settings.appliance_name,
             run=memory.run,
@@ -110,7 +110,7 @@ class Membership:
             log.info("appliance.drained" if told.drained else "appliance.undrained", sessions=announcement.relayed)
             if told.drained:
                 gevent.spawn(self._announce_the_end_of_the_notice)
-        self._remember(Memory(memory.run, told.drained, told.turn))
+        self._remember(Record(memory.run, told.drained, told.turn))
         self._note_rival(told.rival)
         self._heed()
         return announcement
@@ -150,11 +150,11 @@ class Membership:
             log.error("appliance.name_taken", name=name, by=where, hint="Set APPLIANCE_NAME to another name on one.")
         self._seen_rival, self._rival_seen_at = where, now
 
-    def _remember(self, memory: Memory) -> None:
+    def _remember(self, memory: Record) -> None:
         try:
-            in_thread(self._settings.memory.remember, (memory,))
+            in_thread(record_of(self._settings).keep, (memory,))
         except OSError as error:
-            log.error("appliance.not_remembered", path=str(self._settings.memory.path), error=str(error))
+            log.error("appliance.not_remembered", path=str(record_of(self._settings).path), error=str(error))
 
     def _heed(self) -> None:
         if self._sessions is None:

@@ -14,17 +14,18 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from appliance import logs
-from appliance.errors import Blame, DialFailed, SettingsError, StoreRefuses, StoreUnavailable
+from appliance.errors import Blame, DialFailed, OpenToAll, SettingsError, StoreRefuses, StoreUnavailable
 from appliance.grid.appliances import Appliances
 from appliance.grid.grid import Registry
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.reach import Reach
 from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
+from appliance.grid.token_copy import token_copy_of
 from appliance.grid.tokens import Tokens
 from appliance.grid.values import Grant
+from appliance.machine import addresses
 from appliance.settings.config import Settings
-from appliance.settings.cross_checks import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 from appliance.worker_folder import socket_of
 from proxy import loops
 from proxy.access import Access
@@ -76,6 +77,7 @@ class Proxy:
 
     def __init__(self, settings: Settings) -> None:
         """Take the settings; nothing is started or connected yet. Raises SettingsError for an unusable certificate."""
+        settings = settings.model_copy(update={"private_hostname": addresses.private_hostname(settings)})
         self.settings = settings
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
@@ -89,7 +91,7 @@ class Proxy:
         self._prober = Prober(self.reach, self.registry, self.dial)
         self.reach.on_change(self._prober.wake)
         self._membership.mind(self.sessions)
-        self._tokens = Tokens(self.registry, settings.token_file, in_thread)
+        self._tokens = Tokens(self.registry, token_copy_of(settings), in_thread)
         self.access = Access(self._tokens, settings, os.geteuid())
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self.vigil = Vigil(settings)
@@ -101,7 +103,7 @@ class Proxy:
         self._stop = Event()
         self._has_failed = False
         self._servers = [Server(self, settings.host, SessionHandler)]
-        if beside := settings.door_beside_host:
+        if beside := addresses.door_beside_host(settings):
             self._servers.append(Server(self, beside, DoorHandler))
 
     @property
@@ -176,13 +178,11 @@ class Proxy:
 
     def _require_tokens(self) -> None:
         """See to it that a listener beyond loopback is guarded; waits for Redis, if only that may have tokens."""
-        settings = self.settings
         self._tokens.load()
-        may_be_open = settings.allow_anonymous or is_loopback(settings.host)
-        while not (may_be_open or self.stopping):
+        while self.settings.requires_token and not self.stopping:
             try:
                 if not self._tokens.are_required():
-                    raise SettingsError(NOT_GUARDED, WAYS_TO_GUARD)
+                    raise OpenToAll
                 return
             except StoreUnavailable:  # it could not be asked yet
                 self._stop.wait(RETRY_S)

@@ -22,7 +22,7 @@ from appliance import logs
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Registry
 from appliance.grid.values import WorkerSpec, WorkerStatus
-from appliance.machine.record import MemoryFile
+from appliance.machine.record import RecordFile
 from workers.orders import Orders
 
 log = logs.get_logger()
@@ -38,7 +38,7 @@ class Registration:
         orders: Orders,
         settle_s: float,
         connections: Callable[[], int],
-        memory: MemoryFile,
+        memory: RecordFile,
     ) -> None:
         """Take what the worker says of itself, and whom its answers are for.
 

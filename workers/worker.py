@@ -18,6 +18,7 @@ from appliance.grid.values import WorkerSpec
 from appliance.machine import browsers
 from appliance.machine.accounts import has_own_account
 from appliance.machine.cgroups import Group
+from appliance.machine.record import record_of
 from appliance.settings.config import Settings
 from workers import backoff, family, leftovers, probe, workspace
 from workers.bounds import disk_bound, memory_bound
@@ -210,7 +211,7 @@ class Worker:
         """Register, and keep heartbeats and messages going; remove the registration in the end."""
         settings = self._settings
         registration = Registration(
-            self._registry, self._spec(), self.orders, settings.lease_ttl, driver.connections, settings.memory
+            self._registry, self._spec(), self.orders, settings.lease_ttl, driver.connections, record_of(settings)
         )
         mailbox = Mailbox(self._store, "worker", self.id, registration.handle)
         heart = Heart(registration, self.orders, settings.heartbeat_interval, memory_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.checks.shared_redis import require_free_name, require_guarded, require_usable_redis
+from appliance.checks.shared_redis import require_free_name, require_token, require_usable_redis
 from appliance.cli.output import Output
 from appliance.errors import SettingsError, StoreRefuses, StoreUnavailable
 from appliance.grid.grid import open_registry
@@ -23,6 +23,8 @@ def require_startable(settings: Settings, out: Output) -> None:
     accounts.require_readable(settings, {name.upper(): getattr(settings, name) for name in files})
     if settings.redis_url:
         _require_welcome(settings, out)
+    else:
+        require_token(settings)
 
 
 def require_sandbox(settings: Settings) -> str:
@@ -45,7 +47,7 @@ def _require_welcome(settings: Settings, out: Output) -> None:
         with open_registry(settings) as registry:
             require_usable_redis(registry)
             require_free_name(settings, registry)
-            require_guarded(settings, registry)
+            require_token(settings, registry)
     except StoreRefuses:
         raise
     except StoreUnavailable as error:

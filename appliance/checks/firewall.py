@@ -9,7 +9,7 @@ from appliance.checks.check import Check, failed, ok, warning
 from appliance.machine import firewall as guard
 from appliance.machine.start_stop import started_settings
 from appliance.settings.config import Settings
-from appliance.settings.cross_checks import is_loopback
+from appliance.settings.networks import is_loopback
 
 _OPEN = "off: pages reach this machine and its private networks"
 

@@ -13,6 +13,7 @@ from appliance.checks.check import Check, failed, ok, warning
 from appliance.checks.view import GridView
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import open_registry
+from appliance.machine.record import record_of
 from appliance.settings import config
 from appliance.settings.config import Settings
 from appliance.settings.redis_url import mask
@@ -56,7 +57,7 @@ def check_workers(view: GridView) -> Iterator[Check]:
 
 
 def _is_drained(view: GridView) -> bool:
-    return view.settings.memory.read().drained
+    return record_of(view.settings).read().drained
 
 
 def check_name(view: GridView) -> Iterator[Check]:

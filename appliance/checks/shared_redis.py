@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from appliance.errors import SettingsError, StoreRefuses
+from appliance.errors import OpenToAll, SettingsError, StoreRefuses
 from appliance.grid.appliances import Appliances
 from appliance.grid.grid import Registry
+from appliance.grid.token_copy import token_copy_of
 from appliance.machine.install import MIN_REDIS
+from appliance.machine.record import record_of
 from appliance.names import Browser
 from appliance.settings.config import Settings
-from appliance.settings.cross_checks import NOT_GUARDED, WAYS_TO_GUARD, is_loopback
 
 
 def require_usable_redis(registry: Registry) -> str:
@@ -30,7 +31,7 @@ def require_free_name(settings: Settings, registry: Registry) -> None:
     What an earlier run of this one has left there does not count.
     """
     name = settings.appliance_name
-    if taken_by := Appliances(registry).rival(name, settings.memory.read().run):
+    if taken_by := Appliances(registry).rival(name, record_of(settings).read().run):
         raise SettingsError(
             f"the grid already has an appliance called {name}: {taken_by}",
             "Set APPLIANCE_NAME to another name. If that was an earlier run of this one, the grid forgets it within "
@@ -38,9 +39,9 @@ def require_free_name(settings: Settings, registry: Registry) -> None:
         )
 
 
-def require_guarded(settings: Settings, registry: Registry) -> None:
-    """Raise SettingsError if the endpoint would be open to anybody: the grid has no token, and never had one."""
-    if settings.allow_anonymous or is_loopback(settings.host) or settings.appliance_token:
+def require_token(settings: Settings, registry: Registry | None = None) -> None:
+    """Raise OpenToAll if the endpoint would be open to anybody: the grid has no token, and never had one."""
+    if not settings.requires_token or settings.appliance_token:
         return
-    if not (settings.token_file.read() or registry.tokens()):
-        raise SettingsError(NOT_GUARDED, WAYS_TO_GUARD)
+    if not (token_copy_of(settings).read() or (registry and registry.tokens())):
+        raise OpenToAll

@@ -16,6 +16,7 @@ from appliance.grid.appliances import Appliances
 from appliance.grid.grid import open_registry
 from appliance.grid.values import PoolCapacity, SessionState, WorkerState
 from appliance.machine import room
+from appliance.machine.record import record_of
 from appliance.machine.start_stop import left_over
 from appliance.machine.supervisor import ProcessInfo, Supervisor
 from appliance.settings.config import Settings
@@ -121,7 +122,7 @@ def _look_into_redis(view: GridView) -> None:
             view.workers = [worker for worker in registry.workers() if worker.appliance == name]
             view.pools = registry.capacity()
             view.sessions = registry.sessions()
-            view.rival = Appliances(registry).rival(name, view.settings.memory.read().run)
+            view.rival = Appliances(registry).rival(name, record_of(view.settings).read().run)
     except StoreUnavailable as error:
         view.redis_error = str(error)
 

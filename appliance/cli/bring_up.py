@@ -11,13 +11,14 @@ from appliance.cli.demo import Demo, describe, run_demo
 from appliance.cli.guard import apply_guard
 from appliance.cli.output import Output
 from appliance.cli.setup import provide
+from appliance.grid.token_copy import token_copy_of
 from appliance.grid.token_table import has_boot_token
 from appliance.machine import browsers, install
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.run_dir import bringing_up
 from appliance.machine.start_stop import require_free_port, start, started_settings, stop
 from appliance.settings.config import Settings
-from appliance.settings.cross_checks import is_loopback
+from appliance.settings.networks import is_loopback
 
 
 def bring_up(settings: Settings, out: Output, *, with_setup: bool) -> None:
@@ -58,7 +59,7 @@ def try_out(settings: Settings, out: Output) -> Demo:
 def present(settings: Settings, tried: Demo | None, out: Output) -> dict[str, Any]:
     """Show how to use the grid, and return the same as data."""
     version, for_others = browsers.driver_version(settings), endpoint_for_others(settings)
-    is_for_all = not is_loopback(settings.host) or has_boot_token(settings.token_file.read())
+    is_for_all = not is_loopback(settings.host) or has_boot_token(token_copy_of(settings).read())
     out.show(
         welcome.text(
             settings.endpoint,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from appliance.errors import NotRunning
 from appliance.grid.grid import Registry, open_registry
@@ -13,9 +12,9 @@ from appliance.settings import config
 from appliance.settings.config import Settings
 
 
-def current_settings(**overrides: Any) -> Settings:
+def current_settings() -> Settings:
     """Return the settings that the appliance was started with, or would be; raises SettingsError."""
-    settings = config.load(**overrides)
+    settings = config.load()
     return started_settings(settings) or settings
 
 

@@ -9,15 +9,14 @@ import click
 from pydantic_settings import BaseSettings
 
 from appliance.cli.application import main
-from appliance.settings import (
-    AccountSettings,
-    BrowserSettings,
-    EndpointSettings,
-    RedisSettings,
-    TimingSettings,
-    WorkerSettings,
-)
-from appliance.settings.config import GridSettings, LogSettings, as_text
+from appliance.settings.accounts import AccountSettings
+from appliance.settings.config import as_text
+from appliance.settings.endpoint import EndpointSettings
+from appliance.settings.grid import GridSettings
+from appliance.settings.logs import LogSettings
+from appliance.settings.redis import RedisSettings
+from appliance.settings.timings import TimingSettings
+from appliance.settings.workers import BrowserSettings, WorkerSettings
 
 _SUBJECTS: dict[str, type[BaseSettings]] = {
     "Grid": GridSettings,

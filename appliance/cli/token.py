@@ -14,8 +14,7 @@ from appliance.cli.token_ledger import open_ledger
 from appliance.errors import ApplianceError
 from appliance.grid import token_table
 from appliance.machine.addresses import endpoint_for_others
-from appliance.settings.config import Settings
-from appliance.settings.cross_checks import is_loopback
+from appliance.settings.networks import is_loopback
 
 
 class TokenError(ApplianceError):
@@ -40,7 +39,7 @@ def create(out: Output, name: str) -> dict[str, Any]:
     """
     if not token_table.is_name(name):
         raise click.BadParameter("use up to 64 letters, digits, dots, hyphens and underscores", param_hint="NAME")
-    settings, secret = _settings(), token_table.new_token()
+    settings, secret = current_settings(), token_table.new_token()
     with open_ledger(settings) as ledger:
         if not ledger.create(token_table.digest_of(secret), name):
             raise TokenError(
@@ -73,7 +72,7 @@ def list_(out: Output) -> list[dict[str, Any]]:
 
     Shows when each was created, and when it was last used since Redis started.
     """
-    with open_ledger(_settings()) as ledger:
+    with open_ledger(current_settings()) as ledger:
         found = sorted(token_table.valid(ledger.table()).items(), key=lambda item: item[1].created_ms)
         used = ledger.used_ms()
     rows = [
@@ -95,7 +94,7 @@ def revoke(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
     No new session is opened with them; running ones go on. Revoking the last token does not open the grid: clients
     that needed a token need a new one.
     """
-    settings = _settings()
+    settings = current_settings()
     with open_ledger(settings) as ledger:
         known = {one.name for one in token_table.valid(ledger.table()).values()}
         if unknown := [name for name in names if name not in known]:
@@ -110,14 +109,6 @@ def revoke(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
         admitted = "nobody" if is_for_all else "only root and the appliance's own account"
         out.warn(f"No token is left: {admitted} can connect. `applctl token create NAME` creates one.")
     return {"revoked": list(names)}
-
-
-def _settings() -> Settings:
-    """Return the settings that the appliance runs with, or would.
-
-    HOST may need a token first. That is no mistake here, where tokens are created.
-    """
-    return current_settings(allow_anonymous=True)
 
 
 def _iso(time_ms: int) -> str | None:

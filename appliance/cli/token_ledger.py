@@ -10,6 +10,7 @@ from typing import Protocol
 from appliance.errors import ApplianceError, StoreUnavailable
 from appliance.grid import token_table
 from appliance.grid.grid import Registry, open_registry
+from appliance.grid.token_copy import token_copy_of
 from appliance.grid.token_table import Table, Token
 from appliance.machine.run_dir import prepare_run_dir
 from appliance.machine.start_stop import started_settings
@@ -40,7 +41,7 @@ class GridLedger:
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
         self._settings = settings
-        registry.restore_tokens(settings.token_file.read())  # if Redis has just lost them
+        registry.restore_tokens(token_copy_of(settings).read())  # if Redis has just lost them
 
     def table(self) -> Table:
         return self._registry.tokens()
@@ -71,18 +72,20 @@ class GridLedger:
             self._keep(self._registry.tokens())
         except OSError as error:
             raise ApplianceError(
-                f"revoked in the grid, but not in {self._settings.token_file.path}: {error.strerror}",
+                f"revoked in the grid, but not in {token_copy_of(self._settings).path}: {error.strerror}",
                 f"If Redis lost its data now, the token would be valid again. Free some space, then repeat: "
                 f"applctl token revoke {' '.join(names)}",
             ) from error
 
     def _keep(self, table: Table) -> None:
         if self._settings.run_dir.is_dir():
-            self._settings.token_file.join(table)
+            token_copy_of(self._settings).join(table)
 
     def _forget(self, digest: str) -> None:
         if self._settings.run_dir.is_dir():
-            self._settings.token_file.change(lambda table: {key: one for key, one in table.items() if key != digest})
+            token_copy_of(self._settings).change(
+                lambda table: {key: one for key, one in table.items() if key != digest}
+            )
 
 
 class FileLedger:
@@ -90,7 +93,7 @@ class FileLedger:
 
     def __init__(self, settings: Settings) -> None:
         prepare_run_dir(settings)
-        self._file = settings.token_file
+        self._file = token_copy_of(settings)
 
     def table(self) -> Table:
         return self._file.read()
@@ -123,7 +126,7 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
 def temporary_token(settings: Settings) -> Iterator[str]:
     """Return a token for a session of this program, "" if the grid requires none. It is revoked when the block ends."""
     with open_registry(settings) as registry:
-        if settings.allow_anonymous or not registry.restore_tokens(settings.token_file.read()):
+        if settings.allow_anonymous or not registry.restore_tokens(token_copy_of(settings).read()):
             yield ""
             return
         secret = token_table.new_token()

@@ -15,6 +15,7 @@ from appliance.cli.output import Output
 from appliance.cli.startup import await_grid
 from appliance.errors import SupervisorError
 from appliance.machine.addresses import endpoint_for_others
+from appliance.machine.record import record_of
 from appliance.machine.start_stop import started_settings
 from appliance.settings import config
 from appliance.settings.config import Settings
@@ -57,7 +58,7 @@ def up(out: Output, no_setup: bool, no_demo: bool, no_wait: bool, foreground: bo
     say_what_runs(settings, running, out)
     if no_wait:
         return _present_unready(running, out)
-    if running.memory.read().drained:
+    if record_of(running).read().drained:
         out.warn(f"The grid at {running.endpoint} is drained: `applctl appliance undrain` puts it back in service.")
         return present(running, None, out) if out.as_json else None
     return _await(running, out, with_demo=False)

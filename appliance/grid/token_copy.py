@@ -18,6 +18,7 @@ from appliance import files
 from appliance.errors import SettingsError
 from appliance.grid import token_table
 from appliance.grid.token_table import Table, Token
+from appliance.settings.config import Settings
 from appliance.settings.redis_url import mask
 
 FILE = "tokens.json"
@@ -31,10 +32,6 @@ class TokenFile:
         self.path = run_dir / FILE
         self._grid = f"{mask(redis_url)} {namespace}"
         self._owner = owner
-
-    def is_closed(self) -> bool:
-        """Tell whether the file is there, and not for this account."""
-        return self.path.exists() and not os.access(self.path, os.R_OK, effective_ids=True)
 
     def read(self) -> dict[str, Token]:
         """Give the table; it is empty if there is none of this grid's."""
@@ -82,6 +79,12 @@ class TokenFile:
     def _write(self, table: Table) -> None:
         content = {"grid": self._grid, "tokens": token_table.as_data(table)}
         files.replace(self.path, json.dumps(content, indent=1), self._owner)
+
+
+def token_copy_of(settings: Settings) -> TokenFile:
+    """Return the copy of the appliance that has these settings."""
+    redis_url = settings.redis_url or f"unix://{settings.run_dir / 'redis.sock'}"
+    return TokenFile(settings.run_dir, redis_url, settings.grid_namespace, settings.service_user)
 
 
 def _without_expired(table: Table) -> dict[str, Token]:

@@ -7,8 +7,9 @@ import socket
 
 from appliance.errors import SettingsError
 from appliance.settings import redis_url as redis_urls
-from appliance.settings.cross_checks import is_loopback
+from appliance.settings.config import Settings
 from appliance.settings.endpoint import EndpointSettings
+from appliance.settings.networks import is_loopback
 
 LOOPBACK = "127.0.0.1"
 _ALL = ("0.0.0.0", "::")  # noqa: S104  # all addresses of this machine
@@ -37,6 +38,20 @@ def address_beside(host: str, private_hostname: str) -> str:
     wanted, open_at = _look_up("PRIVATE_HOSTNAME", private_hostname), _look_up("HOST", host)
     missing = [address for address in wanted if not _is_reached(address, open_at)]
     return missing[0] if len(missing) == len(wanted) else ""
+
+
+def private_hostname(settings: Settings) -> str:
+    """Return PRIVATE_HOSTNAME or, if it is not set, the address by which the other appliances reach this one."""
+    return settings.private_hostname or reachable_by_others(settings.redis_url, settings.redis_listen)
+
+
+def door_beside_host(settings: Settings) -> str:
+    """Return the address at which the inner door is opened beside HOST; "" if others reach HOST, or none would come.
+
+    Raises SettingsError for a name without an address.
+    """
+    is_shared = settings.redis_url or settings.redis_listen
+    return address_beside(settings.host, private_hostname(settings)) if is_shared else ""
 
 
 def endpoint_for_others(settings: EndpointSettings) -> str:

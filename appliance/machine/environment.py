@@ -20,6 +20,7 @@ from appliance.machine.inherited import inherited
 from appliance.names import Browser
 from appliance.settings import config, secret_files
 from appliance.settings.config import Settings
+from appliance.settings.installation import installation_root
 
 CONFIGURATION = "supervisord.conf"
 
@@ -33,7 +34,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
     `redis_server` is the program of the appliance's own Redis; None if REDIS_URL names another. Raises
     SettingsError if a path cannot be written in supervisord's configuration, or an account is not there.
     """
-    for path in (str(settings.run_dir), sys.executable, str(config.installation_root())):
+    for path in (str(settings.run_dir), sys.executable, str(installation_root())):
         if set(path) & set(_UNSAFE):
             raise SettingsError(
                 f"the path {path} contains a percent sign, quote or backslash, which supervisord does not accept",

@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appliance import files
+from appliance.settings.config import Settings
 
 FILE = "appliance.json"
 _READABLE_BY_ALL = 0o644  # the file holds no secret, and worker processes may be another account's
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class Record:
     """`run` tells one start of an appliance from the next; "" if it was not started by `applctl up`.
 
     `turn` counts the beginnings and ends of its drains that it has heard of.
@@ -30,30 +31,35 @@ class Memory:
     turn: int = 0
 
 
-class MemoryFile:
+class RecordFile:
     """The file of one RUN_DIR; it need not exist."""
 
     def __init__(self, run_dir: Path, owner: str | None = None) -> None:
-        """Take RUN_DIR, and the proxy's account, which is to replace the file that root has made."""
+        """Set RUN_DIR, and the proxy's account, which replaces the file that root has made."""
         self.path = run_dir / FILE
         self._owner = owner
 
-    def read(self) -> Memory:
-        """Give what is remembered: nothing, if there is no file or it cannot be understood."""
+    def read(self) -> Record:
+        """Return the record: an empty one if there is no file, or it cannot be understood."""
         try:
             content = json.loads(self.path.read_text())
-            return Memory(str(content["run"]), bool(content["drained"]), int(content.get("turn", 0)))
+            return Record(str(content["run"]), bool(content["drained"]), int(content.get("turn", 0)))
         except (OSError, ValueError, TypeError, KeyError):
-            return Memory()
+            return Record()
 
     def begin_run(self) -> None:
         """Begin a new run, which is not drained; raises OSError if that cannot be written."""
-        self._write(Memory(secrets.token_hex(4)))
+        self._write(Record(secrets.token_hex(4)))
 
-    def remember(self, memory: Memory) -> None:
-        """Remember whether a run is drained; raises OSError if that cannot be written."""
-        if self.read() != memory:
-            self._write(memory)
+    def keep(self, record: Record) -> None:
+        """Write the record unless it is there already; raises OSError."""
+        if self.read() != record:
+            self._write(record)
 
-    def _write(self, memory: Memory) -> None:
-        files.replace(self.path, json.dumps(asdict(memory)), self._owner, _READABLE_BY_ALL)
+    def _write(self, record: Record) -> None:
+        files.replace(self.path, json.dumps(asdict(record)), self._owner, _READABLE_BY_ALL)
+
+
+def record_of(settings: Settings) -> RecordFile:
+    """Return the record of the appliance that has these settings."""
+    return RecordFile(settings.run_dir, settings.service_user)

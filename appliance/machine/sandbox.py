@@ -21,7 +21,7 @@ from pathlib import Path
 
 from appliance.errors import SettingsError
 from appliance.settings.config import Settings
-from appliance.settings.cross_checks import is_loopback
+from appliance.settings.networks import is_loopback
 
 _TIMEOUT_S = 20
 

@@ -16,14 +16,17 @@ import psutil
 
 from appliance.errors import SettingsError, SupervisorError
 from appliance.grid import token_table
+from appliance.grid.token_copy import token_copy_of
 from appliance.machine import cgroups, redis_conf
 from appliance.machine.accounts import Accounts, accounts_of, require_free_uids, require_usable
+from appliance.machine.addresses import door_beside_host
 from appliance.machine.environment import CONFIGURATION, export, recover, stop_wait_s, write_secrets
+from appliance.machine.record import record_of
 from appliance.machine.run_dir import prepare_run_dir, renew_workers
 from appliance.machine.supervisor import AccessDenied, Supervisor
 from appliance.machine_errors import explained
-from appliance.settings import config
 from appliance.settings.config import Settings
+from appliance.settings.installation import installation_root
 from appliance.settings.redis_url import split_address
 from appliance.worker_folder import MARKER, all_workers
 
@@ -46,9 +49,9 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     require_unshared_uids(settings)
     end_by_account(settings)
     renew_workers(settings)
-    require_usable(settings, config.installation_root())
+    require_usable(settings, installation_root())
     _keep_boot_token(settings)
-    settings.memory.begin_run()
+    record_of(settings).begin_run()
     if redis_server:
         redis_conf.write(settings)
     require_free_port(settings)
@@ -70,7 +73,7 @@ def _keep_boot_token(settings: Settings) -> None:
     """Let the digest of APPLIANCE_TOKEN be among the tokens; the proxy takes it from there to Redis."""
     if token := settings.appliance_token:
         secret, now_ms = token.get_secret_value(), int(time.time() * 1000)
-        settings.token_file.change(lambda table: token_table.with_boot_token(table, secret, now_ms))
+        token_copy_of(settings).change(lambda table: token_table.with_boot_token(table, secret, now_ms))
 
 
 def _compile_driver(settings: Settings, environment: dict[str, str]) -> None:
@@ -83,7 +86,7 @@ def _compile_driver(settings: Settings, environment: dict[str, str]) -> None:
         with (settings.run_dir / "log" / "compile-cache.log").open("w") as log:
             try:
                 subprocess.run(
-                    command, env=environment, cwd=config.installation_root(), stdout=log, stderr=log,
+                    command, env=environment, cwd=installation_root(), stdout=log, stderr=log,
                     timeout=_COMPILE_TIMEOUT_S, check=False,
                 )  # fmt: skip
             except subprocess.TimeoutExpired as error:
@@ -92,7 +95,7 @@ def _compile_driver(settings: Settings, environment: dict[str, str]) -> None:
 
 def _run_supervisord(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run supervisord until it has read its configuration and gone into the background."""
-    root = config.installation_root()
+    root = installation_root()
     return subprocess.run(
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(root / CONFIGURATION)],
         env=environment,
@@ -128,7 +131,7 @@ def require_free_port(settings: Settings) -> None:
     """Raise SettingsError if the proxy could not listen on HOST and PRIVATE_HOSTNAME, or Redis on REDIS_LISTEN."""
     remedy = "Set HOST to an address of this machine, and PORT to 1024 or above unless root runs the appliance."
     _require_free(settings.host, settings.port, "PORT", remedy)
-    if beside := settings.door_beside_host:
+    if beside := door_beside_host(settings):
         remedy = (
             "The grid's other appliances reach this one there. Set PRIVATE_HOSTNAME to an address of this machine; or "
             "set HOST=0.0.0.0, if another machine forwards that address to this one."

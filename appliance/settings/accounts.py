@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from appliance.settings.networks import Networks, network, networks, split
+from appliance.settings.networks import Network, Networks, network, networks, split
 
 UIDS_NEEDED = 1200  # two for each of 200 workers of each browser, the spare ones too
 _LAST_UID = 2**32 - 3  # those after it mean "no user" in chown(2) and the like
@@ -84,6 +84,12 @@ class AccountSettings(BaseSettings):
         if not (first > 0 and last - first + 1 >= UIDS_NEEDED and last <= _LAST_UID):
             raise ValueError(f"{value!r} is not a range of at least {UIDS_NEEDED} user ids; try 20000-59999")
         return value
+
+    @property
+    def egress_to_peers(self) -> Network | None:
+        """A network in EGRESS_PRIVATE that pages cannot reach all the same, because they reach no peer."""
+        vain = (a for a in self.egress_private for p in self.peers if a.version == p.version and a.subnet_of(p))  # type: ignore[arg-type]
+        return next(vain, None)
 
     @property
     def is_guarded(self) -> bool:

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from appliance.names import Browser
-from appliance.settings.networks import Networks, split
+from appliance.settings.networks import Networks, is_loopback, split
 from appliance.settings.timings import Seconds
 
 _TOKEN_MIN = 16  # characters
@@ -83,6 +83,11 @@ class EndpointSettings(BaseSettings):
     @classmethod
     def _absolute_file(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
+
+    @property
+    def requires_token(self) -> bool:
+        """Whether others reach HOST, so that the grid must have a token before the proxy listens."""
+        return not (self.allow_anonymous or is_loopback(self.host))
 
     @property
     def endpoint(self) -> str:

@@ -30,4 +30,15 @@ def networks(value: Any) -> list[Network]:
     return [network(one) for one in split(value)]
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches a listener there.
+
+    A name other than localhost may lead anywhere, even one that begins like a loopback address.
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 Networks = Annotated[list[Network], NoDecode, BeforeValidator(networks)]

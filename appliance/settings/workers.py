@@ -73,7 +73,7 @@ class WorkerSettings(BaseSettings):
         description="Slot of one worker process; supervisord.conf sets it.",
     )
     private_hostname: str = Field(
-        "127.0.0.1",
+        "",
         description="Address at which the grid's other appliances reach this one, at PORT, for sessions on its "
         "workers. Default: the address by which this machine reaches the grid's Redis, or serves its own "
         "(REDIS_LISTEN); else 127.0.0.1.",

@@ -21,7 +21,7 @@ from appliance.errors import Blame, DialFailed, StoreUnavailable
 from appliance.grid.appliances import Appliances
 from appliance.grid.values import Door, Grant
 from appliance.settings.config import Settings
-from appliance.settings.cross_checks import is_loopback
+from appliance.settings.networks import is_loopback
 from proxy import tcp, tls
 from proxy.dial import DIAL_TIMEOUT_S, Connection, is_own
 from proxy.door import places, protocol

@@ -14,6 +14,7 @@ from appliance.grid.appliances import Appliances
 from appliance.grid.grid import Registry
 from appliance.grid.sessions import Sessions
 from appliance.grid.values import Announcement, ApplianceState, SessionRequest, Standing
+from appliance.machine.record import record_of
 from appliance.names import Browser
 from appliance.settings import config
 from appliance.settings.config import Settings
@@ -28,7 +29,7 @@ def settings(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "none"))
     own = {"run_dir": tmp_path, "redis_url": redis_url, "appliance_name": "here"}
     settings = config.load(**own, drain_notice=0.3, drain_timeout=0.5)
-    settings.memory.begin_run()
+    record_of(settings).begin_run()
     return settings
 
 
@@ -95,7 +96,7 @@ def test_it_remembers_which_turn_of_its_drains_it_has_heard_of(settings: Setting
     appliances.drain_appliance("here", "drained by operator")
     appliances.undrain_appliance("here")
     membership.announce()
-    assert (settings.memory.read().drained, settings.memory.read().turn) == (False, 2)
+    assert (record_of(settings).read().drained, record_of(settings).read().turn) == (False, 2)
 
 
 def test_sessions_that_are_left_when_drain_timeout_is_over_are_ended_and_not_before(
@@ -145,7 +146,7 @@ def test_an_answer_that_is_late_does_not_undo_what_was_said_after_it(
     membership.announce()
     earlier.join()
     assert departure.leaving()
-    assert settings.memory.read().drained
+    assert record_of(settings).read().drained
 
 
 def test_those_who_want_to_announce_while_redis_hangs_wait_for_its_time_out_together(
@@ -183,7 +184,7 @@ def test_a_rival_is_told_to_the_grid_once_it_is_no_earlier_run(settings: Setting
     other = announcement("here", run="another", proxy="here.123456", endpoint="ws://another:8080")
     appliances._registry.renew("here.123456", {}, 60_000)
     membership, _ = member(settings, appliances)
-    own, where, told = settings.memory.read().run, "ws://another:8080 at here", []
+    own, where, told = record_of(settings).read().run, "ws://another:8080 at here", []
     for _ in range(3):
         appliances.announce(other)
         for _ in range(2):

@@ -18,13 +18,14 @@ from pathlib import Path
 from appliance.machine import browsers
 from appliance.names import Browser
 from appliance.settings import config
+from appliance.settings.installation import installation_root
 
 ADDRESS, ADDRESS_6 = "10.9.0.2", "fd09::2"
 OUTSIDE, OUTSIDE_6 = "10.9.0.1", "fd09::1"  # private; also the machine's resolver of names
 PUBLIC, PUBLIC_6 = "203.0.113.5", "2001:db8::5"  # for documentation (RFC 5737, 3849): not a private network
 METADATA, METADATA_6 = "169.254.169.254", "fd00:ec2::254"
 
-_ROOT = config.installation_root()
+_ROOT = installation_root()
 _SERVER = Path(__file__).with_name("outside.py")
 _numbers = itertools.count()
 

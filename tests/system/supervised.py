@@ -16,9 +16,10 @@ from appliance.machine.environment import CONFIGURATION, export
 from appliance.machine.run_dir import prepare_run_dir
 from appliance.machine.supervisor import Supervisor
 from appliance.settings import config
+from appliance.settings.installation import installation_root
 from tests.support.waiting import until
 
-ROOT = config.installation_root()
+ROOT = installation_root()
 
 
 def as_account(account: int | None) -> list[str]:

@@ -19,7 +19,7 @@ import pytest
 
 from appliance.machine.start_stop import left_over
 from appliance.machine.supervisor import Supervisor
-from appliance.settings.config import installation_root
+from appliance.settings.installation import installation_root
 from tests.support.waiting import until
 from tests.system.bare_client import BareClient
 from tests.system.conftest import StartGrid

@@ -24,6 +24,7 @@ from appliance.names import Browser
 from appliance.settings import config
 from appliance.settings.accounts import PRIVATE
 from appliance.settings.config import Settings
+from appliance.settings.installation import installation_root
 from appliance.worker_folder import folder_of_slot
 from workers.launch_options import driver_environment
 
@@ -212,7 +213,7 @@ def test_accounts_that_cannot_read_the_installation_are_named(tmp_path: Path) ->
     settings = config.load(run_dir=tmp_path / "run", **BOTH)  # below a folder of pytest's, which is root's alone
     prepare_run_dir(settings)
     with pytest.raises(SettingsError, match="the account daemon cannot run the proxy"):
-        require_usable(settings, config.installation_root())
+        require_usable(settings, installation_root())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")

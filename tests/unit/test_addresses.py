@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from appliance.errors import SettingsError
-from appliance.machine.addresses import address_beside, reachable_by_others
+from appliance.machine.addresses import address_beside, door_beside_host, private_hostname, reachable_by_others
 from appliance.settings import config
 
 
@@ -47,9 +47,9 @@ def test_it_is_an_address_of_this_machine_where_others_may_use_that_redis(
 
 def test_a_setting_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRIVATE_HOSTNAME", "10.1.2.3")
-    assert config.load(redis_url="redis://198.51.100.7").private_hostname == "10.1.2.3"
+    assert private_hostname(config.load(redis_url="redis://198.51.100.7")) == "10.1.2.3"
     monkeypatch.delenv("PRIVATE_HOSTNAME")
-    assert config.load(redis_url="redis://127.0.0.1").private_hostname == "127.0.0.1"
+    assert private_hostname(config.load(redis_url="redis://127.0.0.1")) == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_a_private_hostname_without_an_address_is_told() -> None:
 def test_no_second_door_is_opened_where_nobody_would_come() -> None:
     alone = config.load(host="127.0.0.1", private_hostname="10.0.0.5")
     shared = config.load(host="127.0.0.1", private_hostname="10.0.0.5", redis_url="redis://10.0.0.4")
-    assert (alone.door_beside_host, shared.door_beside_host) == ("", "10.0.0.5")
+    assert (door_beside_host(alone), door_beside_host(shared)) == ("", "10.0.0.5")

@@ -18,7 +18,7 @@ from appliance.cli.output import Output, console
 from appliance.cli.up import say_what_runs
 from appliance.grid.values import ApplianceState, ApplianceStatus
 from appliance.machine.addresses import endpoint_for_others
-from appliance.machine.record import Memory
+from appliance.machine.record import Record, record_of
 from appliance.settings.config import Settings
 from appliance.settings.redis_url import mask
 
@@ -231,7 +231,7 @@ def test_a_token_made_before_the_first_start_lets_the_grid_listen_beyond_loopbac
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOST", "0.0.0.0")
-    assert "applctl token create" in applctl("status").stderr
+    assert "applctl token create" in applctl("config", "check").stderr
     made = applctl("token", "create", "ci")
     (token,) = made.stdout.split()
     endpoint = endpoint_for_others(Settings(host="0.0.0.0")) or "ws://localhost:8080"
@@ -318,7 +318,7 @@ def test_doctor_expects_the_workers_of_a_drained_appliance_to_be_on_their_way(
     drained: bool, status: str, tmp_path: Path
 ) -> None:
     settings = Settings(run_dir=tmp_path, chromium_workers=1)
-    settings.memory.remember(Memory("a run", drained))
+    record_of(settings).keep(Record("a run", drained))
     (check,) = check_workers(GridView(settings, supervisor_pid=1))
     assert check.status == status
 

@@ -20,6 +20,7 @@ from appliance.machine.start_stop import require_free_port
 from appliance.machine.supervisor import ProcessInfo, Supervisor
 from appliance.settings import config
 from appliance.settings.config import Settings
+from appliance.settings.installation import installation_root
 from tests.support.waiting import until
 from workers.launch_options import driver_environment
 
@@ -32,7 +33,7 @@ def processes(monkeypatch: pytest.MonkeyPatch, settings: Settings, redis: Path |
     for name, value in export(settings, redis).items():
         monkeypatch.setenv(name, value)
     options = ServerOptions()
-    options.configfile = str(config.installation_root() / CONFIGURATION)
+    options.configfile = str(installation_root() / CONFIGURATION)
     options.realize(args=["-n"])
     groups = options.configroot.supervisord.process_group_configs
     assert not options.parse_warnings
@@ -184,7 +185,7 @@ def test_a_proxy_whose_port_is_taken_says_so_and_does_not_spin(tmp_path: Path) -
         port = other.getsockname()[1]
         own = {"RUN_DIR": str(tmp_path), "PORT": str(port), "APPLIANCE_ENV": os.devnull}
         command = [sys.executable, "-m", "proxy"]
-        proxy = subprocess.Popen(command, env=os.environ | own, cwd=config.installation_root(), stderr=output)
+        proxy = subprocess.Popen(command, env=os.environ | own, cwd=installation_root(), stderr=output)
         try:
             said = f"the proxy cannot listen on 127.0.0.1 port {port}: "
             until(lambda: said in log.read_text(), "the proxy says why it cannot start", within_s=60)

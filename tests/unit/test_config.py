@@ -9,7 +9,6 @@ import pytest
 
 from appliance.errors import SettingsError
 from appliance.grid.client import connect
-from appliance.grid.token_table import Token
 from appliance.names import Browser
 from appliance.settings import config
 
@@ -50,7 +49,6 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
     [
         ("HEARTBEAT_INTERVAL", "10", "WORKER_TTL must be at least 3 × HEARTBEAT_INTERVAL"),
         ("LEASE_RENEW_INTERVAL", "10", "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"),
-        ("HOST", "0.0.0.0", "ALLOW_ANONYMOUS"),
         ("APPLIANCE_TOKEN", "fifteen-letters", "at least 16 characters"),
         ("RUN_DIR", "/tmp/" + "x" * 75, "RUN_DIR"),
         ("DEFAULT_BROWSER_TYPE", "firefox", "FIREFOX_WORKERS"),
@@ -111,40 +109,14 @@ def test_with_a_certificate_the_endpoint_is_secure(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1"])
-def test_loopback_needs_no_permission(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOST", host)
-    assert config.load().host == host
+def test_loopback_requires_no_token(host: str) -> None:
+    assert not config.load(host=host).requires_token
 
 
 @pytest.mark.parametrize("host", ["localhost.evil.org", "127.x.example", "::1234", "0.0.0.0", "::", "10.0.0.1"])
-def test_a_host_that_only_looks_like_loopback_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOST", host)
-    with pytest.raises(SettingsError, match="ALLOW_ANONYMOUS"):
-        config.load()
-
-
-def test_beyond_loopback_a_token_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOST", "0.0.0.0")
-    monkeypatch.setenv("RUN_DIR", str(tmp_path))
-    assert config.load(appliance_token="0123456789abcdef").host == "0.0.0.0"
-    assert config.load(redis_url="redis://h").host == "0.0.0.0"  # it may have tokens: the proxy asks it
-    config.load(allow_anonymous=True).token_file.join({"digest": Token("ci", 1)})
-    assert config.load().host == "0.0.0.0"
-    with pytest.raises(SettingsError, match="ALLOW_ANONYMOUS"):
-        config.load(grid_namespace="another")  # whose tokens they are not
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{}", "[]", '{"grid": 1, "tokens": {}}x', '{"grid": "GRID", "tokens": {"d": 5}}']
-)
-def test_a_copy_of_the_tokens_that_is_damaged_opens_no_grid(
-    content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HOST", "0.0.0.0")
-    monkeypatch.setenv("RUN_DIR", str(tmp_path))
-    (tmp_path / "tokens.json").write_text(content.replace("GRID", f"unix://{tmp_path}/redis.sock grid"))
-    with pytest.raises(SettingsError, match="cannot be understood"):
-        config.load()
+def test_a_host_that_only_looks_like_loopback_requires_a_token(host: str) -> None:
+    assert config.load(host=host).requires_token
+    assert not config.load(host=host, allow_anonymous=True).requires_token
 
 
 def test_a_token_that_is_wrong_is_not_in_the_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,10 +29,6 @@ ROOMS = {
 }
 EXCEPTIONS = {
     ("appliance.checks.before_start", "appliance.cli.output"),
-    ("appliance.settings.config", "appliance.grid.token_copy"),
-    ("appliance.settings.config", "appliance.machine.addresses"),
-    ("appliance.settings.config", "appliance.machine.record"),
-    ("appliance.settings.cross_checks", "appliance.grid.token_copy"),
 }
 
 

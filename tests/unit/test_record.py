@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from appliance.machine.record import Memory, MemoryFile
+from appliance.machine.record import Record, RecordFile
 
 
 def test_each_run_is_another_and_is_not_drained(tmp_path: Path) -> None:
-    file = MemoryFile(tmp_path)
+    file = RecordFile(tmp_path)
     file.begin_run()
     first = file.read()
-    file.remember(Memory(first.run, drained=True, turn=3))
-    assert file.read() == Memory(first.run, drained=True, turn=3)
+    file.keep(Record(first.run, drained=True, turn=3))
+    assert file.read() == Record(first.run, drained=True, turn=3)
     file.begin_run()
     assert (file.read().drained, file.read().turn) == (False, 0)
     assert file.read().run not in ("", first.run)
@@ -25,15 +25,15 @@ def test_each_run_is_another_and_is_not_drained(tmp_path: Path) -> None:
 def test_what_is_not_there_or_damaged_is_nothing(content: str | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "appliance.json").write_text(content)
-    assert MemoryFile(tmp_path).read() == Memory()
+    assert RecordFile(tmp_path).read() == Record()
 
 
 def test_one_written_before_turns_were_counted_is_understood(tmp_path: Path) -> None:
     (tmp_path / "appliance.json").write_text('{"run": "a", "drained": true}')
-    assert MemoryFile(tmp_path).read() == Memory("a", drained=True)
+    assert RecordFile(tmp_path).read() == Record("a", drained=True)
 
 
 def test_workers_of_another_account_can_read_it(tmp_path: Path) -> None:
-    file = MemoryFile(tmp_path)
+    file = RecordFile(tmp_path)
     file.begin_run()
     assert file.path.stat().st_mode & 0o777 == 0o644

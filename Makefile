@@ -9,7 +9,7 @@ APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninter
 ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-relay bench-door bench-scale simulate chaos fuzz \
+.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-door bench-scale simulate chaos fuzz \
         image image-test image-check lint docs clean
 
 help: ## explain these commands
@@ -43,6 +43,9 @@ bench-recycling: $(VENV)/installed-test ## measure what recycling costs in throu
 
 bench-packing: $(VENV)/installed-test ## measure what it costs to share a browser with others
 	$(BIN)/python -m tests.bench.packing
+
+bench-sizing: $(VENV)/installed-test ## measure the memory and CPU of workers and sessions; SIZING="--url …"
+	$(BIN)/python -m tests.bench.sizing $(SIZING)
 
 bench-relay: $(VENV)/installed-test ## measure the proxy's relay beside HAProxy and nginx
 	$(BIN)/python -m tests.bench.relay

@@ -26,12 +26,12 @@ from appliance.grid.session import Session
 from appliance.grid.values import Grant
 from proxy import access, handshake, launch_options, tcp, tls, wrong_client
 from proxy.dial import Connection
-from proxy.door import protocol
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
 from proxy.pages import ADMIT, OPEN, error_answer
 from proxy.relay import Relay
-from proxy.request import Request, RequestParser
+from proxy.request import INNER_PATH, Request, RequestParser
+from proxy.services import Services
 
 log = logs.get_logger()
 
@@ -48,7 +48,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         tcp.tune(sock)
         super().__init__(sock, address, server, io.BytesIO())
         self.socket: socket.socket = sock
-        self.proxy = server.proxy
+        self.services: Services = server.services
         self.client = str(address[0])
         self._is_answered = False
 
@@ -59,7 +59,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         """
         request = None
         try:
-            with self.proxy.unheard.hold(self):
+            with self.services.unheard.hold(self):
                 request = self._receive()
             self._answer(request)
         except ClientGone as gone:
@@ -81,7 +81,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def _receive(self) -> Request:
         """Read the request, which must be complete within REQUEST_TIMEOUT, however it is cut into pieces."""
-        limit_s = self.proxy.settings.request_timeout
+        limit_s = self.services.settings.request_timeout
         parser = RequestParser()
         with gevent.Timeout(limit_s, RequestTimedOut(f"The request was not complete within {limit_s:g} s.")):
             self._secure()
@@ -95,24 +95,24 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def _secure(self) -> None:
         """Do the TLS handshake, if there is a certificate."""
-        if self.proxy.tls is None:
+        if self.services.tls is None:
             return
         try:
             if self.socket.recv(1, socket.MSG_PEEK) not in (tls.HANDSHAKE, b""):
-                endpoint = self.proxy.settings.endpoint
+                endpoint = self.services.settings.endpoint
                 raise BadRequest(
                     "This endpoint speaks TLS.", f"Connect with wss:// or https://, for example to {endpoint}."
                 )
-            self.socket = secured = self.proxy.tls.secure(self.socket)
+            self.socket = secured = self.services.tls.secure(self.socket)
             secured.do_handshake()
         except (OSError, RequestTimedOut) as error:  # before the handshake is done, nothing can be said
             raise ClientGone(f"no TLS handshake: {error}") from error
 
     def _answer(self, request: Request) -> None:
-        headers, settings = request.headers, self.proxy.settings
+        headers, settings = request.headers, self.services.settings
         self.client = access.client_address(self.client, headers.get("x-forwarded-for", ""), settings.trusted_proxies)
         access.refuse_foreign_origin(headers)
-        if request.path == protocol.PATH:
+        if request.path == INNER_PATH:
             self._serve_inner(request)
             return
         if not handshake.is_upgrade(headers):
@@ -121,20 +121,20 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         wrong_client.refuse_session(request.path, headers, settings.endpoint)
         if (request.method, request.version) != ("GET", "1.1"):
             raise BadRequest("A WebSocket begins with a GET request of HTTP/1.1.")
-        with self.proxy.connections.of(self.client):
+        with self.services.connections.of(self.client):
             self.serve_session(request)
 
     def _serve_inner(self, request: Request) -> None:
         """Serve another appliance, which proves by the grid's key that it is one, and needs no token."""
-        door, self._is_answered = self.proxy.door, True
-        with self.proxy.unheard.hold(self):
-            visit = door.welcome(self.socket, request)
-        if visit:
-            door.serve(self.socket, *visit)
+        self._is_answered = True
+        with self.services.unheard.hold(self):
+            serve = self.services.door.welcome(self.socket, request)
+        if serve:
+            serve()
 
     def _serve_page(self, request: Request) -> None:
         """Let pywsgi read the request, which has been checked, and answer it with the operations' pages."""
-        settings = self.proxy.settings
+        settings = self.services.settings
         wrong_client.refuse_page(request.path, request.headers, settings.endpoint)
         if request.path not in OPEN:
             access.refuse_foreign_host(request.headers, settings.host_names)
@@ -155,15 +155,15 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
-        token, settings = self._admit(request), self.proxy.settings
+        token, settings = self._admit(request), self.services.settings
         wanted = handshake.parse(request.items, request.target, self.client, settings.default_browser_type, token)
         told = launch_options.check(request.headers, wanted.request.browser, settings)
         # Just before `open` counts it: what is announced is complete.
-        if refusal := self.proxy.departure.refusal():
+        if refusal := self.services.departure.refusal():
             raise refusal
         watch = HangupWatch(self.socket)
         with ExitStack() as to_be_closed:
-            with closing(watch), self.proxy.sessions.open(wanted.request, watch.start) as session:
+            with closing(watch), self.services.sessions.open(wanted.request, watch.start) as session:
                 connection = self._reach_worker(wanted, session, watch)
                 to_be_closed.enter_context(closing(connection.socket))
                 watch.close()
@@ -183,17 +183,16 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             grant = session.grant
             assert grant is not None  # noqa: S101  # `open` and `retry` return with a grant, or raise
             try:
-                connection: Connection = self.proxy.dial(wanted.forwarded, grant)
+                connection = self.services.dial(wanted.forwarded, grant)
             except DialFailed as error:
-                self.proxy.sessions.retry(session, error, watch.start)
+                self.services.sessions.retry(session, error, watch.start)
             else:
-                self.proxy.reach.succeeded(grant.appliance)
+                self.services.reach.succeeded(grant.appliance)
                 return connection
 
     def _admit(self, request: Request) -> str:
         """Return the name of the request's token, "" if it needs none; raises Unauthorized."""
-        name: str = self.proxy.access.admit(self.socket, request.headers, request.query)
-        return name
+        return self.services.access.admit(self.socket, request.headers, request.query)
 
     def _greet(self, session: Session, connection: Connection, told: list[str]) -> None:
         """Pass the worker's answer on, with what the client's log should say of its session."""
@@ -214,7 +213,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         gevent.spawn(self._log_start, session, grant)  # written while the first bytes are awaited
         session.relay(relay.end)
         try:
-            with self.proxy.vigil.over(relay):
+            with self.services.vigil.over(relay):
                 relay.run(*self._if_it_ends(grant))
         finally:
             session.finish(relay.end_reason, relay.bytes_relayed)
@@ -225,7 +224,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
         Another appliance's proxy says what happens to its workers; so without a word it is that proxy that was lost.
         """
-        if grant.appliance == self.proxy.settings.appliance_name:
+        if grant.appliance == self.services.settings.appliance_name:
             return f"worker {grant.slot} crashed", "the driver"
         return f"the connection to appliance {grant.appliance} was lost", f"appliance {grant.appliance}"
 
@@ -252,7 +251,7 @@ class DoorHandler(SessionHandler):
     """Serves the grid's other appliances alone, at an address that is not for clients."""
 
     def _answer(self, request: Request) -> None:
-        if request.path != protocol.PATH:
-            endpoint = self.proxy.settings.endpoint
+        if request.path != INNER_PATH:
+            endpoint = self.services.settings.endpoint
             raise NotFound("Only the grid's other appliances are served here.", f"Clients connect to {endpoint}.")
         super()._answer(request)

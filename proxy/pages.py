@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from appliance import __version__, logs
 from appliance.errors import CannotDial, InternalError, NotFound, RequestError, StoreUnavailable, UpgradeRequired
 from appliance.grid.values import ApplianceState
 from proxy import metrics, wrong_client
-
-if TYPE_CHECKING:
-    from proxy.proxy import Proxy
+from proxy.services import Services
 
 log = logs.get_logger()
 
@@ -30,11 +28,14 @@ ADMIT = "appliance.admit"  # in a WSGI environment: raises Unauthorized for a re
 class Operations:
     """The WSGI application beside the sessions' endpoint; its pages only read."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        """Take the proxy whose state the pages show."""
-        self._proxy = proxy
+    def __init__(self, services: Services) -> None:
+        """Set what the pages show."""
+        self._services = services
         collector = metrics.GridCollector(
-            proxy.registry.capacity, proxy.appliances.states, lambda: len(proxy.sessions), lambda: len(proxy.door)
+            services.registry.capacity,
+            services.appliances.states,
+            services.sessions.__len__,
+            services.door.__len__,
         )
         self._metrics = metrics.registry(collector)
         self._pages: dict[str, Callable[[], tuple[str, bytes]]] = {
@@ -62,7 +63,7 @@ class Operations:
 
     def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
         path = environ["PATH_INFO"]
-        endpoint = wrong_client.endpoint_at(environ.get("HTTP_HOST", ""), self._proxy.settings.endpoint)
+        endpoint = wrong_client.endpoint_at(environ.get("HTTP_HOST", ""), self._services.settings.endpoint)
         if path == "/":
             raise self._upgrade_required(endpoint)
         if path.rstrip("/") == wrong_client.VERSION_PAGE:
@@ -94,12 +95,12 @@ class Operations:
         return JSON, json.dumps({"status": "ok", "version": __version__}).encode()
 
     def _readyz(self) -> tuple[str, bytes]:
-        if leaving := self._proxy.departure.leaving():
+        if leaving := self._services.departure.leaving():
             raise leaving
-        reach, browser = self._proxy.reach, self._proxy.settings.default_browser_type
+        reach, browser = self._services.reach, self._services.settings.default_browser_type
         if refusal := reach.refusal():
             raise refusal
-        if not self._proxy.registry.is_ready(browser, reach.avoided):
+        if not self._services.registry.is_ready(browser, reach.avoided):
             if refusal := reach.refusal_of_the_unreachable(patiently=False):
                 raise refusal
             raise _NotReady(f"No {browser} worker is available yet.", "`applctl status` shows the workers.")
@@ -109,16 +110,16 @@ class Operations:
         return PROMETHEUS, metrics.render(self._metrics)
 
     def _capacity(self) -> tuple[str, bytes]:
-        pools = self._proxy.registry.capacity()
+        pools = self._services.registry.capacity()
         names = ("slots", "active", "free", "waiting")
         grid = {name: sum(getattr(pool, name) for pool in pools) for name in names}
-        appliances = [one.as_dict() for one in self._proxy.appliances.states()]
+        appliances = [one.as_dict() for one in self._services.appliances.states()]
         content = {"grid": grid, "pools": [pool.as_dict() for pool in pools], "appliances": appliances}
         return JSON, json.dumps(content).encode()
 
     def _appliance(self) -> tuple[str, bytes]:
-        name = self._proxy.settings.appliance_name
-        state = self._proxy.appliances.state(name) or ApplianceState(name)
+        name = self._services.settings.appliance_name
+        state = self._services.appliances.state(name) or ApplianceState(name)
         return JSON, json.dumps(state.as_dict()).encode()
 
 

@@ -44,6 +44,7 @@ from proxy.pages import Operations
 from proxy.predecessors import Predecessors
 from proxy.probing import Prober
 from proxy.reaper import Reaper
+from proxy.services import Services
 from proxy.tls import Tls
 
 log = logs.get_logger()
@@ -56,14 +57,14 @@ LAST_WORDS_S = 5.0  # for the sessions' ends to reach the clients
 
 
 class Server(WSGIServer):
-    """A listener at PORT; its handlers find their proxy here."""
+    """A listener at PORT; its handlers find their services here."""
 
-    def __init__(self, proxy: Proxy, host: str, handler: type[SessionHandler]) -> None:
-        """Set the proxy, the address, and what serves a connection; nobody listens yet."""
-        self.proxy = proxy
+    def __init__(self, services: Services, host: str, handler: type[SessionHandler]) -> None:
+        """Set what the connections share, the address, and what serves a connection; nobody listens yet."""
+        self.services = services
         super().__init__(
-            (host, proxy.settings.port),
-            Operations(proxy),
+            (host, services.settings.port),
+            Operations(services),
             backlog=BACKLOG,
             spawn=Pool(),  # so that `stop` waits for the handlers
             handler_class=handler,
@@ -76,35 +77,48 @@ class Proxy:
     """One proxy: a stateless hub between clients and workers. All state is in Redis."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the settings; nothing is started or connected yet. Raises SettingsError for an unusable certificate."""
+        """Set the settings; nothing is started or connected yet. Raises SettingsError for an unusable certificate."""
         settings = settings.model_copy(update={"private_hostname": addresses.private_hostname(settings)})
         self.settings = settings
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
-        self.appliances = Appliances(self.registry)
+        appliances = Appliances(self.registry)
         self.departure = Departure(settings.drain_notice)
         self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
-        self._membership = Membership(settings, self.appliances, self.id, self.departure, self._certificate)
-        self.reach = Reach()
-        self.sessions = Sessions(self.registry, settings, self.id, self._membership.announce, self.reach)
+        self._membership = Membership(settings, appliances, self.id, self.departure, self._certificate)
+        reach = Reach()
+        self.sessions = Sessions(self.registry, settings, self.id, self._membership.announce, reach)
         self._reaper = Reaper(self.registry, self.sessions, settings)
-        self._prober = Prober(self.reach, self.registry, self.dial)
-        self.reach.on_change(self._prober.wake)
+        self._prober = Prober(reach, self.registry, self._dial)
+        reach.on_change(self._prober.wake)
         self._membership.mind(self.sessions)
         self._tokens = Tokens(self.registry, token_copy_of(settings), in_thread)
-        self.access = Access(self._tokens, settings, os.geteuid())
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
-        self.vigil = Vigil(settings)
+        self._vigil = Vigil(settings)
         self._keys = Keys(self.registry)
-        self.door = InnerDoor(settings, self._keys, self.vigil)
-        self.neighbours = Neighbours(settings, self.appliances, self._keys)
-        self.connections = Connections(settings.max_connections_per_client)
-        self.unheard = Unheard(UNHEARD_MAX)
+        self._door = InnerDoor(settings, self._keys, self._vigil)
+        self._neighbours = Neighbours(settings, appliances, self._keys)
+        self._unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
         self._has_failed = False
-        self._servers = [Server(self, settings.host, SessionHandler)]
+        self.services = Services(
+            settings=settings,
+            registry=self.registry,
+            appliances=appliances,
+            sessions=self.sessions,
+            reach=reach,
+            departure=self.departure,
+            access=Access(self._tokens, settings, os.geteuid()),
+            connections=Connections(settings.max_connections_per_client),
+            unheard=self._unheard,
+            vigil=self._vigil,
+            tls=self.tls,
+            door=self._door,
+            dial=self._dial,
+        )
+        self._servers = [Server(self.services, settings.host, SessionHandler)]
         if beside := addresses.door_beside_host(settings):
-            self._servers.append(Server(self, beside, DoorHandler))
+            self._servers.append(Server(self.services, beside, DoorHandler))
 
     @property
     def stopping(self) -> bool:
@@ -155,7 +169,7 @@ class Proxy:
         settings = self.settings
         started: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(self._mailbox.run),
-            gevent.spawn(repeat, 0, self.vigil.make_round),
+            gevent.spawn(repeat, 0, self._vigil.make_round),
             gevent.spawn(repeat, settings.lease_renew_interval, self._renew),
             gevent.spawn(repeat, 0, self._reaper.reap, self._reaper.pause),
             gevent.spawn(self._prober.run),
@@ -191,7 +205,7 @@ class Proxy:
         """Leave the load balancer, let the sessions finish within SHUTDOWN_GRACE, then end them, and say why."""
         grace_s = self.settings.shutdown_grace
         why = "restarts its proxy after an internal error" if self._has_failed else "is shutting down"
-        log.info("proxy.stopping", sessions=len(self.sessions), inner=len(self.door), grace_s=grace_s)
+        log.info("proxy.stopping", sessions=len(self.sessions), inner=len(self._door), grace_s=grace_s)
         deadline = time.monotonic() + grace_s
         self.departure.shut_down(grace_s, why)
         gevent.spawn(self._membership.try_to_announce)
@@ -199,15 +213,15 @@ class Proxy:
         self.sessions.refuse_waiting(self.departure.leaving())
         if not self._wait_until_idle(deadline):
             self.sessions.end_all(f"appliance {why}")
-            self.door.end_all(f"appliance {self.settings.appliance_name} {why}")
+            self._door.end_all(f"appliance {self.settings.appliance_name} {why}")
         for server in self._servers:
             server.close()
-        self.unheard.cut_all()
+        self._unheard.cut_all()
         for server in self._servers:
             server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words
 
     def _wait_until_idle(self, deadline: float) -> bool:
-        while (is_busy := bool(len(self.sessions) or len(self.door))) and time.monotonic() < deadline:
+        while (is_busy := bool(len(self.sessions) or len(self._door))) and time.monotonic() < deadline:
             gevent.sleep(0.05)
         return not is_busy
 
@@ -244,13 +258,13 @@ class Proxy:
             except StoreUnavailable:
                 gevent.sleep(RETRY_S)
 
-    def dial(self, forwarded: Headers, grant: Grant) -> Connection:
+    def _dial(self, forwarded: Headers, grant: Grant) -> Connection:
         """Connect to a worker of this appliance or another one, and ask it for a session with the client's headers.
 
         Raises DialFailed.
         """
         if grant.appliance != self.settings.appliance_name:
-            return self.neighbours.dial(forwarded, grant)
+            return self._neighbours.dial(forwarded, grant)
         try:
             return dial(forwarded, socket_of(self.settings.run_dir, grant.worker_id))
         except ValueError as error:  # no worker has given itself such an id

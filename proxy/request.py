@@ -19,6 +19,7 @@ from proxy import wrong_client
 HEAD_MAX_BYTES = 16 * 1024
 HEADERS_MAX = 99  # http.client, by which pywsgi reads the pages' requests again, takes 100 lines with the empty one
 TARGET_MAX_BYTES = 8000  # pywsgi takes request lines of up to 8192 bytes
+INNER_PATH = "/inner"  # where the grid's other appliances ask: proxy/door
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112, section 5.2

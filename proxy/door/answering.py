@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import socket
+from collections.abc import Callable
 from contextlib import closing
 from http import HTTPStatus
 
@@ -49,11 +51,11 @@ class InnerDoor:
         for relay in list(self._relays):
             relay.end(reason)
 
-    def welcome(self, connection: socket.socket, request: Request) -> tuple[Seal, Order, bytes] | None:
-        """Prove who this is, and take the order of a proxy that does so too; returns also what came after it.
+    def welcome(self, connection: socket.socket, request: Request) -> Callable[[], None] | None:
+        """Prove who this is; return what serves the order of a proxy that proves itself too, None without an order.
 
-        Returns None if it has no order after all. Raises RequestError for a request that cannot be answered at the
-        door, and ClientGone for who does not prove itself: it is told no more.
+        Raises RequestError for a request that cannot be answered at the door, and ClientGone for a proxy that does not
+        prove itself: it is told no more.
         """
         if request.headers.get("upgrade") != protocol.PROTOCOL or (request.method, request.version) != ("GET", "1.1"):
             raise BadRequest(f"This path is for the grid's other appliances, which speak {protocol.PROTOCOL}.")
@@ -66,14 +68,14 @@ class InnerDoor:
             with gevent.Timeout(ORDER_TIMEOUT_S, RequestTimedOut("no order came")):
                 connection.sendall(protocol.welcome(nonce, seal.proof()))
                 content, rest = receive_message(connection, seal, "order", request.rest)
-            return seal, protocol.parse_order(content), rest
+            return functools.partial(self._count, connection, seal, protocol.parse_order(content), rest)
         except NothingSaid:
             return None
         except (OSError, EOFError, ValueError, TypeError, Unproven, RequestTimedOut) as error:
             raise ClientGone(f"it gave no order at the inner door: {error}") from error
 
-    def serve(self, connection: socket.socket, seal: Seal, order: Order, rest: bytes) -> None:
-        """Serve one session, from the order to the last byte."""
+    def _count(self, connection: socket.socket, seal: Seal, order: Order, rest: bytes) -> None:
+        """Count one session for as long as it is served."""
         self._orders += 1
         try:
             self._serve(connection, seal, order, rest)
@@ -81,6 +83,7 @@ class InnerDoor:
             self._orders -= 1
 
     def _serve(self, connection: socket.socket, seal: Seal, order: Order, rest: bytes) -> None:
+        """Serve one session, from the order to the last byte."""
         try:
             worker = self._dial(order)
         except DialFailed as error:

@@ -31,8 +31,8 @@ from http import HTTPStatus
 
 from appliance.errors import BadRequest, Blame, DialFailed
 from proxy.handshake import Answer, Headers
+from proxy.request import INNER_PATH
 
-PATH = "/inner"
 PROTOCOL = "appliance-door-1"  # raised when these messages change: a proxy of another version then answers 426
 NONCE_BYTES = 32
 MESSAGE_MAX_BYTES = 256 * 1024  # a driver's answer is 64 KiB at most (proxy/dial.py)
@@ -57,7 +57,7 @@ class Hello:
     def as_request(self, host: str) -> bytes:
         """Return the HTTP request that carries it."""
         lines = [
-            f"GET {PATH} HTTP/1.1",
+            f"GET {INNER_PATH} HTTP/1.1",
             f"Host: {host}",
             "Connection: Upgrade",
             f"Upgrade: {PROTOCOL}",
@@ -96,7 +96,7 @@ def new_nonce() -> bytes:
 
 
 def parse_hello(headers: Mapping[str, str]) -> Hello:
-    """Understand the request at PATH; raises BadRequest."""
+    """Understand the request at INNER_PATH; raises BadRequest."""
     identifier, nonce = headers.get("appliance-key", ""), headers.get("appliance-nonce", "")
     if not (_KEY_ID.fullmatch(identifier) and _NONCE.fullmatch(nonce)):
         raise BadRequest("The request names no key and nonce of the inner door.")

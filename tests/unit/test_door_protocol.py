@@ -8,7 +8,7 @@ from appliance.errors import BadRequest, Blame, DialFailed
 from proxy.door import protocol
 from proxy.door.protocol import MESSAGE_MAX_BYTES, Hello, Order, Seal, Unproven
 from proxy.handshake import Answer, parse_answer
-from proxy.request import RequestParser
+from proxy.request import INNER_PATH, RequestParser
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 NONCES = b"a" * 32, b"b" * 32
@@ -34,7 +34,7 @@ def test_a_hello_passes_as_a_request_of_http() -> None:
     hello = Hello(protocol.key_id(KEY), NONCES[0])
     request = RequestParser().feed(hello.as_request("10.0.0.12:8080"))
     assert request
-    assert (request.path, request.headers["upgrade"]) == (protocol.PATH, protocol.PROTOCOL)
+    assert (request.path, request.headers["upgrade"]) == (INNER_PATH, protocol.PROTOCOL)
     assert protocol.parse_hello(request.headers) == hello
 
 

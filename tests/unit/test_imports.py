@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("appliance", "proxy", "workers")
 
-# A room is a folder, without the folders in it. Each may import from those named here, and from itself.
+# A room is a folder, without the folders in it. Each may import from those named here, and from itself. What puts the
+# proxy together is a room of its own.
 GROUND = {"appliance"}
 STATE = {*GROUND, "appliance.settings", "appliance.grid"}
 MACHINE = {*STATE, "appliance.machine", "appliance.machine.firewall"}
@@ -23,8 +24,10 @@ ROOMS = {
     "appliance.audit": MACHINE,
     "appliance.checks": {*MACHINE, "appliance.machine.install", "appliance.audit"},
     "appliance.cli": {*MACHINE, "appliance.machine.install", "appliance.checks"},
-    "proxy": {*MACHINE, "proxy.door"},
+    "proxy": MACHINE,
     "proxy.door": {*MACHINE, "proxy"},
+    "proxy.proxy": {*MACHINE, "proxy", "proxy.door"},
+    "proxy.__main__": {*MACHINE, "proxy", "proxy.proxy"},
     "workers": {*STATE, "appliance.machine"},
 }
 EXCEPTIONS = {
@@ -40,8 +43,8 @@ def modules() -> dict[str, Path]:
 
 
 def room_of(module: str, path: Path) -> str:
-    """Return the folder that a module is in, written as a package."""
-    return module if path.name == "__init__.py" else module.rpartition(".")[0]
+    """Return a module's room."""
+    return module if module in ROOMS or path.name == "__init__.py" else module.rpartition(".")[0]
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -1,0 +1,52 @@
+"""What a connection needs of its proxy."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Registry
+from appliance.grid.reach import Reach
+from appliance.grid.sessions import Sessions
+from appliance.grid.values import Grant
+from appliance.settings.config import Settings
+from proxy.access import Access
+from proxy.admission import Connections, Unheard
+from proxy.departure import Departure
+from proxy.dial import Connection
+from proxy.handshake import Headers
+from proxy.limits import Vigil
+from proxy.request import Request
+from proxy.tls import Tls
+
+
+class Door(Protocol):
+    """The inner door, by which other appliances come: `InnerDoor` of proxy/door/answering.py."""
+
+    def __len__(self) -> int:
+        """Return the number of sessions that pass it."""
+
+    def welcome(self, connection: socket.socket, request: Request) -> Callable[[], None] | None:
+        """Return what serves another appliance's session, None if it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the connections of one proxy share."""
+
+    settings: Settings
+    registry: Registry
+    appliances: Appliances
+    sessions: Sessions
+    reach: Reach
+    departure: Departure
+    access: Access
+    connections: Connections
+    unheard: Unheard
+    vigil: Vigil
+    tls: Tls | None
+    door: Door
+    dial: Callable[[Headers, Grant], Connection]

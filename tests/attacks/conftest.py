@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Playwright, sync_playwright
 
-from tests.system.conftest import grid, older_playwright, site, start_grid
+from tests.support.fixtures import grid, older_playwright, site, start_grid
 
 __all__ = ["grid", "older_playwright", "site", "start_grid"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Playwright
 
-from tests.attacks.raw_client import RawClient
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance
+from tests.support.raw_client import RawClient
 
 
 @pytest.fixture(scope="module")
-def neighbour(grid: Grid, clients: Playwright) -> Page:
+def neighbour(grid: Appliance, clients: Playwright) -> Page:
     return clients.chromium.connect(grid.endpoint).new_page()
 
 
@@ -37,28 +37,28 @@ def neighbour(grid: Grid, clients: Playwright) -> Page:
     ],
     ids=str,
 )
-def test_a_message_that_is_none_ends_nobody(grid: Grid, neighbour: Page, message: Any) -> None:
+def test_a_message_that_is_none_ends_nobody(grid: Appliance, neighbour: Page, message: Any) -> None:
     with RawClient(grid) as client:
         client.post(message)
         assert client.context()
     assert neighbour.evaluate("6 * 7") == 42
 
 
-def test_a_call_without_metadata_is_served(grid: Grid, neighbour: Page) -> None:
+def test_a_call_without_metadata_is_served(grid: Appliance, neighbour: Page) -> None:
     with RawClient(grid) as client:
         message = {"id": 7, "guid": client.guid("Browser"), "method": "newContext", "params": {}}
         assert client.send(message)["context"]
     assert neighbour.evaluate("6 * 7") == 42
 
 
-def test_a_client_that_leaves_while_a_page_is_made_ends_nobody(grid: Grid, neighbour: Page) -> None:
+def test_a_client_that_leaves_while_a_page_is_made_ends_nobody(grid: Appliance, neighbour: Page) -> None:
     client = RawClient(grid)
     client.post({"id": 7, "guid": client.context(), "method": "newPage", "params": {}, "metadata": {}})
     client.close()
     assert neighbour.evaluate("6 * 7") == 42
 
 
-def test_an_upload_whose_name_is_too_long_is_refused_to_its_session_alone(grid: Grid, neighbour: Page) -> None:
+def test_an_upload_whose_name_is_too_long_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
     with RawClient(grid) as client:
         client.call(client.context(), "createTempFiles", items=[{"name": "x" * 300}])
         for _ in range(2):  # the file may not have failed when the first one comes
@@ -68,7 +68,7 @@ def test_an_upload_whose_name_is_too_long_is_refused_to_its_session_alone(grid: 
 
 
 def test_a_page_that_calls_an_exposed_function_with_garbage_ends_nobody(
-    grid: Grid, neighbour: Page, clients: Playwright
+    grid: Appliance, neighbour: Page, clients: Playwright
 ) -> None:
     page = clients.chromium.connect(grid.endpoint).new_page()
     page.expose_function("add", lambda one, other: one + other)
@@ -80,7 +80,7 @@ def test_a_page_that_calls_an_exposed_function_with_garbage_ends_nobody(
 
 
 def test_a_pattern_that_backtracks_for_ever_holds_up_nobody(
-    grid: Grid, site: str, neighbour: Page, clients: Playwright
+    grid: Appliance, site: str, neighbour: Page, clients: Playwright
 ) -> None:
     page = clients.chromium.connect(grid.endpoint).new_page()
     page.route(re.compile(r"(a+)+$"), lambda route: route.abort())
@@ -90,7 +90,7 @@ def test_a_pattern_that_backtracks_for_ever_holds_up_nobody(
     page.context.browser.close()  # type: ignore[union-attr]
 
 
-def test_a_picture_that_would_take_all_memory_is_refused_to_its_session_alone(grid: Grid, neighbour: Page) -> None:
+def test_a_picture_that_would_take_all_memory_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 6, 0, 0, 0)
     picture = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + b"IHDR" + header + bytes(4)
     with RawClient(grid) as client:
@@ -101,7 +101,7 @@ def test_a_picture_that_would_take_all_memory_is_refused_to_its_session_alone(gr
     assert neighbour.evaluate("6 * 7") == 42
 
 
-def test_a_number_that_is_too_large_is_refused_to_its_session_alone(grid: Grid, neighbour: Page) -> None:
+def test_a_number_that_is_too_large_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
     with RawClient(grid) as client:
         context = client.context()
         client.call(context, "newPage")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Error, Page, Playwright
 
+from tests.support.appliance import Appliance
 from tests.support.frames import CLOSE, read_frame
 from tests.support.waiting import until
-from tests.system.conftest import starter
-from tests.system.grid import Grid
-from tests.system.wire import Wire
+from tests.support.wire import Wire
 
 RUN_AWAY = "setInterval(() => (window.all ??= []).push(new Uint8Array(64 * 2 ** 20).fill(1)), 20)"
 BOUNDS = {
@@ -26,13 +25,13 @@ TOO_LARGE = bytes([0x81, 0xFF]) + (101 * 2**20).to_bytes(8, "big") + bytes(4)  #
 
 
 @pytest.fixture(scope="module")
-def bounded() -> Iterator[Grid]:
+def bounded() -> Iterator[Appliance]:
     """Give an appliance whose worker may take little."""
-    with ExitStack() as to_be_stopped:
-        yield starter(to_be_stopped)(STARTUP_STAGGER=0, **BOUNDS)
+    with Appliance(STARTUP_STAGGER=0, **BOUNDS) as grid:
+        yield grid
 
 
-def drains(grid: Grid) -> list[str]:
+def drains(grid: Appliance) -> list[str]:
     """Return why workers were drained."""
     return [event["reason"] for event in grid.registry.events() if event["event"] == "worker.draining"]
 
@@ -43,7 +42,7 @@ def read_until_it_ends(page: Page, reason: str) -> None:
         until(lambda: page.title() == "never", "its session ends", within_s=60)
 
 
-def test_a_page_that_runs_away_with_the_memory_ends_with_that_reason(bounded: Grid, clients: Playwright) -> None:
+def test_a_page_that_runs_away_with_the_memory_ends_with_that_reason(bounded: Appliance, clients: Playwright) -> None:
     page = clients.chromium.connect(bounded.endpoint).new_page()
     page.evaluate(RUN_AWAY)
     read_until_it_ends(page, "worker chromium-00 used more than 800 MiB of memory")
@@ -53,7 +52,7 @@ def test_a_page_that_runs_away_with_the_memory_ends_with_that_reason(bounded: Gr
 
 
 def test_a_download_without_an_end_drains_its_worker_and_then_ends_with_that_reason(
-    bounded: Grid, clients: Playwright, site: str, monkeypatch: pytest.MonkeyPatch
+    bounded: Appliance, clients: Playwright, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(bounded.env, "COLUMNS", "200")
     bounded.available(1, within_s=30)
@@ -68,7 +67,7 @@ def test_a_download_without_an_end_drains_its_worker_and_then_ends_with_that_rea
     assert len(bounded.workspaces()) == 1, "the download is gone"
 
 
-def test_a_message_that_is_too_large_is_told_to_its_own_session_alone(grid: Grid, clients: Playwright) -> None:
+def test_a_message_that_is_too_large_is_told_to_its_own_session_alone(grid: Appliance, clients: Playwright) -> None:
     neighbour = clients.chromium.connect(grid.endpoint).new_page()
     with Wire(grid.port) as client:
         assert client.upgrade().status == 101

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Page, Playwright
 
-from tests.attacks.raw_client import RawClient
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance, StartGrid
+from tests.support.raw_client import RawClient
 
 SENTENCE = "This grid does not open file: addresses"
 
@@ -23,7 +22,7 @@ def secret(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(grid: Grid, clients: Playwright) -> Browser:
+def browser(grid: Appliance, clients: Playwright) -> Browser:
     return clients.chromium.connect(grid.endpoint)
 
 
@@ -101,7 +100,7 @@ def test_requests_do_not_read_files(page: Page, secret: Path) -> None:
         page.context.request.get(f"file://{secret}")
 
 
-def test_no_file_or_folder_of_the_grid_is_uploaded(grid: Grid, site: str, secret: Path) -> None:
+def test_no_file_or_folder_of_the_grid_is_uploaded(grid: Appliance, site: str, secret: Path) -> None:
     with RawClient(grid) as client:
         context = client.context()
         client.call(context, "newPage")
@@ -113,7 +112,7 @@ def test_no_file_or_folder_of_the_grid_is_uploaded(grid: Grid, site: str, secret
         assert "needs a name" in client.call(context, "createTempFiles", rootDirName="..", items=[])["error"]
 
 
-def test_no_file_of_the_grid_is_written(grid: Grid, tmp_path: Path) -> None:
+def test_no_file_of_the_grid_is_written(grid: Appliance, tmp_path: Path) -> None:
     target = tmp_path / "written"
     with RawClient(grid) as client:
         context = client.context()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import subprocess
 
 from appliance.machine.firewall.nft import find_nft
+from tests.support import machine as places
+from tests.support.appliance import Appliance
+from tests.support.guarded import accounts, as_root, assert_refused, grid, is_loaded, machine, reached, unattended
+from tests.support.machine import Machine
 from tests.support.waiting import until
-from tests.system import machine as places
-from tests.system.grid import Grid
-from tests.system.guarded import accounts, as_root, assert_refused, grid, is_loaded, machine, reached, unattended
-from tests.system.machine import Machine
 
 __all__ = ["accounts", "grid", "machine"]
 
 pytestmark = as_root
 
 
-def test_rules_that_something_flushed_are_soon_in_force_again(machine: Machine, grid: Grid) -> None:
+def test_rules_that_something_flushed_are_soon_in_force_again(machine: Machine, grid: Appliance) -> None:
     subprocess.run(machine.inside("nft", "flush", "ruleset"), check=True)
     until(lambda: is_loaded(machine), "the rules are loaded again", within_s=30)
     assert_refused(reached(machine, grid, [f"http://{places.OUTSIDE}/"]), [f"http://{places.OUTSIDE}/"])
@@ -26,7 +26,7 @@ def test_rules_that_something_flushed_are_soon_in_force_again(machine: Machine, 
 
 
 def test_an_appliance_whose_rules_cannot_be_loaded_serves_no_sessions_until_they_are(
-    machine: Machine, grid: Grid
+    machine: Machine, grid: Appliance
 ) -> None:
     nft = str(find_nft())
     subprocess.run(machine.inside("nft", "flush", "ruleset"), check=True)
@@ -40,7 +40,7 @@ def test_an_appliance_whose_rules_cannot_be_loaded_serves_no_sessions_until_they
     until(lambda: '"ready"' in readiness(machine, grid), "it is ready again", within_s=30)
 
 
-def readiness(machine: Machine, grid: Grid) -> str:
+def readiness(machine: Machine, grid: Appliance) -> str:
     url = f"http://{places.ADDRESS}:{grid.port}/readyz"
     return subprocess.run(machine.outside("curl", "-s", url), capture_output=True, text=True, check=True).stdout
 
@@ -48,7 +48,7 @@ def readiness(machine: Machine, grid: Grid) -> str:
 NEIGHBOUR, NEIGHBOUR_6 = "198.51.100.9", "2001:db8:1::9"  # on a network of the machine's own that is no private one
 
 
-def test_a_network_that_the_machine_is_newly_connected_to_is_soon_refused(machine: Machine, grid: Grid) -> None:
+def test_a_network_that_the_machine_is_newly_connected_to_is_soon_refused(machine: Machine, grid: Appliance) -> None:
     urls = [f"http://{NEIGHBOUR}/", f"http://[{NEIGHBOUR_6}]/"]
     for name, ends in (
         (machine.outside_name, (f"{NEIGHBOUR}/24", f"{NEIGHBOUR_6}/64")),
@@ -64,7 +64,7 @@ def test_a_network_that_the_machine_is_newly_connected_to_is_soon_refused(machin
     assert_refused(reached(machine, grid, urls), urls)
 
 
-def test_a_translator_or_a_tunnel_leads_to_nothing_that_is_refused(machine: Machine, grid: Grid) -> None:
+def test_a_translator_or_a_tunnel_leads_to_nothing_that_is_refused(machine: Machine, grid: Appliance) -> None:
     """The outside answers at each of these addresses, as a NAT64 would, or a relay of 6to4 or Teredo."""
     private = ["64:ff9b::a9fe:a9fe", "64:ff9b::a09:1", "64:ff9b::a09:3", "64:ff9b:1::a09:1"]
     private += ["2002:a09:1::1", "2001:0:a09:1::1", "2001:db8:9::a9fe:a9fe"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import ssl
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,14 +23,14 @@ from appliance.grid.grid import Registry
 from appliance.machine.certificate import fingerprint, load_into
 from proxy.door import protocol
 from proxy.door.protocol import Hello, Order, Seal, Unproven
-from tests.attacks.knocking import Knock, Trap, between, trap
-from tests.integration.test_selection import spec
 from tests.support.announced import announcement
+from tests.support.appliance import Appliance, free_port
+from tests.support.bare_client import UPGRADE
 from tests.support.certificates import Authority
+from tests.support.claims import spec
+from tests.support.knocking import Knock, Trap, between, trap
 from tests.support.waiting import until
-from tests.system.bare_client import UPGRADE
-from tests.system.grid import Grid, free_port
-from tests.system.wire import Wire
+from tests.support.wire import Wire
 
 SECRET_AGENT = "Playwright/1.65.1 (a-client's-own-words)"
 BESIDE_HOST = "127.0.0.2"  # where `back` opens its door, for its HOST is 127.0.0.1
@@ -43,8 +42,8 @@ HEADERS = tuple(UPGRADE.items())[2:]
 class Pair:
     """The two appliances."""
 
-    front: Grid
-    back: Grid
+    front: Appliance
+    back: Appliance
 
     @property
     def registry(self) -> Registry:
@@ -80,10 +79,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     }  # so that an announcement that was forged stays for a while
     with ExitStack() as ends:
 
-        def start(**settings: Any) -> Grid:
-            grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), MAX_LIFETIME_SESSIONS=0, QUEUE_TIMEOUT=2, **settings)
-            ends.callback(grid.stop)
-            return grid
+        def start(**settings: Any) -> Appliance:
+            return ends.enter_context(Appliance(MAX_LIFETIME_SESSIONS=0, QUEUE_TIMEOUT=2, **settings))
 
         tls = {"TLS_CERT": served.certificate, "TLS_KEY": served.key}
         back = start(REDIS_LISTEN=redis, REDIS_PASSWORD=password, PRIVATE_HOSTNAME=BESIDE_HOST, **tls, **rarely)
@@ -97,7 +94,7 @@ def playwright() -> Iterator[Playwright]:
         yield playwright
 
 
-def answered(grid: Grid) -> bytes:
+def answered(grid: Appliance) -> bytes:
     """Ask for a session; returns all that the client is answered, head and body, or the head of a 101."""
     with Wire(grid.port) as wire:
         answer = wire.upgrade(user_agent=SECRET_AGENT)

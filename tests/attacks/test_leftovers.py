@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Playwright
 
+from tests.support.appliance import Appliance
 from tests.support.waiting import until
-from tests.system.grid import Grid
 
 # A client that does much and is then killed, or waits to be.
 CLIENT = """
@@ -32,19 +32,19 @@ with sync_playwright() as playwright:
 """
 
 
-def files(grid: Grid) -> list[Path]:
+def files(grid: Appliance) -> list[Path]:
     """Return the files that sessions have left in the workers' folders; some may be removed meanwhile."""
     found = [Path(folder, name) for folder, _, names in os.walk(grid.run_dir / "workers") for name in names]
     return [path for path in found if any(part.startswith("playwright-artifacts-") for part in path.parts)]
 
 
-def folders(grid: Grid) -> list[Path]:
+def folders(grid: Appliance) -> list[Path]:
     """Return the folders that hold the files of sessions; some may be removed meanwhile."""
     found = [Path(folder, name) for folder, names, _ in os.walk(grid.run_dir / "workers") for name in names]
     return [path for path in found if path.match("playwright-artifacts-*/session-*")]
 
 
-def nothing_is_left(grid: Grid) -> None:
+def nothing_is_left(grid: Appliance) -> None:
     until(lambda: not files(grid) and not folders(grid), "the files of the sessions are gone")
 
 
@@ -63,13 +63,13 @@ def start_trace(page: Page, name: str) -> None:
 
 
 @pytest.fixture
-def browser(grid: Grid, clients: Playwright) -> Iterator[Browser]:
+def browser(grid: Appliance, clients: Playwright) -> Iterator[Browser]:
     browser = clients.chromium.connect(grid.endpoint)
     yield browser
     browser.close()
 
 
-def test_traces_of_one_name_hold_their_own_session_alone(grid: Grid, clients: Playwright, tmp_path: Path) -> None:
+def test_traces_of_one_name_hold_their_own_session_alone(grid: Appliance, clients: Playwright, tmp_path: Path) -> None:
     browsers = [clients.chromium.connect(grid.endpoint) for _ in range(2)]
     pages = [browser.new_page() for browser in browsers]
     for page, secret in zip(pages, ("alpha", "beta"), strict=True):
@@ -104,7 +104,7 @@ def test_chunks_of_a_trace_have_their_own_content(browser: Browser, tmp_path: Pa
 
 
 def test_a_har_and_a_download_are_gone_with_their_session(
-    grid: Grid, browser: Browser, site: str, tmp_path: Path
+    grid: Appliance, browser: Browser, site: str, tmp_path: Path
 ) -> None:
     context = browser.new_context(record_har_path=tmp_path / "har.zip")
     page = context.new_page()
@@ -121,7 +121,7 @@ def test_a_har_and_a_download_are_gone_with_their_session(
 
 
 def test_nothing_is_left_of_a_client_that_is_killed(
-    grid: Grid, browser: Browser, clients: Playwright, site: str, tmp_path: Path
+    grid: Appliance, browser: Browser, clients: Playwright, site: str, tmp_path: Path
 ) -> None:
     upload = tmp_path / "upload.bin"
     upload.write_bytes(os.urandom(3 * 2**20))
@@ -140,7 +140,7 @@ def test_nothing_is_left_of_a_client_that_is_killed(
     assert b"neighbours-page" in trace_of(neighbour, tmp_path / "trace.zip")
 
 
-def test_a_video_outlives_its_context_not_its_session(grid: Grid, browser: Browser, tmp_path: Path) -> None:
+def test_a_video_outlives_its_context_not_its_session(grid: Appliance, browser: Browser, tmp_path: Path) -> None:
     context = browser.new_context(record_video_dir=tmp_path)
     page = context.new_page()
     page.set_content("<p>filmed")
@@ -153,7 +153,7 @@ def test_a_video_outlives_its_context_not_its_session(grid: Grid, browser: Brows
     nothing_is_left(grid)
 
 
-def test_what_a_trace_was_made_of_is_gone_with_its_context(grid: Grid, browser: Browser, tmp_path: Path) -> None:
+def test_what_a_trace_was_made_of_is_gone_with_its_context(grid: Appliance, browser: Browser, tmp_path: Path) -> None:
     with browser.new_context(record_har_path=tmp_path / "har.zip") as context:
         page = context.new_page()
         start_trace(page, "one")

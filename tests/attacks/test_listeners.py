@@ -15,9 +15,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Playwright, sync_playwright
 
 from tests.support import certified_site
+from tests.support.appliance import Appliance, tree
 from tests.support.certificates import Authority, Pair
 from tests.support.waiting import until
-from tests.system.grid import Grid, tree
 
 Connect = Callable[[], Browser]
 
@@ -35,7 +35,7 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture
-def connect(playwright: Playwright, grid: Grid) -> Iterator[Connect]:
+def connect(playwright: Playwright, grid: Appliance) -> Iterator[Connect]:
     """Open sessions, which end with the test."""
     with ExitStack() as ends:
         yield lambda: ends.enter_context(closing(playwright.chromium.connect(grid.endpoint)))
@@ -46,11 +46,11 @@ def browser(connect: Connect) -> Browser:
     return connect()
 
 
-def driver(grid: Grid) -> psutil.Process:
+def driver(grid: Appliance) -> psutil.Process:
     return tree(grid.registry.workers()[0].pid)["driver"]
 
 
-def listening(grid: Grid) -> list[str]:
+def listening(grid: Appliance) -> list[str]:
     """Name what the driver and its browser listen on by TCP."""
     found = []
     for process in [driver(grid), *driver(grid).children(recursive=True)]:
@@ -59,7 +59,7 @@ def listening(grid: Grid) -> list[str]:
     return [f"{one.laddr.ip}:{one.laddr.port}" for one in found if one.status == psutil.CONN_LISTEN]
 
 
-def ask(grid: Grid, line: str, *headers: str) -> bytes:
+def ask(grid: Appliance, line: str, *headers: str) -> bytes:
     """Send a request to the driver's socket; gives all that it answers."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(5)
@@ -72,24 +72,24 @@ def ask(grid: Grid, line: str, *headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("line", PLAIN)
-def test_a_plain_request_to_a_driver_is_answered_404_and_told_nothing(grid: Grid, line: str) -> None:
+def test_a_plain_request_to_a_driver_is_answered_404_and_told_nothing(grid: Appliance, line: str) -> None:
     head, _, body = ask(grid, line).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 404 ")
     assert body in (b"", b"0\r\n\r\n")
 
 
-def test_an_upgrade_beside_the_sessions_path_is_refused_by_the_driver(grid: Grid) -> None:
+def test_an_upgrade_beside_the_sessions_path_is_refused_by_the_driver(grid: Appliance) -> None:
     upgrade = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
     answer = ask(grid, "GET /other", "Connection: Upgrade", *upgrade)
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-def test_no_driver_and_no_browser_listens_by_tcp(grid: Grid, browser: Browser) -> None:
+def test_no_driver_and_no_browser_listens_by_tcp(grid: Appliance, browser: Browser) -> None:
     browser.new_page().goto("about:blank")
     assert listening(grid) == []
 
 
-def test_only_the_grids_own_account_may_connect_to_a_driver(grid: Grid) -> None:
+def test_only_the_grids_own_account_may_connect_to_a_driver(grid: Appliance) -> None:
     path = grid.socket_of(grid.registry.workers()[0])
     for one in (path, *list(path.parents)[:3]):
         assert not one.stat().st_mode & 0o007, one
@@ -97,7 +97,7 @@ def test_only_the_grids_own_account_may_connect_to_a_driver(grid: Grid) -> None:
 
 @pytest.mark.parametrize("way", WAYS_TO_BIND, ids=str)
 def test_a_client_that_binds_the_browser_is_refused_and_neither_it_nor_its_neighbour_notices(
-    grid: Grid, connect: Connect, browser: Browser, way: dict[str, object]
+    grid: Appliance, connect: Connect, browser: Browser, way: dict[str, object]
 ) -> None:
     neighbour = connect().new_page()
     before = set(sockets_of(grid))
@@ -112,13 +112,13 @@ def test_a_client_that_binds_the_browser_is_refused_and_neither_it_nor_its_neigh
     assert grid.audit() == []
 
 
-def sockets_of(grid: Grid) -> list[str]:
+def sockets_of(grid: Appliance) -> list[str]:
     """Name the unix sockets that lie in the worker's folder."""
     folder = grid.socket_of(grid.registry.workers()[0]).parent
     return [str(path) for path in folder.rglob("*") if path.is_socket()]
 
 
-def test_an_unbind_by_another_session_changes_nothing(grid: Grid, connect: Connect, browser: Browser) -> None:
+def test_an_unbind_by_another_session_changes_nothing(grid: Appliance, connect: Connect, browser: Browser) -> None:
     page = browser.new_page()
     other = connect()
     with suppress(Error):  # it may be refused, or have no effect
@@ -126,7 +126,7 @@ def test_an_unbind_by_another_session_changes_nothing(grid: Grid, connect: Conne
     assert page.evaluate("1 + 1") == 2
 
 
-def test_a_signal_opens_no_debugger_in_the_driver(grid: Grid, browser: Browser) -> None:
+def test_a_signal_opens_no_debugger_in_the_driver(grid: Appliance, browser: Browser) -> None:
     page = browser.new_page()
     driver(grid).send_signal(signal.SIGUSR1)
     assert page.evaluate("1 + 1") == 2  # after which the driver has seen the signal
@@ -158,7 +158,7 @@ def context_with(browser: Browser, origin: str, pair: Pair) -> BrowserContext:
 
 
 def test_a_client_certificate_lets_its_sessions_page_and_requests_in_and_nobody_elses(
-    grid: Grid, connect: Connect, browser: Browser, certified: str, pair: Pair
+    grid: Appliance, connect: Connect, browser: Browser, certified: str, pair: Pair
 ) -> None:
     context = context_with(browser, certified, pair)
     page = context.new_page()
@@ -171,7 +171,7 @@ def test_a_client_certificate_lets_its_sessions_page_and_requests_in_and_nobody_
 
 
 def test_the_proxy_for_client_certificates_is_where_no_other_session_finds_it(
-    grid: Grid, connect: Connect, browser: Browser, certified: str, pair: Pair
+    grid: Appliance, connect: Connect, browser: Browser, certified: str, pair: Pair
 ) -> None:
     contexts = [context_with(browser, certified, pair) for _ in range(2)]
     places = [place.rsplit(":", 1) for place in listening(grid)]
@@ -190,7 +190,7 @@ def test_the_proxy_for_client_certificates_is_where_no_other_session_finds_it(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
 def test_the_proxy_for_client_certificates_serves_no_other_account(
-    grid: Grid, browser: Browser, certified: str, pair: Pair
+    grid: Appliance, browser: Browser, certified: str, pair: Pair
 ) -> None:
     context = context_with(browser, certified, pair)
     (place,) = listening(grid)
@@ -201,7 +201,7 @@ def test_the_proxy_for_client_certificates_serves_no_other_account(
     context.close()
 
 
-def test_a_folder_that_cannot_be_opened_stops_no_worker(grid: Grid) -> None:
+def test_a_folder_that_cannot_be_opened_stops_no_worker(grid: Appliance) -> None:
     folder: Path = grid.socket_of(grid.registry.workers()[0]).parents[1]
     closed = folder / "aaaaaa"
     closed.mkdir(mode=0)

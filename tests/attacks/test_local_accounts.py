@@ -9,9 +9,9 @@ import subprocess
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.system.bare_client import UPGRADE
-from tests.system.grid import Grid
-from tests.system.wire import Wire
+from tests.support.appliance import Appliance
+from tests.support.bare_client import UPGRADE
+from tests.support.wire import Wire
 
 ANOTHER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")  # nobody, which every Debian has
 GUARDED = ("/metrics", "/api/v1/capacity", "/api/v1/appliance")
@@ -31,14 +31,14 @@ print(connection.recv(4096).decode("latin-1"))
 """
 
 
-def ask(grid: Grid, target: str, headers: dict[str, str], way: str = "", prefix: tuple[str, ...] = ANOTHER) -> str:
+def ask(grid: Appliance, target: str, headers: dict[str, str], way: str = "", prefix: tuple[str, ...] = ANOTHER) -> str:
     """Ask from another account, and return the answer."""
     argument = json.dumps([grid.port, target, headers, way])
     command = [*prefix, "/usr/bin/python3", "-I", "-c", ASK, argument]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
 
 
-def test_another_account_opens_no_session_and_is_told_how_to_get_in(grid: Grid) -> None:
+def test_another_account_opens_no_session_and_is_told_how_to_get_in(grid: Appliance) -> None:
     before = grid.registry.events()
     answer = ask(grid, "/", UPGRADE)
     assert answer.startswith("HTTP/1.1 401 ")
@@ -48,17 +48,17 @@ def test_another_account_opens_no_session_and_is_told_how_to_get_in(grid: Grid) 
 
 
 @pytest.mark.parametrize("target", GUARDED)
-def test_another_account_reads_no_page_that_tells_of_the_grid(target: str, grid: Grid) -> None:
+def test_another_account_reads_no_page_that_tells_of_the_grid(target: str, grid: Appliance) -> None:
     assert ask(grid, target, {}).startswith("HTTP/1.1 401 ")
     assert ask(grid, f"/%{ord(target[1]):x}{target[2:]}", {}).startswith("HTTP/1.1 401 ")
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/readyz", "/json"])
-def test_pages_that_are_open_to_all_are_open_to_another_account(target: str, grid: Grid) -> None:
+def test_pages_that_are_open_to_all_are_open_to_another_account(target: str, grid: Appliance) -> None:
     assert ask(grid, target, {}).startswith("HTTP/1.1 200 ")
 
 
-def test_another_account_gets_in_with_a_token_while_the_own_account_still_needs_none(grid: Grid) -> None:
+def test_another_account_gets_in_with_a_token_while_the_own_account_still_needs_none(grid: Appliance) -> None:
     token = grid.applctl("token", "create", "neighbour").stdout.strip()
     for headers in ({"Authorization": f"Bearer {token}"}, {"Authorization": "Bearer wrong"}):
         admitted = "wrong" not in headers["Authorization"]
@@ -70,19 +70,19 @@ def test_another_account_gets_in_with_a_token_while_the_own_account_still_needs_
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
-def test_what_a_proxy_of_the_own_account_passes_on_is_not_its_own(header: str, grid: Grid) -> None:
+def test_what_a_proxy_of_the_own_account_passes_on_is_not_its_own(header: str, grid: Appliance) -> None:
     with Wire(grid.port) as wire:
         answer = wire.upgrade("/", **{header: "203.0.113.7"})
     assert answer.status == 401
     assert "comes through a proxy" in answer.error["message"]
 
 
-def test_no_claim_of_a_header_makes_an_account_another(grid: Grid) -> None:
+def test_no_claim_of_a_header_makes_an_account_another(grid: Appliance) -> None:
     for headers in ({"X-Forwarded-For": "127.0.0.1"}, {"Host": "127.0.0.1"}, {"Authorization": "Basic cm9vdDo="}):
         assert ask(grid, "/", UPGRADE | headers).startswith(("HTTP/1.1 401 ", "HTTP/1.1 400 "))
 
 
-def test_a_connection_whose_program_has_closed_it_counts_as_nobodys(grid: Grid) -> None:
+def test_a_connection_whose_program_has_closed_it_counts_as_nobodys(grid: Appliance) -> None:
     """The kernel names root as the owner of such a socket."""
     before = grid.registry.events()
     for way in ("half-closed", "hung up"):
@@ -92,7 +92,7 @@ def test_a_connection_whose_program_has_closed_it_counts_as_nobodys(grid: Grid) 
     assert grid.registry.events() == before
 
 
-def test_an_inherited_connection_belongs_to_who_made_it(grid: Grid) -> None:
+def test_an_inherited_connection_belongs_to_who_made_it(grid: Appliance) -> None:
     """It is the socket's account that counts, not that of the program which happens to hold it."""
     with socket.create_connection(("127.0.0.1", grid.port), timeout=15) as connection:
         code = "import socket, sys; socket.socket(fileno=int(sys.argv[1])).sendall(sys.argv[2].encode())"

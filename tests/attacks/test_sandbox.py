@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.system import restricted
-from tests.system.grid import Grid
-from tests.system.machine import mounts
+from tests.support import restricted
+from tests.support.appliance import Appliance
+from tests.support.machine import mounts
 
 NOBODY = 65534
 RESTRICTED = Path(restricted.__file__)
@@ -42,7 +42,7 @@ def inside() -> Iterator[list[str]]:
 def test_a_grid_on_loopback_goes_without_and_says_so_and_one_for_others_is_refused(inside: list[str]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="grid-"))
     os.chown(folder, NOBODY, NOBODY)
-    grid = Grid(folder, inside=inside, CHROMIUM_SANDBOX="auto")
+    grid = Appliance(folder, inside=inside, CHROMIUM_SANDBOX="auto")
     try:
         assert "the kernel gives no user namespaces (user.max_user_namespaces=0)" in grid.log("chromium-00")
         with sync_playwright() as playwright:

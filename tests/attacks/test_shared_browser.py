@@ -11,15 +11,15 @@ from playwright import async_api
 from playwright.async_api import async_playwright
 from playwright.sync_api import Browser, CDPSession, Error, Page, Playwright
 
-from tests.attacks.raw_client import RawClient
+from tests.support.appliance import Appliance
+from tests.support.raw_client import RawClient
 from tests.support.waiting import until
-from tests.system.grid import Grid
 
 SENTENCE = "This browser is shared: .* need isolation=browser, which this grid does not offer yet"
 
 
 @pytest.fixture(scope="module")
-def browser(grid: Grid, clients: Playwright) -> Browser:
+def browser(grid: Appliance, clients: Playwright) -> Browser:
     return clients.chromium.connect(grid.endpoint)
 
 
@@ -53,7 +53,7 @@ def test_a_session_is_refused_what_is_the_browsers(browser: Browser, call: objec
         call(browser)  # type: ignore[operator]
 
 
-def test_a_session_is_refused_a_reused_context(grid: Grid) -> None:
+def test_a_session_is_refused_a_reused_context(grid: Appliance) -> None:
     with RawClient(grid) as client:
         assert "isolation=browser" in client.call(client.guid("Browser"), "newContextForReuse")["error"]
 
@@ -82,7 +82,7 @@ def test_a_pages_devtools_do_not_reach_beyond_it(cdp: CDPSession, method: str, p
         cdp.send(method, params)
 
 
-def test_a_pages_devtools_read_no_cookies_of_another_session(grid: Grid, cdp: CDPSession) -> None:
+def test_a_pages_devtools_read_no_cookies_of_another_session(grid: Appliance, cdp: CDPSession) -> None:
     with RawClient(grid) as victim:
         cookie = {"name": "a", "value": "SECRET", "url": "https://site.test"}
         victim.call(victim.context(), "addCookies", cookies=[cookie])
@@ -141,7 +141,7 @@ def test_coverage_works_by_devtools(page: Page, cdp: CDPSession) -> None:
     assert "ruleUsage" in cdp.send("CSS.stopRuleUsageTracking")
 
 
-def test_a_session_finds_an_empty_clipboard(grid: Grid, clients: Playwright, site: str) -> None:
+def test_a_session_finds_an_empty_clipboard(grid: Appliance, clients: Playwright, site: str) -> None:
     pasted = []
     for text in ("password", ""):
         browser = clients.chromium.connect(grid.endpoint)
@@ -184,7 +184,7 @@ def hang(page: Page) -> None:
 
 @pytest.mark.parametrize("leave", [close_page, close_context, hang])
 def test_a_session_leaves_an_empty_clipboard_however_its_page_ends(
-    leave: Callable[[Page], None], grid: Grid, clients: Playwright, site: str
+    leave: Callable[[Page], None], grid: Appliance, clients: Playwright, site: str
 ) -> None:
     browser = clients.chromium.connect(grid.endpoint)
     leave(copy(browser, site))
@@ -197,7 +197,7 @@ def test_a_session_leaves_an_empty_clipboard_however_its_page_ends(
 
 
 def test_a_session_cannot_keep_the_clipboard_of_an_earlier_one_from_being_emptied(
-    grid: Grid, clients: Playwright, site: str
+    grid: Appliance, clients: Playwright, site: str
 ) -> None:
     browser = clients.chromium.connect(grid.endpoint)
     copy(browser, site)

@@ -24,9 +24,9 @@ from playwright.async_api import Playwright, async_playwright
 from appliance.machine import browsers
 from appliance.settings import config
 from appliance.worker_folder import all_workers
+from tests.support import site
+from tests.support.appliance import Appliance
 from tests.support.waiting import until
-from tests.system import site
-from tests.system.grid import Grid
 
 CONCURRENCY = 5
 
@@ -67,7 +67,7 @@ async def crowd(playwright: Playwright, endpoint: str, url: str, sessions: int) 
 
 
 @contextmanager
-def direct(grid: Grid) -> Iterator[str]:
+def direct(grid: Appliance) -> Iterator[str]:
     """Start a driver's `launch-server` with the very configuration of the grid's worker; gives its endpoint."""
     workspace = next(all_workers(grid.run_dir).glob("*/*/"))
     driver = browsers.driver_folder(config.load())
@@ -134,10 +134,9 @@ def report(figures: dict[str, Figures], rounds: int, batches: int, size: int) ->
 def main(rounds: int, batches: int, size: int) -> None:
     """Measure a session's cost through the grid and straight to a driver, alternating in one run."""
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="grid-"))
-        grid = Grid(folder, MAX_LIFETIME_SESSIONS=0, MAX_CONCURRENT_SESSIONS=CONCURRENCY, HEARTBEAT_INTERVAL=5,
-                    WORKER_TTL=15, LEASE_RENEW_INTERVAL=5, LEASE_TTL=15, REAPER_RUN_INTERVAL=5)  # fmt: skip
-        stack.callback(grid.stop)
+        settings = dict.fromkeys(("HEARTBEAT_INTERVAL", "LEASE_RENEW_INTERVAL", "REAPER_RUN_INTERVAL"), 5)
+        settings |= {"WORKER_TTL": 15, "LEASE_TTL": 15, "MAX_LIFETIME_SESSIONS": 0}
+        grid = stack.enter_context(Appliance(MAX_CONCURRENT_SESSIONS=CONCURRENCY, **settings))
         endpoints = {"direct": stack.enter_context(direct(grid)), "grid": grid.endpoint}
         url = stack.enter_context(site.serve())
         report(asyncio.run(measure(endpoints, url, rounds, batches, size)), rounds, batches, size)

@@ -20,7 +20,7 @@ import click
 from playwright.async_api import Playwright, async_playwright
 
 from tests.support.certificates import Authority
-from tests.system.cluster import Cluster, Member
+from tests.support.cluster import Cluster, Member
 
 MESSAGES = 30  # of each session
 PAGE = "data:text/html,<title>A page</title>"  # which is not fetched: the network is not what is measured

@@ -27,9 +27,9 @@ from appliance.machine import browsers
 from appliance.names import Browser as BrowserType
 from appliance.settings import config
 from appliance.worker_folder import folder_of_slot
+from tests.support import site
 from tests.support.bridge import bridged
 from tests.support.waiting import until
-from tests.system import site
 from workers import workspace
 from workers.driver import Driver, launch_command, launch_environment
 from workers.orders import Orders

@@ -15,22 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
-from pathlib import Path
 
 import click
 from playwright.async_api import Playwright, async_playwright
 
 from tests.bench.__main__ import CONCURRENCY
+from tests.support import site
+from tests.support.appliance import Appliance
 from tests.support.waiting import until
-from tests.system import site
-from tests.system.grid import Grid
 
 LATENCY_S = 0.25
 WHOLE_WITHIN_S = 60.0
@@ -64,7 +62,7 @@ def late_site() -> Iterator[str]:
         server.server_close()
 
 
-def wait_until_whole(grid: Grid) -> None:
+def wait_until_whole(grid: Appliance) -> None:
     """Wait until the worker and its spare are there, and none besides that still drains."""
 
     def is_whole() -> bool:
@@ -83,7 +81,7 @@ async def session(playwright: Playwright, endpoint: str, kind: Kind) -> None:
     await browser.close()
 
 
-async def sessions(playwright: Playwright, grid: Grid, kind: Kind, count: int) -> float:
+async def sessions(playwright: Playwright, grid: Appliance, kind: Kind, count: int) -> float:
     """Use sessions, CONCURRENCY at a time; gives the seconds that they took."""
     numbers = iter(range(count))
 
@@ -96,7 +94,9 @@ async def sessions(playwright: Playwright, grid: Grid, kind: Kind, count: int) -
     return time.perf_counter() - started
 
 
-async def measure(grids: dict[str, Grid], kind: Kind, quota: int, batches: int, size: int) -> dict[str, list[float]]:
+async def measure(
+    grids: dict[str, Appliance], kind: Kind, quota: int, batches: int, size: int
+) -> dict[str, list[float]]:
     """Measure batches on each appliance, in alternating order; gives the sessions per second of each."""
     rates: dict[str, list[float]] = {name: [] for name in grids}
     async with async_playwright() as playwright:
@@ -130,8 +130,7 @@ def main(quota: int, batches: int, wanted: tuple[str, ...], size: int) -> None:
     with ExitStack() as stack:
         grids = {}
         for name, limit in (("recycling", quota), ("never", 0)):
-            grids[name] = Grid(Path(tempfile.mkdtemp(prefix="grid-")), SPARE_WORKERS=1, MAX_LIFETIME_SESSIONS=limit)
-            stack.callback(grids[name].stop)
+            grids[name] = stack.enter_context(Appliance(SPARE_WORKERS=1, MAX_LIFETIME_SESSIONS=limit))
         kinds = {
             "busy": Kind(1, stack.enter_context(site.serve())),
             "waiting": Kind(2, stack.enter_context(late_site())),

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from tests.system.cluster import Member
+from tests.support.cluster import Member
 
 DISK_BYTES = 512 << 20
 PIDS_V1, UNIFIED = Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")

@@ -17,7 +17,7 @@ from appliance.grid.values import WorkerStatus
 from appliance.machine.supervisor import Supervisor
 from tests.chaos.bounded import BoundedMember
 from tests.chaos.rig import Rig
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance
 
 WHOLE_WITHIN_S = 10.0
 PATIENCE_S = 60.0  # beyond that, to tell what is late from what never comes
@@ -62,7 +62,7 @@ def differences(rig: Rig, sids: Iterable[int]) -> list[str]:
         return [f"something still ends: {error}"]
 
 
-def browsers_sessions(grid: Grid) -> set[int]:
+def browsers_sessions(grid: Appliance) -> set[int]:
     """Return the kernel's session ids of the browsers that run now: their processes are known by these."""
     found = set()
     for process in psutil.process_iter():
@@ -103,7 +103,7 @@ def _teams(registry: Registry) -> list[str]:
     return wrong
 
 
-def _processes(grid: Grid, sids: set[int]) -> list[str]:
+def _processes(grid: Appliance, sids: set[int]) -> list[str]:
     """Name the processes that nobody minds, those of browsers that are gone too, which have no environment."""
     found = list(_all_of(grid, sids))  # before the family, which then has whatever was started meanwhile
     supervisord = psutil.Process(Supervisor(grid.run_dir).pid())
@@ -115,7 +115,7 @@ def _processes(grid: Grid, sids: set[int]) -> list[str]:
     ]
 
 
-def _all_of(grid: Grid, sids: set[int]) -> Iterator[psutil.Process]:
+def _all_of(grid: Appliance, sids: set[int]) -> Iterator[psutil.Process]:
     """Yield an appliance's processes: by its process group, or else by what is known of them."""
     if not isinstance(grid, BoundedMember):
         yield from (process for process in psutil.process_iter() if _is_of(process, grid, sids))
@@ -127,7 +127,7 @@ def _all_of(grid: Grid, sids: set[int]) -> Iterator[psutil.Process]:
                 yield process
 
 
-def _is_of(process: psutil.Process, grid: Grid, sids: set[int]) -> bool:
+def _is_of(process: psutil.Process, grid: Appliance, sids: set[int]) -> bool:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
@@ -139,10 +139,10 @@ def _is_of(process: psutil.Process, grid: Grid, sids: set[int]) -> bool:
         return False
 
 
-def _leads_anothers(sid: int, grid: Grid) -> bool:
+def _leads_anothers(sid: int, grid: Appliance) -> bool:
     """Say whether a session's number was taken by another program's session since."""
     return psutil.pid_exists(sid) and not _is_marked(psutil.Process(sid), grid)
 
 
-def _is_marked(process: psutil.Process, grid: Grid) -> bool:
+def _is_marked(process: psutil.Process, grid: Appliance) -> bool:
     return process.environ().get("APPLIANCE_WORKSPACE", "").startswith(f"{grid.run_dir}/")

@@ -15,10 +15,10 @@ import psutil
 
 from appliance.machine.supervisor import Supervisor
 from tests.chaos.bounded import BoundedMember
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance
 
 
-def act_on(act: str, victims: list[psutil.Process], grid: Grid, lasts_s: float = 0.0, number: int = 0) -> None:
+def act_on(act: str, victims: list[psutil.Process], grid: Appliance, lasts_s: float = 0.0, number: int = 0) -> None:
     """Do something to processes of an appliance, for so many seconds; `number` chooses among the ways."""
     match act:
         case "kill" | "terminate":
@@ -51,7 +51,7 @@ def out_of_descriptors(process: psutil.Process, polls: bool = False) -> Iterator
 
 
 @contextmanager
-def unreadable_folder(grid: Grid, slot: str, supervisord: int) -> Iterator[None]:
+def unreadable_folder(grid: Appliance, slot: str, supervisord: int) -> Iterator[None]:
     """Put a folder that nobody can lock among a slot's own for as long as the block lasts.
 
     It has a folder for a lock, and is closed. To root nothing is closed: for it, it is on a read-only file system, too.
@@ -73,7 +73,7 @@ def unreadable_folder(grid: Grid, slot: str, supervisord: int) -> Iterator[None]
             shutil.rmtree(bad)
 
 
-def _kill_and_let_spawns_fail(victims: list[psutil.Process], lasts_s: float, grid: Grid, number: int) -> None:
+def _kill_and_let_spawns_fail(victims: list[psutil.Process], lasts_s: float, grid: Appliance, number: int) -> None:
     """Kill processes that supervisord cannot start again for so long: it cannot fork, or has no descriptors."""
     supervisord = psutil.Process(Supervisor(grid.run_dir).pid())
     can_bound = isinstance(grid, BoundedMember) and number % 4 < 2

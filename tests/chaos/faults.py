@@ -21,7 +21,7 @@ from tests.chaos.kinds import Target
 from tests.chaos.plan import Fault
 from tests.chaos.rig import Rig, name_of
 from tests.chaos.targets import Missing, WorkersTree
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance
 
 BACK_WITHIN_S = 60.0
 LOOK_INTERVAL_S = 0.05
@@ -91,7 +91,7 @@ class Injector:
         self._say(hit.line())
         return hit
 
-    def _strike(self, fault: Fault, hit: Hit, member: Grid) -> None:
+    def _strike(self, fault: Fault, hit: Hit, member: Appliance) -> None:
         match fault.kind.target:
             case Target.WORKER:
                 self._strike_worker(fault, hit)
@@ -153,7 +153,7 @@ class Injector:
         else:
             self._strike_server(fault, hit, first, self._redis_answers)
 
-    def _strike_server(self, fault: Fault, hit: Hit, member: Grid, answers: Callable[[], bool]) -> None:
+    def _strike_server(self, fault: Fault, hit: Hit, member: Appliance, answers: Callable[[], bool]) -> None:
         """Act on a proxy or Redis, and wait until it answers again."""
         server = self._server(member, fault.kind.part)
         hit.began = time.time()
@@ -169,7 +169,7 @@ class Injector:
                 hit.wrong.append(f"{hit.what} was back {took_s:.1f} s after the cause")
             hit.over = time.time()
 
-    def _server(self, member: Grid, name: str) -> psutil.Process:
+    def _server(self, member: Appliance, name: str) -> psutil.Process:
         """Find an appliance's proxy or Redis, or wait until it is there again; raises Missing."""
         _wait_until(lambda: targets.is_there(member, name))
         return targets.process(member, name)
@@ -190,7 +190,7 @@ class Injector:
             if one is not hit
         )
 
-    def _strike_appliance(self, fault: Fault, hit: Hit, member: Grid) -> None:
+    def _strike_appliance(self, fault: Fault, hit: Hit, member: Appliance) -> None:
         assert isinstance(member, BoundedMember)
         hit.what = hit.appliance
         match fault.kind.act:
@@ -214,7 +214,7 @@ class Injector:
             act()
         lasting.result()
 
-    def _kill_worker(self, hit: Hit, member: Grid) -> None:
+    def _kill_worker(self, hit: Hit, member: Appliance) -> None:
         """Kill a worker of an appliance, so that there is something to be started."""
         for who in targets.workers([member], hit.fault.number):
             act_on("kill", who.part("worker"), member)
@@ -222,7 +222,7 @@ class Injector:
             hit.what += f", {who.id} is killed"
             return
 
-    def _attack(self, fault: Fault, hit: Hit, member: Grid) -> None:
+    def _attack(self, fault: Fault, hit: Hit, member: Appliance) -> None:
         """Let a hostile client do its act, and note which worker it had."""
         name = f"hostile-{fault.round}-{fault.number}-{fault.kind.act}"
         with ThreadPoolExecutor(1) as pool:
@@ -247,7 +247,7 @@ class Injector:
         return True
 
 
-def _proxy_answers(member: Grid) -> bool:
+def _proxy_answers(member: Appliance) -> bool:
     try:
         return member.get("/healthz")["status"] == "ok"
     except (OSError, http.client.HTTPException):

@@ -13,9 +13,9 @@ from typing import Any
 from appliance.grid.grid import Registry
 from appliance.grid.store import Store
 from tests.chaos.bounded import BoundedMember
-from tests.system import site
-from tests.system.cluster import Cluster
-from tests.system.grid import Grid
+from tests.support import site
+from tests.support.appliance import Appliance
+from tests.support.cluster import Cluster
 
 # Few slots for the clients, so that they queue; a small quota, so that recycling goes on beneath.
 SETTINGS = {
@@ -30,7 +30,7 @@ SETTINGS = {
 class Rig:
     """One grid; the first of its appliances has the Redis of all."""
 
-    def __init__(self, members: list[Grid], url: str) -> None:
+    def __init__(self, members: list[Appliance], url: str) -> None:
         """Take the appliances, and the page that their browsers open."""
         self.members, self.url = members, url
         self.registry = members[0].registry
@@ -60,7 +60,7 @@ class Rig:
         return Registry(Store(self.registry.store.url, "grid"))
 
 
-def name_of(member: Grid) -> str:
+def name_of(member: Appliance) -> str:
     """Return an appliance's name in the grid."""
     return member.env["APPLIANCE_NAME"]
 
@@ -95,7 +95,7 @@ def _cluster(settings: dict[str, Any], left: list[str]) -> Iterator[Rig]:
 
 @contextmanager
 def _single(settings: dict[str, Any], left: list[str]) -> Iterator[Rig]:
-    grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), **settings)
+    grid = Appliance(**settings)
     try:
         with site.serve() as url:
             yield Rig([grid], url)

@@ -12,7 +12,7 @@ import psutil
 
 from appliance.errors import SupervisorError
 from appliance.machine.supervisor import Supervisor
-from tests.system.grid import Grid, tree
+from tests.support.appliance import Appliance, tree
 
 
 class Missing(Exception):
@@ -23,7 +23,7 @@ class Missing(Exception):
 class WorkersTree:
     """A worker of an appliance with its driver and browser; `ready` says that it watches them."""
 
-    grid: Grid
+    grid: Appliance
     id: str
     slot: str
     ready: bool
@@ -47,7 +47,7 @@ class WorkersTree:
         return [p for key, p in self.processes.items() if key.isdigit() and f"--type={name}" in _arguments(p)]
 
 
-def process(grid: Grid, name: str) -> psutil.Process:
+def process(grid: Appliance, name: str) -> psutil.Process:
     """Give the process that supervisord knows by a name; raises Missing."""
     pids = {info.name: info.pid for info in Supervisor(grid.run_dir).processes()}
     try:
@@ -56,7 +56,7 @@ def process(grid: Grid, name: str) -> psutil.Process:
         raise Missing(f"no process {name}") from None
 
 
-def is_there(grid: Grid, name: str) -> bool:
+def is_there(grid: Appliance, name: str) -> bool:
     """Tell whether a process that supervisord knows runs now."""
     try:
         process(grid, name)
@@ -65,7 +65,7 @@ def is_there(grid: Grid, name: str) -> bool:
     return True
 
 
-def workers(members: Sequence[Grid], number: int) -> Iterator[WorkersTree]:
+def workers(members: Sequence[Appliance], number: int) -> Iterator[WorkersTree]:
     """Yield the workers that have a browser, from one on by its number; raises SupervisorError."""
     slots = [(grid, slot) for grid in members for slot in _slots(grid)]
     first = number % len(slots)
@@ -76,18 +76,18 @@ def workers(members: Sequence[Grid], number: int) -> Iterator[WorkersTree]:
             yield WorkersTree(grid, found, slot, _is_ready(grid, slot, found), processes)
 
 
-def _slots(grid: Grid) -> list[str]:
+def _slots(grid: Appliance) -> list[str]:
     return sorted(info.name for info in Supervisor(grid.run_dir).processes() if info.name.startswith("chromium-"))
 
 
-def worker_id(grid: Grid, driver: psutil.Process) -> str:
+def worker_id(grid: Appliance, driver: psutil.Process) -> str:
     """Return the id of the worker that started a driver: its configuration lies in the worker's folder."""
     arguments = driver.cmdline()
     folder = Path(arguments[arguments.index("--config") + 1]).parent.relative_to(grid.run_dir / "workers")
     return ".".join((grid.env["APPLIANCE_NAME"], *folder.parts))
 
 
-def _is_ready(grid: Grid, slot: str, worker: str) -> bool:
+def _is_ready(grid: Appliance, slot: str, worker: str) -> bool:
     return any(worker in line and "worker.ready" in line for line in grid.log(slot).splitlines())
 
 

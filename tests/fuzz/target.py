@@ -17,9 +17,9 @@ import psutil
 
 from appliance.grid.grid import Registry
 from appliance.grid.store import Store
+from tests.support.appliance import free_port
 from tests.support.redis_server import redis_server
 from tests.support.waiting import until
-from tests.system.grid import free_port
 
 SETTINGS = {
     "LEASE_RENEW_INTERVAL": 1, "LEASE_TTL": 3, "REAPER_RUN_INTERVAL": 1, "QUEUE_TIMEOUT": 5, "SHUTDOWN_GRACE": 1,

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.image import seed
-from tests.image.machine import BOOT_S, IMAGE, SITE_ADDRESS, Machine, accelerator
+from tests.image.machine import BOOT_S, IMAGE, SITE_ADDRESS, TOKEN, Machine, MakeMachine, Measured, accelerator
 
-TOKEN = "a-token-from-user-data"
 SEEDED = {"APPLIANCE_TOKEN": TOKEN, "CHROMIUM_WORKERS": 2, "SPARE_WORKERS": 0, "EGRESS_PRIVATE": SITE_ADDRESS}
-
-MakeMachine = Callable[..., Machine]
-Measured = dict[str, object]
 
 _measured: Measured = {}
 

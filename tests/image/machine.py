@@ -13,17 +13,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.image.guest import Guest
+from tests.support.appliance import free_port
 from tests.support.waiting import until
-from tests.system.grid import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = Path(os.environ.get("IMAGE") or ROOT / "build" / "image" / "playwright-appliance.qcow2").absolute()
+TOKEN = "a-token-from-user-data"  # of the machine `seeded`
 
 # The site outside: QEMU starts a program for each connection to it (page.py). QEMU wants it in the machine's own
 # network, which pages do not reach unless they are allowed to.
@@ -201,3 +202,7 @@ def accelerator() -> str:
         asked = os.environ.get("ACCELERATOR")
         _found.append(asked or subprocess.check_output([ROOT / "packer" / "accelerator", IMAGE], text=True).strip())
     return _found[0]
+
+
+MakeMachine = Callable[..., Machine]
+Measured = dict[str, object]

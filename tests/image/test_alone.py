@@ -9,8 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.image.conftest import MakeMachine, Measured
-from tests.image.machine import SITE, STEP_S, Machine
+from tests.image.machine import SITE, STEP_S, Machine, MakeMachine, Measured
 from tests.image.session import Client, use
 
 MAX_TO_FIRST_SESSION_S = 150

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.image import seed
-from tests.image.conftest import MakeMachine
-from tests.image.machine import BOOT_S, Cable, Machine
+from tests.image.machine import BOOT_S, Cable, Machine, MakeMachine
 from tests.image.session import Client
 from tests.support.certificates import Authority
 from tests.support.waiting import until

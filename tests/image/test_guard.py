@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.image.conftest import TOKEN
-from tests.image.machine import SITE, Machine
+from tests.image.machine import SITE, TOKEN, Machine
 from tests.image.session import Saw, use
 
 # A cloud beside the machine, with metadata, another machine of a private network, and a way to the internet; a listener

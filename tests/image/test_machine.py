@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.image.conftest import TOKEN, Measured
-from tests.image.machine import BOOT_S, SITE, STEP_S, Machine
+from tests.image.machine import BOOT_S, SITE, STEP_S, TOKEN, Machine, Measured
 from tests.image.seed import SETTINGS_FILE
 from tests.image.session import use
 from tests.support.waiting import until

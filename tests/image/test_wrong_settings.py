@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.image import seed
-from tests.image.conftest import MakeMachine
+from tests.image.machine import MakeMachine
 
 
 def test_wrong_settings_on_a_drive_are_named_on_the_console(make_machine: MakeMachine, folder: Path) -> None:

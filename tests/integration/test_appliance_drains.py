@@ -10,8 +10,8 @@ from redis.client import PubSub
 from appliance.grid.appliances import Appliances
 from appliance.grid.grid import Registry
 from appliance.grid.values import Standing, WorkerStatus
-from tests.integration.test_selection import CONCURRENCY, claim
 from tests.support.announced import announcement, register, status, statuses
+from tests.support.claims import CONCURRENCY, claim
 from tests.support.waiting import until
 
 SNAPSHOT = "for _, name in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', name, name, 'DB', 1) end"

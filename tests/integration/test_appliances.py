@@ -8,8 +8,8 @@ from appliance.grid.appliances import Appliances, Census
 from appliance.grid.grid import Registry
 from appliance.grid.values import Standing
 from appliance.names import Browser
-from tests.integration.test_selection import CONCURRENCY, claim
 from tests.support.announced import announcement, register, status, statuses
+from tests.support.claims import CONCURRENCY, claim
 
 
 def test_an_appliance_is_listed_with_what_it_says_and_what_runs_on_it(

@@ -7,7 +7,7 @@ import pytest
 from appliance.grid import capacity
 from appliance.grid.grid import Registry
 from appliance.names import Browser
-from tests.integration.test_selection import CONCURRENCY, claim, spec
+from tests.support.claims import CONCURRENCY, claim, spec
 from tests.support.waiting import until
 
 MANY = 300  # more than are counted at once

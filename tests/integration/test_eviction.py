@@ -5,7 +5,7 @@ from __future__ import annotations
 from appliance.grid.grid import Registry
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser
-from tests.integration.test_selection import claim, spec
+from tests.support.claims import claim, spec
 from tests.support.waiting import until
 
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")

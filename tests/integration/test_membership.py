@@ -20,8 +20,8 @@ from appliance.settings import config
 from appliance.settings.config import Settings
 from proxy.departure import Departure
 from proxy.membership import Membership
-from tests.integration.test_selection import spec
 from tests.support.announced import announcement
+from tests.support.claims import spec
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from appliance.grid.grid import Registry
 from appliance.settings import config
 from proxy.proxy import Proxy
 from tests.support.announced import announcement
+from tests.support.appliance import free_port
 from tests.support.certificates import Authority
-from tests.system.grid import free_port
 
 Check = Callable[..., Result]
 

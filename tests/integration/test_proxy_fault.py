@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.system.grid import free_port
+from tests.support.appliance import free_port
 
 FAULTY = """
 import sys

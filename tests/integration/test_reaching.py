@@ -20,7 +20,7 @@ from appliance.grid.values import SessionRequest, WorkerStatus
 from appliance.names import Browser
 from appliance.settings import config
 from appliance.settings.config import Settings
-from tests.integration.test_selection import claim, spec
+from tests.support.claims import claim, spec
 from tests.support.waiting import until
 
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")

@@ -16,7 +16,7 @@ from appliance.settings import config
 from appliance.settings.config import Settings
 from proxy.predecessors import FILE, Predecessors
 from proxy.reaper import SOON_S, Reaper
-from tests.integration.test_selection import claim, spec
+from tests.support.claims import claim, spec
 from tests.support.waiting import until
 
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")

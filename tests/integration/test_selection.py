@@ -5,41 +5,9 @@ from __future__ import annotations
 import pytest
 
 from appliance.grid.grid import Registry
-from appliance.grid.values import Grant, SessionRequest, WorkerSpec, WorkerStatus
+from appliance.grid.values import WorkerStatus
 from appliance.names import Browser
-
-CONCURRENCY = 5
-
-
-def spec(name: str, *, lifetime: int = 0, quota: int = 20, **changes: object) -> WorkerSpec:
-    fields = {
-        "id": name,
-        "browser": Browser.CHROMIUM,
-        "version": "1.65.1",
-        "appliance": "here",
-        "slot": name,
-        "concurrency": CONCURRENCY,
-        "quota": quota,
-        "ttl_ms": 60_000,
-        "status": WorkerStatus.AVAILABLE,
-        "pid": 1,
-        "lifetime": lifetime,
-    }
-    return WorkerSpec(**(fields | changes))  # type: ignore[arg-type]
-
-
-def claim(registry: Registry, session: str, browser: Browser = Browser.CHROMIUM, minor: str = "1.65") -> dict:
-    wanted = SessionRequest(browser, minor)
-    return registry.claim(session, wanted, proxy="p", lease_ms=60_000, wait_ms=60_000, queue_max=100)
-
-
-def fill(registry: Registry, workers: dict[str, tuple[int, int]], quota: int) -> None:
-    """Register workers by lifetime and active sessions; `assert` puts a session where it is said to be."""
-    for name, (lifetime, active) in workers.items():
-        registry.register_worker(spec(name, lifetime=lifetime, quota=quota, target=len(workers)))
-        for number in range(active):
-            grant = Grant(f"{name}-{number}", name, name, "appliance", 0)
-            registry.assert_session(grant, SessionRequest(Browser.CHROMIUM), proxy="p", lease_ms=60_000)
+from tests.support.claims import CONCURRENCY, claim, fill, spec
 
 
 @pytest.mark.parametrize(

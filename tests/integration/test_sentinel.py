@@ -22,9 +22,9 @@ from appliance.grid.store import Store
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser
 from appliance.settings import config
-from tests.integration.test_selection import claim, spec
+from tests.support.appliance import free_port
+from tests.support.claims import claim, spec
 from tests.support.waiting import until
-from tests.system.grid import free_port
 
 QUORUM = 2
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")

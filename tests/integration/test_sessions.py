@@ -32,8 +32,8 @@ from appliance.grid.values import SessionRequest
 from appliance.names import Browser
 from appliance.settings import config
 from appliance.settings.config import Settings
-from tests.integration.test_selection import claim, spec
 from tests.support.announced import announcement
+from tests.support.claims import claim, spec
 from tests.support.waiting import until
 
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")

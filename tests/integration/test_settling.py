@@ -13,8 +13,8 @@ from appliance.grid.grid import Registry
 from appliance.grid.store import LUA_FOLDER, Store
 from appliance.grid.values import SessionRequest, WorkerStatus
 from appliance.names import Browser
-from tests.integration.test_selection import claim, spec
 from tests.support.announced import announcement
+from tests.support.claims import claim, spec
 
 STANDBY = WorkerStatus.STANDBY
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.grid.grid import Registry
 from appliance.grid.values import WorkerStatus
-from tests.integration.test_selection import CONCURRENCY, claim, spec
+from tests.support.claims import CONCURRENCY, claim, spec
 
 STANDBY = WorkerStatus.STANDBY
 

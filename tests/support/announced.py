@@ -8,7 +8,7 @@ from appliance.grid.appliances import Appliances
 from appliance.grid.grid import Registry
 from appliance.grid.values import Announcement, WorkerStatus
 from appliance.names import Browser
-from tests.integration.test_selection import spec
+from tests.support.claims import spec
 
 
 def announcement(appliance: str, **changes: Any) -> Announcement:

@@ -7,7 +7,6 @@ import pwd
 import signal
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.appliance import Appliance, tree
+from tests.support.machine import Machine
 from tests.support.waiting import until
-from tests.system.grid import Grid, tree
-from tests.system.machine import Machine
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts, and become them")
 
@@ -36,30 +35,27 @@ def accounts() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def grid(accounts: dict[str, str]) -> Iterator[Grid]:
+def grid(accounts: dict[str, str]) -> Iterator[Appliance]:
     """Give an appliance of two workers, on a machine of its own."""
     machine = Machine()
     settings = {"CHROMIUM_WORKERS": 2, "MAX_LIFETIME_SESSIONS": 0, "REDIS_PASSWORD": PASSWORD, "STARTUP_STAGGER": 0}
     try:
-        grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), inside=machine.inside(), **settings, **accounts)
-        try:
+        with Appliance(inside=machine.inside(), **settings, **accounts) as grid:
             yield grid
-        finally:
-            grid.stop()
     finally:
         machine.remove()
 
 
-def family(grid: Grid, slot: str) -> dict[str, psutil.Process]:
+def family(grid: Appliance, slot: str) -> dict[str, psutil.Process]:
     """Give the processes of a slot's worker."""
     return tree(next(worker for worker in grid.registry.workers() if worker.slot == slot).pid)
 
 
-def folder(grid: Grid, slot: str) -> Path:
+def folder(grid: Appliance, slot: str) -> Path:
     return grid.socket_of(next(worker for worker in grid.registry.workers() if worker.slot == slot)).parent
 
 
-def as_browser_of(grid: Grid, slot: str, *command: str) -> str:
+def as_browser_of(grid: Appliance, slot: str, *command: str) -> str:
     """Run a command with all that a slot's browser may do; gives its output and its errors."""
     browser = family(grid, slot)["browser"]
     become = ["setpriv", f"--reuid={browser.uids().real}", f"--regid={browser.gids().real}", "--clear-groups"]
@@ -67,19 +63,21 @@ def as_browser_of(grid: Grid, slot: str, *command: str) -> str:
     return done.stdout + done.stderr
 
 
-def renewed(grid: Grid, pid: int) -> None:
+def renewed(grid: Appliance, pid: int) -> None:
     """Wait until a worker has a successor."""
     until(lambda: pid not in {worker.pid for worker in grid.registry.workers()}, "its end is noticed", within_s=20)
     grid.available(2, within_s=20)
 
 
-def test_each_worker_has_a_user_id_of_its_own_and_all_browsers_one_group(grid: Grid, accounts: dict[str, str]) -> None:
+def test_each_worker_has_a_user_id_of_its_own_and_all_browsers_one_group(
+    grid: Appliance, accounts: dict[str, str]
+) -> None:
     browsers = [family(grid, slot)["browser"] for slot in ("chromium-00", "chromium-01")]
     assert len({browser.uids().real for browser in browsers}) == 2
     assert {browser.gids().real for browser in browsers} == {pwd.getpwnam(accounts["BROWSER_USER"]).pw_gid}
 
 
-def test_it_reads_nothing_of_another_worker(grid: Grid) -> None:
+def test_it_reads_nothing_of_another_worker(grid: Appliance) -> None:
     other, place = family(grid, "chromium-01"), folder(grid, "chromium-01")
     for path in (place, place / "launch.json", place / "tmp", place.parent, place.parent.parent):
         assert "Permission denied" in as_browser_of(grid, "chromium-00", "ls", f"{path}/"), path
@@ -89,7 +87,7 @@ def test_it_reads_nothing_of_another_worker(grid: Grid) -> None:
             assert "Permission denied" in as_browser_of(grid, "chromium-00", "head", "-c1", path), (name, secret)
 
 
-def test_it_can_neither_end_nor_pause_a_worker_nor_reach_anothers_driver(grid: Grid) -> None:
+def test_it_can_neither_end_nor_pause_a_worker_nor_reach_anothers_driver(grid: Appliance) -> None:
     own = family(grid, "chromium-00")["worker"]
     for process in (own, *family(grid, "chromium-01").values()):
         for sent in ("-KILL", "-STOP", "-USR1"):
@@ -101,7 +99,7 @@ def test_it_can_neither_end_nor_pause_a_worker_nor_reach_anothers_driver(grid: G
     assert grid.audit() == []
 
 
-def test_its_group_opens_nothing_in_a_workspace(grid: Grid) -> None:
+def test_its_group_opens_nothing_in_a_workspace(grid: Appliance) -> None:
     group = family(grid, "chromium-00")["browser"].gids().real
     for path in (folder(grid, "chromium-00"), *folder(grid, "chromium-00").rglob("*")):
         status = path.lstat()
@@ -109,7 +107,7 @@ def test_its_group_opens_nothing_in_a_workspace(grid: Grid) -> None:
             assert not stat.S_IMODE(status.st_mode) & 0o070 or not path.parent.stat().st_mode & 0o001, path
 
 
-def test_it_cannot_change_what_later_drivers_run(grid: Grid) -> None:
+def test_it_cannot_change_what_later_drivers_run(grid: Appliance) -> None:
     cache = grid.run_dir / "compile-cache"
     files = [path for path in cache.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) > 500_000
@@ -127,7 +125,7 @@ def test_it_cannot_change_what_later_drivers_run(grid: Grid) -> None:
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file()} == before
 
 
-def test_a_driver_finds_compiled_what_root_has_compiled(grid: Grid) -> None:
+def test_a_driver_finds_compiled_what_root_has_compiled(grid: Appliance) -> None:
     uid = family(grid, "chromium-00")["driver"].uids().real
     (link,) = [path for path in (grid.run_dir / "compile-cache").iterdir() if path.name.endswith(f"-{uid}")]
     driver = family(grid, "chromium-00")["driver"]
@@ -137,7 +135,7 @@ def test_a_driver_finds_compiled_what_root_has_compiled(grid: Grid) -> None:
     assert said.strip() == str(link)
 
 
-def test_what_hides_from_its_worker_ends_with_it_all_the_same(grid: Grid) -> None:
+def test_what_hides_from_its_worker_ends_with_it_all_the_same(grid: Appliance) -> None:
     """It has not the workspace's name in its environment, nor the browser's session, nor a parent of the worker's."""
     before = family(grid, "chromium-00")
     hide = "setsid sleep 1000 >/dev/null 2>&1 & echo $!"
@@ -154,7 +152,7 @@ def test_what_hides_from_its_worker_ends_with_it_all_the_same(grid: Grid) -> Non
     renewed(grid, before["worker"].pid)
 
 
-def test_a_folder_closed_by_a_hostile_browser_keeps_no_worker_from_starting(grid: Grid) -> None:
+def test_a_folder_closed_by_a_hostile_browser_keeps_no_worker_from_starting(grid: Appliance) -> None:
     slot = folder(grid, "chromium-00").parent
     as_browser_of(grid, "chromium-00", "mkdir", "-m", "0", f"{slot}/aaaaaa")
     as_browser_of(grid, "chromium-00", "mkdir", "-p", f"{slot}/bbbbbb/lock")
@@ -164,6 +162,6 @@ def test_a_folder_closed_by_a_hostile_browser_keeps_no_worker_from_starting(grid
     assert {path.name for path in slot.iterdir()} == {folder(grid, "chromium-00").name}
 
 
-def test_no_process_of_the_appliance_has_a_password_in_its_environment(grid: Grid) -> None:
+def test_no_process_of_the_appliance_has_a_password_in_its_environment(grid: Appliance) -> None:
     found = [process for process in grid.processes() if PASSWORD in "".join(process.environ().values())]
     assert found == []

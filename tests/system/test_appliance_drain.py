@@ -11,14 +11,12 @@ from playwright.sync_api import Error, sync_playwright
 
 from appliance.errors import StoreUnavailable
 from appliance.grid.values import WorkerState
+from tests.support.appliance import Appliance, StartGrid
+from tests.support.bare_client import BareClient
 from tests.support.waiting import until
-from tests.system.bare_client import BareClient
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid
-from tests.system.test_losses import process
 
 
-def why_not_ready(grid: Grid) -> str:
+def why_not_ready(grid: Appliance) -> str:
     """Give why /readyz fails, "" if it does not."""
     try:
         grid.get("/readyz")
@@ -29,7 +27,7 @@ def why_not_ready(grid: Grid) -> str:
     return ""
 
 
-def listed(grid: Grid) -> dict[str, object]:
+def listed(grid: Appliance) -> dict[str, object]:
     (appliance,) = json.loads(grid.applctl("appliances", "--json").stdout)
     return appliance
 
@@ -50,7 +48,7 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
             playwright.chromium.connect(grid.endpoint)
         assert not grid.get("/api/v1/appliance")["safe_to_stop"]
 
-        process(grid, "redis").kill()
+        grid.process("redis").kill()
         until(lambda: served.id in {worker.id for worker in workers(grid)}, "Redis knows the workers again", 15)
         assert not [worker for worker in workers(grid) if worker.status == "available"]
         until(lambda: len(grid.registry.sessions()) == 1, "and the session", 15)
@@ -65,7 +63,7 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
     assert ("undrain" in shown, "The grid is ready" in shown) == (True, False)
     assert grid.get("/api/v1/appliance")["safe_to_stop"]
 
-    process(grid, "proxy").kill()
+    grid.process("proxy").kill()
     until(lambda: why_not_ready(grid) == "The appliance is drained.", "the new proxy remembers it")
     until(lambda: listed(grid)["workers"] == {"standby": 2, "available": 0, "draining": 0}, "both workers stand by")
     assert listed(grid)["status"] == "drained"
@@ -81,7 +79,7 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
     assert re.search(f"no appliance nobody\n.*: {grid.env['APPLIANCE_NAME']}", unknown.stderr)
 
 
-def workers(grid: Grid) -> list[WorkerState]:
+def workers(grid: Appliance) -> list[WorkerState]:
     """Give the workers that Redis knows, while it may be away."""
     try:
         return grid.registry.workers()

@@ -6,11 +6,9 @@ import asyncio
 import json
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -26,24 +24,22 @@ from appliance.machine.supervisor import Supervisor
 from appliance.names import Browser
 from appliance.settings.config import Settings
 from appliance.worker_folder import folder_of_slot
+from tests.support.appliance import Appliance, StartGrid, tree
 from tests.support.bridge import bridged
 from tests.support.waiting import until
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid, tree
 
 # What is broken stays so: neither is it taken up again, nor reaped.
 LASTING = {"LEASE_RENEW_INTERVAL": 1000, "LEASE_TTL": 3000, "WORKER_TTL": 60, "REAPER_RUN_INTERVAL": 1000}
 
 
 @pytest.fixture(scope="module")
-def appliance() -> Iterator[Grid]:
-    grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), MAX_CONCURRENT_SESSIONS=2, MAX_LIFETIME_SESSIONS=0, **LASTING)
-    yield grid
-    grid.stop()
+def appliance() -> Iterator[Appliance]:
+    with Appliance(MAX_CONCURRENT_SESSIONS=2, MAX_LIFETIME_SESSIONS=0, **LASTING) as grid:
+        yield grid
 
 
 @pytest.fixture
-def grid(appliance: Grid) -> Iterator[Grid]:
+def grid(appliance: Appliance) -> Iterator[Appliance]:
     """Give an appliance on which each test sets right again what it broke."""
     yield appliance
     assert appliance.lasting_differences() == []
@@ -55,18 +51,18 @@ def playwright() -> Iterator[Playwright]:
         yield playwright
 
 
-def doctor(grid: Grid) -> tuple[int, list[dict[str, Any]]]:
+def doctor(grid: Appliance) -> tuple[int, list[dict[str, Any]]]:
     """Run `applctl doctor`; give its exit code and what its audit says."""
     done = grid.applctl("doctor", "--json", check=False)
     return done.returncode, [check for check in json.loads(done.stdout) if check["name"] == "audit"]
 
 
-def proxy(grid: Grid) -> psutil.Process:
+def proxy(grid: Appliance) -> psutil.Process:
     return next(process for process in grid.processes() if process.cmdline()[-2:] == ["-m", "proxy"])
 
 
 @contextmanager
-def without_proxy(grid: Grid) -> Iterator[Callable[[], list[str]]]:
+def without_proxy(grid: Appliance) -> Iterator[Callable[[], list[str]]]:
     """Kill the proxy, and let it come back after the block, when it gives back what it held; gives a way to audit."""
     settings = started_settings(Settings(run_dir=grid.run_dir))
     assert settings
@@ -80,7 +76,7 @@ def without_proxy(grid: Grid) -> Iterator[Callable[[], list[str]]]:
         until(lambda: ready(grid), "the proxy is back")
 
 
-def ready(grid: Grid) -> bool:
+def ready(grid: Appliance) -> bool:
     try:
         return bool(grid.get("/readyz"))
     except OSError:
@@ -88,7 +84,7 @@ def ready(grid: Grid) -> bool:
 
 
 @contextmanager
-def leaked_slot(grid: Grid, lease: bool) -> Iterator[str]:
+def leaked_slot(grid: Appliance, lease: bool) -> Iterator[str]:
     """Let a session that does not exist hold a slot of the first worker; gives the worker's id."""
     store, worker = grid.registry.store, grid.registry.workers()[0].id
     slots, leases = store.key("worker", worker, "sessions"), store.key("leases")
@@ -99,7 +95,7 @@ def leaked_slot(grid: Grid, lease: bool) -> Iterator[str]:
         store.read(("SREM", slots, "ghost"), ("ZREM", leases, "ghost"))
 
 
-def test_doctor_says_that_all_agrees_where_it_does(grid: Grid, playwright: Playwright) -> None:
+def test_doctor_says_that_all_agrees_where_it_does(grid: Appliance, playwright: Playwright) -> None:
     assert grid.audit() == []
     browsers = [playwright.chromium.connect(grid.endpoint) for _ in range(2)]
     assert grid.audit() == []
@@ -110,7 +106,7 @@ def test_doctor_says_that_all_agrees_where_it_does(grid: Grid, playwright: Playw
         browser.close()
 
 
-def test_a_slot_that_leaked_is_named_with_a_remedy(grid: Grid) -> None:
+def test_a_slot_that_leaked_is_named_with_a_remedy(grid: Appliance) -> None:
     with leaked_slot(grid, lease=True) as worker:
         said = f"session ghost holds a slot of worker {worker}, but Redis knows nothing else of it"
         assert said in grid.audit()
@@ -119,14 +115,14 @@ def test_a_slot_that_leaked_is_named_with_a_remedy(grid: Grid) -> None:
         assert "applctl restart chromium-00" in checks[0]["remedy"]
 
 
-def test_the_remedy_for_a_leaked_slot_frees_it(grid: Grid) -> None:
+def test_the_remedy_for_a_leaked_slot_frees_it(grid: Appliance) -> None:
     with leaked_slot(grid, lease=True) as worker:
         grid.applctl("restart", "chromium-00")
         until(lambda: [w.id for w in grid.available(1)] != [worker], "the worker has a successor")
         assert grid.registry.store.read(("EXISTS", grid.registry.store.key("worker", worker, "sessions"))) == [0]
 
 
-def test_a_session_that_redis_was_made_to_forget_is_named(grid: Grid, playwright: Playwright) -> None:
+def test_a_session_that_redis_was_made_to_forget_is_named(grid: Appliance, playwright: Playwright) -> None:
     browser = playwright.chromium.connect(grid.endpoint)
     (session,) = grid.registry.sessions()
     grid.registry.release(session.id, "behind its proxy's back")
@@ -146,7 +142,7 @@ def test_a_session_that_its_proxy_takes_up_again_is_not_named(start_grid: StartG
     browser.close()
 
 
-def test_the_sessions_of_a_proxy_that_was_killed_are_named(grid: Grid, playwright: Playwright) -> None:
+def test_the_sessions_of_a_proxy_that_was_killed_are_named(grid: Appliance, playwright: Playwright) -> None:
     for _ in range(2):
         playwright.chromium.connect(grid.endpoint)
     first, second = sorted(session.id for session in grid.registry.sessions())
@@ -158,7 +154,7 @@ def test_the_sessions_of_a_proxy_that_was_killed_are_named(grid: Grid, playwrigh
             grid.registry.release(session, "by hand")
 
 
-def test_a_ticket_that_nobody_waits_for_is_named(grid: Grid, playwright: Playwright) -> None:
+def test_a_ticket_that_nobody_waits_for_is_named(grid: Appliance, playwright: Playwright) -> None:
     until(lambda: grid.get("/readyz"), "the proxy is back")
     browsers = [playwright.chromium.connect(grid.endpoint) for _ in range(2)]
     session = grid.registry.sessions()[0]
@@ -171,7 +167,7 @@ def test_a_ticket_that_nobody_waits_for_is_named(grid: Grid, playwright: Playwri
         browser.close()
 
 
-def test_a_process_and_a_folder_that_belong_to_no_worker_are_named(grid: Grid) -> None:
+def test_a_process_and_a_folder_that_belong_to_no_worker_are_named(grid: Appliance) -> None:
     folder = folder_of_slot(grid.run_dir, "chromium-00") / "000000"
     folder.mkdir()
     orphan = subprocess.Popen(["sleep", "60"], env=os.environ | {MARKER: str(folder)})
@@ -186,7 +182,7 @@ def test_a_process_and_a_folder_that_belong_to_no_worker_are_named(grid: Grid) -
         folder.rmdir()
 
 
-def test_a_worker_that_is_paused_is_named(grid: Grid) -> None:
+def test_a_worker_that_is_paused_is_named(grid: Appliance) -> None:
     (worker,) = grid.registry.workers()
     process = psutil.Process(worker.pid)
     process.suspend()
@@ -196,7 +192,7 @@ def test_a_worker_that_is_paused_is_named(grid: Grid) -> None:
         process.resume()
 
 
-def test_a_worker_without_a_process_is_named(grid: Grid) -> None:
+def test_a_worker_without_a_process_is_named(grid: Appliance) -> None:
     (worker,) = grid.registry.workers()
     gone = f"{worker.appliance}.chromium-07.000000"
     spec = WorkerSpec(
@@ -208,7 +204,7 @@ def test_a_worker_without_a_process_is_named(grid: Grid) -> None:
     grid.registry.remove_worker(gone, "by hand")
 
 
-def test_a_client_that_goes_around_the_proxy_is_named(grid: Grid, playwright: Playwright) -> None:
+def test_a_client_that_goes_around_the_proxy_is_named(grid: Appliance, playwright: Playwright) -> None:
     (worker,) = grid.registry.workers()
     with bridged(grid.socket_of(worker)) as url:
         browser = playwright.chromium.connect(url)
@@ -219,7 +215,7 @@ def test_a_client_that_goes_around_the_proxy_is_named(grid: Grid, playwright: Pl
 
 
 @pytest.mark.parametrize("victim", ["worker", "driver", "browser"])
-def test_after_a_kill_all_agrees_again_soon(victim: str, grid: Grid, playwright: Playwright) -> None:
+def test_after_a_kill_all_agrees_again_soon(victim: str, grid: Appliance, playwright: Playwright) -> None:
     playwright.chromium.connect(grid.endpoint)
     (worker,) = grid.registry.workers()
     tree(worker.pid)[victim].kill()
@@ -227,7 +223,7 @@ def test_after_a_kill_all_agrees_again_soon(victim: str, grid: Grid, playwright:
     assert grid.lasting_differences() == []
 
 
-async def keep_busy(grid: Grid, site: str, until_s: float) -> int:
+async def keep_busy(grid: Appliance, site: str, until_s: float) -> int:
     """Let clients come and go, more of them than there are slots; gives how many sessions they had."""
     sessions = 0
     async with async_playwright() as playwright:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import psutil
 import pytest
 
 from appliance.machine import cgroups
+from tests.support.appliance import Appliance, tree
 from tests.support.waiting import until
-from tests.system.grid import Grid, tree
 
 
 def tree_of_groups() -> Path | None:
@@ -54,8 +53,7 @@ def group_of(process: psutil.Process) -> str:
 
 
 def test_each_worker_has_a_group_and_nothing_in_it_outlives_the_worker(part: Path) -> None:
-    grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), inside=in_part(part), MAX_LIFETIME_SESSIONS=0)
-    try:
+    with Appliance(inside=in_part(part), MAX_LIFETIME_SESSIONS=0) as grid:
         worker = grid.registry.workers()[0]
         family = tree(worker.pid)
         top = f"/{part.name}"
@@ -72,8 +70,6 @@ def test_each_worker_has_a_group_and_nothing_in_it_outlives_the_worker(part: Pat
         (successor,) = grid.available(1, within_s=20)
         assert group_of(psutil.Process(successor.pid)) == f"{top}/chromium-00"
         assert "worker.no_group" not in grid.log("chromium-00")
-    finally:
-        grid.stop()
 
 
 def test_a_tree_that_is_not_handed_over_is_left_alone(tmp_path: Path) -> None:
@@ -87,7 +83,7 @@ def test_a_tree_that_is_not_handed_over_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_account_that_has_a_group_moves_only_within_it(part: Path) -> None:
-    cgroups_of = f"from pathlib import Path; from appliance import cgroups; part = Path({str(part)!r}); "
+    cgroups_of = f"from pathlib import Path; from appliance.machine import cgroups; part = Path({str(part)!r}); "
     code = cgroups_of + "cgroups.divide(part); group = cgroups.enter(part, 'chromium-00', 65534, 1 << 30); "
     code += "import os; os.setresuid(65534, 65534, 65534); group.join_browser(); print('joined')\n"
     code += "try: cgroups._write(part / 'appliance' / 'cgroup.procs', '0')\nexcept PermissionError: print('kept')\n"

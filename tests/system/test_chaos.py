@@ -25,9 +25,8 @@ from tests.chaos.load import Outcome
 from tests.chaos.plan import Fault, plan
 from tests.chaos.run import run
 from tests.chaos.verdict import AFTERMATH_S, excuse
+from tests.support.appliance import StartGrid, tree
 from tests.support.waiting import until
-from tests.system.conftest import StartGrid
-from tests.system.grid import tree
 
 SEED = 3
 GAPS_S = (0.5, 2.0)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.appliance import Appliance
+from tests.support.site import large_file
 from tests.support.waiting import until
-from tests.system.grid import Grid
-from tests.system.site import large_file
 
 CLIENTS = Path(__file__).parent / "clients"
 
@@ -29,7 +29,7 @@ def node_modules() -> Path:
     return folder
 
 
-def use(command: list[str], grid: Grid, site: str, folder: Path) -> None:
+def use(command: list[str], grid: Appliance, site: str, folder: Path) -> None:
     """Run a client and check what it saw."""
     done = subprocess.run(
         [*command, grid.endpoint, site, folder], capture_output=True, text=True, timeout=120, check=False
@@ -41,12 +41,12 @@ def use(command: list[str], grid: Grid, site: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sync_client.py", "async_client.py"])
-def test_a_python_client_works(name: str, grid: Grid, site: str, tmp_path: Path) -> None:
+def test_a_python_client_works(name: str, grid: Appliance, site: str, tmp_path: Path) -> None:
     use([sys.executable, str(CLIENTS / name)], grid, site, tmp_path)
 
 
 @pytest.mark.usefixtures("node_modules")
-def test_a_node_client_works(grid: Grid, site: str, tmp_path: Path) -> None:
+def test_a_node_client_works(grid: Appliance, site: str, tmp_path: Path) -> None:
     use(["node", str(CLIENTS / "client.mjs")], grid, site, tmp_path)
 
 
@@ -60,7 +60,7 @@ def run_command(command: list[str], folder: Path, environment: dict[str, str]) -
 
 
 def test_a_suite_of_playwright_test_runs_with_traces_and_videos(
-    node_modules: Path, grid: Grid, site: str, tmp_path: Path
+    node_modules: Path, grid: Appliance, site: str, tmp_path: Path
 ) -> None:
     runner = ["node", str(node_modules / "@playwright" / "test" / "cli.js"), "test"]
     environment = {"ENDPOINT": grid.endpoint, "SITE": site, "OUTPUT": str(tmp_path)}
@@ -69,14 +69,14 @@ def test_a_suite_of_playwright_test_runs_with_traces_and_videos(
         assert len([file for file in tmp_path.rglob(name) if file.stat().st_size]) == 2, name
 
 
-def test_a_suite_of_pytest_playwright_runs(grid: Grid, site: str, tmp_path: Path) -> None:
+def test_a_suite_of_pytest_playwright_runs(grid: Appliance, site: str, tmp_path: Path) -> None:
     folder = shutil.copytree(CLIENTS / "pytest_playwright", tmp_path / "suite")
     command = [sys.executable, "-m", "pytest", "--tracing=on", f"--output={tmp_path}/results", "shop.py"]
     assert "1 passed" in run_command(command, folder, {"ENDPOINT": grid.endpoint, "SITE": site})
     assert list(tmp_path.rglob("trace.zip"))
 
 
-def test_an_mcp_server_opens_a_page_of_the_grid(node_modules: Path, grid: Grid, site: str, tmp_path: Path) -> None:
+def test_an_mcp_server_opens_a_page_of_the_grid(node_modules: Path, grid: Appliance, site: str, tmp_path: Path) -> None:
     command = ["node", str(node_modules / "playwright" / "cli.js"), "mcp", "--endpoint", f"{grid.endpoint}/?name=mcp"]
     with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin
@@ -98,7 +98,7 @@ def test_an_mcp_server_opens_a_page_of_the_grid(node_modules: Path, grid: Grid, 
 
 
 def test_the_command_line_client_attaches_to_the_grid(
-    node_modules: Path, grid: Grid, site: str, tmp_path: Path
+    node_modules: Path, grid: Appliance, site: str, tmp_path: Path
 ) -> None:
     cli, own = ["node", str(node_modules / "playwright" / "cli.js"), "cli"], {"XDG_CACHE_HOME": str(tmp_path)}
     try:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,48 +9,10 @@ import psutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from appliance.machine.install.programs import apt_install
+from tests.support.appliance import TIMINGS, Appliance, StartGrid, tree
+from tests.support.bare_client import BareClient
+from tests.support.stepped_clock import HOUR_S, Clock
 from tests.support.waiting import until
-from tests.system.bare_client import BareClient
-from tests.system.conftest import StartGrid
-from tests.system.grid import TIMINGS, Grid, tree
-from tests.system.test_losses import process
-
-HOUR_S = 3600
-SOURCE = Path(__file__).with_name("stepped_clock.c")
-STEPPED_APPLCTL = Path(__file__).with_name("stepped_applctl.py")
-
-
-class Clock:
-    """The wall clock of all processes of an appliance, which can be stepped."""
-
-    def __init__(self, folder: Path) -> None:
-        """Take a folder for two files; the clock is as the machine's."""
-        self._library, self._offset = folder / "clock.so", folder / "offset"
-        command = [compiler(), "-shared", "-fPIC", "-o", self._library, SOURCE]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert not done.returncode, done.stderr
-        self._offset.write_bytes(bytes(8))
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """What an appliance is to be started with."""
-        variables = {"LD_PRELOAD": self._library, "STEPPED_CLOCK": self._offset}
-        of_browsers = " ".join(f"{name}={value}" for name, value in variables.items())
-        return {**variables, "BROWSER_ENV": of_browsers, "inside": [sys.executable, STEPPED_APPLCTL]}
-
-    def step(self, offset_s: int) -> None:
-        """Let the clock differ by so many seconds from the machine's, from now on."""
-        with self._offset.open("r+b") as file:  # in place: the processes have mapped it
-            file.write(offset_s.to_bytes(8, sys.byteorder, signed=True))
-
-
-def compiler() -> str:
-    """Give a C compiler, after installing it if need be."""
-    if not shutil.which("cc"):
-        failed = [reason for package in ("gcc", "libc6-dev") if (reason := apt_install(package))]
-        assert not failed, f"a C compiler is missing, and apt could not install one: {failed[0]}"
-    return "cc"
 
 
 @pytest.fixture
@@ -62,13 +21,13 @@ def clock(tmp_path: Path) -> Clock:
     return Clock(tmp_path)
 
 
-def redis_offset_s(grid: Grid) -> float:
+def redis_offset_s(grid: Appliance) -> float:
     """Give by how much Redis' clock differs from the machine's."""
     seconds, _ = grid.registry.store.read(("TIME",))[0]
     return int(seconds) - time.time()
 
 
-def await_heartbeats(grid: Grid) -> None:
+def await_heartbeats(grid: Appliance) -> None:
     """Wait until each worker was heard for as long as one that is not heard is given."""
     heard: dict[str, set[int]] = {worker.id: set() for worker in grid.registry.workers()}
 
@@ -80,7 +39,7 @@ def await_heartbeats(grid: Grid) -> None:
     until(heard_all, "the workers are heard time and again", within_s=20)
 
 
-def members(grid: Grid) -> list[list[str]]:
+def members(grid: Appliance) -> list[list[str]]:
     """Give who is in the grid, in what state, and the sessions since when: one that came again would be another."""
     workers = [f"{worker.id} {worker.status} {worker.active} {worker.suspect}" for worker in grid.registry.workers()]
     sessions = [f"{session.id} {session.state} {session.started_ms}" for session in grid.registry.sessions()]
@@ -114,7 +73,7 @@ def test_steps_of_the_clock_by_an_hour_lose_nobody_and_hide_no_loss(
     what_dies_just_before_a_step_back_is_found_as_soon_as_ever(grid, clock)
 
 
-def waiting(grid: Grid) -> BareClient:
+def waiting(grid: Appliance) -> BareClient:
     """Give a client that waits, after all that are there."""
     count = len(grid.registry.sessions())
     client = BareClient(grid)
@@ -122,7 +81,7 @@ def waiting(grid: Grid) -> BareClient:
     return client
 
 
-def what_dies_just_before_a_step_back_is_found_as_soon_as_ever(grid: Grid, clock: Clock) -> None:
+def what_dies_just_before_a_step_back_is_found_as_soon_as_ever(grid: Appliance, clock: Clock) -> None:
     """A worker and a proxy, whose last signs of life then lie an hour ahead; and a new worker takes a launch turn."""
     clients = [BareClient(grid) for _ in range(2)]
     assert [client.answer() for client in clients] == [(101, "")] * 2
@@ -130,7 +89,7 @@ def what_dies_just_before_a_step_back_is_found_as_soon_as_ever(grid: Grid, clock
     worker = psutil.Process(silent.pid)
     worker.suspend()
     try:
-        process(grid, "proxy").kill()
+        grid.process("proxy").kill()
         clock.step(-HOUR_S)
         until(lambda: silent.id not in {worker.id for worker in grid.registry.workers()}, "the worker is reaped", 20)
         until(lambda: not grid.registry.sessions(), "the leases expire", 20)

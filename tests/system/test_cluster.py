@@ -21,15 +21,14 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 
 from appliance.grid.appliances import Appliances
 from appliance.grid.values import WorkerState
+from tests.support.appliance import APPLCTL, TIMINGS
+from tests.support.bare_client import UPGRADE
+from tests.support.cluster import Cluster, LoadBalancer, Member
+from tests.support.load import Load
+from tests.support.pages import said_to
 from tests.support.programs import require
+from tests.support.stepped_clock import HOUR_S, Clock
 from tests.support.waiting import until
-from tests.system.bare_client import UPGRADE
-from tests.system.cluster import Cluster, LoadBalancer, Member
-from tests.system.grid import APPLCTL, TIMINGS
-from tests.system.load import Load
-from tests.system.test_clock import HOUR_S, Clock
-from tests.system.test_losses import process
-from tests.system.test_session_ends import said_to
 
 CLIENT = Path(__file__).parent / "clients" / "looping_client.py"
 HOLDER = CLIENT.with_name("waiting_client.py")
@@ -225,7 +224,7 @@ def test_a_session_on_another_appliances_worker_ends_with_the_true_reason(
     first, second, _ = cluster.members
     (worker,) = workers_of(second)
     page = page_on(playwright, first, worker)
-    process(second, "proxy").kill()
+    second.process("proxy").kill()
     assert said_to(page) == f"the connection to appliance {second.name} was lost"
     page = until_connected(playwright, first, worker)
     psutil.Process(worker.pid).kill()

@@ -20,11 +20,10 @@ import pytest
 from appliance.machine.start_stop import left_over
 from appliance.machine.supervisor import Supervisor
 from appliance.settings.installation import installation_root
+from tests.support.appliance import APPLCTL, TIMINGS, StartGrid, free_port
+from tests.support.bare_client import BareClient
+from tests.support.machine import mounts
 from tests.support.waiting import until
-from tests.system.bare_client import BareClient
-from tests.system.conftest import StartGrid
-from tests.system.grid import APPLCTL, TIMINGS, free_port
-from tests.system.machine import mounts
 
 NOBODYS_ID = 64321  # no account has it
 

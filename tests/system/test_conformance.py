@@ -6,10 +6,8 @@ import re
 import signal
 import socket
 import struct
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -19,32 +17,31 @@ from appliance.grid.grid import Registry
 from appliance.grid.store import Store
 from appliance.machine.supervisor import Supervisor
 from appliance.names import Browser
+from tests.support.appliance import Appliance
+from tests.support.recording_worker import ACCEPTED, RecordingWorker
 from tests.support.redis_relay import RedisRelay, redis_relay
 from tests.support.redis_server import redis_server
+from tests.support.tap import frames, tap
 from tests.support.waiting import until
-from tests.system.grid import Grid
-from tests.system.recording_worker import ACCEPTED, RecordingWorker
-from tests.system.tap import frames, tap
-from tests.system.wire import Answer, Wire
+from tests.support.wire import Answer, Wire
 
 QUEUE_TIMEOUT_S = 1
 REDIS_RETRY_MAX_S = 3.0
 
 
 @pytest.fixture(scope="module")
-def relayed() -> Iterator[tuple[Grid, RedisRelay]]:
+def relayed() -> Iterator[tuple[Appliance, RedisRelay]]:
     """Run an appliance with one slot and one place in its queue, whose Redis can be taken away."""
     with redis_server() as url, redis_relay(url) as relay:
         settings = {"MAX_CONCURRENT_SESSIONS": 1, "QUEUE_MAX_LENGTH": 1, "QUEUE_TIMEOUT": QUEUE_TIMEOUT_S}
         settings |= {"MAX_LIFETIME_SESSIONS": 0, "ALLOW_ANONYMOUS": True}
-        grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), REDIS_URL=relay.url, **settings)
-        grid.registry = Registry(Store(url, "grid"))
-        yield grid, relay
-        grid.stop()
+        with Appliance(REDIS_URL=relay.url, **settings) as grid:
+            grid.registry = Registry(Store(url, "grid"))
+            yield grid, relay
 
 
 @pytest.fixture
-def grid(relayed: tuple[Grid, RedisRelay]) -> Grid:
+def grid(relayed: tuple[Appliance, RedisRelay]) -> Appliance:
     """Give the appliance, whose slot is free."""
     grid = relayed[0]
     until(lambda: not grid.registry.sessions(), "all slots are free")
@@ -53,14 +50,14 @@ def grid(relayed: tuple[Grid, RedisRelay]) -> Grid:
 
 
 @pytest.fixture
-def wire(grid: Grid) -> Iterator[Wire]:
+def wire(grid: Appliance) -> Iterator[Wire]:
     """Give a connection to the appliance."""
     with Wire(grid.port) as wire:
         yield wire
 
 
 @pytest.fixture
-def firefox(grid: Grid) -> Iterator[RecordingWorker]:
+def firefox(grid: Appliance) -> Iterator[RecordingWorker]:
     """Give a worker that records what reaches it."""
     with RecordingWorker(grid, Browser.FIREFOX) as worker:
         yield worker
@@ -78,7 +75,7 @@ def refused(wire: Wire, answer: Answer, status: int, message: str, hint: str) ->
 # ── Sessions ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_without_a_word_of_a_browser_the_default_is_served_and_recorded(grid: Grid, wire: Wire) -> None:
+def test_without_a_word_of_a_browser_the_default_is_served_and_recorded(grid: Appliance, wire: Wire) -> None:
     answer = wire.upgrade(User_Agent="Playwright/1.65.0 (x64; test)")
     assert (answer.status, answer.headers["upgrade"].lower()) == (101, "websocket")
     assert answer.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -87,18 +84,18 @@ def test_without_a_word_of_a_browser_the_default_is_served_and_recorded(grid: Gr
     assert session.user_agent == "Playwright/1.65.0 (x64; test)"
 
 
-def test_the_clients_own_header_names_the_browser(grid: Grid, wire: Wire, firefox: RecordingWorker) -> None:
+def test_the_clients_own_header_names_the_browser(grid: Appliance, wire: Wire, firefox: RecordingWorker) -> None:
     assert wire.upgrade(x_playwright_browser="firefox").status == 101
     assert [session.worker for session in grid.registry.sessions()] == [firefox.id]
 
 
-def test_the_query_names_the_browser_before_the_header_and_a_label(grid: Grid, wire: Wire) -> None:
+def test_the_query_names_the_browser_before_the_header_and_a_label(grid: Appliance, wire: Wire) -> None:
     assert wire.upgrade("/?browser=chromium&name=check%20out%C3%A9", x_playwright_browser="firefox").status == 101
     (session,) = grid.registry.sessions()
     assert (session.browser, session.name) == ("chromium", "check outé")
 
 
-def test_a_user_agent_that_is_no_playwrights_suits_any_version(grid: Grid, wire: Wire) -> None:
+def test_a_user_agent_that_is_no_playwrights_suits_any_version(grid: Appliance, wire: Wire) -> None:
     assert wire.upgrade(User_Agent="Mozilla/5.0 Playwright/1.40.0").status == 101
     assert grid.registry.sessions()[0].minor == ""
 
@@ -135,7 +132,7 @@ def test_a_bad_key_is_refused(key: str | None, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://example.org", "null", "http://127.0.0.1"])
-def test_a_web_page_is_refused(origin: str, grid: Grid, wire: Wire) -> None:
+def test_a_web_page_is_refused(origin: str, grid: Appliance, wire: Wire) -> None:
     refused(wire, wire.upgrade(Origin=origin), 403, "Web pages must not use", "Playwright client")
     assert not grid.registry.sessions()
 
@@ -151,7 +148,7 @@ def test_a_version_that_nobody_serves_is_refused_at_once_with_those_that_are(wir
     refused(wire, answer, 428, "No chromium worker serves Playwright 1.40. Served: 1.65.", "@playwright/test@1.65")
 
 
-def test_a_full_grid_lets_wait_then_refuses_and_refuses_at_once_when_its_queue_is_full(grid: Grid) -> None:
+def test_a_full_grid_lets_wait_then_refuses_and_refuses_at_once_when_its_queue_is_full(grid: Appliance) -> None:
     with Wire(grid.port) as holder, Wire(grid.port) as waiter, Wire(grid.port) as late:
         assert holder.upgrade().status == 101
         started = time.monotonic()
@@ -182,7 +179,7 @@ def test_json_names_the_path_to_which_clients_add_their_query(target: str, wire:
     assert answer.body == b'{"wsEndpointPath": "/"}'
 
 
-def test_the_query_of_an_http_url_survives_with_a_real_client(grid: Grid) -> None:
+def test_the_query_of_an_http_url_survives_with_a_real_client(grid: Appliance) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(f"http://127.0.0.1:{grid.port}?browser=chromium&name=label")
         assert [session.name for session in grid.registry.sessions()] == ["label"]
@@ -193,7 +190,7 @@ PAGES = {"/healthz": "application/json", "/readyz": "application/json", "/metric
 
 
 @pytest.mark.parametrize("target", PAGES)
-def test_the_pages_are_there_for_get_and_head(target: str, grid: Grid) -> None:
+def test_the_pages_are_there_for_get_and_head(target: str, grid: Appliance) -> None:
     for method in ("GET", "HEAD"):
         with Wire(grid.port) as wire:
             answer = wire.get(target, method=method)
@@ -257,7 +254,7 @@ def test_the_workers_101_comes_back_byte_by_byte_with_the_log_of_the_session(
 
 
 def test_a_worker_that_is_just_ending_is_left_for_another_and_the_client_does_not_notice(
-    wire: Wire, grid: Grid, firefox: RecordingWorker
+    wire: Wire, grid: Appliance, firefox: RecordingWorker
 ) -> None:
     """A driver whose browser has ended answers so while it closes (ws, lib/websocket-server.js, completeUpgrade)."""
     with RecordingWorker(grid, Browser.FIREFOX, "ending") as ending:
@@ -270,7 +267,7 @@ def test_a_worker_that_is_just_ending_is_left_for_another_and_the_client_does_no
 
 @pytest.mark.parametrize("status", ["428 Precondition Required", "400 Bad Request"])
 def test_a_refusal_of_the_worker_comes_back_with_its_body(
-    status: str, wire: Wire, grid: Grid, firefox: RecordingWorker
+    status: str, wire: Wire, grid: Appliance, firefox: RecordingWorker
 ) -> None:
     firefox.answer_with = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 14\r\n\r\nsaid by driver".encode()
     answer = wire.upgrade("/?browser=firefox")
@@ -280,7 +277,7 @@ def test_a_refusal_of_the_worker_comes_back_with_its_body(
 
 
 def test_a_client_that_resets_before_its_answer_is_no_fault_and_leaves_no_session(
-    grid: Grid, firefox: RecordingWorker
+    grid: Appliance, firefox: RecordingWorker
 ) -> None:
     firefox.may_answer.clear()
     gone = grid.log("proxy").count("client.gone")
@@ -298,7 +295,7 @@ RSV1 = 0x40  # says that a message is compressed (RFC 7692, section 6)
 LARGE = 1_000_000
 
 
-def test_large_messages_are_compressed_from_end_to_end_both_ways(grid: Grid) -> None:
+def test_large_messages_are_compressed_from_end_to_end_both_ways(grid: Appliance) -> None:
     with tap(grid.port) as wire, sync_playwright() as playwright:
         browser = playwright.chromium.connect(f"ws://127.0.0.1:{wire.port}")
         assert browser.new_page().evaluate("text => text + text", "x" * LARGE) == "x" * 2 * LARGE
@@ -313,7 +310,7 @@ def test_large_messages_are_compressed_from_end_to_end_both_ways(grid: Grid) -> 
 
 
 def test_while_redis_is_away_a_client_is_told_after_a_short_retry(
-    relayed: tuple[Grid, RedisRelay], grid: Grid, wire: Wire
+    relayed: tuple[Appliance, RedisRelay], grid: Appliance, wire: Wire
 ) -> None:
     relay = relayed[1]
     relay.is_away = True
@@ -330,7 +327,7 @@ def test_while_redis_is_away_a_client_is_told_after_a_short_retry(
         relay.is_away = False
 
 
-def test_while_the_appliance_shuts_down_new_clients_are_refused(grid: Grid, wire: Wire) -> None:
+def test_while_the_appliance_shuts_down_new_clients_are_refused(grid: Appliance, wire: Wire) -> None:
     proxy = next(process for process in Supervisor(grid.run_dir).processes() if process.name == "proxy")
     assert wire.upgrade().status == 101  # it keeps the proxy for SHUTDOWN_GRACE
     psutil.Process(proxy.pid).send_signal(signal.SIGTERM)

@@ -10,15 +10,13 @@ from playwright.sync_api import Error, sync_playwright
 
 from appliance.errors import StoreUnavailable
 from appliance.grid.values import WorkerState, WorkerStatus
+from tests.support.appliance import TIMINGS, Appliance, StartGrid
 from tests.support.waiting import until
-from tests.system.conftest import StartGrid
-from tests.system.grid import TIMINGS, Grid
-from tests.system.test_losses import process
 
 FILL_600_MIB = "window.kept = new Uint8Array(600 * 2 ** 20).fill(1); 0"
 
 
-def entry(grid: Grid, worker: WorkerState) -> WorkerState | None:
+def entry(grid: Appliance, worker: WorkerState) -> WorkerState | None:
     """Give what Redis knows of a worker now; None if that is nothing, or Redis is away."""
     try:
         return next((found for found in grid.registry.workers() if found.id == worker.id), None)
@@ -68,7 +66,7 @@ def test_a_draining_worker_stays_so_when_redis_forgets_it_and_misses_its_heartbe
         grid.applctl("workers", "drain", drained.slot)
         heard = entry(grid, drained).heartbeat_ms  # a worker remembers what its last heartbeat was told
         until(lambda: entry(grid, drained).heartbeat_ms > heard, "the next heartbeat tells its lifetime")
-        process(grid, "redis").kill()
+        grid.process("redis").kill()
         for worker in (drained, other):
             until(lambda: "event=worker.registers_again" in grid.log(worker.slot), "it is known again")  # noqa: B023
         as_before = (WorkerStatus.DRAINING, 1, 1)
@@ -100,9 +98,9 @@ def test_a_draining_worker_waits_for_the_session_of_a_proxy_that_was_away_while_
         page = browser.new_page()
         (worker,) = grid.available(1)
         grid.applctl("workers", "drain", worker.slot)
-        proxy = process(grid, "proxy")
+        proxy = grid.process("proxy")
         proxy.suspend()
-        process(grid, "redis").kill()
+        grid.process("redis").kill()
         until(lambda: "event=worker.awaits_proxy" in grid.log(worker.slot), "no session of its is known", within_s=15)
         proxy.resume()
         page.goto(site)
@@ -113,7 +111,7 @@ def test_a_draining_worker_waits_for_the_session_of_a_proxy_that_was_away_while_
     grid.available(1)
 
 
-def pause_beyond(seconds: float, grid: Grid, paused: WorkerState, other: WorkerState) -> None:
+def pause_beyond(seconds: float, grid: Appliance, paused: WorkerState, other: WorkerState) -> None:
     """Pause a worker until it is so much longer unheard than another, and let it go on until it is heard again."""
     heard = lambda worker: entry(grid, worker).heartbeat_ms  # noqa: E731
     worker = psutil.Process(paused.pid)

@@ -8,9 +8,8 @@ from urllib.parse import quote, urlsplit
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.system import upstream
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid, tree
+from tests.support import upstream
+from tests.support.appliance import Appliance, StartGrid, tree
 
 DEAD = "http://127.0.0.1:9"  # nothing listens at the port of "discard"
 SHELL = {
@@ -47,7 +46,7 @@ def page_and_request(page: Page, url: str) -> tuple[int, int]:
     return response.status, page.request.get(url).status
 
 
-def seen(grid: Grid, url: str) -> tuple[tuple[int, int], dict[str, Any]]:
+def seen(grid: Appliance, url: str) -> tuple[tuple[int, int], dict[str, Any]]:
     with sync_playwright() as playwright:
         page = playwright.chromium.connect(grid.endpoint).new_page()
         return page_and_request(page, url), page.evaluate(PLACE)
@@ -67,7 +66,7 @@ def test_a_grid_is_the_same_whatever_the_shell_has_that_starts_or_restarts_it(
     assert "Hello" in grid.applctl("demo", "-o", str(tmp_path / "demo.png")).stdout
 
 
-def test_the_doctor_says_that_a_shells_proxy_is_not_used(grid: Grid, site: str) -> None:
+def test_the_doctor_says_that_a_shells_proxy_is_not_used(grid: Appliance, site: str) -> None:
     grid.env |= {"HTTPS_PROXY": "http://me:secret@proxy.corp.example:3128"}
     try:
         said = grid.applctl("doctor", check=False).stdout

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from tests.system.conftest import StartGrid
-from tests.system.grid import APPLCTL
+from tests.support.appliance import APPLCTL, StartGrid
 
 CLIENT = """
 import sys

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
+from tests.support.appliance import Appliance
 from tests.support.waiting import until
-from tests.system.grid import Grid
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk that is small")
 
@@ -32,9 +32,9 @@ def disk() -> Iterator[Path]:
 
 
 @pytest.fixture
-def grid(disk: Path) -> Iterator[Grid]:
+def grid(disk: Path) -> Iterator[Appliance]:
     """Give an appliance that has one token, on the disk."""
-    grid = Grid(disk / "run", APPLIANCE_ENV=disk / "appliance.env")
+    grid = Appliance(disk / "run", APPLIANCE_ENV=disk / "appliance.env")
     try:
         grid.applctl("token", "create", "first")
         yield grid
@@ -54,11 +54,11 @@ def fill(disk: Path) -> None:
                 continue
 
 
-def names(grid: Grid) -> list[str]:
+def names(grid: Appliance) -> list[str]:
     return [token.name for token in grid.registry.tokens().values() if not token.revoked_ms]
 
 
-def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: Grid, disk: Path) -> None:
+def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: Appliance, disk: Path) -> None:
     settings = (disk / "appliance.env", "CHROMIUM_WORKERS=1\n")
     settings[0].write_text(settings[1])
     fill(disk)
@@ -95,7 +95,7 @@ def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: 
     assert names(grid) == ["second"]
 
 
-def test_a_stopped_appliance_makes_no_token_on_a_full_disk_and_does_not_start(grid: Grid, disk: Path) -> None:
+def test_a_stopped_appliance_makes_no_token_on_a_full_disk_and_does_not_start(grid: Appliance, disk: Path) -> None:
     grid.applctl("down")
     fill(disk)
     created = grid.applctl("token", "create", "second", check=False)
@@ -106,7 +106,7 @@ def test_a_stopped_appliance_makes_no_token_on_a_full_disk_and_does_not_start(gr
     assert not any("Traceback" in done.stderr for done in (created, started))
 
 
-def test_an_upload_to_a_full_disk_fails_for_its_own_session_alone(grid: Grid, disk: Path, tmp_path: Path) -> None:
+def test_an_upload_to_a_full_disk_fails_for_its_own_session_alone(grid: Appliance, disk: Path, tmp_path: Path) -> None:
     upload = tmp_path / "upload.bin"
     upload.write_bytes(bytes(3 * 2**20))
     token = {"Authorization": f"Bearer {grid.applctl('token', 'create', 'uploader').stdout.split()[0]}"}

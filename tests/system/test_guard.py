@@ -16,12 +16,11 @@ import pytest
 from appliance.grid.grid import Registry
 from appliance.grid.store import Store
 from appliance.machine.supervisor import Supervisor
+from tests.support import machine as places
+from tests.support.appliance import Appliance, tree
 from tests.support.certificates import Authority
-from tests.support.redis_server import redis_server
-from tests.support.waiting import until
-from tests.system import machine as places
-from tests.system.grid import Grid, tree
-from tests.system.guarded import (
+from tests.support.films import assert_plays
+from tests.support.guarded import (
     CLIENTS,
     FURTHER,
     PEER,
@@ -35,8 +34,9 @@ from tests.system.guarded import (
     running,
     unattended,
 )
-from tests.system.machine import Machine
-from tests.system.test_video import assert_plays
+from tests.support.machine import Machine
+from tests.support.redis_server import redis_server
+from tests.support.waiting import until
 
 __all__ = ["accounts", "grid", "machine"]
 
@@ -46,7 +46,7 @@ REDIS = FURTHER
 
 
 @pytest.fixture
-def private(grid: Grid) -> list[str]:
+def private(grid: Appliance) -> list[str]:
     """Give the URLs of what pages must not reach."""
     hosts = [places.METADATA, places.OUTSIDE, PEER, *(f"[{one}]" for one in (places.METADATA_6, places.OUTSIDE_6))]
     own = ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", places.ADDRESS]
@@ -64,7 +64,7 @@ def connected(machine: Machine, ways: list[tuple[str, int]]) -> set[tuple[str, i
 
 
 def test_pages_and_their_clients_requests_reach_the_internet_and_nothing_that_is_private(
-    machine: Machine, grid: Grid, private: list[str]
+    machine: Machine, grid: Appliance, private: list[str]
 ) -> None:
     public = [f"http://{places.PUBLIC}/", f"http://[{places.PUBLIC_6}]/", "http://a-name.test/"]
     found = reached(machine, grid, [*public, *private])
@@ -74,7 +74,7 @@ def test_pages_and_their_clients_requests_reach_the_internet_and_nothing_that_is
 
 
 def test_without_the_guard_all_of_that_is_reached_and_the_doctor_says_so(
-    machine: Machine, grid: Grid, private: list[str]
+    machine: Machine, grid: Appliance, private: list[str]
 ) -> None:
     with unattended(grid):
         subprocess.run(machine.inside("nft", "delete", "table", "inet", "appliance"), check=True)
@@ -100,14 +100,14 @@ with sync_playwright() as playwright:
 """
 
 
-def test_videos_are_recorded_by_the_browsers_account(machine: Machine, grid: Grid, tmp_path: Path) -> None:
+def test_videos_are_recorded_by_the_browsers_account(machine: Machine, grid: Appliance, tmp_path: Path) -> None:
     endpoint = f"ws://{places.ADDRESS}:{grid.port}"
     subprocess.run(machine.outside(sys.executable, "-c", VIDEO, endpoint, str(tmp_path)), check=True, timeout=60)
     assert_plays(tmp_path / "film.webm", frames=1)
 
 
 def test_client_certificates_work_behind_the_guard_and_nothing_else_is_reached_that_way(
-    machine: Machine, grid: Grid, tmp_path: Path
+    machine: Machine, grid: Appliance, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)
     authority.issue(host=places.PUBLIC)
@@ -128,11 +128,11 @@ def test_client_certificates_work_behind_the_guard_and_nothing_else_is_reached_t
     assert "reached" not in (page, request)
 
 
-def doctor(grid: Grid) -> str:
+def doctor(grid: Appliance) -> str:
     return grid.applctl("doctor", "--json", check=False).stdout
 
 
-def test_nobody_outside_reaches_another_program(machine: Machine, grid: Grid) -> None:
+def test_nobody_outside_reaches_another_program(machine: Machine, grid: Appliance) -> None:
     with subprocess.Popen(
         machine.inside(sys.executable, "-m", "http.server", "999"), stderr=subprocess.DEVNULL
     ) as other:
@@ -149,7 +149,7 @@ def listens(machine: Machine, port: int) -> bool:
     return bool(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def test_browsers_run_in_their_sandbox_and_in_a_group_of_their_own(grid: Grid, accounts: dict[str, str]) -> None:
+def test_browsers_run_in_their_sandbox_and_in_a_group_of_their_own(grid: Appliance, accounts: dict[str, str]) -> None:
     family = tree(grid.registry.workers()[0].pid)
     worker, driver, browser = (family[name] for name in ("worker", "driver", "browser"))
     assert {*driver.uids(), *browser.uids()} == {worker.uids().effective}
@@ -178,7 +178,7 @@ def zygotes(family: dict[str, psutil.Process]) -> list[psutil.Process]:
     ]
 
 
-def test_a_browser_that_broke_out_reads_nothing_of_its_worker(machine: Machine, grid: Grid) -> None:
+def test_a_browser_that_broke_out_reads_nothing_of_its_worker(machine: Machine, grid: Appliance) -> None:
     family = tree(grid.registry.workers()[0].pid)
     group = family["driver"].gids().real
     become = ["setpriv", f"--reuid={family['driver'].uids().real}", f"--regid={group}", "--clear-groups"]
@@ -199,7 +199,7 @@ def test_a_browser_that_broke_out_reads_nothing_of_its_worker(machine: Machine, 
 
 
 def test_a_second_appliance_leaves_the_machines_rules_to_the_first(
-    machine: Machine, grid: Grid, accounts: dict[str, str]
+    machine: Machine, grid: Appliance, accounts: dict[str, str]
 ) -> None:
     refused = pytest.raises(AssertionError, match=f"appliance in {grid.run_dir} already looks after the firewall rules")
     with refused, running(machine, accounts):
@@ -225,7 +225,7 @@ def test_with_a_private_network_allowed_the_grids_own_machines_are_still_refused
         supervisord_is_killed(grid)
 
 
-def worker_and_browser_are_killed(grid: Grid) -> None:
+def worker_and_browser_are_killed(grid: Appliance) -> None:
     """A worker that is killed leaves what its successor removes, though it has another group."""
     family = tree(grid.registry.workers()[0].pid)
     for name, process in family.items():
@@ -237,13 +237,13 @@ def worker_and_browser_are_killed(grid: Grid) -> None:
     until(lambda: grid.workspaces() == {successor.id.partition(".")[2]}, "no temporary folder is left")
 
 
-def supervisord_is_killed(grid: Grid) -> None:
+def supervisord_is_killed(grid: Appliance) -> None:
     """Nothing outlives supervisord: looking for leftovers has not cost the workers the kernel's word of its end."""
     os.kill(Supervisor(grid.run_dir).pid(), signal.SIGKILL)
     until(lambda: not grid.processes(), "all have ended by themselves", within_s=15)
 
 
-def test_the_proxys_account_remembers_a_drain_in_the_file_that_root_made(grid: Grid) -> None:
+def test_the_proxys_account_remembers_a_drain_in_the_file_that_root_made(grid: Appliance) -> None:
     memory = grid.run_dir / "appliance.json"
     for command, is_drained in (("drain", True), ("undrain", False)):
         grid.applctl("appliance", command)

@@ -9,11 +9,10 @@ import psutil
 import pytest
 from playwright.sync_api import Error, Playwright, sync_playwright
 
+from tests.support.appliance import StartGrid, tree
+from tests.support.load import Load
 from tests.support.waiting import until
-from tests.system.conftest import StartGrid
-from tests.system.grid import tree
-from tests.system.load import Load
-from tests.system.wire import Wire
+from tests.support.wire import Wire
 
 HANG_TIMEOUT_S = 4
 PIPE_BYTES = 64 * 1024  # pipe(7): what a pipe holds that nobody reads

@@ -7,13 +7,13 @@ from contextlib import suppress
 import psutil
 from playwright.sync_api import sync_playwright
 
+from tests.support.appliance import Appliance, tree
 from tests.support.waiting import until
-from tests.system.grid import Grid, tree
 
 READ = "[document.cookie, localStorage.getItem('secret')]"
 
 
-def renderers(grid: Grid) -> set[int]:
+def renderers(grid: Appliance) -> set[int]:
     """Return the processes that render pages, of which no two contexts share one."""
     processes = tree(grid.registry.workers()[0].pid).values()
     return {process.pid for process in processes if "--type=renderer" in command_line(process)}
@@ -26,7 +26,7 @@ def command_line(process: psutil.Process) -> str:
     return ""
 
 
-def test_two_clients_of_one_worker_see_nothing_of_each_other(grid: Grid, site: str) -> None:
+def test_two_clients_of_one_worker_see_nothing_of_each_other(grid: Appliance, site: str) -> None:
     with sync_playwright() as playwright:
         one, other = (playwright.chromium.connect(grid.endpoint) for _ in range(2))
         page, unrelated = one.new_page(), other.new_page()
@@ -41,7 +41,7 @@ def test_two_clients_of_one_worker_see_nothing_of_each_other(grid: Grid, site: s
         other.close()
 
 
-def test_contexts_are_gone_when_their_client_is(grid: Grid, site: str) -> None:
+def test_contexts_are_gone_when_their_client_is(grid: Appliance, site: str) -> None:
     with sync_playwright() as playwright:
         stayer = playwright.chromium.connect(grid.endpoint)
         stayer.new_page().goto(site)

@@ -10,9 +10,8 @@ from playwright.sync_api import Error, sync_playwright
 from appliance.machine import browsers
 from appliance.names import Browser
 from appliance.settings import config
+from tests.support.appliance import Appliance, StartGrid, tree
 from tests.support.waiting import until
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid, tree
 
 # What a stock client raises. If its browser is killed, Playwright's protocol may be first to tell it, by the answer to
 # a call that was under way.
@@ -24,13 +23,13 @@ WHAT_IS_SAID = {
 
 
 @pytest.fixture
-def pair(start_grid: StartGrid) -> Grid:
+def pair(start_grid: StartGrid) -> Appliance:
     """Give an appliance with two workers of one slot each, so that two sessions use both."""
     return start_grid(CHROMIUM_WORKERS=2, MAX_CONCURRENT_SESSIONS=1, STARTUP_STAGGER=0.1)
 
 
 @pytest.mark.parametrize("victim", WHAT_IS_SAID)
-def test_a_kill_harms_only_its_own_sessions(victim: str, pair: Grid, site: str) -> None:
+def test_a_kill_harms_only_its_own_sessions(victim: str, pair: Appliance, site: str) -> None:
     grid = pair
     with sync_playwright() as playwright:
         browsers = [playwright.chromium.connect(grid.endpoint) for _ in range(2)]

@@ -17,10 +17,9 @@ from playwright.sync_api import Error, sync_playwright
 from appliance.grid.values import WorkerSpec
 from appliance.machine import kernel
 from appliance.names import Browser
+from tests.support.appliance import Appliance
 from tests.support.driver_socket import listening
 from tests.support.waiting import until
-from tests.system.conftest import starter
-from tests.system.grid import Grid
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
 UPGRADE = [
@@ -37,7 +36,7 @@ UNHEARD_MAX = 1024  # proxy/proxy.py
 
 
 @pytest.fixture(scope="module")
-def grid() -> Iterator[Grid]:
+def grid() -> Iterator[Appliance]:
     """Give an appliance that trusts this machine as a load balancer; a name leads its browser to the proxy."""
     settings = {
         "MAX_LIFETIME_SESSIONS": 0,
@@ -47,15 +46,15 @@ def grid() -> Iterator[Grid]:
         "ALLOW_ANONYMOUS": "true",  # what comes through a load balancer needs a token otherwise
         "BROWSER_ARGS": "'--host-resolver-rules=MAP rebound.test 127.0.0.1'",
     }
-    with ExitStack() as to_be_stopped:
-        yield starter(to_be_stopped)(**settings)
+    with Appliance(**settings) as grid:
+        yield grid
 
 
-def connect(grid: Grid) -> socket.socket:
+def connect(grid: Appliance) -> socket.socket:
     return socket.create_connection(("127.0.0.1", grid.port), timeout=10)
 
 
-def ask(grid: Grid, data: bytes) -> tuple[int, str, dict[str, str]]:
+def ask(grid: Appliance, data: bytes) -> tuple[int, str, dict[str, str]]:
     """Send bytes; gives the answer's status, the message of its JSON body, and its headers."""
     with connect(grid) as connection:
         connection.sendall(data)
@@ -72,7 +71,7 @@ def upgrade(*more: str, without: str = "-", line: str = UPGRADE[0]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def proxy(grid: Grid) -> psutil.Process:
+def proxy(grid: Appliance) -> psutil.Process:
     return next(process for process in grid.processes() if process.cmdline()[1:] == ["-m", "proxy"])
 
 
@@ -101,7 +100,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("request_", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_upgrade_is_told_what_is_wrong(request_: bytes, grid: Grid) -> None:
+def test_a_malformed_upgrade_is_told_what_is_wrong(request_: bytes, grid: Appliance) -> None:
     status, message, headers = ask(grid, request_)
     assert (status, headers["connection"]) == (400, "close")
     assert bool(message) == (not request_.startswith(b"HEAD"))  # whose answer has no body (RFC 9110, section 9.3.2)
@@ -121,7 +120,7 @@ def test_a_malformed_upgrade_is_told_what_is_wrong(request_: bytes, grid: Grid) 
         (upgrade(without="connection"), 426),
     ],
 )
-def test_other_refusals_have_their_own_status(data: bytes, status: int, grid: Grid) -> None:
+def test_other_refusals_have_their_own_status(data: bytes, status: int, grid: Appliance) -> None:
     found, message, headers = ask(grid, data)
     assert (found, headers["connection"], bool(message)) == (status, "close", True)
     assert "access-control-allow-origin" not in headers
@@ -137,13 +136,13 @@ def test_other_refusals_have_their_own_status(data: bytes, status: int, grid: Gr
         upgrade() + b"\x88\x80\x00\x00\x00\x00",  # with a Close frame right behind it
     ],
 )
-def test_what_is_unusual_but_right_gets_a_session(data: bytes, grid: Grid) -> None:
+def test_what_is_unusual_but_right_gets_a_session(data: bytes, grid: Appliance) -> None:
     with connect(grid) as connection:
         connection.sendall(data)
         assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
 
 
-def test_a_request_that_trickles_in_is_refused_in_time(grid: Grid) -> None:
+def test_a_request_that_trickles_in_is_refused_in_time(grid: Appliance) -> None:
     with connect(grid) as connection:
         started = time.monotonic()
         connection.settimeout(0.1)
@@ -159,7 +158,7 @@ def test_a_request_that_trickles_in_is_refused_in_time(grid: Grid) -> None:
         assert REQUEST_TIMEOUT_S <= time.monotonic() - started < REQUEST_TIMEOUT_S + 3
 
 
-def test_idle_connections_keep_nobody_out_and_go_in_time(grid: Grid) -> None:
+def test_idle_connections_keep_nobody_out_and_go_in_time(grid: Appliance) -> None:
     kernel.allow_open_files()
     process = proxy(grid)
     before = process.num_fds()
@@ -171,7 +170,7 @@ def test_idle_connections_keep_nobody_out_and_go_in_time(grid: Grid) -> None:
         until(lambda: process.num_fds() <= before + 2, "the idle connections are closed", 2 * REQUEST_TIMEOUT_S + 3)
 
 
-def test_one_client_has_so_many_connections_and_is_known_by_its_own_address(grid: Grid) -> None:
+def test_one_client_has_so_many_connections_and_is_known_by_its_own_address(grid: Appliance) -> None:
     with ExitStack() as to_be_closed:
         for _ in range(3):
             connection = to_be_closed.enter_context(connect(grid))
@@ -190,7 +189,7 @@ def test_one_client_has_so_many_connections_and_is_known_by_its_own_address(grid
 class FloodingWorker(threading.Thread):
     """A worker of WebKit that sends one client as much as it takes."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Appliance) -> None:
         super().__init__(daemon=True)
         self.sent, self.registry = 0, grid.registry
         appliance, slot = str(grid.env["APPLIANCE_NAME"]), "webkit-00"
@@ -222,7 +221,7 @@ class FloodingWorker(threading.Thread):
                 return
 
 
-def test_a_client_that_never_reads_costs_no_memory(grid: Grid) -> None:
+def test_a_client_that_never_reads_costs_no_memory(grid: Appliance) -> None:
     process = proxy(grid)
     before = process.memory_info().rss
     with FloodingWorker(grid) as worker, closing(socket.socket()) as client:
@@ -246,12 +245,12 @@ def test_a_client_that_never_reads_costs_no_memory(grid: Grid) -> None:
     until(lambda: not grid.registry.sessions(), "the session is over")
 
 
-def test_the_proxy_may_open_as_many_files_as_the_machine_allows(grid: Grid) -> None:
+def test_the_proxy_may_open_as_many_files_as_the_machine_allows(grid: Appliance) -> None:
     soft, hard = proxy(grid).rlimit(psutil.RLIMIT_NOFILE)
     assert soft == hard
 
 
-def test_a_page_inside_the_grids_browser_gets_nowhere(grid: Grid, site: str) -> None:
+def test_a_page_inside_the_grids_browser_gets_nowhere(grid: Appliance, site: str) -> None:
     """By a WebSocket, by a fetch, and by DNS rebinding: as its own host's name leads to the proxy."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint)
@@ -283,7 +282,7 @@ def test_a_page_inside_the_grids_browser_gets_nowhere(grid: Grid, site: str) -> 
     assert grid.log("proxy").count("403") >= 5
 
 
-def test_what_is_refused_leaves_nothing_behind(grid: Grid) -> None:
+def test_what_is_refused_leaves_nothing_behind(grid: Appliance) -> None:
     process = proxy(grid)
     before = process.num_fds()
     for request_ in [*MALFORMED.values()] * 3:

@@ -7,16 +7,13 @@ import signal
 from collections.abc import Callable
 from urllib.error import HTTPError
 
-import psutil
 import pytest
 from playwright.sync_api import Error, Playwright, sync_playwright
 
-from appliance.machine.supervisor import Supervisor
+from tests.support.appliance import Appliance, StartGrid
+from tests.support.bare_client import BareClient
+from tests.support.load import Load
 from tests.support.waiting import until
-from tests.system.bare_client import BareClient
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid
-from tests.system.load import Load
 
 
 @pytest.fixture
@@ -25,13 +22,7 @@ def playwright() -> Playwright:
         yield playwright
 
 
-def process(grid: Grid, name: str) -> psutil.Process:
-    """Give the appliance's redis or proxy."""
-    pids = {process.name: process.pid for process in Supervisor(grid.run_dir).processes()}
-    return psutil.Process(pids[name])
-
-
-def active(grid: Grid) -> Callable[[], list[int]]:
+def active(grid: Appliance) -> Callable[[], list[int]]:
     return lambda: [worker.active for worker in grid.registry.workers()]
 
 
@@ -40,7 +31,7 @@ def test_after_redis_restarted_empty_sessions_go_on_and_no_slot_is_given_twice(
 ) -> None:
     grid = start_grid(MAX_CONCURRENT_SESSIONS=2, QUEUE_TIMEOUT=2)
     page = playwright.chromium.connect(grid.endpoint).new_page()
-    process(grid, "redis").kill()
+    grid.process("redis").kill()
     page.goto(site)
     second = until(lambda: try_to_connect(playwright, grid), "new sessions are taken again", within_s=15)
     with pytest.raises(Error, match="No chromium slot came free"):
@@ -52,7 +43,7 @@ def test_after_redis_restarted_empty_sessions_go_on_and_no_slot_is_given_twice(
     until(lambda: active(grid)() == [0], "both slots are free")
 
 
-def try_to_connect(playwright: Playwright, grid: Grid):
+def try_to_connect(playwright: Playwright, grid: Appliance):
     try:
         return playwright.chromium.connect(grid.endpoint)
     except Error:
@@ -64,7 +55,7 @@ def test_while_redis_is_paused_sessions_go_on_and_new_clients_are_told(
 ) -> None:
     grid = start_grid()
     page = playwright.chromium.connect(grid.endpoint).new_page()
-    redis = process(grid, "redis")
+    redis = grid.process("redis")
     redis.suspend()
     try:
         with pytest.raises(Error, match="Redis does not answer"):
@@ -86,7 +77,7 @@ def test_a_killed_proxy_gives_its_slots_back(start_grid: StartGrid, site: str, p
     grid = start_grid(MAX_CONCURRENT_SESSIONS=20)
     pages = [playwright.chromium.connect(grid.endpoint).new_page() for _ in range(20)]
     assert active(grid)() == [20]
-    process(grid, "proxy").kill()
+    grid.process("proxy").kill()
     for page in pages:
         with pytest.raises(Error):
             page.goto(site)
@@ -101,7 +92,7 @@ def test_a_proxy_that_was_paused_past_its_leases_keeps_its_sessions(
     browser = playwright.chromium.connect(grid.endpoint)
     page = browser.new_page()
     (session,) = grid.registry.sessions()
-    proxy = process(grid, "proxy")
+    proxy = grid.process("proxy")
     proxy.suspend()
     leases = grid.registry.store.key("leases")
     expiry_ms = grid.registry.store.read(("ZSCORE", leases, session.id))[0]
@@ -152,7 +143,7 @@ def test_at_shutdown_running_sessions_finish_and_waiting_clients_are_refused_at_
     page = browser.new_page()
     waiter = BareClient(grid)
     until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
-    process(grid, "proxy").terminate()
+    grid.process("proxy").terminate()
     until(lambda: waiter.is_answered, "it is answered", within_s=5)
     assert waiter.answer() == (503, "The appliance is shutting down.")
     with pytest.raises(HTTPError, match="503"):
@@ -170,7 +161,7 @@ def test_a_proxy_killed_under_load_costs_only_what_it_had_at_hand(start_grid: St
     grid = start_grid(MAX_CONCURRENT_SESSIONS=3)
     with Load(grid, clients=8) as load:
         until(lambda: load.served > 8 and len(grid.registry.sessions()) > 3, "some use the grid, and others wait")
-        process(grid, "proxy").kill()
+        grid.process("proxy").kill()
         until(lambda: load.errors, "clients are told")
         served = load.served
         until(lambda: load.served > served + 8, "new sessions are served", within_s=20)

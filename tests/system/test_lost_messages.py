@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -13,11 +11,11 @@ from playwright.sync_api import Error, sync_playwright
 from appliance.grid.grid import Registry
 from appliance.grid.sessions import POLL_INTERVAL_S
 from appliance.grid.store import Store
+from tests.support.appliance import TIMINGS, Appliance
+from tests.support.bare_client import BareClient
 from tests.support.redis_relay import RedisRelay, redis_relay
 from tests.support.redis_server import redis_server
 from tests.support.waiting import until
-from tests.system.bare_client import BareClient
-from tests.system.grid import TIMINGS, Grid
 
 MARGIN_S = 3.0
 HEARTBEAT_S, RENEWAL_S = TIMINGS["HEARTBEAT_INTERVAL"], TIMINGS["LEASE_RENEW_INTERVAL"]
@@ -25,17 +23,19 @@ WORKER_LOST_S = TIMINGS["WORKER_TTL"] + TIMINGS["REAPER_RUN_INTERVAL"]
 
 
 @pytest.fixture(scope="module")
-def relayed() -> Iterator[tuple[Grid, RedisRelay]]:
+def relayed() -> Iterator[tuple[Appliance, RedisRelay]]:
     """Run an appliance with one slot, whose Redis is reached through a relay."""
-    with redis_server() as url, redis_relay(url) as relay:
-        grid = Grid(Path(tempfile.mkdtemp(prefix="grid-")), REDIS_URL=relay.url, MAX_CONCURRENT_SESSIONS=1)
+    with (
+        redis_server() as url,
+        redis_relay(url) as relay,
+        Appliance(REDIS_URL=relay.url, MAX_CONCURRENT_SESSIONS=1) as grid,
+    ):
         grid.registry = Registry(Store(url, "grid"))  # the test itself loses nothing
         yield grid, relay
-        grid.stop()
 
 
 @pytest.fixture
-def relay(relayed: tuple[Grid, RedisRelay]) -> Iterator[RedisRelay]:
+def relay(relayed: tuple[Appliance, RedisRelay]) -> Iterator[RedisRelay]:
     """Give the relay, which passes everything on, and does so again in the end."""
     relay = relayed[1]
     relay.lost = 0
@@ -44,7 +44,7 @@ def relay(relayed: tuple[Grid, RedisRelay]) -> Iterator[RedisRelay]:
 
 
 @pytest.fixture
-def grid(relayed: tuple[Grid, RedisRelay], relay: RedisRelay) -> Iterator[Grid]:
+def grid(relayed: tuple[Appliance, RedisRelay], relay: RedisRelay) -> Iterator[Appliance]:
     """Give the appliance, whose slot is free, and is so again in the end."""
     grid = relayed[0]
     grid.available(1)
@@ -54,21 +54,23 @@ def grid(relayed: tuple[Grid, RedisRelay], relay: RedisRelay) -> Iterator[Grid]:
     assert [worker.active for worker in grid.available(1)] == [0]
 
 
-def served(grid: Grid) -> BareClient:
+def served(grid: Appliance) -> BareClient:
     """Give a client that has a session."""
     client = BareClient(grid)
     assert client.answer() == (101, "")
     return client
 
 
-def waiting(grid: Grid) -> BareClient:
+def waiting(grid: Appliance) -> BareClient:
     """Give a client that waits for a session, after the one that has it."""
     client = BareClient(grid)
     until(lambda: len(grid.registry.sessions()) == 2, "the client waits")
     return client
 
 
-def test_a_waiting_client_whose_grant_was_not_told_is_served_by_the_next_poll(grid: Grid, relay: RedisRelay) -> None:
+def test_a_waiting_client_whose_grant_was_not_told_is_served_by_the_next_poll(
+    grid: Appliance, relay: RedisRelay
+) -> None:
     holder, waiter = served(grid), waiting(grid)
     relay.loses_messages = True
     holder.close()
@@ -79,7 +81,7 @@ def test_a_waiting_client_whose_grant_was_not_told_is_served_by_the_next_poll(gr
     waiter.close()
 
 
-def test_a_proxy_whose_listening_was_cut_is_told_of_grants_again(grid: Grid) -> None:
+def test_a_proxy_whose_listening_was_cut_is_told_of_grants_again(grid: Appliance) -> None:
     holder, waiter = served(grid), waiting(grid)
     store = grid.registry.store
     proxy = grid.registry.sessions()[0].proxy
@@ -92,7 +94,7 @@ def test_a_proxy_whose_listening_was_cut_is_told_of_grants_again(grid: Grid) -> 
 
 
 def test_a_worker_that_was_not_told_drains_by_its_next_heartbeat_and_ends_by_another(
-    grid: Grid, relay: RedisRelay
+    grid: Appliance, relay: RedisRelay
 ) -> None:
     (worker,) = grid.available(1)
     holder = served(grid)
@@ -108,7 +110,7 @@ def test_a_worker_that_was_not_told_drains_by_its_next_heartbeat_and_ends_by_ano
 
 
 def test_a_session_whose_end_was_not_told_ends_once_its_worker_has_been_unknown_for_its_ttl(
-    grid: Grid, relay: RedisRelay
+    grid: Appliance, relay: RedisRelay
 ) -> None:
     worker = psutil.Process(grid.available(1)[0].pid)
     with sync_playwright() as playwright:
@@ -128,7 +130,7 @@ def test_a_session_whose_end_was_not_told_ends_once_its_worker_has_been_unknown_
     assert relay.lost
 
 
-def test_a_claim_whose_answer_was_lost_takes_one_slot(grid: Grid, relay: RedisRelay) -> None:
+def test_a_claim_whose_answer_was_lost_takes_one_slot(grid: Appliance, relay: RedisRelay) -> None:
     lifetime = grid.available(1)[0].lifetime
     relay.lose_answer("claim")
     client = served(grid)
@@ -138,7 +140,9 @@ def test_a_claim_whose_answer_was_lost_takes_one_slot(grid: Grid, relay: RedisRe
     client.close()
 
 
-def test_a_claim_whose_answer_never_comes_is_refused_and_its_slot_comes_free(grid: Grid, relay: RedisRelay) -> None:
+def test_a_claim_whose_answer_never_comes_is_refused_and_its_slot_comes_free(
+    grid: Appliance, relay: RedisRelay
+) -> None:
     relay.lose_answer("claim", and_go_away=True)
     status, message = BareClient(grid).answer()
     assert (status, message.partition(":")[0]) == (503, "Redis does not answer.")
@@ -150,7 +154,9 @@ def test_a_claim_whose_answer_never_comes_is_refused_and_its_slot_comes_free(gri
 
 
 @pytest.mark.parametrize("and_go_away", [False, True])
-def test_a_release_whose_answer_was_lost_frees_its_slot_once(and_go_away: bool, grid: Grid, relay: RedisRelay) -> None:
+def test_a_release_whose_answer_was_lost_frees_its_slot_once(
+    and_go_away: bool, grid: Appliance, relay: RedisRelay
+) -> None:
     client = served(grid)
     (session,) = grid.registry.sessions()
     relay.lose_answer("release", and_go_away=and_go_away)
@@ -163,7 +169,7 @@ def test_a_release_whose_answer_was_lost_frees_its_slot_once(and_go_away: bool, 
     assert [event["reason"] for event in ended if event["session"] == session.id] == ["client disconnected"]
 
 
-def test_sessions_whose_kill_was_not_told_end_by_the_next_renewal(grid: Grid, relay: RedisRelay) -> None:
+def test_sessions_whose_kill_was_not_told_end_by_the_next_renewal(grid: Appliance, relay: RedisRelay) -> None:
     holder, waiter = served(grid), waiting(grid)
     relay.loses_messages = True
     grid.applctl("sessions", "kill", "--all")

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import playwright
 
+from tests.support.appliance import Appliance, StartGrid, tree
+from tests.support.bare_client import UPGRADE
 from tests.support.frames import CLOSE, TEXT, frame, read_frame
 from tests.support.waiting import until
-from tests.system.bare_client import UPGRADE
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid, tree
 
 # The driver's WebSocket server is made without a limit of its own, so that of the ws package holds: 100 MiB
 # (packages/utils/wsServer.ts of Playwright; maxPayload in ws/lib/websocket-server.js).
@@ -31,7 +30,7 @@ LARGE_CLIENT, STOPPED_CLIENT = (Path(__file__).parent / "clients" / name for nam
 DRIVER = Path(playwright.__file__).parent / "driver"
 
 
-def test_messages_of_16_and_90_mb_pass_both_ways(grid: Grid) -> None:
+def test_messages_of_16_and_90_mb_pass_both_ways(grid: Appliance) -> None:
     command = [DRIVER / "node", LARGE_CLIENT, DRIVER / "package", grid.endpoint]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -39,7 +38,7 @@ def test_messages_of_16_and_90_mb_pass_both_ways(grid: Grid) -> None:
 
 
 @contextmanager
-def raw_session(grid: Grid) -> Iterator[socket.socket]:
+def raw_session(grid: Appliance) -> Iterator[socket.socket]:
     """Open a session without compression; gives the socket, from the first frame on."""
     with socket.create_connection(("127.0.0.1", grid.port), timeout=30) as client:
         lines = ["GET / HTTP/1.1", f"Host: 127.0.0.1:{grid.port}", *(f"{k}: {v}" for k, v in UPGRADE.items())]
@@ -51,7 +50,7 @@ def raw_session(grid: Grid) -> Iterator[socket.socket]:
         yield client
 
 
-def test_the_client_sees_the_code_with_which_the_driver_refuses_a_message_of_101_mib(grid: Grid) -> None:
+def test_the_client_sees_the_code_with_which_the_driver_refuses_a_message_of_101_mib(grid: Appliance) -> None:
     (worker,) = grid.available(1)
     with raw_session(grid) as client:
         message = frame(TEXT, bytes(TOO_LARGE), mask=bytes(4))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from tests.system.conftest import starter
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance
 
 ATTACKER = "rebound.test"  # a name of the attacker's, which the browser is made to resolve to loopback
 PAGES = ("/api/v1/capacity", "/json", "/metrics", "/healthz", "/readyz", "/")
@@ -26,15 +24,15 @@ READ_BLIND = """url => fetch(url, {mode: 'no-cors'}).then(answer => answer.text(
 
 
 @pytest.fixture(scope="module")
-def grid() -> Iterator[Grid]:
+def grid() -> Iterator[Appliance]:
     """Give an appliance whose browser resolves the attacker's name to loopback."""
     rules = f"--host-resolver-rules='MAP {ATTACKER} 127.0.0.1'"
-    with ExitStack() as to_be_stopped:
-        yield starter(to_be_stopped)(MAX_LIFETIME_SESSIONS=0, BROWSER_ARGS=rules)
+    with Appliance(MAX_LIFETIME_SESSIONS=0, BROWSER_ARGS=rules) as grid:
+        yield grid
 
 
 @pytest.fixture(scope="module")
-def page(grid: Grid) -> Iterator[Page]:
+def page(grid: Appliance) -> Iterator[Page]:
     """Give a page of a session of the grid's."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint)
@@ -51,21 +49,21 @@ def origin(request: pytest.FixtureRequest, site: str, page: Page) -> str:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", ATTACKER])
-def test_a_pages_websocket_opens_no_session(host: str, origin: str, page: Page, grid: Grid) -> None:
+def test_a_pages_websocket_opens_no_session(host: str, origin: str, page: Page, grid: Appliance) -> None:
     for target in ("", "?browser=chromium", "?name=page"):
         assert page.evaluate(OPEN, f"ws://{host}:{grid.port}/{target}") == "refused"
     assert len(grid.registry.sessions()) == 1  # the test's own
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ATTACKER])
-def test_a_page_reads_nothing_of_another_origin(host: str, origin: str, page: Page, grid: Grid) -> None:
+def test_a_page_reads_nothing_of_another_origin(host: str, origin: str, page: Page, grid: Appliance) -> None:
     for target in PAGES:
         assert page.evaluate(READ, f"http://{host}:{grid.port}{target}") is None
         assert not page.evaluate(READ_BLIND, f"http://{host}:{grid.port}{target}")
 
 
 @pytest.mark.parametrize("target", ["/api/v1/capacity", "/metrics"])
-def test_a_name_that_was_rebound_to_the_grid_is_told_nothing(target: str, page: Page, grid: Grid) -> None:
+def test_a_name_that_was_rebound_to_the_grid_is_told_nothing(target: str, page: Page, grid: Appliance) -> None:
     """The page's own origin is then the grid's, so that only the Host header gives the attacker away."""
     answer = page.goto(f"http://{ATTACKER}:{grid.port}{target}")
     assert answer.status >= 400
@@ -75,7 +73,7 @@ def test_a_name_that_was_rebound_to_the_grid_is_told_nothing(target: str, page: 
     assert len(grid.registry.sessions()) == 1
 
 
-def test_a_frame_of_the_grids_pages_is_closed_to_the_page_around_it(site: str, page: Page, grid: Grid) -> None:
+def test_a_frame_of_the_grids_pages_is_closed_to_the_page_around_it(site: str, page: Page, grid: Appliance) -> None:
     page.goto(f"http://{ATTACKER}:{urlsplit(site).port}/")
     read = """url => new Promise(done => {
       const frame = document.createElement('iframe');

@@ -7,14 +7,13 @@ import itertools
 
 from playwright.async_api import async_playwright
 
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance, StartGrid
 
 WORKERS, QUOTA, CLIENTS, SESSIONS = 2, 5, 4, 60
 STAGGER_S = 0.5
 
 
-async def use(grid: Grid, site: str) -> None:
+async def use(grid: Appliance, site: str) -> None:
     """Run all sessions, CLIENTS at a time; any failure is the test's."""
     numbers = iter(range(SESSIONS))
     async with async_playwright() as playwright:

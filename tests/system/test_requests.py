@@ -11,13 +11,13 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
+from tests.support.appliance import Appliance
+from tests.support.bare_client import UPGRADE
 from tests.support.waiting import until
-from tests.system.bare_client import UPGRADE
-from tests.system.grid import Grid
-from tests.system.wire import Wire
+from tests.support.wire import Wire
 
 
-def test_a_firefox_client_without_a_query_asks_for_firefox_and_is_refused_at_once(grid: Grid) -> None:
+def test_a_firefox_client_without_a_query_asks_for_firefox_and_is_refused_at_once(grid: Appliance) -> None:
     with sync_playwright() as playwright:
         started = time.monotonic()
         with pytest.raises(Error, match="This grid serves no firefox"):
@@ -25,7 +25,7 @@ def test_a_firefox_client_without_a_query_asks_for_firefox_and_is_refused_at_onc
         assert time.monotonic() - started < 1
 
 
-def test_a_client_may_connect_by_http(grid: Grid) -> None:
+def test_a_client_may_connect_by_http(grid: Appliance) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint.replace("ws:", "http:"))
         assert browser.is_connected()
@@ -36,7 +36,7 @@ WRONG_CALLS = ("ws://{}", "http://{}", "http://{}/?browser=chromium", "ws://{}/d
 
 
 @pytest.mark.parametrize("url", WRONG_CALLS)
-def test_a_cdp_client_is_told_the_right_call_and_takes_no_slot(url: str, grid: Grid) -> None:
+def test_a_cdp_client_is_told_the_right_call_and_takes_no_slot(url: str, grid: Appliance) -> None:
     before = grid.registry.events()
     with sync_playwright() as playwright:
         with pytest.raises(Error, match="not a CDP endpoint: use Playwright's connect") as raised:
@@ -46,7 +46,7 @@ def test_a_cdp_client_is_told_the_right_call_and_takes_no_slot(url: str, grid: G
 
 
 @pytest.mark.parametrize("path", ["/json/version", "/json/version/", "/json/list", "/json/protocol"])
-def test_the_pages_of_cdp_are_refused_in_words(path: str, grid: Grid) -> None:
+def test_the_pages_of_cdp_are_refused_in_words(path: str, grid: Appliance) -> None:
     for method in ("GET", "HEAD"):
         with Wire(grid.port) as wire:
             answer = wire.get(path, method=method)
@@ -72,7 +72,7 @@ STOCK_OPTIONS = (
     ],
 )
 def test_a_clients_wishes_are_honoured_told_or_refused_without_a_slot(
-    headers: dict[str, str], refusal: str, grid: Grid
+    headers: dict[str, str], refusal: str, grid: Appliance
 ) -> None:
     before = grid.registry.events()
     with sync_playwright() as playwright:
@@ -90,7 +90,7 @@ def test_a_clients_wishes_are_honoured_told_or_refused_without_a_slot(
         assert "launch options without effect, as the browser runs already: slowMo" in said
 
 
-def test_expose_network_and_unknown_parameters_are_refused_to_a_real_client(grid: Grid) -> None:
+def test_expose_network_and_unknown_parameters_are_refused_to_a_real_client(grid: Appliance) -> None:
     with sync_playwright() as playwright:
         with pytest.raises(Error, match="does not offer exposeNetwork yet"):
             playwright.chromium.connect(grid.endpoint, expose_network="<loopback>")
@@ -98,7 +98,7 @@ def test_expose_network_and_unknown_parameters_are_refused_to_a_real_client(grid
             playwright.chromium.connect(f"{grid.endpoint}/?launch-options=%7B%7D")
 
 
-def test_the_pages_say_how_the_grid_is(grid: Grid) -> None:
+def test_the_pages_say_how_the_grid_is(grid: Appliance) -> None:
     assert grid.get("/healthz")["status"] == "ok"
     assert grid.get("/readyz")["status"] == "ready"
     (pool,) = grid.get("/api/v1/capacity")["pools"]
@@ -109,7 +109,7 @@ def test_the_pages_say_how_the_grid_is(grid: Grid) -> None:
     assert grid.endpoint.rpartition(":")[2] in raised.value.read().decode()
 
 
-def test_prometheus_finds_the_pools_gauges(grid: Grid) -> None:
+def test_prometheus_finds_the_pools_gauges(grid: Appliance) -> None:
     with urlopen(f"http://127.0.0.1:{grid.port}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
     for gauge, value in {"slots": 5.0, "slots_free": 5.0, "sessions_active": 0.0, "sessions_waiting": 0.0}.items():
@@ -117,7 +117,7 @@ def test_prometheus_finds_the_pools_gauges(grid: Grid) -> None:
     assert 'appliance_workers{browser="chromium",status="available",version="1.65"} 1.0' in lines
 
 
-def test_the_answer_tells_a_clients_log_its_session_and_how_long_it_waited(grid: Grid) -> None:
+def test_the_answer_tells_a_clients_log_its_session_and_how_long_it_waited(grid: Appliance) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=5)
     connection.request("GET", "/", headers=UPGRADE)
     answer = connection.getresponse()

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.support.supervised import Tree, as_account
 from tests.support.waiting import until
-from tests.system.supervised import Tree, as_account
 
 PROGRAMS = 5
 TRIES_EACH = 5  # by itself, supervisord gives up after four

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from playwright.sync_api import Error, Page, Playwright, sync_playwright
+from playwright.sync_api import Page, Playwright, sync_playwright
 
 from appliance.machine.supervisor import Supervisor
+from tests.support.appliance import Appliance, StartGrid
+from tests.support.bare_client import BareClient
+from tests.support.pages import said_to
 from tests.support.waiting import until
-from tests.system.bare_client import BareClient
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid
 
 
 @pytest.fixture
@@ -24,18 +24,11 @@ def playwright() -> Iterator[Playwright]:
         yield playwright
 
 
-def open_page(playwright: Playwright, grid: Grid, query: str = "") -> Page:
+def open_page(playwright: Playwright, grid: Appliance, query: str = "") -> Page:
     return playwright.chromium.connect(grid.endpoint + query).new_page()
 
 
-def said_to(page: Page, within_s: float = 10) -> str:
-    """Use a page until that fails; gives the client's exception."""
-    with pytest.raises(Error) as raised:
-        until(lambda: page.evaluate("1") != 1, "the session ends", within_s)
-    return str(raised.value).removeprefix("Page.evaluate: ")
-
-
-def test_an_operator_lists_the_sessions_and_ends_one_of_them(grid: Grid, playwright: Playwright) -> None:
+def test_an_operator_lists_the_sessions_and_ends_one_of_them(grid: Appliance, playwright: Playwright) -> None:
     pages = {name: open_page(playwright, grid, f"?name={name}") for name in ("doomed", "spared")}
     listed = {each["name"]: each for each in json.loads(grid.applctl("sessions", "list", "--json").stdout)}
     assert listed.keys() == pages.keys()

@@ -12,15 +12,13 @@ from appliance.errors import StoreUnavailable
 from appliance.grid.appliances import Appliances
 from appliance.grid.store import Store
 from appliance.machine.start_stop import left_over
+from tests.support.appliance import APPLCTL, Appliance, StartGrid, free_port
 from tests.support.certificates import Authority
-from tests.system.conftest import StartGrid
-from tests.system.grid import APPLCTL, Grid, free_port
-from tests.system.test_losses import process
 
 PASSWORD = "shared-0123456789"
 
 
-def refused(grid: Grid, command: str, **settings: object) -> str:
+def refused(grid: Appliance, command: str, **settings: object) -> str:
     """Give what `applctl` says with these settings beside a grid's, which it is to refuse."""
     changes = {name: str(value) for name, value in settings.items()}
     done = subprocess.run([APPLCTL, command], env=grid.env | changes, capture_output=True, text=True, timeout=20)
@@ -56,21 +54,21 @@ def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_gr
     one_more = {"RUN_DIR": other.run_dir / "more", "PORT": free_port()}
     assert f"already has an appliance called {other.env['APPLIANCE_NAME']}:" in refused(other, "up", **one_more)
     assert not left_over(other.run_dir / "more")
-    before = process(other, "proxy").pid
+    before = other.process("proxy").pid
     wrong = f"rediss://:wrong-password@{address}"
     assert "Redis refuses: invalid username-password" in refused(other, "restart", REDIS_URL=wrong)
-    assert process(other, "proxy").pid == before, "what runs is left alone"
+    assert other.process("proxy").pid == before, "what runs is left alone"
 
     assert (grid.run_dir / "redis.conf").stat().st_mode & 0o777 == 0o600
     lines = [
-        " ".join(one.cmdline()) for one in [*grid.processes(), process(grid, "redis")] if psutil.pid_exists(one.pid)
+        " ".join(one.cmdline()) for one in [*grid.processes(), grid.process("redis")] if psutil.pid_exists(one.pid)
     ]
     assert not [line for line in lines if PASSWORD in line], "the password shows in the list of processes"
     everyone = [*grid.processes(), *other.processes()]
     assert not [one for one in everyone if PASSWORD in "".join(one.environ().values())], "nor in an environment"
     secrets = [path.stat().st_mode & 0o777 for path in (other.run_dir / "secrets").iterdir()]
     assert secrets == [0o600]
-    assert process(grid, "redis").pid in {left.pid for left in left_over(grid.run_dir)}, "it would not be found"
+    assert grid.process("redis").pid in {left.pid for left in left_over(grid.run_dir)}, "it would not be found"
     assert "***" in grid.applctl("config").stdout
     assert PASSWORD not in grid.applctl("config").stdout
 

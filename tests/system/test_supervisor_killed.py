@@ -6,12 +6,11 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from appliance.machine.supervisor import Supervisor
+from tests.support.appliance import Appliance, StartGrid
 from tests.support.waiting import until
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid
 
 
-def kill_supervisord(grid: Grid) -> None:
+def kill_supervisord(grid: Appliance) -> None:
     supervisord = psutil.Process(Supervisor(grid.run_dir).pid())
     supervisord.kill()
     until(lambda: not Supervisor(grid.run_dir).running(), "supervisord is gone")

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.appliance import Appliance
 from tests.support.certificates import Authority
 from tests.support.waiting import until
-from tests.system.conftest import starter
-from tests.system.grid import Grid
 
 CLIENTS = Path(__file__).parent / "clients"
 MEGABYTES = 4
@@ -30,16 +29,16 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def grid(authority: Authority) -> Iterator[Grid]:
+def grid(authority: Authority) -> Iterator[Appliance]:
     """Give an appliance with a certificate for 127.0.0.1."""
     pair = authority.issue()
     settings = {"TLS_CERT": pair.certificate, "TLS_KEY": pair.key, "MAX_LIFETIME_SESSIONS": 0, "REQUEST_TIMEOUT": 2}
-    with ExitStack() as to_be_stopped:
-        yield starter(to_be_stopped)(**settings)
+    with Appliance(**settings) as grid:
+        yield grid
 
 
 @pytest.fixture
-def client(authority: Authority, grid: Grid) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def client(authority: Authority, grid: Appliance) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start clients that trust the authority."""
     with ExitStack() as to_be_ended:
 
@@ -63,7 +62,7 @@ def evaluate(client: subprocess.Popen[str], expression: str) -> str:
     return client.stdout.readline().strip()
 
 
-def served(grid: Grid, authority: Authority) -> int:
+def served(grid: Appliance, authority: Authority) -> int:
     """Give the serial number of the certificate that a new connection gets; it is verified."""
     context = ssl.create_default_context(cafile=authority.file)
     with (
@@ -75,7 +74,7 @@ def served(grid: Grid, authority: Authority) -> int:
 
 
 def test_the_certificate_changes_under_a_running_session_and_a_broken_one_changes_nothing(
-    grid: Grid, authority: Authority, client: Callable[..., subprocess.Popen[str]]
+    grid: Appliance, authority: Authority, client: Callable[..., subprocess.Popen[str]]
 ) -> None:
     running = client()
     assert evaluate(running, "6 * 7") == "42"
@@ -98,7 +97,7 @@ def test_the_certificate_changes_under_a_running_session_and_a_broken_one_change
         assert (one.returncode, errors) == (0, "")
 
 
-def test_large_messages_pass_both_ways(grid: Grid, client: Callable[..., subprocess.Popen[str]]) -> None:
+def test_large_messages_pass_both_ways(grid: Appliance, client: Callable[..., subprocess.Popen[str]]) -> None:
     one = client()
     text = "y" * (MEGABYTES * 2**20)
     assert evaluate(one, f"'{text}' + 'z'") == text + "z"
@@ -116,7 +115,7 @@ def test_a_client_that_speaks_no_tls_is_told_so(client: Callable[..., subprocess
     assert "This endpoint speaks TLS" in errors
 
 
-def test_a_handshake_that_stalls_delays_nobody_and_ends_in_time(grid: Grid, authority: Authority) -> None:
+def test_a_handshake_that_stalls_delays_nobody_and_ends_in_time(grid: Appliance, authority: Authority) -> None:
     with socket.create_connection(("127.0.0.1", grid.port), timeout=10) as stalled:
         stalled.sendall(b"\x16\x03\x01")
         started = time.monotonic()
@@ -127,7 +126,7 @@ def test_a_handshake_that_stalls_delays_nobody_and_ends_in_time(grid: Grid, auth
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_old_versions_of_tls_are_refused(grid: Grid) -> None:
+def test_old_versions_of_tls_are_refused(grid: Appliance) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -139,7 +138,7 @@ def test_old_versions_of_tls_are_refused(grid: Grid) -> None:
         context.wrap_socket(plain)
 
 
-def test_applctl_works_with_a_certificate_of_whatever_issuer(grid: Grid, tmp_path: Path) -> None:
+def test_applctl_works_with_a_certificate_of_whatever_issuer(grid: Appliance, tmp_path: Path) -> None:
     status = json.loads(grid.applctl("status", "--json").stdout)
     assert (status["endpoint"], status["ready"]) == (f"wss://localhost:{grid.port}", True)
     assert "accepts sessions" in grid.applctl("doctor").stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,19 +15,17 @@ from playwright.sync_api import Error, Playwright, sync_playwright
 
 from appliance.grid.client import connect
 from appliance.machine.supervisor import Supervisor
+from tests.support.appliance import Appliance
 from tests.support.waiting import until
-from tests.system.grid import Grid
 
 BOOT_TOKEN = "ci/boot+secret~0123456789=="
 
 
 @pytest.fixture(scope="module")
-def grid() -> Iterator[Grid]:
+def grid() -> Iterator[Appliance]:
     """Give an appliance whose first token was given to it at its start."""
-    folder = Path(tempfile.mkdtemp(prefix="grid-"))
-    grid = Grid(folder, MAX_LIFETIME_SESSIONS=0, APPLIANCE_TOKEN=BOOT_TOKEN)
-    yield grid
-    grid.stop()
+    with Appliance(MAX_LIFETIME_SESSIONS=0, APPLIANCE_TOKEN=BOOT_TOKEN) as grid:
+        yield grid
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +39,11 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def create(grid: Grid, name: str) -> str:
+def create(grid: Appliance, name: str) -> str:
     return grid.applctl("token", "create", name).stdout.strip()
 
 
-def status_of(grid: Grid, path: str, headers: dict[str, str]) -> tuple[int, str | None]:
+def status_of(grid: Appliance, path: str, headers: dict[str, str]) -> tuple[int, str | None]:
     try:
         with urlopen(Request(f"http://127.0.0.1:{grid.port}{path}", headers=headers), timeout=5) as answer:
             return answer.status, None
@@ -59,7 +56,7 @@ WAYS = ("ws://{}", "http://{}", "ws://{}/?token=T", "ws://{}/?token=RAW", "http:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_stock_client_gets_in_with_its_token(grid: Grid, playwright: Playwright, way: str) -> None:
+def test_a_stock_client_gets_in_with_its_token(grid: Appliance, playwright: Playwright, way: str) -> None:
     url = way.format(f"127.0.0.1:{grid.port}")
     headers = {} if "T" in url or "RAW" in url else bearer(BOOT_TOKEN)
     url = url.replace("RAW", BOOT_TOKEN) if "RAW" in url else url.replace("T", quote(BOOT_TOKEN, safe=""))
@@ -74,7 +71,7 @@ def test_a_stock_client_gets_in_with_its_token(grid: Grid, playwright: Playwrigh
     ("query", "said"), [("", "the request has none"), ("?token=wrong-secret", "does not know this token")]
 )
 def test_a_client_without_the_right_token_is_told_how_to_give_one(
-    grid: Grid, playwright: Playwright, query: str, said: str
+    grid: Appliance, playwright: Playwright, query: str, said: str
 ) -> None:
     with pytest.raises(Error, match="401") as raised:
         playwright.chromium.connect(f"{grid.endpoint}/{query}")
@@ -83,7 +80,7 @@ def test_a_client_without_the_right_token_is_told_how_to_give_one(
     assert "applctl token create NAME" in raised.value.message
 
 
-def test_pages_that_tell_of_the_grid_want_a_token_and_health_checks_do_not(grid: Grid) -> None:
+def test_pages_that_tell_of_the_grid_want_a_token_and_health_checks_do_not(grid: Appliance) -> None:
     for path in ("/metrics", "/api/v1/capacity", "/api/v1/appliance"):
         assert status_of(grid, path, {}) == (401, "Bearer")
         assert status_of(grid, path, bearer("wrong")) == (401, "Bearer")
@@ -97,7 +94,7 @@ def test_pages_that_tell_of_the_grid_want_a_token_and_health_checks_do_not(grid:
     assert status_of(grid, "/", {})[0] == 426
 
 
-def test_a_revoked_token_opens_no_session_more_and_running_ones_go_on(grid: Grid, playwright: Playwright) -> None:
+def test_a_revoked_token_opens_no_session_more_and_running_ones_go_on(grid: Appliance, playwright: Playwright) -> None:
     token = create(grid, "ci")
     with closing(playwright.chromium.connect(grid.endpoint, headers=bearer(token))) as browser:
         (session,) = grid.registry.sessions()
@@ -109,7 +106,7 @@ def test_a_revoked_token_opens_no_session_more_and_running_ones_go_on(grid: Grid
         assert browser.new_page().evaluate("6 * 7") == 42
 
 
-def test_tokens_outlive_a_redis_that_lost_everything_and_a_restart(grid: Grid, playwright: Playwright) -> None:
+def test_tokens_outlive_a_redis_that_lost_everything_and_a_restart(grid: Appliance, playwright: Playwright) -> None:
     token, bad = create(grid, "nightly"), create(grid, "leaked")
     grid.applctl("token", "revoke", "leaked")
     Supervisor(grid.run_dir).restart_process("redis", deadline=float("inf"))
@@ -126,11 +123,11 @@ def test_tokens_outlive_a_redis_that_lost_everything_and_a_restart(grid: Grid, p
     check()
 
 
-def _is_away(grid: Grid) -> bool:
+def _is_away(grid: Appliance) -> bool:
     return status_of(grid, "/readyz", {})[0] != 200
 
 
-def test_the_appliances_own_commands_get_in(grid: Grid, tmp_path: Path) -> None:
+def test_the_appliances_own_commands_get_in(grid: Appliance, tmp_path: Path) -> None:
     grid.applctl("demo", "-o", str(tmp_path / "page.png"))
     assert grid.applctl("status").returncode == 0
     grid.available(1)
@@ -139,7 +136,7 @@ def test_the_appliances_own_commands_get_in(grid: Grid, tmp_path: Path) -> None:
     assert "applctl-" not in names  # the demo's own is revoked
 
 
-def test_no_token_shows_in_a_log_a_record_a_file_or_a_process(grid: Grid, playwright: Playwright) -> None:
+def test_no_token_shows_in_a_log_a_record_a_file_or_a_process(grid: Appliance, playwright: Playwright) -> None:
     token = create(grid, "secret")
     secrets = (token, BOOT_TOKEN, "wrong-secret")
     url = f"{grid.endpoint}/?token={token}&name=n"
@@ -156,7 +153,7 @@ def test_no_token_shows_in_a_log_a_record_a_file_or_a_process(grid: Grid, playwr
     assert not [place for place, text in seen.items() if any(secret in text for secret in secrets)]
 
 
-def _everything_in_redis(grid: Grid) -> str:
+def _everything_in_redis(grid: Appliance) -> str:
     """Give every key with its value, whatever its type; DUMP would compress what is long."""
     read = {"string": "get", "hash": "hgetall", "set": "smembers"}
     with connect(grid.registry.store.url) as redis:

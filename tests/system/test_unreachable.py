@@ -15,13 +15,11 @@ import psutil
 import pytest
 from playwright.sync_api import Error, Playwright, sync_playwright
 
+from tests.support.appliance import TIMINGS, Appliance, StartGrid
+from tests.support.cluster import Cluster, Member
+from tests.support.load import Load
 from tests.support.programs import require
 from tests.support.waiting import until
-from tests.system.cluster import Cluster, Member
-from tests.system.conftest import StartGrid
-from tests.system.grid import TIMINGS, Grid
-from tests.system.load import Load
-from tests.system.test_losses import process
 
 COMMON = {**TIMINGS, "MAX_CONCURRENT_SESSIONS": 1, "MAX_LIFETIME_SESSIONS": 500, "STARTUP_STAGGER": 0.1}
 WORKERS = 3
@@ -46,7 +44,7 @@ def playwright() -> Iterator[Playwright]:
         yield playwright
 
 
-def readiness(grid: Grid) -> str:
+def readiness(grid: Appliance) -> str:
     """Return "" if an appliance is ready, else why it is not."""
     try:
         grid.get("/readyz")
@@ -55,14 +53,14 @@ def readiness(grid: Grid) -> str:
     return ""
 
 
-def connect(playwright: Playwright, grid: Grid) -> None:
+def connect(playwright: Playwright, grid: Appliance) -> None:
     """Have a session with a page."""
     browser = playwright.chromium.connect(grid.endpoint)
     assert browser.new_page().evaluate("6 * 7") == 42
     browser.close()
 
 
-def waits_ms(grid: Grid) -> list[int]:
+def waits_ms(grid: Appliance) -> list[int]:
     """Return how long the sessions of an appliance's proxy waited for their slots."""
     return [int(ms) for ms in re.findall(r"event=session.started.* waited_ms=(\d+)", grid.log("proxy"))]
 
@@ -96,7 +94,7 @@ def test_a_proxy_without_a_route_harms_nobody_and_is_not_ready_until_it_has_one(
 class Crowd:
     """Clients that connect and say nothing, as many as leave a process one descriptor."""
 
-    def __init__(self, grid: Grid, process: psutil.Process, room: int) -> None:
+    def __init__(self, grid: Appliance, process: psutil.Process, room: int) -> None:
         """Let the process have so many descriptors more than it has now."""
         self._address, self._process = (grid.host, grid.port), process
         self._before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
@@ -129,7 +127,7 @@ def test_a_proxy_without_descriptors_makes_no_worker_suspect_and_is_not_ready_un
     grid = start_grid(MAX_LIFETIME_SESSIONS=500, ALLOW_ANONYMOUS="true", REQUEST_TIMEOUT=60)
     connect(playwright, grid)
     lifetime = grid.registry.workers()[0].lifetime
-    crowd = Crowd(grid, process(grid, "proxy"), room=20)
+    crowd = Crowd(grid, grid.process("proxy"), room=20)
     said, served = [], 0
 
     def is_refused() -> bool:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.appliance import StartGrid
+from tests.support.network import Network, load_balancer
 from tests.support.programs import require
 from tests.support.waiting import until
-from tests.system.conftest import StartGrid
-from tests.system.network import Network, load_balancer
 
 CLIENT = Path(__file__).parent / "clients" / "waiting_client.py"
 

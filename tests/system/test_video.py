@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.system.conftest import StartGrid
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance, StartGrid
+from tests.support.films import assert_plays
 
 PAGE = "<title>film</title><style>div{animation:a 1s infinite;width:90px}@keyframes a{to{width:400px}}</style><div>x"
 CLIENT = """
@@ -25,18 +24,7 @@ with sync_playwright() as playwright:
 """
 
 
-def assert_plays(film: Path, frames: int = 6) -> None:
-    """Decode a film to its end, without an error, and see that it has frames of a page's size."""
-    decode = ["ffmpeg", "-v", "error", "-i", film, "-f", "null", "-"]
-    assert not subprocess.run(decode, capture_output=True, text=True, check=True).stderr
-    ask = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", film]
-    (stream,) = json.loads(subprocess.run(ask, capture_output=True, check=True).stdout)["streams"]
-    assert stream["codec_name"] in ("vp8", "vp9")
-    assert int(stream["nb_read_frames"]) >= frames
-    assert stream["width"] >= 800
-
-
-def test_a_context_records_its_pages(grid: Grid, tmp_path: Path) -> None:
+def test_a_context_records_its_pages(grid: Appliance, tmp_path: Path) -> None:
     with sync_playwright() as playwright:
         context = playwright.chromium.connect(grid.endpoint).new_context(record_video_dir=tmp_path)
         page = context.new_page()
@@ -49,7 +37,7 @@ def test_a_context_records_its_pages(grid: Grid, tmp_path: Path) -> None:
     assert "no_video" not in grid.log("chromium-00")
 
 
-def test_a_page_records_a_screencast(grid: Grid, tmp_path: Path) -> None:
+def test_a_page_records_a_screencast(grid: Appliance, tmp_path: Path) -> None:
     with sync_playwright() as playwright:
         page = playwright.chromium.connect(grid.endpoint).new_page()
         page.set_content(PAGE)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests.support.appliance import StartGrid
+from tests.support.bare_client import BareClient
 from tests.support.waiting import until
-from tests.system.bare_client import BareClient
-from tests.system.conftest import StartGrid
 
 RECYCLES = 5
 DOCTOR = (

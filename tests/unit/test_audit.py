@@ -12,7 +12,7 @@ from appliance.audit.auditor import compare
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Call, Door, Machine, Wire
 from appliance.audit.relays import Look
-from tests.unit.audited import (
+from tests.support.audited import (
     CLIENT_OF_TICKET,
     DOOR,
     LATER_MS,

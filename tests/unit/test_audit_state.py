@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.audit.machine import Door, Part, Program, Wire
-from tests.unit.audited import (
+from tests.support.audited import (
     ANY,
     CLIENT_OF_TICKET,
     LATER_MS,

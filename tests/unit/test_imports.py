@@ -73,3 +73,12 @@ def test_only_the_grid_speaks_to_redis() -> None:
     allowed = {f"appliance.grid.{name}" for name in ("store", "client", "mailbox")}
     speakers = {name for name, path in modules().items() if "redis" in {one.split(".")[0] for one in imported(path)}}
     assert speakers <= allowed
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several tests use is in tests/support."""
+    wrong = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        parts = {part for name in imported(path) if name.startswith("tests.") for part in name.split(".")}
+        wrong += [f"{path} imports {part}" for part in parts if part.startswith("test_") or part == "conftest"]
+    assert not wrong

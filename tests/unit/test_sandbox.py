@@ -16,7 +16,7 @@ from appliance.machine.install import apparmor
 from appliance.names import Browser
 from appliance.settings.config import Settings
 
-RESTRICTED = Path(__file__).parents[1] / "system" / "restricted.py"
+RESTRICTED = Path(__file__).parents[1] / "support" / "restricted.py"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 NO_NAMESPACES = (sys.executable, str(RESTRICTED), "65534")
 

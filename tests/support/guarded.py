@@ -6,20 +6,19 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.system import machine as places
-from tests.system.grid import Grid
-from tests.system.machine import Machine
+from tests.support import machine as places
+from tests.support.appliance import Appliance
+from tests.support.machine import Machine
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts, networks and rules for them")
 
-CLIENTS = Path(__file__).parent / "clients"
+CLIENTS = Path(__file__).parents[1] / "system" / "clients"
 REACHING = CLIENTS / "reaching_client.py"
 REFUSED = ["Page.goto: net::ERR_CONNECTION_REFUSED", "connect ECONNREFUSED"]
 PEER, FURTHER = "10.9.0.3", "10.9.0.4"  # more addresses outside
@@ -57,19 +56,15 @@ def machine() -> Iterator[Machine]:
 
 
 @contextmanager
-def running(machine: Machine, accounts: dict[str, str], **settings: object) -> Iterator[Grid]:
+def running(machine: Machine, accounts: dict[str, str], **settings: object) -> Iterator[Appliance]:
     """Run an appliance on the machine, for everybody outside."""
     open_to_all = {"HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "true", "MAX_LIFETIME_SESSIONS": 0}
-    folder = Path(tempfile.mkdtemp(prefix="grid-"))
-    grid = Grid(folder, inside=machine.inside(), **open_to_all, **accounts, **settings)
-    try:
+    with Appliance(inside=machine.inside(), **open_to_all, **accounts, **settings) as grid:
         yield grid
-    finally:
-        grid.stop()
 
 
 @pytest.fixture(scope="module")
-def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Grid]:
+def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Appliance]:
     """Give an appliance with a Redis of its own, and one peer."""
     with running(
         machine, accounts, PRIVATE_HOSTNAME=places.ADDRESS, PEERS=PEER, APPLIANCE_TOKEN="of-the-guards-test"
@@ -77,7 +72,7 @@ def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Grid]:
         yield grid
 
 
-def reached(machine: Machine, grid: Grid, urls: list[str]) -> dict[str, list[str]]:
+def reached(machine: Machine, grid: Appliance, urls: list[str]) -> dict[str, list[str]]:
     """Open a session from outside; gives what its page, and its client's requests, met at each URL."""
     endpoint = f"ws://{places.ADDRESS}:{grid.port}"
     command = machine.outside(sys.executable, str(REACHING), endpoint, *urls)
@@ -95,7 +90,7 @@ def assert_refused(found: dict[str, list[str]], urls: list[str]) -> None:
 
 
 @contextmanager
-def unattended(grid: Grid) -> Iterator[None]:
+def unattended(grid: Appliance) -> Iterator[None]:
     """Let nobody look after the rules meanwhile."""
     (keeper,) = [one for one in grid.processes() if "appliance.machine.firewall.keeper" in one.cmdline()]
     keeper.suspend()

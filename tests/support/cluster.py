@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from tests.support.appliance import Appliance, free_port
 from tests.support.waiting import until
-from tests.system.grid import Grid, free_port
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 PASSWORD = "redis-of-the-cluster"
@@ -81,7 +81,7 @@ class Switch:
         _ip(f"link delete {self.name}")
 
 
-class Member(Grid):
+class Member(Appliance):
     """One of the appliances."""
 
     def __init__(self, switch: Switch, namespace: str, address: str, **settings: Any) -> None:

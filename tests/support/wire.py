@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from tests.system.bare_client import UPGRADE
+from tests.support.bare_client import UPGRADE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from types import TracebackType
 
 from playwright.async_api import Error, Playwright, async_playwright
 
-from tests.system.cluster import LoadBalancer
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance
+from tests.support.cluster import LoadBalancer
 
 PAUSE_S = 0.2  # after an error, so that a proxy that is away is not stormed
 SESSION_MAX_S = 60.0  # by far: one that takes longer hangs
@@ -18,7 +18,7 @@ SESSION_MAX_S = 60.0  # by far: one that takes longer hangs
 class Load:
     """Runs from the beginning of its block to its end, where each client finishes the session that it has."""
 
-    def __init__(self, grid: Grid | LoadBalancer, clients: int, rest_s: float = 0.0) -> None:
+    def __init__(self, grid: Appliance | LoadBalancer, clients: int, rest_s: float = 0.0) -> None:
         """Take the grid, how many clients use it at the same time, and how long each rests between two sessions."""
         self.served = 0  # sessions that were whole: from the connection to the goodbye
         self.errors: list[str] = []

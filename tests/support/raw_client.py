@@ -9,7 +9,7 @@ from typing import Any
 
 import websocket
 
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance
 
 HEADERS = {"User-Agent": f"Playwright/{version('playwright')} (x64; test) python/3", "x-playwright-browser": "chromium"}
 
@@ -17,7 +17,7 @@ HEADERS = {"User-Agent": f"Playwright/{version('playwright')} (x64; test) python
 class RawClient:
     """A session of a grid, described as its server describes it."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Appliance) -> None:
         """Open a session."""
         self.guids: dict[str, list[str]] = {}  # of the objects that the server has described, by their type
         self._last_id = 0

@@ -9,8 +9,8 @@ from types import TracebackType
 
 from appliance.grid.values import WorkerSpec, WorkerStatus
 from appliance.names import Browser
+from tests.support.appliance import Appliance
 from tests.support.driver_socket import listening
-from tests.system.grid import Grid
 
 VERSION = "1.65.1"
 TTL_MS = 600_000
@@ -24,7 +24,7 @@ ACCEPTED = (
 class RecordingWorker:
     """Registered in a grid's Redis from its block's beginning to its end."""
 
-    def __init__(self, grid: Grid, browser: Browser, name: str = "recording") -> None:
+    def __init__(self, grid: Appliance, browser: Browser, name: str = "recording") -> None:
         """Take the grid, and which browser it pretends to run; of equals, the first by name is chosen."""
         self._slot = f"{name}-{browser}"
         self._appliance = str(grid.env["APPLIANCE_NAME"])

@@ -8,8 +8,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -40,15 +41,18 @@ TIMINGS = {
 }
 
 
-class Grid:
+class Appliance:
     """One running appliance."""
 
-    def __init__(self, folder: Path, host: str = "127.0.0.1", inside: Sequence[str] = (), **settings: Any) -> None:
+    def __init__(
+        self, folder: Path | None = None, host: str = "127.0.0.1", inside: Sequence[str] = (), **settings: Any
+    ) -> None:
         """Start an appliance with these settings and wait until all its workers are registered.
 
-        `host` is where it is reached, and `inside` the beginning of each of its commands, on a machine or in a network
-        of its own (tests/system/machine.py).
+        `folder` is its RUN_DIR. `host` is where it is reached, and `inside` the beginning of each of its commands,
+        on a machine or in a network of its own (tests/support/machine.py).
         """
+        folder = folder or Path(tempfile.mkdtemp(prefix="grid-"))  # short: unix sockets are made in it
         self.port = free_port()
         self.host, self._inside = host, inside
         self.endpoint = f"ws://{host}:{self.port}"
@@ -66,6 +70,14 @@ class Grid:
             self.applctl("down", check=False)
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def __enter__(self) -> Appliance:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.stop()
 
     def up(self) -> None:
         """Start the appliance, with what is on this machine."""
@@ -132,6 +144,11 @@ class Grid:
 
         return until(found, f"{count} workers are available", within_s)  # type: ignore[return-value]
 
+    def process(self, name: str) -> psutil.Process:
+        """Return its `redis` or `proxy`."""
+        pids = {process.name: process.pid for process in Supervisor(self.run_dir).processes()}
+        return psutil.Process(pids[name])
+
     def processes(self) -> list[psutil.Process]:
         """Give every process of this appliance, wherever it now hangs in the tree."""
         return [process for process in psutil.process_iter() if self._owns(process)]
@@ -159,6 +176,9 @@ class Grid:
             return process.environ().get("RUN_DIR") == str(self.run_dir) and process.pid != os.getpid()
         except psutil.Error:
             return False
+
+
+StartGrid = Callable[..., Appliance]
 
 
 def tree(pid: int) -> dict[str, psutil.Process]:

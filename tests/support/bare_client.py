@@ -6,7 +6,7 @@ import http.client
 import json
 import select
 
-from tests.system.grid import Grid
+from tests.support.appliance import Appliance
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -20,7 +20,7 @@ UPGRADE = {
 class BareClient:
     """One connection that asks for a session at once, and keeps it until `close`."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Appliance) -> None:
         """Ask a grid for a session."""
         self._connection = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=30)
         self._connection.request("GET", "/", headers=UPGRADE)

@@ -1,0 +1,57 @@
+"""Fixtures of the system tests and attacks: real appliances and a real web site."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support import site as web
+from tests.support.appliance import Appliance, StartGrid
+
+OLDER_PLAYWRIGHT = "1.62.0"  # the last whose driver speaks to Debian's firefox-esr
+
+
+@pytest.fixture
+def start_grid() -> Iterator[StartGrid]:
+    """Start appliances that one test may damage."""
+    with ExitStack() as to_be_stopped:
+        yield lambda **settings: to_be_stopped.enter_context(Appliance(**settings))
+
+
+@pytest.fixture(scope="module")
+def grid() -> Iterator[Appliance]:
+    """Return an appliance with one Chromium worker, for tests of a module that only use it."""
+    with Appliance(MAX_LIFETIME_SESSIONS=0) as grid:
+        yield grid
+
+
+@pytest.fixture(scope="session")
+def older_playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install another Playwright version, client and driver, in a virtual environment of its own.
+
+    It is installed once for all processes that run tests.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, installed = root / "playwright", root / "playwright.installed"
+    with (root / "playwright.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not installed.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={OLDER_PLAYWRIGHT}"], check=True)
+            installed.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[str]:
+    """Serve the web site; return its URL."""
+    with web.serve() as url:
+        yield url

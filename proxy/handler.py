@@ -159,7 +159,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         wanted = handshake.parse(request.items, request.target, self.client, settings.default_browser_type, token)
         told = launch_options.check(request.headers, wanted.request.browser, settings)
         # Just before `open` counts it: what is announced is complete.
-        if refusal := self.services.departure.refusal():
+        if refusal := self.services.presence.refusal():
             raise refusal
         watch = HangupWatch(self.socket)
         with ExitStack() as to_be_closed:

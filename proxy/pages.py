@@ -95,8 +95,8 @@ class Operations:
         return JSON, json.dumps({"status": "ok", "version": __version__}).encode()
 
     def _readyz(self) -> tuple[str, bytes]:
-        if leaving := self._services.departure.leaving():
-            raise leaving
+        if reason := self._services.presence.reason_to_leave():
+            raise reason
         reach, browser = self._services.reach, self._services.settings.default_browser_type
         if refusal := reach.refusal():
             raise refusal

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import time
 from typing import Any
 
 import gevent
@@ -14,6 +13,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from appliance import logs
+from appliance.deadline import Deadline
 from appliance.errors import Blame, DialFailed, OpenToAll, SettingsError, StoreRefuses, StoreUnavailable
 from appliance.grid.appliances import Appliances
 from appliance.grid.grid import Registry
@@ -30,7 +30,6 @@ from appliance.worker_folder import socket_of
 from proxy import loops
 from proxy.access import Access
 from proxy.admission import Connections, Unheard
-from proxy.departure import Departure
 from proxy.dial import Connection, dial
 from proxy.door.answering import InnerDoor
 from proxy.door.dialling import Neighbours
@@ -39,9 +38,9 @@ from proxy.handler import DoorHandler, SessionHandler
 from proxy.handshake import Headers
 from proxy.limits import Vigil
 from proxy.loops import RETRY_S, in_thread, repeat
-from proxy.membership import Membership
 from proxy.pages import Operations
 from proxy.predecessors import Predecessors
+from proxy.presence import Presence
 from proxy.probing import Prober
 from proxy.reaper import Reaper
 from proxy.services import Services
@@ -83,15 +82,13 @@ class Proxy:
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
         self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
         appliances = Appliances(self.registry)
-        self.departure = Departure(settings.drain_notice)
         self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
-        self._membership = Membership(settings, appliances, self.id, self.departure, self._certificate)
         reach = Reach()
-        self.sessions = Sessions(self.registry, settings, self.id, self._membership.announce, reach)
+        self.sessions = Sessions(self.registry, settings, self.id, self._announce, reach)
         self._reaper = Reaper(self.registry, self.sessions, settings)
         self._prober = Prober(reach, self.registry, self._dial)
         reach.on_change(self._prober.wake)
-        self._membership.mind(self.sessions)
+        self.presence = Presence(settings, appliances, self.id, self.sessions, self.tls)
         self._tokens = Tokens(self.registry, token_copy_of(settings), in_thread)
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
         self._vigil = Vigil(settings)
@@ -107,7 +104,7 @@ class Proxy:
             appliances=appliances,
             sessions=self.sessions,
             reach=reach,
-            departure=self.departure,
+            presence=self.presence,
             access=Access(self._tokens, settings, os.geteuid()),
             connections=Connections(settings.max_connections_per_client),
             unheard=self._unheard,
@@ -141,12 +138,12 @@ class Proxy:
             self._mailbox.wait_until_listening(MAILBOX_S)
             if not self.stopping:
                 self._listen()
-                log.info("proxy.started", endpoint=settings.endpoint, version=self._membership.version)
+                log.info("proxy.started", endpoint=settings.endpoint, version=self.presence.version)
             self._stop.wait()
             self._shut_down()
         finally:
             gevent.killall(running)
-            self._membership.leave()
+            self.presence.stop()
         log.info("proxy.stopped")
         return 1 if self._has_failed else 0
 
@@ -206,11 +203,9 @@ class Proxy:
         grace_s = self.settings.shutdown_grace
         why = "restarts its proxy after an internal error" if self._has_failed else "is shutting down"
         log.info("proxy.stopping", sessions=len(self.sessions), inner=len(self._door), grace_s=grace_s)
-        deadline = time.monotonic() + grace_s
-        self.departure.shut_down(grace_s, why)
-        gevent.spawn(self._membership.try_to_announce)
-        gevent.sleep(self.departure.notice_left_s())
-        self.sessions.refuse_waiting(self.departure.leaving())
+        deadline = Deadline(grace_s)
+        self.presence.leave(grace_s, why)
+        self.presence.wait_until_closed()
         if not self._wait_until_idle(deadline):
             self.sessions.end_all(f"appliance {why}")
             self._door.end_all(f"appliance {self.settings.appliance_name} {why}")
@@ -220,8 +215,8 @@ class Proxy:
         for server in self._servers:
             server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words
 
-    def _wait_until_idle(self, deadline: float) -> bool:
-        while (is_busy := bool(len(self.sessions) or len(self._door))) and time.monotonic() < deadline:
+    def _wait_until_idle(self, deadline: Deadline) -> bool:
+        while (is_busy := bool(len(self.sessions) or len(self._door))) and not deadline.is_over:
             gevent.sleep(0.05)
         return not is_busy
 
@@ -230,24 +225,23 @@ class Proxy:
         if message.get("tokens"):
             self._tokens.sync()
         elif message.get("appliance"):
-            self._membership.announce()
+            self._announce()
         elif message.get("resubscribed"):
             self._renew()
         else:
             self.sessions.handle(message)
 
-    def _certificate(self) -> str:
-        """Return the fingerprint of the certificate that is served, "" without TLS."""
-        return self.tls.certificate if self.tls else ""
-
     def _reload_certificate(self) -> None:
         """Serve new files, and say so at once: other appliances' proxies connect to the certificate announced."""
         if self.tls and self.tls.reload():
-            self._membership.announce()
+            self._announce()
+
+    def _announce(self) -> None:
+        self.presence.announce()
 
     def _renew(self) -> None:
         self.sessions.renew()
-        self._membership.announce()
+        self._announce()
 
     def _release_predecessors(self) -> None:
         predecessors = Predecessors(self.settings.run_dir, self.id)

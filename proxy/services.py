@@ -15,10 +15,10 @@ from appliance.grid.values import Grant
 from appliance.settings.config import Settings
 from proxy.access import Access
 from proxy.admission import Connections, Unheard
-from proxy.departure import Departure
 from proxy.dial import Connection
 from proxy.handshake import Headers
 from proxy.limits import Vigil
+from proxy.presence import Presence
 from proxy.request import Request
 from proxy.tls import Tls
 
@@ -42,7 +42,7 @@ class Services:
     appliances: Appliances
     sessions: Sessions
     reach: Reach
-    departure: Departure
+    presence: Presence
     access: Access
     connections: Connections
     unheard: Unheard

@@ -26,7 +26,7 @@ def refuse() -> str:
 def readiness(reach: Reach, admit: Callable[[], str]) -> str:
     """Return why /readyz is refused, of a proxy that finds no worker by what it reaches."""
     proxy: Any = SimpleNamespace(
-        departure=SimpleNamespace(leaving=lambda: None),
+        presence=SimpleNamespace(reason_to_leave=lambda: None),
         reach=reach,
         registry=SimpleNamespace(is_ready=lambda *_: False, capacity=list),
         appliances=SimpleNamespace(states=list),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
 import pytest
 
+from appliance.deadline import Deadline
 from appliance.errors import StoreUnavailable
 from appliance.grid.appliances import Appliances
 from appliance.grid.grid import Registry
@@ -18,10 +18,10 @@ from appliance.machine.record import record_of
 from appliance.names import Browser
 from appliance.settings import config
 from appliance.settings.config import Settings
-from proxy.departure import Departure
-from proxy.membership import Membership
+from proxy.presence import Presence
 from tests.support.announced import announcement
 from tests.support.claims import spec
+from tests.support.greenlets import kill_greenlets
 
 
 @pytest.fixture
@@ -44,12 +44,11 @@ def appliances(registry: Registry) -> Appliances:
 @pytest.fixture(autouse=True)
 def _no_greenlet_outlives_its_test() -> Iterator[None]:
     yield
-    gevent.killall([one for one in gc.get_objects() if isinstance(one, gevent.Greenlet) and not one.dead])
+    kill_greenlets()
 
 
-def member(settings: Settings, appliances: Appliances) -> tuple[Membership, Departure]:
-    departure = Departure(settings.drain_notice)
-    return Membership(settings, appliances, "here.abcdef", departure, lambda: ""), departure
+def presence_of(settings: Settings, appliances: Appliances) -> Presence:
+    return Presence(settings, appliances, "here.abcdef", Sessions(appliances._registry, settings, "here.abcdef"))
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -77,47 +76,47 @@ def forget_settling(registry: Registry) -> None:
 def test_it_may_not_be_stopped_before_the_notice_is_over_which_is_announced_at_once(
     settings: Settings, registry: Registry, appliances: Appliances
 ) -> None:
-    membership, departure = member(settings, appliances)
-    membership.announce()
+    presence = presence_of(settings, appliances)
+    presence.announce()
     appliances.drain_appliance("here", "drained by operator")
-    membership.announce()
+    presence.announce()
     forget_settling(registry)
-    assert departure.refusal() is None
+    assert presence.refusal() is None
     assert not state(appliances).safe_to_stop
-    eventually(departure.refusal)
+    eventually(presence.refusal)
     eventually(lambda: record(registry)["admits"] == "0")
     forget_settling(registry)
     assert state(appliances).safe_to_stop
 
 
 def test_it_remembers_which_turn_of_its_drains_it_has_heard_of(settings: Settings, appliances: Appliances) -> None:
-    membership, _ = member(settings, appliances)
-    membership.announce()
+    presence = presence_of(settings, appliances)
+    presence.announce()
     appliances.drain_appliance("here", "drained by operator")
     appliances.undrain_appliance("here")
-    membership.announce()
+    presence.announce()
     assert (record_of(settings).read().drained, record_of(settings).read().turn) == (False, 2)
 
 
 def test_sessions_that_are_left_when_drain_timeout_is_over_are_ended_and_not_before(
     settings: Settings, registry: Registry, appliances: Appliances
 ) -> None:
-    membership, departure = member(settings, appliances)
-    sessions = Sessions(registry, settings, "here.abcdef", membership.announce)
-    membership.mind(sessions)
-    membership.announce()
+    sessions = Sessions(registry, settings, "here.abcdef")
+    presence = Presence(settings, appliances, "here.abcdef", sessions)
+    presence.announce()
     registry.register_worker(spec("A", appliance="there"))
     reasons: list[str] = []
     with sessions.open(SessionRequest(Browser.CHROMIUM, "1.65"), lambda _: None) as session:
         session.relay(reasons.append)
         appliances.drain_appliance("here", "drained by operator")
-        membership.announce()
-        assert departure.leaving()
-        while departure.drained_for_s < settings.drain_timeout - 0.1:
-            membership.announce()
+        before_its_end = Deadline(settings.drain_timeout - 0.1)
+        presence.announce()
+        assert presence.reason_to_leave()
+        while not before_its_end.is_over:
+            presence.announce()
             assert reasons == []
             gevent.sleep(0.02)
-        eventually(lambda: membership.announce() or reasons)  # type: ignore[func-returns-value]
+        eventually(lambda: presence.announce() or reasons)  # type: ignore[func-returns-value]
     assert "DRAIN_TIMEOUT of 0.5 s is over" in reasons[0]
 
 
@@ -136,16 +135,16 @@ def test_an_answer_that_is_late_does_not_undo_what_was_said_after_it(
     settings: Settings, registry: Registry, appliances: Appliances
 ) -> None:
     late = Late(registry)
-    membership, departure = member(settings, late)
-    membership.announce()
+    presence = presence_of(settings, late)
+    presence.announce()
     late.delay_s = 0.2
-    earlier = gevent.spawn(membership.announce)
+    earlier = gevent.spawn(presence.announce)
     gevent.sleep(0)
     appliances.drain_appliance("here", "drained by operator")
     late.delay_s = 0
-    membership.announce()
+    presence.announce()
     earlier.join()
-    assert departure.leaving()
+    assert presence.reason_to_leave()
     assert record_of(settings).read().drained
 
 
@@ -160,8 +159,8 @@ def test_those_who_want_to_announce_while_redis_hangs_wait_for_its_time_out_toge
             gevent.sleep(0.05)
             raise StoreUnavailable("Redis does not answer")
 
-    membership, _ = member(settings, Hanging(registry))
-    waiting = [gevent.spawn(membership.announce) for _ in range(10)]
+    presence = presence_of(settings, Hanging(registry))
+    waiting = [gevent.spawn(presence.announce) for _ in range(10)]
     gevent.joinall(waiting)
     assert [type(one.exception) for one in waiting] == [StoreUnavailable] * 10
     assert len(calls) == 2, "of those who came while the first was under way"
@@ -171,10 +170,10 @@ def test_where_no_other_serves_it_may_be_stopped_as_soon_as_it_was_told(
     settings: Settings, registry: Registry, appliances: Appliances
 ) -> None:
     appliances.drain_appliance("there", "drained by operator")
-    membership, _ = member(settings, appliances)
-    membership.announce()
+    presence = presence_of(settings, appliances)
+    presence.announce()
     appliances.drain_appliance("here", "drained by operator")
-    membership.announce()
+    presence.announce()
     forget_settling(registry)
     assert state(appliances).safe_to_stop
 
@@ -183,26 +182,26 @@ def test_a_rival_is_told_to_the_grid_once_it_is_no_earlier_run(settings: Setting
     """Two of one name overwrite each other's record; that one of them speaks more often makes no difference."""
     other = announcement("here", run="another", proxy="here.123456", endpoint="ws://another:8080")
     appliances._registry.renew("here.123456", {}, 60_000)
-    membership, _ = member(settings, appliances)
+    presence = presence_of(settings, appliances)
     own, where, told = record_of(settings).read().run, "ws://another:8080 at here", []
     for _ in range(3):
         appliances.announce(other)
         for _ in range(2):
-            membership.announce()
+            presence.announce()
             told.append(appliances.rival("here", own))
     assert told == ["", "", "", where, where, where]
     appliances.announce(other)
     assert appliances.rival("here", own) == where, "whichever of the two spoke last"
     settings.lease_ttl = 0.01
-    eventually(lambda: membership.announce() or not appliances.rival("here", own))
+    eventually(lambda: presence.announce() or not appliances.rival("here", own))
 
 
 def test_an_appliance_without_redis_url_says_that_the_redis_runs_on_it(
     settings: Settings, appliances: Appliances
 ) -> None:
     appliances._registry.renew("there.abcdef", {}, 60_000)
-    member(settings, appliances)[0].announce()
+    presence_of(settings, appliances).announce()
     assert state(appliances).needed_by == 0
     settings.redis_url = None
-    member(settings, appliances)[0].announce()
+    presence_of(settings, appliances).announce()
     assert state(appliances).needed_by == 1

@@ -1,8 +1,12 @@
-"""The names that all parts share: browsers, and the versions of Playwright."""
+"""The names that all parts share: browsers, versions of Playwright, ids, and what marks processes."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
+
+MARKER = "APPLIANCE_WORKSPACE"  # the variable that names a worker's folder to its driver, and so to its browser
+SESSIONS_PATH = "/session"  # of the URL at which the driver serves its clients: the socket itself is what is closed
 
 
 class Browser(StrEnum):
@@ -13,6 +17,24 @@ class Browser(StrEnum):
     WEBKIT = "webkit"
 
 
+class WorkerId(NamedTuple):
+    """The parts of a worker's id, "<appliance>.<slot>.<hex>"; only the appliance's name may contain dots."""
+
+    appliance: str
+    slot: str
+    suffix: str
+
+    @classmethod
+    def parse(cls, text: str) -> WorkerId:
+        """Return the parts of an id; those that are missing are ""."""
+        return cls(*("", "", *text.rsplit(".", 2))[-3:])
+
+
+def appliance_of_proxy(proxy_id: str) -> str:
+    """Return the appliance of a proxy, whose id is "<appliance>.<hex>"."""
+    return proxy_id.rpartition(".")[0]
+
+
 def minor_version(version: str) -> str:
-    """Give the major.minor of a version: "1.65" of "1.65.2"."""
+    """Return the major.minor of a version: "1.65" of "1.65.2"."""
     return ".".join(version.split(".")[:2])

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from appliance.errors import BadRequest
 from appliance.grid.values import SessionRequest
-from appliance.names import Browser
-from appliance.worker_folder import SESSIONS_PATH
+from appliance.names import SESSIONS_PATH, Browser
 from proxy import query
 
 # What of the client's request reaches the worker, unchanged: what the driver answers to, its version

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from appliance import logs
 from appliance.grid.grid import Registry
+from appliance.run_dir import RunDir
 
 log = logs.get_logger()
-
-FILE = "proxy.json"
 
 
 class Predecessors:
@@ -27,14 +26,15 @@ class Predecessors:
         self._proxy_id = proxy_id
         self._file = -1
         self._ids: list[str] = []
+        path = RunDir(run_dir).proxies
         try:
-            self._file = os.open(run_dir / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._ids = _parse(os.pread(self._file, 1 << 16, 0))
             self._write([*self._ids, proxy_id])
         except OSError as error:
             self.close()
-            log.warning("proxy.predecessors_unknown", path=str(run_dir / FILE), error=str(error))
+            log.warning("proxy.predecessors_unknown", path=str(path), error=str(error))
 
     def close(self) -> None:
         """Give up the lock, as the end of the process does."""

@@ -25,8 +25,8 @@ from appliance.grid.token_copy import token_copy_of
 from appliance.grid.tokens import Tokens
 from appliance.grid.values import Grant
 from appliance.machine import addresses
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from appliance.worker_folder import socket_of
 from proxy import loops
 from proxy.access import Access
 from proxy.admission import Connections, Unheard
@@ -260,6 +260,6 @@ class Proxy:
         if grant.appliance != self.settings.appliance_name:
             return self._neighbours.dial(forwarded, grant)
         try:
-            return dial(forwarded, socket_of(self.settings.run_dir, grant.worker_id))
+            return dial(forwarded, RunDir(self.settings.run_dir).driver_socket(grant.worker_id))
         except ValueError as error:  # no worker has given itself such an id
             raise DialFailed(str(error), Blame.WORKER) from error

@@ -33,7 +33,7 @@ def fill(settings: Settings) -> None:
     accounts = accounts_of(settings)
     if accounts is None:
         return
-    folder = settings.run_dir / "compile-cache"
+    folder = settings.paths.compile_cache
     stamp, program = folder / "of", _describe(browsers.driver_folder(settings))
     if not (stamp.is_file() and stamp.read_text() == program):
         for old in folder.iterdir():

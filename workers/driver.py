@@ -32,6 +32,7 @@ from appliance.machine import browsers, ffmpeg, kernel, sandbox, unix_sockets
 from appliance.machine.browsers import Program
 from appliance.machine.cgroups import Group
 from appliance.names import Browser
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 from workers.launch_options import NODE_FLAGS, driver_environment, launch_options
 from workers.orders import Orders
@@ -196,4 +197,4 @@ def launch_environment(settings: Settings, workspace: Workspace) -> dict[str, st
 
 def _compile_cache(workspace: Workspace) -> Path:
     """Return the folder that all drivers share."""
-    return workspace.path.parents[2] / "compile-cache"
+    return RunDir(workspace.path.parents[2]).compile_cache

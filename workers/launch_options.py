@@ -8,11 +8,10 @@ from typing import Any
 
 from appliance.machine.browsers import channel_of
 from appliance.machine.inherited import inherited
-from appliance.names import Browser
+from appliance.names import MARKER, SESSIONS_PATH, Browser
 from appliance.settings.config import Settings
 from appliance.settings.proxies import UpstreamProxy, upstream_proxy
 from appliance.settings.workers import DEFAULT_LANGUAGE
-from appliance.worker_folder import MARKER, SESSIONS_PATH
 
 # For a grid, beyond what Playwright passes by itself (chromiumSwitches in its coreBundle.js): there is
 # no GPU, and QUIC would go around the proxies that sessions are given.

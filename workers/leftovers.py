@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 
 from appliance.machine import kernel
-from appliance.worker_folder import MARKER
+from appliance.names import MARKER
 
 _LOOK_INTERVAL_S = 0.02
 

@@ -16,7 +16,7 @@ from typing import Any
 import websocket
 
 from appliance.errors import LaunchError
-from appliance.worker_folder import SESSIONS_PATH
+from appliance.names import SESSIONS_PATH
 
 _LEAKS = b"GET /json HTTP/1.1\r\nHost: driver\r\nConnection: close\r\n\r\n"  # what a driver alone would answer
 _NOTHING = b"HTTP/1.1 404 "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from appliance import logs, worker_folder
+from appliance import logs
 from appliance.errors import LaunchError, StoreUnavailable
 from appliance.grid.grid import Registry
 from appliance.grid.mailbox import Mailbox
@@ -19,6 +19,7 @@ from appliance.machine import browsers
 from appliance.machine.accounts import has_own_account
 from appliance.machine.cgroups import Group
 from appliance.machine.record import record_of
+from appliance.names import WorkerId
 from appliance.settings.config import Settings
 from workers import backoff, family, leftovers, probe, workspace
 from workers.bounds import disk_bound, memory_bound
@@ -59,13 +60,13 @@ class Worker:
         self._slot = settings.worker_slot
         self._store = Store(settings.effective_redis_url, settings.grid_namespace)
         self._registry = Registry(self._store)
-        self._folder = worker_folder.folder_of_slot(settings.run_dir, self._slot)
+        self._folder = settings.paths.workers_of(self._slot)
         self._ready_at = 0.0
 
     def run(self) -> int:
         """Live. Return the exit code: 0 after a drain or a stop, 1 after a failure or a crash."""
         is_alone = self._end_account()
-        own = workspace.create(self._folder, self.id.rpartition(".")[2])
+        own = workspace.create(self._folder, WorkerId.parse(self.id).suffix)
         failures = backoff.Failures(self._folder)
         try:
             self._forget(workspace.sweep(self._folder, own.path if is_alone else None))

@@ -1,7 +1,7 @@
 """A worker's temporary folder: its own, locked while it lives, removed with all that belongs to it.
 
 Rules
- 1. Each worker process makes a folder of its own in its slot's (appliance/worker_folder.py), and holds a lock (flock)
+ 1. Each worker process makes a folder of its own in its slot's (appliance/py), and holds a lock (flock)
     in it. The kernel frees the lock however the process ends.
  2. A folder whose lock is free is garbage. The slot's next worker takes the lock, kills the processes that belong to
     the folder, and removes it. Other slots' folders are none of its business; `applctl up` clears those of slots that
@@ -21,7 +21,8 @@ import secrets
 from dataclasses import asdict
 from pathlib import Path
 
-from appliance import files, logs, worker_folder
+from appliance import files, logs
+from appliance.run_dir import RunDir
 from workers import leftovers
 from workers.leftovers import BrowserSession
 
@@ -49,7 +50,7 @@ class Workspace:
     @property
     def socket(self) -> Path:
         """The socket that the driver listens on."""
-        return worker_folder.socket_in(self.path)
+        return RunDir.driver_socket_in(self.path)
 
     @property
     def session(self) -> BrowserSession | None:
@@ -141,7 +142,9 @@ def _removed(path: Path) -> bool:
 def _take(path: Path) -> Workspace | None:
     """Lock a folder; None if another process has its lock or has removed it, or if it cannot be opened."""
     try:
-        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        lock = os.open(
+            RunDir.lock_in(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
+        )
     except FileNotFoundError:
         return None
     except OSError as error:

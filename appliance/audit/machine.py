@@ -10,8 +10,9 @@ from typing import Any, Literal
 import psutil
 
 from appliance.machine import unix_sockets
+from appliance.names import MARKER
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from appliance.worker_folder import MARKER, all_workers
 
 Role = Literal["supervisord", "proxy", "worker"]
 _ROLES: dict[str, Role] = {"supervisor.supervisord": "supervisord", "proxy": "proxy", "workers": "worker"}
@@ -99,7 +100,7 @@ class Machine:
 
 def survey(settings: Settings) -> Machine:
     """Look at this machine, with the eyes of this account: it must be that of the appliance, or root."""
-    workers = all_workers(settings.run_dir).resolve()
+    workers = settings.paths.workers.resolve()
     programs: list[Program] = []
     parts: list[Part] = []
     for process in psutil.process_iter():
@@ -122,7 +123,7 @@ def _describe(process: psutil.Process, run_dir: Path, workers: Path) -> Program 
         if environment.get("RUN_DIR") == str(run_dir) and "REDIS_PROCESSES" in environment:
             return _program(process, environment, workers)
         workspace = Path(environment.get(MARKER, "/"))
-        if workspace.parent.parent in (workers, all_workers(run_dir)):
+        if workspace.parent.parent in (workers, RunDir(run_dir).workers):
             return _part(process, _name(workspace))
     except psutil.Error:
         return None

@@ -13,8 +13,8 @@ from appliance.audit.machine import Machine, Part, Program
 from appliance.audit.relays import door_of
 from appliance.grid.values import WorkerState
 from appliance.machine.firewall.ruleset import HELPERS
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from appliance.worker_folder import all_workers, socket_in
 
 _PROBE_S = 10.0  # for a worker to see that its browser answers, and to register
 _REPLACED_S = 5.0  # for supervisord to start a worker's successor, which removes what its predecessor left
@@ -63,13 +63,13 @@ def _unregistered(own: list[WorkerState], machine: Machine, settings: Settings) 
 def _listeners(machine: Machine, settings: Settings) -> Iterator[Difference]:
     """A driver listens on its own socket alone, and for client certificates where no other program can come."""
     drivers = {part.pid: part for part in machine.all_drivers()}
-    workers = all_workers(settings.run_dir)
+    workers = settings.paths.workers
     places = [(w.pid, w.local) for w in machine.wires if w.pid in drivers and w.status == psutil.CONN_LISTEN]
     places = [(pid, place) for pid, place in places if ip_address(place.rpartition(":")[0]) not in HELPERS]
     places += [(door.pid, door.path) for door in machine.doors if door.pid in drivers]
     for pid, place in places:
         slot, _, suffix = drivers[pid].workspace.rpartition(".")
-        if place != str(socket_in(workers / slot / suffix)):
+        if place != str(RunDir.driver_socket_in(workers / slot / suffix)):
             text = f"{_named(drivers[pid])}, the driver of worker {slot}, listens at {place}, which it must not"
             yield Difference(("listener", str(pid), place), text, f"Run: applctl restart {slot}", AT_ONCE_S)
 
@@ -102,7 +102,7 @@ def _abandoned(machine: Machine, settings: Settings) -> Iterator[Difference]:
             remedy = f"Its slot's next worker ends it; or: kill -KILL {part.pid}"
             yield Difference(("part", str(part.pid)), text, remedy, _REPLACED_S)
     for name in sorted(machine.folders - owned):
-        folder = all_workers(settings.run_dir) / name.replace(".", "/")
+        folder = settings.paths.workers / name.replace(".", "/")
         remedy = f"Its slot's next worker removes it; or: rm -r {folder}"
         text = f"temporary folder {folder} belongs to no worker"
         yield Difference(("folder", name), text, remedy, _REPLACED_S)

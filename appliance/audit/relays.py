@@ -12,8 +12,8 @@ from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine
 from appliance.audit.tally import GRACE_S, Tally, common, sessions_without_socket, sockets_without_session
 from appliance.grid.values import SessionState, WorkerState
+from appliance.names import appliance_of_proxy
 from appliance.settings.config import Settings
-from appliance.worker_folder import socket_of
 
 _SETTLE_S = 2 * GRACE_S
 _NAMED = 10
@@ -43,7 +43,7 @@ def differences(looks: Sequence[Look], settings: Settings) -> Iterator[Differenc
 def door_of(worker: WorkerState, settings: Settings) -> str:
     """Return the path of the socket on which a worker's driver listens, "" if its id tells none."""
     try:
-        return str(socket_of(settings.run_dir, worker.id))
+        return str(settings.paths.driver_socket(worker.id))
     except ValueError:
         return ""
 
@@ -84,7 +84,7 @@ def _clients(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
 
 def _is_own(session: SessionState, settings: Settings) -> bool:
     """Whether it is in this appliance's proxy, whose id is "<appliance>.<6 hex digits>" (proxy/proxy.py)."""
-    return session.proxy.rpartition(".")[0] == settings.appliance_name
+    return appliance_of_proxy(session.proxy) == settings.appliance_name
 
 
 def _active(ledger: Ledger, worker: WorkerState) -> frozenset[str]:

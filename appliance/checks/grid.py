@@ -14,6 +14,7 @@ from appliance.checks.view import GridView
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import open_registry
 from appliance.machine.record import record_of
+from appliance.run_dir import RunDir
 from appliance.settings import config
 from appliance.settings.config import Settings
 from appliance.settings.redis_url import mask
@@ -131,14 +132,13 @@ def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
 
 
 def _workspaces(run_dir: Path) -> list[Path]:
-    folder = run_dir / "workers"
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return sorted(path for path in RunDir(run_dir).workers.glob("*/*/"))
 
 
 def _is_abandoned(folder: Path) -> bool:
     """A worker holds a lock in its folder while it lives (workers/workspace.py)."""
     try:
-        lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(RunDir.lock_in(folder), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:  # just being made, or just removed
         return False
     try:

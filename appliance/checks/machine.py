@@ -39,7 +39,7 @@ def check_run_dir(settings: Settings) -> Iterator[Check]:
             "Set RUN_DIR to another folder, or use the account that owns this one.",
         )
         return
-    others = 0o006 if settings.browser_user else 0o077  # its own accounts pass through it (run_dir.py)
+    others = 0o006 if settings.browser_user else 0o077  # its own accounts pass through it (folders.py)
     if folder == settings.run_dir and folder.stat().st_mode & others:
         mode = "1771" if settings.browser_user else "700"
         yield warning("RUN_DIR", f"{folder} is open to other users", f"Run: chmod {mode} {folder}")

@@ -15,7 +15,7 @@ from appliance.grid.token_copy import token_copy_of
 from appliance.grid.token_table import has_boot_token
 from appliance.machine import browsers, install
 from appliance.machine.addresses import endpoint_for_others
-from appliance.machine.run_dir import bringing_up
+from appliance.machine.folders import bringing_up
 from appliance.machine.start_stop import require_free_port, start, started_settings, stop
 from appliance.settings.config import Settings
 from appliance.settings.networks import is_loopback

@@ -12,6 +12,7 @@ from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Registry, open_registry
 from appliance.grid.values import SessionState
 from appliance.machine.start_stop import started_settings, stop
+from appliance.names import WorkerId, appliance_of_proxy
 from appliance.settings import config
 from appliance.settings.config import Settings
 
@@ -77,9 +78,6 @@ def waiting_for(sessions: int, seconds: float) -> str:
 
 
 def is_of(session: SessionState, appliance: str) -> bool:
-    """Return whether an active session has a worker or the proxy of an appliance: their ids begin with its name.
-
-    A worker's id is "<appliance>.<slot>.<hex>", a proxy's "<appliance>.<hex>".
-    """
-    owners = (session.worker.rsplit(".", 2)[0], session.proxy.rpartition(".")[0])
+    """Return whether an active session has a worker or the proxy of an appliance."""
+    owners = (WorkerId.parse(session.worker).appliance, appliance_of_proxy(session.proxy))
     return session.state == "active" and appliance in owners

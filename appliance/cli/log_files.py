@@ -59,22 +59,17 @@ class LogFile:
             return False
 
 
-def folder_of(settings: Settings) -> Path:
-    """Return the folder of the logs."""
-    return settings.run_dir / "log"
-
-
 def names_of(settings: Settings) -> list[str]:
     """Return the names of all logs that there are or will be."""
     known = ["supervisord", "proxy", *settings.worker_slots]
     known += [] if settings.redis_url else ["redis"]
     known += ["guard"] if settings.is_guarded else []
-    return sorted({*known, *(path.stem for path in folder_of(settings).glob("*.log"))})
+    return sorted({*known, *(path.stem for path in settings.paths.logs.glob("*.log"))})
 
 
 def last_lines(settings: Settings, name: str, count: int) -> list[str]:
     """Return the last lines of a process's log as they are."""
-    file = LogFile(folder_of(settings) / f"{name}.log")
+    file = LogFile(settings.paths.log_of(name))
     try:
         return file.last(count)
     finally:

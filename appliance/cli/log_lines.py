@@ -16,7 +16,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from appliance.cli.log_files import LogFile, folder_of, names_of
+from appliance.cli.log_files import LogFile, names_of
 from appliance.cli.output import Output, print_json_line
 from appliance.settings.config import Settings
 
@@ -91,7 +91,7 @@ class Logs:
     @classmethod
     def of(cls, settings: Settings) -> Logs:
         """Return the logs of all processes of an appliance."""
-        return cls(LogFile(folder_of(settings) / f"{name}.log") for name in names_of(settings))
+        return cls(LogFile(settings.paths.log_of(name)) for name in names_of(settings))
 
     def skip(self) -> None:
         """Skip what is there already."""

@@ -8,7 +8,7 @@ import time
 import click
 
 from appliance.cli.command import command
-from appliance.cli.log_files import LogFile, folder_of, names_of
+from appliance.cli.log_files import LogFile, names_of
 from appliance.cli.log_lines import Logs, print_record
 from appliance.cli.output import Output
 from appliance.errors import ApplianceError, NotRunning
@@ -60,4 +60,4 @@ def _chosen(settings: Settings, names: tuple[str, ...]) -> Logs:
             similar = difflib.get_close_matches(name, known, n=1)
             meant = f"; did you mean {similar[0]}?" if similar else ""
             raise UnknownLog(f"there is no log {name}{meant}", f"The logs: {', '.join(known)}.")
-    return Logs(LogFile(folder_of(settings) / f"{name}.log") for name in names or known)
+    return Logs(LogFile(settings.paths.log_of(name)) for name in names or known)

@@ -14,6 +14,7 @@ from appliance.cli.connection import open_grid
 from appliance.cli.output import Output, duration, status_text, table
 from appliance.errors import ApplianceError
 from appliance.grid.values import SessionState
+from appliance.names import WorkerId
 
 REASON = "session closed by operator"
 
@@ -75,10 +76,10 @@ def sessions_table(found: list[SessionState], now_ms: int, appliance: str) -> Ta
     shown = table("Id", "Status", "Worker", "Client", "Age", "Name")
     for session in found:
         status, age = status_text(session.state), duration((now_ms - session.started_ms) / 1000)
-        owner, _, rest = session.worker.partition(f"{appliance}.")
-        worker = session.worker if owner or not rest else rest.rpartition(".")[0]
+        worker = WorkerId.parse(session.worker)
+        name_of_worker = worker.slot if worker.appliance == appliance else session.worker
         name = Text(session.name)  # the client chose it: not markup
-        shown.add_row(session.id, status, worker or f"({session.browser})", session.client, age, name)
+        shown.add_row(session.id, status, name_of_worker or f"({session.browser})", session.client, age, name)
     return shown
 
 

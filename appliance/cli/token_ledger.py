@@ -12,7 +12,7 @@ from appliance.grid import token_table
 from appliance.grid.grid import Registry, open_registry
 from appliance.grid.token_copy import token_copy_of
 from appliance.grid.token_table import Table, Token
-from appliance.machine.run_dir import prepare_run_dir
+from appliance.machine.folders import prepare_run_dir
 from appliance.machine.start_stop import started_settings
 from appliance.settings.config import Settings
 

@@ -18,10 +18,9 @@ from appliance import files
 from appliance.errors import SettingsError
 from appliance.grid import token_table
 from appliance.grid.token_table import Table, Token
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 from appliance.settings.redis_url import mask
-
-FILE = "tokens.json"
 
 
 class TokenFile:
@@ -29,7 +28,7 @@ class TokenFile:
 
     def __init__(self, run_dir: Path, redis_url: str, namespace: str, owner: str | None = None) -> None:
         """Take RUN_DIR, what tells the grid from others, and the proxy's account; the file need not exist."""
-        self.path = run_dir / FILE
+        self.path = RunDir(run_dir).tokens
         self._grid = f"{mask(redis_url)} {namespace}"
         self._owner = owner
 
@@ -83,7 +82,7 @@ class TokenFile:
 
 def token_copy_of(settings: Settings) -> TokenFile:
     """Return the copy of the appliance that has these settings."""
-    redis_url = settings.redis_url or f"unix://{settings.run_dir / 'redis.sock'}"
+    redis_url = settings.redis_url or f"unix://{settings.paths.redis_socket}"
     return TokenFile(settings.run_dir, redis_url, settings.grid_namespace, settings.service_user)
 
 

@@ -30,6 +30,7 @@ from typing import Protocol
 from appliance.errors import SettingsError
 from appliance.machine import kernel
 from appliance.names import Browser
+from appliance.run_dir import RunDir
 from appliance.settings.accounts import UIDS_NEEDED
 
 _SETPRIV = "setpriv --no-new-privs"  # util-linux; no program that they start may give them more rights
@@ -195,7 +196,7 @@ def require_usable(settings: Named, installation: Path) -> None:
         return
     for prefix, module, folder in (
         (accounts.as_service(settings.port), "proxy", settings.run_dir),
-        (accounts.as_worker, "workers", settings.run_dir / "workers"),
+        (accounts.as_worker, "workers", RunDir(settings.run_dir).workers),
     ):
         trial = [*prefix, sys.executable, "-c", _TRIAL.format(module), str(folder)]
         done = subprocess.run(

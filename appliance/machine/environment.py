@@ -46,7 +46,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         **_inherited(),
         **values,
         **{name.upper(): "" for name in secret_files.NAMES},
-        secret_files.VARIABLE: str(secret_files.folder_in(settings.run_dir)),
+        secret_files.VARIABLE: str(settings.paths.secrets),
         "APPLIANCE_TOKEN": "",  # the proxies know its digest (lifecycle.start), and nobody needs more
         # What the settings file says is in the values already: a respawned process shall not read it anew.
         "APPLIANCE_ENV": os.devnull,
@@ -73,7 +73,7 @@ def write_secrets(settings: Settings) -> None:
     password = settings.redis_password.get_secret_value() if settings.redis_password else ""
     accounts = accounts_of(settings)
     values = {"redis_url": settings.redis_url or "", "redis_password": password}
-    secret_files.write(settings.run_dir, values, accounts.service.gid if accounts else None)
+    secret_files.write(settings.paths.secrets, values, accounts.service.gid if accounts else None)
 
 
 def stop_wait_s(settings: Settings) -> int:

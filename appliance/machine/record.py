@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appliance import files
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 
-FILE = "appliance.json"
 _READABLE_BY_ALL = 0o644  # the file holds no secret, and worker processes may be another account's
 
 
@@ -36,7 +36,7 @@ class RecordFile:
 
     def __init__(self, run_dir: Path, owner: str | None = None) -> None:
         """Set RUN_DIR, and the proxy's account, which replaces the file that root has made."""
-        self.path = run_dir / FILE
+        self.path = RunDir(run_dir).record
         self._owner = owner
 
     def read(self) -> Record:

@@ -8,7 +8,6 @@ from appliance.machine.accounts import accounts_of
 from appliance.settings.config import Settings
 from appliance.settings.redis_url import split_address
 
-FILE = "redis.conf"
 _CLIENTS_MAX = 65_000  # each worker has two connections; Redis takes fewer, and says so, if it may open fewer files
 
 # It keeps nothing on disk: workers and proxies bring the state back if it restarts. The title names the
@@ -18,7 +17,7 @@ daemonize no
 save ""
 appendonly no
 dir "{run_dir}"
-unixsocket "{run_dir}/redis.sock"
+unixsocket "{socket}"
 unixsocketperm 660
 proc-title-template "{{title}} {{unixsocket}} {{listen-addr}}"
 """
@@ -26,7 +25,7 @@ proc-title-template "{{title}} {{unixsocket}} {{listen-addr}}"
 
 def text(settings: Settings) -> str:
     """Give the configuration; RUN_DIR holds nothing that Redis would unquote (`environment.export` sees to that)."""
-    lines = [_TEXT.format(run_dir=settings.run_dir)]
+    lines = [_TEXT.format(run_dir=settings.run_dir, socket=settings.paths.redis_socket)]
     if settings.redis_password:
         lines.append(f'requirepass "{settings.redis_password.get_secret_value()}"\n')
     if not settings.redis_listen:
@@ -42,7 +41,7 @@ def text(settings: Settings) -> str:
 
 def write(settings: Settings) -> None:
     """Write the configuration into RUN_DIR."""
-    path = settings.run_dir / FILE
+    path = settings.paths.redis_conf
     path.unlink(missing_ok=True)  # one of an earlier run may be another account's, or readable
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(file, "w") as out:

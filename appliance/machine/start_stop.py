@@ -21,14 +21,15 @@ from appliance.machine import cgroups, redis_conf
 from appliance.machine.accounts import Accounts, accounts_of, require_free_uids, require_usable
 from appliance.machine.addresses import door_beside_host
 from appliance.machine.environment import CONFIGURATION, export, recover, stop_wait_s, write_secrets
+from appliance.machine.folders import prepare_run_dir, renew_workers
 from appliance.machine.record import record_of
-from appliance.machine.run_dir import prepare_run_dir, renew_workers
 from appliance.machine.supervisor import AccessDenied, Supervisor
 from appliance.machine_errors import explained
+from appliance.names import MARKER
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 from appliance.settings.installation import installation_root
 from appliance.settings.redis_url import split_address
-from appliance.worker_folder import MARKER, all_workers
 
 _START_TIMEOUT_S = 20.0
 _COMPILE_TIMEOUT_S = 60.0
@@ -66,7 +67,7 @@ def start(settings: Settings, redis_server: Path | None) -> None:
             return
         time.sleep(_POLL_INTERVAL_S)
     said = started.stdout.strip() or f"it did not answer within {_START_TIMEOUT_S:g} s"
-    raise SupervisorError(f"supervisord did not start: {said}", f"See {settings.run_dir}/log/supervisord.log.")
+    raise SupervisorError(f"supervisord did not start: {said}", f"See {settings.paths.log_of('supervisord')}.")
 
 
 def _keep_boot_token(settings: Settings) -> None:
@@ -83,7 +84,7 @@ def _compile_driver(settings: Settings, environment: dict[str, str]) -> None:
     """
     if accounts_of(settings):
         command = [sys.executable, "-m", "workers.compile_cache"]
-        with (settings.run_dir / "log" / "compile-cache.log").open("w") as log:
+        with settings.paths.log_of("compile-cache").open("w") as log:
             try:
                 subprocess.run(
                     command, env=environment, cwd=installation_root(), stdout=log, stderr=log,
@@ -185,8 +186,8 @@ def stop(settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> bo
         was_running = bool(left)
         _end(left)
     end_by_account(settings)
-    for name in ("log/supervisor.sock", "log/supervisord.pid"):  # which a supervisord that was killed leaves
-        (settings.run_dir / name).unlink(missing_ok=True)
+    for path in (settings.paths.supervisor_socket, settings.paths.supervisor_pid):  # left by one that was killed
+        path.unlink(missing_ok=True)
     return was_running
 
 
@@ -287,9 +288,9 @@ def _belongs(process: psutil.Process, run_dir: Path) -> bool:
     Only Redis writes its title over it.
     """
     if process.name().startswith(("redis-server", "valkey-server")):
-        return any(str(run_dir / "redis.sock") in part for part in process.cmdline())
+        return any(str(RunDir(run_dir).redis_socket) in part for part in process.cmdline())
     environment = process.environ()
-    if environment.get(MARKER, "").startswith(f"{all_workers(run_dir)}/"):
+    if environment.get(MARKER, "").startswith(f"{RunDir(run_dir).workers}/"):
         return True
     return environment.get("RUN_DIR") == str(run_dir) and "REDIS_PROCESSES" in environment
 

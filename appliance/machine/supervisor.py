@@ -16,6 +16,7 @@ from xmlrpc.client import Error, Fault, ServerProxy
 from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
 from appliance.errors import NotRunning, SupervisorError
+from appliance.run_dir import RunDir
 
 ANSWER_TIMEOUT_S = 10.0
 _POLL_INTERVAL_S = 0.1
@@ -82,7 +83,7 @@ class Supervisor:
 
     def __init__(self, run_dir: Path) -> None:
         """Take RUN_DIR, which holds the socket; nothing is connected yet."""
-        self.socket = run_dir / "log" / "supervisor.sock"
+        self.socket = RunDir(run_dir).supervisor_socket
 
     def running(self) -> bool:
         """Say whether a supervisord answers; raises AccessDenied if this account may not ask."""

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from appliance.errors import SettingsError
+from appliance.run_dir import RunDir
 from appliance.settings import secret_files
 from appliance.settings.accounts import AccountSettings
 from appliance.settings.cross_checks import contradictions
@@ -55,12 +56,17 @@ class Settings(
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     @property
+    def paths(self) -> RunDir:
+        """The paths below RUN_DIR."""
+        return RunDir(self.run_dir)
+
+    @property
     def effective_redis_url(self) -> str:
         """REDIS_URL, or the unix socket of the appliance's own Redis."""
         if self.redis_url:
             return self.redis_url
         password = f":{self.redis_password.get_secret_value()}@" if self.redis_password else ""
-        return f"unix://{password}{self.run_dir / 'redis.sock'}"
+        return f"unix://{password}{self.paths.redis_socket}"
 
     @property
     def host_names(self) -> frozenset[str]:

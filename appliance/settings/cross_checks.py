@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from appliance.names import Browser
+from appliance.run_dir import RunDir
 from appliance.settings.networks import Network, is_loopback
 from appliance.settings.redis_url import split_address
-from appliance.worker_folder import LONGEST_SOCKET
 
 _SOCKET_PATH_MAX = 107  # sun_path holds 108 bytes, with a zero at the end (unix(7))
-_LONGEST_RUN_DIR = _SOCKET_PATH_MAX - len(LONGEST_SOCKET)
+_LONGEST_RUN_DIR = _SOCKET_PATH_MAX - len(RunDir.LONGEST_SOCKET)
 
 
 def contradictions(settings: object, without: Collection[str] = ()) -> list[str]:

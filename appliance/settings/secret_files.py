@@ -15,15 +15,10 @@ VARIABLE = "APPLIANCE_SECRETS"
 NAMES = ("redis_url", "redis_password")  # each file is named as its setting
 
 
-def folder_in(run_dir: Path) -> Path:
-    """Return the folder of an appliance's secrets."""
-    return run_dir / "secrets"
-
-
-def write(run_dir: Path, values: Mapping[str, str], group: int | None) -> None:
+def write(folder: Path, values: Mapping[str, str], group: int | None) -> None:
     """Write the secrets anew, readable by their owner and, if one is given, a group; raises OSError."""
     for name in NAMES:
-        path = folder_in(run_dir) / name
+        path = folder / name
         path.unlink(missing_ok=True)
         if value := values.get(name, ""):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -12,8 +12,9 @@ import gevent
 
 from appliance import logs
 from appliance.errors import BadRequest, Blame, ClientGone, DialFailed, RequestTimedOut, Unauthorized
+from appliance.names import WorkerId
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from appliance.worker_folder import socket_of
 from proxy import tcp
 from proxy.dial import Connection, dial
 from proxy.door import protocol
@@ -102,16 +103,16 @@ class InnerDoor:
 
     def _dial(self, order: Order) -> Connection:
         """Connect to a worker of this appliance; raises DialFailed."""
-        if order.worker.rpartition(".")[0].rpartition(".")[0] != self._name:
+        if WorkerId.parse(order.worker).appliance != self._name:
             raise DialFailed(f"worker {order.worker} is not one of appliance {self._name}", Blame.WORKER)
         try:
-            path = socket_of(self._run_dir, order.worker)
+            path = RunDir(self._run_dir).driver_socket(order.worker)
         except ValueError as error:  # no worker has given itself such an id
             raise DialFailed(str(error), Blame.WORKER) from error
         return dial(order.headers, path)
 
     def _relay(self, relay: Relay, order: Order) -> None:
-        slot = order.worker.split(".")[-2]
+        slot = WorkerId.parse(order.worker).slot
         log.info("inner.started", session=order.session, worker=order.worker, of=order.appliance)
         self._relays.add(relay)
         with closing(relay):

@@ -22,8 +22,8 @@ import click
 from playwright.async_api import Playwright, async_playwright
 
 from appliance.machine import browsers
+from appliance.run_dir import RunDir
 from appliance.settings import config
-from appliance.worker_folder import all_workers
 from tests.support import site
 from tests.support.appliance import Appliance
 from tests.support.waiting import until
@@ -69,7 +69,7 @@ async def crowd(playwright: Playwright, endpoint: str, url: str, sessions: int) 
 @contextmanager
 def direct(grid: Appliance) -> Iterator[str]:
     """Start a driver's `launch-server` with the very configuration of the grid's worker; gives its endpoint."""
-    workspace = next(all_workers(grid.run_dir).glob("*/*/"))
+    workspace = next(RunDir(grid.run_dir).workers.glob("*/*/"))
     driver = browsers.driver_folder(config.load())
     with tempfile.TemporaryDirectory() as folder:
         configuration = json.loads((workspace / "launch.json").read_text()) | {"port": 0}

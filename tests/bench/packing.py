@@ -25,8 +25,8 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from appliance.machine import browsers
 from appliance.names import Browser as BrowserType
+from appliance.run_dir import RunDir
 from appliance.settings import config
-from appliance.worker_folder import folder_of_slot
 from tests.support import site
 from tests.support.bridge import bridged
 from tests.support.waiting import until
@@ -125,7 +125,7 @@ def clients(count: int, url: str) -> Iterator[list[Connection]]:
 def driver(folder: Path, number: int) -> Iterator[Started]:
     """Start a driver with its browser, as a worker does."""
     settings = config.load(worker_slot=f"chromium-{number:02}")
-    own = workspace.create(folder_of_slot(folder, settings.worker_slot))
+    own = workspace.create(RunDir(folder).workers_of(settings.worker_slot))
     command = launch_command(settings, browsers.find(BrowserType.CHROMIUM, settings), own)
     started = Driver(command, launch_environment(settings, own), own, Orders(settings.worker_slot))
     try:

@@ -23,9 +23,9 @@ from appliance.errors import LaunchError
 from appliance.grid.grid import Registry
 from appliance.grid.values import SessionRequest, WorkerState, WorkerStatus
 from appliance.machine import browsers
-from appliance.names import Browser
+from appliance.names import MARKER, Browser
+from appliance.run_dir import RunDir
 from appliance.settings import config
-from appliance.worker_folder import MARKER, folder_of_slot, socket_of
 from tests.support.bridge import bridged
 from tests.support.waiting import until
 from workers import probe, workspace
@@ -85,11 +85,11 @@ class Running:
 
     def folders(self) -> list[Path]:
         """Give the workers' temporary folders."""
-        return [path for path in folder_of_slot(self.run_dir, SLOT).iterdir() if path.is_dir()]
+        return [path for path in RunDir(self.run_dir).workers_of(SLOT).iterdir() if path.is_dir()]
 
     def socket(self) -> Path:
         """Give the socket of its driver."""
-        return socket_of(self.run_dir, self.ready().id)
+        return RunDir(self.run_dir).driver_socket(self.ready().id)
 
 
 def processes_in(run_dir: Path) -> list[psutil.Process]:
@@ -131,7 +131,7 @@ def start(registry: Registry) -> Iterator[Start]:
             running.process.kill()
             running.process.wait()
         if started:
-            workspace.sweep(folder_of_slot(Path(folder), SLOT))
+            workspace.sweep(RunDir(Path(folder)).workers_of(SLOT))
 
 
 def claim(registry: Registry, session_id: str = "s1") -> dict[str, object]:
@@ -193,7 +193,7 @@ def test_a_worker_that_cannot_make_its_folder_leaves_the_reason(start: Start, re
     running = start(PLAYWRIGHT_DRIVER="/nowhere")
     running.process.kill()
     running.process.wait()
-    folder = folder_of_slot(running.run_dir, SLOT)
+    folder = RunDir(running.run_dir).workers_of(SLOT)
     shutil.rmtree(folder.parent, ignore_errors=True)
     folder.parent.write_text("")
     start()

@@ -24,8 +24,8 @@ from appliance.grid.store import Store
 from appliance.grid.values import WorkerState, WorkerStatus
 from appliance.machine.start_stop import left_over, started_settings
 from appliance.machine.supervisor import Supervisor
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from appliance.worker_folder import all_workers, socket_of
 from tests.support.waiting import until
 
 APPLCTL = Path(sys.executable).with_name("applctl")
@@ -155,11 +155,11 @@ class Appliance:
 
     def workspaces(self) -> set[str]:
         """Name the workers' temporary folders."""
-        return {f"{path.parent.name}.{path.name}" for path in all_workers(self.run_dir).glob("*/*/")}
+        return {f"{path.parent.name}.{path.name}" for path in RunDir(self.run_dir).workers.glob("*/*/")}
 
     def socket_of(self, worker: WorkerState) -> Path:
         """Give the socket of a worker's driver."""
-        return socket_of(self.run_dir, worker.id)
+        return RunDir(self.run_dir).driver_socket(worker.id)
 
     def _is_whole(self) -> bool:
         """Whether supervisord, the proxy and Redis run: some tests end with less."""

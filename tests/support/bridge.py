@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from appliance.worker_folder import SESSIONS_PATH
+from appliance.names import SESSIONS_PATH
 
 
 @contextmanager

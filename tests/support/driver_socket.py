@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance.worker_folder import socket_of
+from appliance.run_dir import RunDir
 
 
 @contextmanager
 def listening(run_dir: Path, worker_id: str) -> Iterator[socket.socket]:
     """Listen where a worker's driver does, and leave no folder behind."""
-    path = socket_of(run_dir, worker_id)
+    path = RunDir(run_dir).driver_socket(worker_id)
     path.parent.mkdir(parents=True)
     try:
         with socket.socket(socket.AF_UNIX) as listener:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from appliance.machine.environment import CONFIGURATION, export
-from appliance.machine.run_dir import prepare_run_dir
+from appliance.machine.folders import prepare_run_dir
 from appliance.machine.supervisor import Supervisor
 from appliance.settings import config
 from appliance.settings.installation import installation_root

@@ -17,13 +17,12 @@ from playwright.async_api import async_playwright
 from playwright.sync_api import Playwright, sync_playwright
 
 from appliance.audit import audit
-from appliance.audit.machine import MARKER
 from appliance.grid.values import SessionRequest, WorkerSpec
 from appliance.machine.start_stop import started_settings
 from appliance.machine.supervisor import Supervisor
-from appliance.names import Browser
+from appliance.names import MARKER, Browser
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from appliance.worker_folder import folder_of_slot
 from tests.support.appliance import Appliance, StartGrid, tree
 from tests.support.bridge import bridged
 from tests.support.waiting import until
@@ -168,7 +167,7 @@ def test_a_ticket_that_nobody_waits_for_is_named(grid: Appliance, playwright: Pl
 
 
 def test_a_process_and_a_folder_that_belong_to_no_worker_are_named(grid: Appliance) -> None:
-    folder = folder_of_slot(grid.run_dir, "chromium-00") / "000000"
+    folder = RunDir(grid.run_dir).workers_of("chromium-00") / "000000"
     folder.mkdir()
     orphan = subprocess.Popen(["sleep", "60"], env=os.environ | {MARKER: str(folder)})
     try:

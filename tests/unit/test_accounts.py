@@ -18,14 +18,14 @@ from appliance.grid.token_table import Token
 from appliance.machine import kernel, start_stop
 from appliance.machine.accounts import accounts_of, require_free_uids, require_usable
 from appliance.machine.environment import export
-from appliance.machine.run_dir import prepare_run_dir, renew_workers
+from appliance.machine.folders import prepare_run_dir, renew_workers
 from appliance.machine.start_stop import start
 from appliance.names import Browser
+from appliance.run_dir import RunDir
 from appliance.settings import config
 from appliance.settings.accounts import PRIVATE
 from appliance.settings.config import Settings
 from appliance.settings.installation import installation_root
-from appliance.worker_folder import folder_of_slot
 from workers.launch_options import driver_environment
 
 BLOCK = "20000-21199"  # which leaves no choice
@@ -107,7 +107,7 @@ def test_each_account_has_what_is_its_own_in_run_dir(tmp_path: Path) -> None:
         "secrets": (0, 0o750),
         "tokens.json": (accounts.service.uid, 0o644),
     }
-    slots = [folder_of_slot(settings.run_dir, slot).stat() for slot in ("chromium-00", "firefox-01")]
+    slots = [RunDir(settings.run_dir).workers_of(slot).stat() for slot in ("chromium-00", "firefox-01")]
     assert {(status.st_gid, status.st_mode & 0o7777) for status in slots} == {(accounts.service.gid, 0o710)}
     assert [status.st_uid - accounts.first_uid for status in slots] == [0, 201]
     assert settings.run_dir.stat().st_mode & 0o7777 == 0o1771

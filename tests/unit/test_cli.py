@@ -1,5 +1,6 @@
 """The command line: its help, its errors, its exit codes."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance import __version__
-from appliance.checks.grid import check_changes, check_workers
+from appliance.checks.grid import check_changes, check_workers, check_workspaces
 from appliance.checks.view import GridView
 from appliance.cli import main
 from appliance.cli.appliances import appliances_table
@@ -19,6 +20,7 @@ from appliance.cli.up import say_what_runs
 from appliance.grid.values import ApplianceState, ApplianceStatus
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.record import Record, record_of
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 from appliance.settings.redis_url import mask
 
@@ -349,3 +351,14 @@ def test_a_table_of_appliances_fits_80_columns_with_endpoints_that_can_be_copied
     console().print(appliances_table([draining, gone]), soft_wrap=False)
     shown = capsys.readouterr().out
     assert all(f" {word} " in shown for word in ("Playwright", "draining", "away", draining.endpoint, gone.endpoint))
+
+
+def test_doctor_names_the_folders_that_workers_have_left(tmp_path: Path) -> None:
+    view = GridView(Settings(run_dir=tmp_path))
+    folder = view.settings.paths.worker("here.chromium-00.0a1b2c")
+    folder.mkdir(parents=True)
+    with RunDir.lock_in(folder).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert [check.status for check in check_workspaces(view)] == ["ok"]
+    (check,) = check_workspaces(view)
+    assert (check.status, str(folder) in check.remedy) == ("warning", True)

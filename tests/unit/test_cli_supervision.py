@@ -14,8 +14,8 @@ from supervisor.options import ServerOptions
 from appliance.checks.view import look
 from appliance.errors import SettingsError, SupervisorError
 from appliance.machine.environment import CONFIGURATION, export, recover, write_secrets
+from appliance.machine.folders import bringing_up, prepare_run_dir
 from appliance.machine.inherited import inherited
-from appliance.machine.run_dir import bringing_up, prepare_run_dir
 from appliance.machine.start_stop import require_free_port
 from appliance.machine.supervisor import ProcessInfo, Supervisor
 from appliance.settings import config

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from appliance.names import Browser
+from appliance.names import MARKER, Browser
 from appliance.settings.config import Settings
-from appliance.worker_folder import MARKER
 from workers.launch_options import driver_environment, launch_options
 
 PROGRAM = Path("/opt/browser")

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.worker_folder import MARKER
+from appliance.names import MARKER
 from tests.support.waiting import until
 from workers import leftovers, workspace
 from workers.leftovers import BrowserSession

@@ -18,8 +18,8 @@ from pathlib import Path
 import click
 import psutil
 
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from appliance.worker_folder import socket_of
 from tests.bench.relay import ends, peers
 from tests.bench.relay.peers import Peer
 
@@ -135,7 +135,8 @@ def main(rounds: int, duration: int, only: str, sessions: int, tls: bool) -> Non
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-relay-")))
         ends.build(folder)
         peers.make_certificate(folder)
-        port, server = stack.enter_context(ends.echo_server(folder, backend := socket_of(folder, peers.WORKER)))
+        backend = RunDir(folder).driver_socket(peers.WORKER)
+        port, server = stack.enter_context(ends.echo_server(folder, backend))
         direct = Peer("direct", port)
         haproxy = stack.enter_context(peers.haproxy(folder, backend))
         nginx = stack.enter_context(peers.nginx(folder, backend))

@@ -20,17 +20,14 @@ from pathlib import Path
 
 from appliance import files
 from appliance.errors import SettingsError, SupervisorError
-from appliance.grid.token_copy import FILE as TOKENS
 from appliance.machine.accounts import Accounts, accounts_of, require_root
 from appliance.machine_errors import remedy_of
-from appliance.settings import secret_files
+from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from appliance.worker_folder import all_workers, folder_of_slot
 
 _CLOSED = 0o700
 _SHARED = 0o1771
 _PASSAGE, _THOROUGHFARE, _READABLE, _SHARED_SECRETS = 0o710, 0o711, 0o755, 0o750
-_LOG, _COMPILE_CACHE = "log", "compile-cache"
 
 
 def prepare_run_dir(settings: Settings) -> None:
@@ -39,16 +36,16 @@ def prepare_run_dir(settings: Settings) -> None:
     if accounts:
         require_root()
     try:
-        if run_dir.is_dir() and any(run_dir.iterdir()) and not (run_dir / _LOG).is_dir():
+        if run_dir.is_dir() and any(run_dir.iterdir()) and not settings.paths.logs.is_dir():
             raise SettingsError(
                 f"RUN_DIR {run_dir} contains other files, and would be closed to other users",
                 "Set RUN_DIR to an empty folder, or to one that does not exist yet.",
             )
         run_dir.mkdir(parents=True, exist_ok=True)
         if accounts:
-            _share(run_dir, accounts)
+            _share(settings.paths, accounts)
         else:
-            _close(run_dir)
+            _close(settings.paths)
     except OSError as error:
         raise SettingsError(
             f"RUN_DIR {run_dir} cannot be prepared: {error.strerror}",
@@ -65,11 +62,11 @@ def renew_workers(settings: Settings) -> None:
     if accounts := accounts_of(settings):
         for slot in settings.worker_slots:
             uid = accounts.uid_of(slot)
-            _give(folder_of_slot(settings.run_dir, slot), uid, accounts.service.gid, _PASSAGE)
+            _give(settings.paths.workers_of(slot), uid, accounts.service.gid, _PASSAGE)
 
 
 def _remove_workers(settings: Settings) -> None:
-    for path in all_workers(settings.run_dir).iterdir():
+    for path in settings.paths.workers.iterdir():
         try:
             if path.is_dir() and not path.is_symlink():
                 files.remove_folder(path)
@@ -82,24 +79,24 @@ def _remove_workers(settings: Settings) -> None:
             ) from error
 
 
-def _close(run_dir: Path) -> None:
-    run_dir.chmod(_CLOSED)
-    for folder in (run_dir / _LOG, all_workers(run_dir), run_dir / _COMPILE_CACHE, secret_files.folder_in(run_dir)):
+def _close(paths: RunDir) -> None:
+    paths.path.chmod(_CLOSED)
+    for folder in (paths.logs, paths.workers, paths.compile_cache, paths.secrets):
         folder.mkdir(exist_ok=True)
         folder.chmod(_CLOSED)
 
 
-def _share(run_dir: Path, accounts: Accounts) -> None:
+def _share(paths: RunDir, accounts: Accounts) -> None:
     """Give each account what is its own; links, which would be of an account's making, are not followed."""
-    os.chown(run_dir, 0, accounts.service.gid)
-    run_dir.chmod(_SHARED)
-    _give(run_dir / _LOG, 0, 0)
-    _require_roots(run_dir / _LOG)
-    _give(secret_files.folder_in(run_dir), 0, accounts.service.gid, _SHARED_SECRETS)
-    _give(all_workers(run_dir), 0, 0, _THOROUGHFARE)
-    _give(run_dir / _COMPILE_CACHE, 0, 0, _READABLE)
+    os.chown(paths.path, 0, accounts.service.gid)
+    paths.path.chmod(_SHARED)
+    _give(paths.logs, 0, 0)
+    _require_roots(paths.logs)
+    _give(paths.secrets, 0, accounts.service.gid, _SHARED_SECRETS)
+    _give(paths.workers, 0, 0, _THOROUGHFARE)
+    _give(paths.compile_cache, 0, 0, _READABLE)
     with suppress(FileNotFoundError):  # an earlier run of root's alone may have made it
-        os.chown(run_dir / TOKENS, accounts.service.uid, -1, follow_symlinks=False)
+        os.chown(paths.tokens, accounts.service.uid, -1, follow_symlinks=False)
 
 
 def _give(folder: Path, user: int, group: int, mode: int = _CLOSED) -> None:
@@ -131,7 +128,7 @@ def bringing_up(settings: Settings) -> Iterator[None]:
     """Be the only one who starts an appliance in RUN_DIR; raises SupervisorError if another does already."""
     prepare_run_dir(settings)
     # no file of its own: in RUN_DIR, SERVICE_USER might have made it, a link or locked
-    lock = os.open(settings.run_dir / _LOG, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    lock = os.open(settings.paths.logs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -46,6 +46,7 @@ STOP_STEP_S = 1.0  # for each SIGTERM
 SILENCE_S = 0.3  # for what a driver that has ended printed to be read
 
 _PROCESS_ENDED = re.compile(r"appliance: process (?P<pid>\d+) ended with (?P<how>.+)")  # workers/preload/ends.js
+_SURVIVED = "Warning: nobody caught an error: "  # workers/preload/uncaught.js
 
 
 class Driver:
@@ -154,6 +155,9 @@ class Driver:
             elif text and not text.startswith("ws"):  # the endpoint
                 self.lines.append(text)
                 log.debug("driver.output", line=text)
+                if text.startswith(_SURVIVED):
+                    log.warning("driver.survived", line=text)
+                    self._orders.drain("its driver had an error")
             self._orders.wake()
         silent.set()
         self.process.wait()

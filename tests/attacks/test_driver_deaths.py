@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Playwright
 
-from tests.support.appliance import Appliance
+from tests.support.appliance import Appliance, StartGrid
 from tests.support.raw_client import RawClient
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,25 @@ def test_a_page_that_calls_an_exposed_function_with_garbage_ends_nobody(
     assert page.evaluate("add(1, 2)") == 3
     assert neighbour.evaluate("6 * 7") == 42
     page.context.browser.close()  # type: ignore[union-attr]
+
+
+def test_a_title_that_is_no_text_ends_nobody_and_its_worker_is_replaced(
+    start_grid: StartGrid, clients: Playwright
+) -> None:
+    grid = start_grid(MAX_LIFETIME_SESSIONS=0)
+    (worker,) = grid.available(1)
+    neighbour = clients.chromium.connect(grid.endpoint).new_page()
+    with RawClient(grid) as client:
+        client.call(client.context(), "newPage")
+        client.call(client.guid("Debugger"), "enable")
+        call = {"guid": client.guid("Frame"), "method": "waitForTimeout", "metadata": {"title": "{url}"}}
+        client.post(call | {"id": 98, "params": {"waitTimeout": 60_000, "url": 5}})
+        # what another call logs is told by a timer, with the titles of both
+        client.post(call | {"id": 99, "method": "click", "params": {"selector": "nothing"}, "metadata": {}})
+        until(lambda: "its driver had an error" in grid.log("chromium-00"), "the worker drains")
+        assert neighbour.evaluate("6 * 7") == 42
+    neighbour.context.browser.close()  # type: ignore[union-attr]
+    until(lambda: grid.available(1)[0].id != worker.id, "another worker serves")
 
 
 def test_a_pattern_that_backtracks_for_ever_holds_up_nobody(

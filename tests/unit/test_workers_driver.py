@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.waiting import until
 from workers import workspace
 from workers.driver import Driver
 from workers.orders import Orders
@@ -45,6 +46,17 @@ def test_connections_that_cannot_be_counted_are_not_taken_for_gone(tmp_path: Pat
                     assert driver.connections() == 2
                     with no_descriptors():
                         assert driver.connections() == 2
+    finally:
+        driver.process.kill()
+        driver.process.wait()
+        own.clear(family=False)
+
+
+def test_a_driver_that_survived_an_error_has_its_worker_drained(tmp_path: Path) -> None:
+    own, orders = workspace.create(tmp_path), Orders("chromium-00")
+    driver = Driver(["sh", "-c", "echo 'Warning: nobody caught an error: \"x\"' >&2; sleep 60"], {}, own, orders)
+    try:
+        until(lambda: orders.drain_reason == "its driver had an error", "the worker is to drain")
     finally:
         driver.process.kill()
         driver.process.wait()

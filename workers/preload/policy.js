@@ -8,9 +8,9 @@ const clipboard = require('./clipboard');
 const leftovers = require('./leftovers');
 const messages = require('./messages');
 const patterns = require('./patterns');
-const rejections = require('./rejections');
 const sizes = require('./sizes');
 const streams = require('./streams');
+const uncaught = require('./uncaught');
 const urls = require('./urls');
 const { warn } = require('./warning');
 
@@ -64,7 +64,7 @@ function install() {
       process.exit(1);
     }
     const endpoint = await listen.apply(this, args);
-    rejections.survive();
+    uncaught.survive();
     patterns.endBacktracking();
     return endpoint;
   });

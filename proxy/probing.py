@@ -12,7 +12,7 @@ from gevent.event import Event
 from appliance import logs
 from appliance.errors import DialFailed, StoreUnavailable
 from appliance.grid.grid import Registry
-from appliance.grid.reach import EVERYWHERE, Reach
+from appliance.grid.reach import EVERYWHERE, Reach, Trouble
 from appliance.grid.values import Grant
 from proxy.dial import Connection
 from proxy.handshake import Headers
@@ -51,21 +51,21 @@ class Prober:
             gevent.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
             for name, trouble in list(self._reach.troubles.items()):
-                self._try_to_probe(name, trouble.dialled)
+                self._try_to_probe(name, trouble)
 
-    def _try_to_probe(self, name: str, appliance: str) -> None:
+    def _try_to_probe(self, name: str, trouble: Trouble) -> None:
         try:
-            self._probe(name, appliance)
+            self._probe(name, trouble.appliance, trouble.dialled)
         except Exception:  # a fault in one probe must not end all further ones
-            log.exception("proxy.probe_failed", appliance=appliance)
+            log.exception("proxy.probe_failed", appliance=trouble.appliance)
 
-    def _probe(self, name: str, appliance: str) -> None:
-        try:
-            if name == EVERYWHERE:
-                _require_descriptors()
-            workers = self._registry.workers_on(appliance, AT_ONCE)
-        except (OSError, StoreUnavailable):
+    def _probe(self, name: str, appliance: str, dialled: str) -> None:
+        if name == EVERYWHERE and not _has_descriptors():
             return
+        try:
+            workers = self._registry.workers_on(appliance, AT_ONCE)
+        except StoreUnavailable:
+            workers = [dialled]
         if not workers:  # nobody is there to be reached
             self._reach.forget(name)
         elif any(self._reaches(name, appliance, worker) for worker in workers):
@@ -78,13 +78,19 @@ class Prober:
         except DialFailed as error:
             self._reach.probe_failed(name, error)
             return False
-        except StoreUnavailable:
+        except StoreUnavailable:  # nobody knows where the worker is; sessions are refused for that
+            if name == EVERYWHERE:
+                self._reach.forget(name)
             return False
         return True
 
 
-def _require_descriptors() -> None:
-    """Raise OSError unless HEADROOM further descriptors can be had."""
-    with ExitStack() as opened:
-        for _ in range(HEADROOM):
-            opened.enter_context(socket.socket(socket.AF_UNIX))
+def _has_descriptors() -> bool:
+    """Return whether HEADROOM further descriptors can be had."""
+    try:
+        with ExitStack() as opened:
+            for _ in range(HEADROOM):
+                opened.enter_context(socket.socket(socket.AF_UNIX))
+    except OSError:
+        return False
+    return True

@@ -33,12 +33,13 @@ PATIENCE_S = 3.0  # sessions wait so long for an appliance whose proxy may only 
 class Trouble:
     """Why an appliance's workers are not reached, and since when (monotonic seconds).
 
-    `blame` is what the failed dial was blamed on, and `dialled` the appliance of the worker that was dialled.
+    `blame` is what the failed dial was blamed on. `dialled` is the worker that was dialled, and `appliance` its own.
     """
 
     reason: str
     blame: Blame
     since: float
+    appliance: str
     dialled: str
 
 
@@ -61,14 +62,14 @@ class Reach:
         """The appliances whose workers sessions must not be sent to, as `Registry.claim` names them."""
         return [f"{name}/" for name in self.troubles if name != EVERYWHERE]
 
-    def failed(self, appliance: str, error: DialFailed) -> Blame:
-        """Note a dial that failed. Return whom the evidence blames."""
+    def failed(self, appliance: str, worker: str, error: DialFailed) -> Blame:
+        """Note that a worker of an appliance could not be dialled. Return whom the evidence blames."""
         if error.blame is Blame.SELF:
-            self._doubt(EVERYWHERE, error, appliance)
+            self._doubt(EVERYWHERE, error, appliance, worker)
             return Blame.SELF
         if error.blame is Blame.WORKER and self._refutations[appliance] < REFUTATIONS:
             return Blame.WORKER
-        self._doubt(appliance, error, appliance)
+        self._doubt(appliance, error, appliance, worker)
         return Blame.PATH
 
     def refuted(self, appliance: str) -> None:
@@ -94,7 +95,7 @@ class Reach:
                 self.succeeded(name)
         elif error.blame is not Blame.SELF:
             if error.blame is Blame.PATH:
-                self._doubt(trouble.dialled, error, trouble.dialled)
+                self._doubt(trouble.appliance, error, trouble.appliance, trouble.dialled)
             self.forget(EVERYWHERE)
 
     def forget(self, name: str) -> None:
@@ -120,10 +121,10 @@ class Reach:
         reasons = "; ".join(f"{name}: {trouble.reason.rstrip('.')}" for name, trouble in sorted(named.items()))
         return CannotDial(f"This appliance cannot reach the workers of {reasons}.")
 
-    def _doubt(self, name: str, error: DialFailed, dialled: str) -> None:
+    def _doubt(self, name: str, error: DialFailed, appliance: str, dialled: str) -> None:
         if name in self.troubles:
             return
-        self.troubles[name] = Trouble(str(error), error.blame, self._clock(), dialled)
+        self.troubles[name] = Trouble(str(error), error.blame, self._clock(), appliance, dialled)
         log.error("workers.not_reached", appliance=name or "any", blame=error.blame.value, error=str(error))
         self._tell()
 

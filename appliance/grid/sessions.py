@@ -110,7 +110,7 @@ class Sessions:
         grant = session.wait_again()
         if grant is None:
             return
-        blame = self._reach.failed(grant.appliance, error)
+        blame = self._reach.failed(grant.appliance, grant.worker_id, error)
         log.warning("dial.failed", session=session.id, worker=grant.worker_id, blame=blame.value, error=str(error))
         self._registry.give_back(session.id, grant.worker_id, blame)
         self._note_failure(session, grant, blame, str(error))

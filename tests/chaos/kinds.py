@@ -69,6 +69,8 @@ PROXY_STOPS = rf"appliance is shutting down|{PROXY_LOST}"
 DOOR_LOST = r"the connection to appliance {appliance} was lost|appliance {appliance} is shutting down"
 # And if no other worker is there, it refuses new clients while it waits for the door.
 DOOR_SHUT = r"cannot reach the workers of [^\"]*"
+# A worker that is recycled waits for a proxy that was frozen past its leases, but only for SHUTDOWN_GRACE.
+PROXY_SILENT = r"Browser closed"
 PROXY_STARVED = r"Too many open files"
 NO_ROOM = rf"No space left on device|no space left on device|{ZYGOTE_LOST}"
 REDIS_AWAY = r"Redis does not answer|Redis is another server than before"
@@ -99,7 +101,7 @@ KINDS = (
     Kind("proxy.kill", Target.PROXY, PROXY_LOST),
     Kind("proxy.terminate", Target.PROXY, PROXY_STOPS),
     Kind("proxy.pause", Target.PROXY, lasts_s=SHORT_S),
-    Kind("proxy.freeze", Target.PROXY, lasts_s=LONG_S),
+    Kind("proxy.freeze", Target.PROXY, PROXY_SILENT, LONG_S),
     Kind("proxy.descriptors", Target.PROXY, PROXY_STARVED, LONG_S),
     Kind("proxy.unspawned", Target.PROXY, PROXY_LOST, SPAWNS_FAIL_S),
     Kind("redis.kill", Target.REDIS, REDIS_AWAY),

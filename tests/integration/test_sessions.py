@@ -417,6 +417,19 @@ def test_a_silence_of_everyone_makes_nobody_late(registry: Registry) -> None:
     until(lambda: registry.reap(0.1)["workers"] == 1, "the worker is late after its TTL of calls", within_s=2)
 
 
+@pytest.mark.parametrize("lost", [["clock"], ["clock", "workers"]])
+def test_a_clock_that_redis_lost_makes_nobody_late(lost: list[str], registry: Registry) -> None:
+    key = registry.store.key("clock")
+    seen, grid, longest = until(lambda: registry.reap(0.1) and registry.store.read(("GET", key))[0], "it looks").split()
+    registry.store.read(("SET", key, f"{seen} {int(grid) - 3_600_000} {longest}"))  # there were silences of an hour
+    for name in "AB":
+        registry.register_worker(spec(name, ttl_ms=500))
+    registry.store.read(("DEL", *(registry.store.key(name) for name in lost)))
+    for _ in range(3):  # the first one lists the workers again, the next would find them late
+        assert registry.reap(0.1)["workers"] == 0
+    assert [worker.id for worker in registry.workers()] == ["A", "B"]
+
+
 @pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
 def test_a_step_of_the_servers_clock_is_none_of_the_grids(registry: Registry, step_ms: int) -> None:
     registry.register_worker(spec("A"))

@@ -46,6 +46,6 @@ def test_readyz_tells_only_who_is_admitted_what_a_dial_met(
     appliance: str, blame: Blame, said: str, detail: str
 ) -> None:
     reach = Reach()
-    reach.failed(appliance, DialFailed(detail, blame))
+    reach.failed(appliance, f"{appliance}.chromium-00.abc", DialFailed(detail, blame))
     assert readiness(reach, lambda: "") == f"{said}: {detail}."
     assert readiness(reach, refuse) == f"{said}."

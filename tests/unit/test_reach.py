@@ -32,13 +32,13 @@ def failure(blame: Blame) -> DialFailed:
 
 
 def test_a_worker_that_fails_is_to_blame_and_its_appliance_is_not_avoided(reach: Reach) -> None:
-    assert reach.failed("there", failure(Blame.WORKER)) is Blame.WORKER
+    assert reach.failed("there", "there.chromium-00.abc", failure(Blame.WORKER)) is Blame.WORKER
     assert reach.avoided == []
     assert reach.refusal() is None
 
 
 def test_an_appliance_whose_path_fails_is_avoided_until_it_is_reached(reach: Reach) -> None:
-    assert reach.failed("there", failure(Blame.PATH)) is Blame.PATH
+    assert reach.failed("there", "there.chromium-00.abc", failure(Blame.PATH)) is Blame.PATH
     assert reach.avoided == ["there/"]
     reach.succeeded("here")
     assert reach.avoided == ["there/"]
@@ -47,7 +47,7 @@ def test_an_appliance_whose_path_fails_is_avoided_until_it_is_reached(reach: Rea
 
 
 def test_an_appliance_that_says_what_is_wrong_with_its_worker_is_reached(reach: Reach) -> None:
-    reach.failed("there", failure(Blame.PATH))
+    reach.failed("there", "there.chromium-00.abc", failure(Blame.PATH))
     reach.probe_failed("there", failure(Blame.PATH))
     assert reach.avoided == ["there/"]
     reach.probe_failed("there", failure(Blame.WORKER))
@@ -57,13 +57,13 @@ def test_an_appliance_that_says_what_is_wrong_with_its_worker_is_reached(reach: 
 def test_a_probe_that_fails_like_the_dials_before_it_does_not_speak_for_the_path(reach: Reach) -> None:
     for _ in range(REFUTATIONS):
         reach.refuted("there")
-    assert reach.failed("there", failure(Blame.WORKER)) is Blame.PATH
+    assert reach.failed("there", "there.chromium-00.abc", failure(Blame.WORKER)) is Blame.PATH
     reach.probe_failed("there", failure(Blame.WORKER))
     assert reach.avoided == ["there/"]
 
 
 def test_a_fault_of_the_proxys_own_refuses_every_session_and_avoids_nobody(reach: Reach) -> None:
-    assert reach.failed("there", failure(Blame.SELF)) is Blame.SELF
+    assert reach.failed("there", "there.chromium-00.abc", failure(Blame.SELF)) is Blame.SELF
     assert reach.avoided == []
     assert str(reach.refusal()) == "This appliance cannot reach its workers: it does not answer."
     reach.succeeded("there")
@@ -77,7 +77,7 @@ def test_a_fault_of_the_proxys_own_refuses_every_session_and_avoids_nobody(reach
 def test_a_fault_of_the_proxys_own_is_over_when_a_probe_fails_for_another(
     reach: Reach, blame: Blame, refuses: bool, avoided: list[str]
 ) -> None:
-    reach.failed("there", failure(Blame.SELF))
+    reach.failed("there", "there.chromium-00.abc", failure(Blame.SELF))
     reach.probe_failed(EVERYWHERE, failure(blame))
     assert bool(reach.refusal()) is refuses
     assert reach.avoided == avoided
@@ -85,10 +85,12 @@ def test_a_fault_of_the_proxys_own_is_over_when_a_probe_fails_for_another(
 
 def test_workers_that_vouch_for_themselves_are_believed_rather_than_the_proxy(reach: Reach) -> None:
     for _ in range(REFUTATIONS):
-        assert reach.failed("here", failure(Blame.WORKER)) is Blame.WORKER
+        assert reach.failed("here", "here.chromium-00.abc", failure(Blame.WORKER)) is Blame.WORKER
         reach.refuted("here")
-    assert reach.failed("there", failure(Blame.WORKER)) is Blame.WORKER, "nobody spoke for that one"
-    assert reach.failed("here", failure(Blame.WORKER)) is Blame.PATH
+    assert reach.failed("there", "there.chromium-00.abc", failure(Blame.WORKER)) is Blame.WORKER, (
+        "nobody spoke for that one"
+    )
+    assert reach.failed("here", "here.chromium-00.abc", failure(Blame.WORKER)) is Blame.PATH
     assert reach.avoided == ["here/"]
 
 
@@ -96,13 +98,13 @@ def test_a_dial_that_succeeds_makes_up_for_what_was_refuted(reach: Reach) -> Non
     for _ in range(2 * REFUTATIONS):
         reach.refuted("here")
         reach.succeeded("here")
-    assert reach.failed("here", failure(Blame.WORKER)) is Blame.WORKER
+    assert reach.failed("here", "here.chromium-00.abc", failure(Blame.WORKER)) is Blame.WORKER
 
 
 def test_sessions_wait_a_moment_for_an_appliance_whose_proxy_may_only_be_starting_again(
     reach: Reach, clock: Clock
 ) -> None:
-    reach.failed("there", failure(Blame.PATH))
+    reach.failed("there", "there.chromium-00.abc", failure(Blame.PATH))
     assert reach.refusal_of_the_unreachable() is None
     assert reach.refusal_of_the_unreachable(patiently=False), "but the load balancer is told at once"
     clock.now += PATIENCE_S
@@ -113,7 +115,7 @@ def test_sessions_wait_a_moment_for_an_appliance_whose_proxy_may_only_be_startin
 def test_an_appliance_that_is_gone_is_trouble_no_more(reach: Reach) -> None:
     changes: list[int] = []
     reach.on_change(lambda: changes.append(len(reach.troubles)))
-    reach.failed("there", failure(Blame.PATH))
-    reach.failed("there", failure(Blame.PATH))
+    reach.failed("there", "there.chromium-00.abc", failure(Blame.PATH))
+    reach.failed("there", "there.chromium-00.abc", failure(Blame.PATH))
     reach.forget("there")
     assert changes == [1, 0]

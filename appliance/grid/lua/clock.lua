@@ -4,6 +4,7 @@
 
 local CLOCK_RESOLUTION = 100
 local LONGEST_SILENCE = 5000
+local STEPS, STEP = 100, '1000'  -- of a search through all keys: 100 ms at most
 
 local function read_clock()
   return (redis.call('GET', key('clock')) or ''):match('(%d+) (%d+) (%d+)')
@@ -13,12 +14,19 @@ local function write_clock(seen, grid, longest)
   redis.call('SET', key('clock'), string.format('%d %d %d', seen, grid, longest))
 end
 
--- Returns when the newest heartbeat came, for a clock that is lost; the server's time if there is none.
+-- Returns when the newest heartbeat came, for a clock that is lost; the server's time if there is none. The list of the
+-- workers may be lost, too; then some of their records are looked for among all keys.
 local function newest_heartbeat(wall)
   local newest = 0
-  for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, 9, 'REV')) do
-    local heartbeat = tonumber(redis.call('HGET', key('worker', id), 'heartbeat') or 0)
-    newest = math.max(newest, heartbeat)
+  local function look_at(name)
+    newest = math.max(newest, tonumber(redis.call('HGET', name, 'heartbeat') or 0))
+  end
+  for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, 9, 'REV')) do look_at(key('worker', id)) end
+  local cursor, steps = '0', 0
+  while newest == 0 and steps < STEPS and (cursor ~= '0' or steps == 0) do
+    local following, found = unpack(redis.call('SCAN', cursor, 'MATCH', key('worker', '*'), 'COUNT', STEP, 'TYPE', 'hash'))
+    for _, name in ipairs(found) do look_at(name) end
+    cursor, steps = following, steps + 1
   end
   return newest > 0 and newest or wall
 end

@@ -80,8 +80,9 @@ lint: $(VENV)/installed-test ## check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-docs: $(VENV)/installed ## write docs/commands.md and docs/settings.md anew
+docs: $(VENV)/installed ## write what is generated in docs/: commands, settings, the layout
 	$(BIN)/python -m appliance.cli.reference
+	$(BIN)/python -m tests.unit.test_imports
 
 clean: down ## stop the grid, and remove what was made here
 	rm -rf $(VENV) run build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis node_modules

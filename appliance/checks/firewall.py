@@ -30,7 +30,7 @@ def check_firewall(settings: Settings) -> Iterator[Check]:
 def _without_accounts(settings: Settings) -> Check:
     if is_loopback(settings.host):
         return ok("firewall", f"{_OPEN}, as programs of this account do")
-    remedy = "As root, set SERVICE_USER and BROWSER_USER (docs/guard.md)."
+    remedy = "As root, set SERVICE_USER and BROWSER_USER (docs/firewall.md)."
     return warning("firewall", _OPEN, remedy)
 
 

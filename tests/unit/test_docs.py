@@ -11,7 +11,11 @@ from appliance import errors
 from appliance.cli import reference
 from appliance.settings.config import Settings
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
+FOREIGN = {"launchOptions", "reuseContext", "DynamicUser", "no_new_privs", "seccomp_profile", "cubic", "bbr", "timeit"}
+OWN = {path.name for path in ROOT.iterdir()}  # what a path that a page names begins with, if it is ours
 
 
 @pytest.mark.parametrize(("name", "made"), [("commands", reference.commands), ("settings", reference.settings)])
@@ -35,10 +39,35 @@ def test_the_index_names_every_page() -> None:
     assert not [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"]({page.name})" not in index]
 
 
-@pytest.mark.parametrize("page", [*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     assert not [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(r"(?<![\w/.~-])([\w.-]+(?:/[\w.-]+)*/?)", " ".join(re.findall(r"`[^`]+`", page.read_text())))
+    ours = {name for name in named if "/" in name and name.partition("/")[0] in OWN - {"run", "build", ".venv"}}
+    assert not [name for name in ours if not (ROOT / name).exists()]
+
+
+@pytest.fixture(scope="module")
+def words() -> set[str]:
+    """Return all words of our files that are no documentation, and the names of all settings."""
+    folders = [ROOT / name for name in ("appliance", "proxy", "workers", "tests", "packer", "docs/examples")]
+    paths = [path for folder in folders for path in folder.rglob("*") if "node_modules" not in path.parts]
+    files = [path for path in paths if path.is_file() and path.suffix not in (".pyc", ".md", ".svg")]
+    text = " ".join(path.read_text() for path in [*files, *(ROOT / name for name in ("Makefile", "supervisord.conf"))])
+    return {*re.findall(r"\w+", text), *(name.upper() for name in Settings.model_fields)}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_every_name_in_back_ticks_exists(words: set[str], page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    names = re.findall(r"`([\w.]+)(?:\(\)|=[^`]*)?`", text)
+    parts = {part for name in names for part in re.findall(r"[A-Za-z_]\w{2,}", name)}
+    assert not parts - words - FOREIGN
 
 
 def test_troubleshooting_explains_every_status_that_refuses_a_session() -> None:

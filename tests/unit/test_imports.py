@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "architecture.md"
 PRODUCT = ("appliance", "proxy", "workers")
 
 # A room is a folder, without the folders in it. Each may import from those named here, and from itself. What puts the
@@ -56,6 +58,33 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def floor_of(room: str) -> int:
+    """Return the lowest floor on which a room is above all rooms that it imports from; the ground floor is 0."""
+    return 1 + max(map(floor_of, ROOMS[room]), default=-1)
+
+
+def drawing() -> str:
+    """Return the rooms floor by floor, the highest first, each with the rooms that it may import from."""
+    order = sorted(ROOMS, key=lambda room: (-floor_of(room), room))
+    width = max(map(len, ROOMS))
+    lines = [f"{len(ROOMS)} rooms on {floor_of(order[0]) + 1} floors, {sum(map(len, ROOMS.values()))} arrows", ""]
+    for above, room in zip([None, *order], order, strict=False):
+        floor = "" if above and floor_of(above) == floor_of(room) else str(floor_of(room))
+        below = [name.removeprefix("appliance.") for name in order if name in ROOMS[room] - GROUND]
+        lines.append(f"{floor:2} {room:{width}}  {'→ ' * bool(below)}{', '.join(below)}".rstrip())
+    return "\n".join(lines)
+
+
+def drawn(page: str) -> str:
+    """Return the text of docs/architecture.md with the drawing as it should be."""
+    return re.sub(r"(?<=```text\n)\d+ rooms .*?(?=\n```)", drawing(), page, flags=re.DOTALL)
+
+
+def test_the_drawing_of_the_rooms_is_up_to_date() -> None:
+    page = PAGE.read_text()
+    assert drawing() in page, "run `make docs`"
+
+
 def test_rooms_import_only_from_those_below_them() -> None:
     found, wrong = modules(), []
     for module, path in found.items():
@@ -82,3 +111,7 @@ def test_no_test_module_imports_another() -> None:
         parts = {part for name in imported(path) if name.startswith("tests.") for part in name.split(".")}
         wrong += [f"{path} imports {part}" for part in parts if part.startswith("test_") or part == "conftest"]
     assert not wrong
+
+
+if __name__ == "__main__":
+    PAGE.write_text(drawn(PAGE.read_text()))

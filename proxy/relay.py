@@ -1,19 +1,21 @@
 """The relay: moves bytes between a client and a worker until either side ends.
 
 No payload is looked at, and no frame is rebuilt. How the bytes move is in `proxy/pump.py`; here is when they start,
-what they end for, and the last words.
+why they end, and the last words.
 
 Rules
-1. The client reads why its session ended, in the Close frame. When the worker's side ends by itself, the worker knows
-   why, and says so by Redis a moment later: it is waited for, while the slot is still taken.
-2. A Close frame that the driver sends unasked is held back meanwhile, for it says less ("Browser closed"). It is passed
-   on only if the worker has no word.
-3. A driver that finds a message too large says so by the frame's code alone: the client is told the limit.
+1. Whatever ends a relay is one ending, with a code and a reason. It is set once: what comes first counts.
+2. The client reads the reason in the Close frame. When the worker's side ends by itself, the worker knows why and says
+   so by Redis a moment later. Until then there is no ending; it is waited for, while the slot is still taken.
+3. A Close frame that the driver sends unasked is held back meanwhile, for it says less ("Browser closed"). It is passed
+   on only if the worker says nothing.
+4. A driver that finds a message too large says so by the frame's code alone: the client is told the limit.
 """
 
 from __future__ import annotations
 
 import socket
+from typing import NamedTuple
 
 from gevent.event import Event
 
@@ -24,6 +26,7 @@ from proxy.pump import Pump
 
 log = logs.get_logger()
 
+SIDE_ENDED = 0  # no Close frame of ours: one of the sides has said what there is to say, or is gone
 GOING_AWAY, TOO_LARGE, INTERNAL_ERROR = 1001, 1009, 1011  # RFC 6455, section 7.4.1
 
 # The driver sets no `maxPayload` for what it receives, and this is that of its WebSocketServer (package ws,
@@ -32,11 +35,18 @@ MESSAGE_MAX_MIB = 100
 WORD_TIMEOUT_S = 1.0  # a worker speaks within 0.3 s of its driver's end; one that was killed does not
 
 
+class Ending(NamedTuple):
+    """Why a relay ended: the code of our Close frame, or SIDE_ENDED, and the reason."""
+
+    code: int
+    reason: str
+
+
 class Relay:
     """One session's bytes, both ways.
 
-    `run` is the session: it ends when either side does, when the client says goodbye, or when `end` is
-    called. `finish` is what follows when the slot is free already: the last bytes, the Close frame.
+    `run` is the session: it returns when either side ends, when the client says goodbye, or when `end` is called.
+    `finish` is what follows when the slot is free already: the last bytes, the Close frame.
     """
 
     def __init__(
@@ -49,7 +59,7 @@ class Relay:
     ) -> None:
         """Set both sockets, the bytes that came with the handshakes, and how long to wait for a worker's word.
 
-        The bytes of the client are sent to the worker; those of the worker the client has already.
+        The client's bytes are sent to the worker; the client has the worker's already.
         """
         self._word_timeout_s = word_timeout_s
         self._client, self._worker = client, worker
@@ -58,12 +68,16 @@ class Relay:
         self._said_by_client.feed(from_client)
         self._said_by_worker.feed(from_worker)
         self._over, self._either_ended, self._explained = Event(), Event(), Event()
-        self._worker_gone = self._closed = False
+        self._ending: Ending | None = None
+        self._closed = False
         self._held = b""  # the Close frame that the driver sent unasked
         self._to_worker = Pump(client, worker, self._client_ended, self._hear_client)
         self._to_client = Pump(worker, client, self._worker_ended, self._hear_worker)
-        self._closing: tuple[int, str] | None = None
-        self.end_reason = ""
+
+    @property
+    def end_reason(self) -> str:
+        """Why it ended, "" while it has not."""
+        return self._ending.reason if self._ending else ""
 
     @property
     def bytes_relayed(self) -> int:
@@ -94,9 +108,10 @@ class Relay:
         return not self._over.is_set() and tcp.is_unreachable(self._client)
 
     def run(self, if_worker_is_lost: str, other_side: str = "the driver") -> None:
-        """Relay until the session is over; if the worker's side ends without a word, for the given reason.
+        """Relay until the session is over.
 
-        `other_side` is what the worker's side is called if it says a word of its own.
+        `if_worker_is_lost` is the reason if the worker's side ends and says nothing; `other_side` names that side in
+        the reason if it sends a Close frame of its own.
         """
         try:
             self._worker.sendall(self._from_client)
@@ -108,38 +123,34 @@ class Relay:
         finally:
             if not self._is_goodbye:
                 self.close()
-        if self._ended_unasked and not (self._closing or self._is_goodbye):
+        if not self._ending:
             self._explain(if_worker_is_lost, other_side)
 
     def _explain(self, if_worker_is_lost: str, other_side: str) -> None:
-        """Find the reason for which the worker's side has ended by itself: rules 1 to 3."""
+        """Find out why the worker's side has ended by itself: rules 2 to 4."""
         code, said = read_close(self._held)
         if code == TOO_LARGE:
-            self._close_for(TOO_LARGE, f"a message was larger than the {MESSAGE_MAX_MIB} MiB that a driver takes")
-        elif not (self._explained.wait(self._word_timeout_s) and self._closing):
+            self._end(TOO_LARGE, f"a message was larger than the {MESSAGE_MAX_MIB} MiB that a driver takes")
+        elif not self._explained.wait(self._word_timeout_s):
             if code:
-                self.end_reason = f"closed by {other_side}: {said or code}"
+                self._end(SIDE_ENDED, f"closed by {other_side}: {said or code}")
             else:
-                self._close_for(INTERNAL_ERROR, if_worker_is_lost)
-
-    def _close_for(self, code: int, reason: str) -> None:
-        self.end_reason = reason
-        self._closing = code, reason
+                self._end(INTERNAL_ERROR, if_worker_is_lost)
 
     def end(self, reason: str) -> None:
-        """End the session for a reason of ours, which both sides are told that are not in the midst of a frame.
+        """End the session for a reason of ours; each side that is not in the midst of a frame is told it."""
+        self._end(GOING_AWAY, reason)
 
-        If the worker's side has ended by itself, that is the reason which is waited for.
-        """
-        if not self._over.is_set() or (self._ended_unasked and not self._closing):
-            self._close_for(GOING_AWAY, reason)
-            self._over.set()
-            self._explained.set()
+    def _end(self, code: int, reason: str) -> None:
+        """Set the ending, unless it is set: rule 1."""
+        self._ending = self._ending or Ending(code, reason)
+        self._over.set()
+        self._explained.set()
 
     def ping(self) -> bool:
-        """Ask the client for a sign of life, unless the worker is in the midst of a frame; gives whether it is asked.
+        """Ping the client, unless the worker is in the midst of a frame; return whether the client is asked.
 
-        It counts as asked also if it takes no more bytes: a client that lives may come to read them.
+        It is also asked if it takes no more bytes: a client that lives may come to read them.
         """
         if self._over.is_set() or not (self._said_by_worker.at_boundary or self._to_client.rest):
             return False
@@ -148,24 +159,18 @@ class Relay:
         return True
 
     def finish(self) -> None:
-        """Give the client what is left for it, the Close frame last, and wait a moment for its own end.
+        """Send the client what is left for it, the Close frame last, and wait a moment for its own end.
 
         The slot is free by now, so a client that does not read delays nobody.
         """
         if self._is_goodbye:
             self._either_ended.wait(tcp.FAREWELL_TIMEOUT_S)
         self.close()
-        last_words = self._to_client.rest
-        if self._held:
-            last_words += close_frame(*self._closing) if self._closing else self._held
-        elif self._closing and self._said_by_worker.at_boundary and not self._said_by_worker.close_seen:
-            last_words += close_frame(*self._closing)
-        tcp.say_goodbye(self._client, last_words)
-
-    @property
-    def _ended_unasked(self) -> bool:
-        """Whether the worker's side has ended by itself, and the client does not know why."""
-        return bool(self._held) or (self._worker_gone and not self._said_by_worker.close_seen)
+        farewell = self._held
+        may_close = self._held or (self._said_by_worker.at_boundary and not self._said_by_worker.close_seen)
+        if may_close and self._ending and self._ending.code:
+            farewell = close_frame(*self._ending)
+        tcp.say_goodbye(self._client, self._to_client.rest + farewell)
 
     @property
     def _is_goodbye(self) -> bool:
@@ -173,15 +178,15 @@ class Relay:
         return self._said_by_client.close_seen
 
     def close(self) -> None:
-        """Move no more bytes, and let the worker go, with our reason if there is one.
+        """Move no more bytes, and close the worker's connection; it reads our reason, or an answer to its own Close.
 
         The client's socket is the handler's.
         """
         if not self._closed:
             self._closed = True
-            farewell = self._closing or read_close(self._held)  # ours, or the answer to that of the driver
-            if farewell[0] and self._said_by_client.at_boundary and not self._is_goodbye:
-                self._to_worker.say(close_frame(*farewell, masked=True))
+            code, reason = self._ending if self._ending and self._ending.code else read_close(self._held)
+            if code and self._said_by_client.at_boundary and not self._is_goodbye:
+                self._to_worker.say(close_frame(code, reason, masked=True))
             self._to_worker.close()
             self._to_client.close()
             self._worker.close()
@@ -189,10 +194,10 @@ class Relay:
     def _hear_client(self, data: memoryview) -> None:
         self._said_by_client.feed(data)
         if self._is_goodbye:
-            self._be_over("closed")
+            self._end(SIDE_ENDED, "closed")
 
     def _hear_worker(self, data: memoryview) -> int | None:
-        """Follow what the worker says; return how much of it may pass, if that is not all (rule 2)."""
+        """Follow what the worker says; return how much of it may pass, if that is not all (rule 3)."""
         said, had_closed, already_held = self._said_by_worker, self._said_by_worker.close_seen, bool(self._held)
         said.feed(data)
         if not already_held and (not said.close_seen or had_closed or said.close_at < 0 or self._is_goodbye):
@@ -200,19 +205,16 @@ class Relay:
         passing = 0 if already_held else said.close_at
         self._held += data[passing:]
         if said.at_boundary:
-            self._be_over("closed")
+            self._over.set()
         return passing
 
     def _client_ended(self) -> None:
         self._either_ended.set()
-        self._explained.set()
-        self._be_over("client disconnected")
+        self._end(SIDE_ENDED, "client disconnected")
 
     def _worker_ended(self) -> None:
-        self._worker_gone = True
+        """Leave the ending open if the client does not know why the worker's side has ended: rule 2."""
         self._either_ended.set()
-        self._be_over("closed")
-
-    def _be_over(self, reason: str) -> None:
-        self.end_reason = self.end_reason or reason
         self._over.set()
+        if self._said_by_worker.close_seen and not self._held:
+            self._end(SIDE_ENDED, "closed")

@@ -213,7 +213,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         gevent.spawn(self._log_start, session, grant)  # written while the first bytes are awaited
         session.relay(relay.end)
         try:
-            with self.services.vigil.over(relay):
+            with self.services.watchdog.watch(relay):
                 relay.run(*self._if_it_ends(grant))
         finally:
             session.finish(relay.end_reason, relay.bytes_relayed)

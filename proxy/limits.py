@@ -1,12 +1,13 @@
-"""The vigil over a proxy's sessions: pings, and the limits of how long a session may last, idle or silent.
+"""The watchdog of a proxy's sessions: pings, and the limits of how long a session may last, idle or silent.
 
-One greenlet looks at all sessions, in rounds. Between two looks a session only counts its bytes, as it
-does anyway: no clock is read and no timer is set for a message, and an idle session costs a look a round.
+One greenlet looks at all sessions, in rounds. Between two looks a session only counts its bytes, as it does anyway: a
+message reads no clock and sets no timer, and an idle session costs one look per round.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 
 import gevent
@@ -16,8 +17,8 @@ from proxy import tcp
 from proxy.relay import Relay
 
 LONGEST_ROUND_S = 5.0
-LOOKS_PER_LIMIT = 4  # so that what happens is seen late by a quarter of the limit at most
-LOOKS_AT_ONCE = 100  # after so many the relays have their turn
+LOOKS_PER_LIMIT = 4  # so a limit is noticed late by at most a quarter of it
+LOOKS_AT_ONCE = 100  # after that many the relays have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +31,26 @@ class Limits:
     session_idle_timeout: float = 0.0
 
 
-class Vigil:
+class Watchdog:
     """Looks after all sessions that a proxy relays."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the settings with the limits."""
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        """Set the settings with the limits, and the clock."""
         self._limits = Limits(*(getattr(settings, field.name) for field in fields(Limits)))
         self._round_s = min([LONGEST_ROUND_S, *(limit / LOOKS_PER_LIMIT for limit in astuple(self._limits) if limit)])
         self._watches: set[Watch] = set()
-        self._now = 0.0  # seconds; see _tell_time
-        self._told_at = time.monotonic()
+        self._clock = clock
+        self._now = 0.0  # seconds; see _advance
+        self._read_at = clock()
 
-    def over(self, relay: Relay) -> Watch:
-        """Give a watch over a session, for the `with` block that it lasts."""
-        self._tell_time()
+    def watch(self, relay: Relay) -> Watch:
+        """Return a watch over a session, for the `with` block that it lasts."""
+        self._advance()
         return Watch(relay, self._limits, self._watches, self._now)
 
-    def over_inner(self, relay: Relay) -> Watch:
+    def watch_inner(self, relay: Relay) -> Watch:
         """Return a watch over a session that another appliance's proxy limits: it ends if that one's system is gone."""
-        self._tell_time()
+        self._advance()
         return Watch(relay, Limits(), self._watches, self._now)
 
     def make_round(self) -> None:
@@ -57,21 +59,21 @@ class Vigil:
         pause_s = self._round_s / (1 + len(watches) // LOOKS_AT_ONCE)
         for first in range(0, len(watches) + 1, LOOKS_AT_ONCE):
             gevent.sleep(pause_s)
-            self._tell_time()
+            self._advance()
             for watch in watches[first : first + LOOKS_AT_ONCE]:
                 watch.look(self._now)
 
-    def _tell_time(self) -> None:
-        """Go on with the vigil's own clock, on which a standstill of the proxy is a round at most.
+    def _advance(self) -> None:
+        """Advance the watchdog's own time, by at most a round if the proxy stood still.
 
-        For what clients have said meanwhile is not read yet, and nobody must end for a silence that was ours.
+        What clients said meanwhile is not read yet, and no session may end for the proxy's own silence.
         """
-        told_at, self._told_at = self._told_at, time.monotonic()
-        self._now += min(self._told_at - told_at, self._round_s)
+        read_at, self._read_at = self._read_at, self._clock()
+        self._now += min(self._read_at - read_at, self._round_s)
 
 
 class Watch:
-    """What was seen of one session, and when: seconds of the vigil's clock."""
+    """What was seen of one session, and when: seconds of the watchdog's time."""
 
     __slots__ = (
         "_asked_at", "_busy_at", "_heard", "_heard_at", "_limits", "_message_bytes", "_relay", "_sent", "_sent_at",
@@ -79,7 +81,7 @@ class Watch:
     )  # fmt: skip
 
     def __init__(self, relay: Relay, limits: Limits, watches: set[Watch], now: float) -> None:
-        """Take the session's relay, its limits, and the watches among which this one is while its `with` block runs."""
+        """Set the session's relay, its limits, and the set that this watch is in while its `with` block runs."""
         self._relay, self._limits, self._watches = relay, limits, watches
         self._started = self._sent_at = self._heard_at = self._busy_at = now
         self._asked_at: float | None = None  # since when the client owes a sign of life
@@ -95,7 +97,7 @@ class Watch:
         self._watches.discard(self)
 
     def look(self, now: float) -> None:
-        """See what has moved since the last look, and do what is due."""
+        """See what has moved since the last look; ping or end the session if that is due."""
         self._see(now)
         if reason := self._reason_to_end(now):
             self._relay.end(reason)
@@ -110,12 +112,12 @@ class Watch:
             self._sent, self._sent_at = sent, now
         if self._heard != (heard := relay.bytes_from_client):
             self._heard, self._heard_at, self._asked_at = heard, now, None
-        # Less than before, while a control frame has begun that has not come whole: then nothing is new.
+        # Less than before while a control frame is incomplete: then nothing is new.
         if self._message_bytes < (message_bytes := relay.message_bytes):
             self._message_bytes, self._busy_at = message_bytes, now
 
     def _reason_to_end(self, now: float) -> str:
-        """Give the reason for which the session must end now, or ""."""
+        """Return the reason for which the session must end now, or ""."""
         limits = self._limits
         if 0 < limits.session_timeout <= now - self._started:
             return f"session limit of {limits.session_timeout:.15g} s reached"
@@ -124,7 +126,7 @@ class Watch:
         return "client stopped answering" if self._is_gone(now) else ""
 
     def _is_gone(self, now: float) -> bool:
-        """Whether the client owes a sign of life for too long, or its system does."""
+        """Whether the client has owed a sign of life for too long, or its system has."""
         owes_s = 0.0 if self._asked_at is None else now - self._asked_at
         if 0 < self._limits.ping_timeout <= owes_s:
             return True

@@ -36,7 +36,7 @@ from proxy.door.dialling import Neighbours
 from proxy.door.keys import Keys
 from proxy.handler import DoorHandler, SessionHandler
 from proxy.handshake import Headers
-from proxy.limits import Vigil
+from proxy.limits import Watchdog
 from proxy.loops import RETRY_S, in_thread, repeat
 from proxy.pages import Operations
 from proxy.predecessors import Predecessors
@@ -91,9 +91,9 @@ class Proxy:
         self.presence = Presence(settings, appliances, self.id, self.sessions, self.tls)
         self._tokens = Tokens(self.registry, token_copy_of(settings), in_thread)
         self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
-        self._vigil = Vigil(settings)
+        self._watchdog = Watchdog(settings)
         self._keys = Keys(self.registry)
-        self._door = InnerDoor(settings, self._keys, self._vigil)
+        self._door = InnerDoor(settings, self._keys, self._watchdog)
         self._neighbours = Neighbours(settings, appliances, self._keys)
         self._unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
@@ -108,7 +108,7 @@ class Proxy:
             access=Access(self._tokens, settings, os.geteuid()),
             connections=Connections(settings.max_connections_per_client),
             unheard=self._unheard,
-            vigil=self._vigil,
+            watchdog=self._watchdog,
             tls=self.tls,
             door=self._door,
             dial=self._dial,
@@ -166,7 +166,7 @@ class Proxy:
         settings = self.settings
         started: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(self._mailbox.run),
-            gevent.spawn(repeat, 0, self._vigil.make_round),
+            gevent.spawn(repeat, 0, self._watchdog.make_round),
             gevent.spawn(repeat, settings.lease_renew_interval, self._renew),
             gevent.spawn(repeat, 0, self._reaper.reap, self._reaper.pause),
             gevent.spawn(self._prober.run),

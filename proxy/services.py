@@ -17,7 +17,7 @@ from proxy.access import Access
 from proxy.admission import Connections, Unheard
 from proxy.dial import Connection
 from proxy.handshake import Headers
-from proxy.limits import Vigil
+from proxy.limits import Watchdog
 from proxy.presence import Presence
 from proxy.request import Request
 from proxy.tls import Tls
@@ -46,7 +46,7 @@ class Services:
     access: Access
     connections: Connections
     unheard: Unheard
-    vigil: Vigil
+    watchdog: Watchdog
     tls: Tls | None
     door: Door
     dial: Callable[[Headers, Grant], Connection]

@@ -21,7 +21,7 @@ from proxy.door import protocol
 from proxy.door.exchange import NothingSaid, receive_message
 from proxy.door.keys import Keys
 from proxy.door.protocol import Order, Seal, Unproven
-from proxy.limits import Vigil
+from proxy.limits import Watchdog
 from proxy.relay import Relay
 from proxy.request import Request
 
@@ -33,11 +33,11 @@ ORDER_TIMEOUT_S = 30.0  # for proxies greet before they have a session, so that 
 class InnerDoor:
     """The sessions of other appliances' clients that this proxy passes on to its own workers."""
 
-    def __init__(self, settings: Settings, keys: Keys, vigil: Vigil) -> None:
+    def __init__(self, settings: Settings, keys: Keys, watchdog: Watchdog) -> None:
         """Set the settings, the grid's key, and who looks after the relays."""
         self._name, self._run_dir = settings.appliance_name, settings.run_dir
         self._keys = keys
-        self._vigil = vigil
+        self._watchdog = watchdog
         self._orders = 0
         self._relays: set[Relay] = set()
         self._ended_for = ""
@@ -119,7 +119,7 @@ class InnerDoor:
             try:
                 if self._ended_for:
                     relay.end(self._ended_for)
-                with self._vigil.over_inner(relay):
+                with self._watchdog.watch_inner(relay):
                     relay.run(f"worker {slot} crashed")
             finally:
                 self._relays.discard(relay)

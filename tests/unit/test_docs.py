@@ -24,6 +24,12 @@ def test_a_generated_reference_is_up_to_date(name: str, made: object) -> None:
     assert (DOCS / f"{name}.md").read_text() == made(), "run `make docs`"
 
 
+def test_the_map_of_the_house_names_every_folder() -> None:
+    text = (DOCS / "development.md").read_text()
+    folders = [path.parent for part in ("appliance", "proxy", "workers") for path in (ROOT / part).rglob("__init__.py")]
+    assert not [folder for folder in folders if f"| `{folder.relative_to(ROOT)}/` |" not in text]
+
+
 def test_every_setting_is_in_the_reference() -> None:
     text = reference.settings()
     assert not [name for name in Settings.model_fields if f"| `{name.upper()}` |" not in text]

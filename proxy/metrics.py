@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
-from appliance.grid.values import ApplianceState, ApplianceStatus, PoolCapacity
+from appliance.grid.values import ApplianceInfo, ApplianceStatus, PoolCapacity
 
 
 class GridCollector:
@@ -20,7 +20,7 @@ class GridCollector:
     def __init__(
         self,
         capacity: Callable[[], list[PoolCapacity]],
-        appliances: Callable[[], list[ApplianceState]],
+        appliances: Callable[[], list[ApplianceInfo]],
         relayed: Callable[[], int],
         inner: Callable[[], int],
     ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance import __version__, logs
 from appliance.errors import CannotDial, InternalError, NotFound, RequestError, StoreUnavailable, UpgradeRequired
-from appliance.grid.values import ApplianceState
+from appliance.grid.values import ApplianceInfo
 from proxy import metrics, wrong_client
 from proxy.services import Services
 
@@ -32,8 +32,8 @@ class Operations:
         """Set what the pages show."""
         self._services = services
         collector = metrics.GridCollector(
-            services.registry.capacity,
-            services.appliances.states,
+            services.grid.capacity,
+            services.grid.appliances,
             services.sessions.__len__,
             services.door.__len__,
         )
@@ -100,7 +100,7 @@ class Operations:
         reach, browser = self._services.reach, self._services.settings.default_browser_type
         if refusal := reach.refusal():
             raise refusal
-        if not self._services.registry.is_ready(browser, reach.avoided):
+        if not self._services.grid.is_ready(browser, reach.avoided):
             if refusal := reach.refusal_of_the_unreachable(patiently=False):
                 raise refusal
             raise _NotReady(f"No {browser} worker is available yet.", "`applctl status` shows the workers.")
@@ -110,16 +110,16 @@ class Operations:
         return PROMETHEUS, metrics.render(self._metrics)
 
     def _capacity(self) -> tuple[str, bytes]:
-        pools = self._services.registry.capacity()
+        pools = self._services.grid.capacity()
         names = ("slots", "active", "free", "waiting")
         grid = {name: sum(getattr(pool, name) for pool in pools) for name in names}
-        appliances = [one.as_dict() for one in self._services.appliances.states()]
+        appliances = [one.as_dict() for one in self._services.grid.appliances()]
         content = {"grid": grid, "pools": [pool.as_dict() for pool in pools], "appliances": appliances}
         return JSON, json.dumps(content).encode()
 
     def _appliance(self) -> tuple[str, bytes]:
         name = self._services.settings.appliance_name
-        state = self._services.appliances.state(name) or ApplianceState(name)
+        state = self._services.grid.appliance(name) or ApplianceInfo(name)
         return JSON, json.dumps(state.as_dict()).encode()
 
 

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from appliance import logs
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.run_dir import RunDir
 
 log = logs.get_logger()
@@ -42,10 +42,10 @@ class Predecessors:
             os.close(self._file)
             self._file = -1
 
-    def release(self, registry: Registry) -> None:
+    def release(self, grid: Grid) -> None:
         """End the sessions of all of them; raises StoreUnavailable."""
         for proxy_id in list(self._ids):
-            if ended := registry.release_proxy(proxy_id):
+            if ended := grid.release_proxy(proxy_id):
                 log.warning("proxy.released", proxy=proxy_id, sessions=ended, reason="it has ended")
             self._ids.remove(proxy_id)
         try:

@@ -23,7 +23,7 @@ from gevent.lock import BoundedSemaphore
 from appliance import logs
 from appliance.deadline import Deadline
 from appliance.errors import Drained, RequestError, ShuttingDown, StoreUnavailable
-from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Grid
 from appliance.grid.sessions import Sessions
 from appliance.grid.values import Announcement
 from appliance.machine import browsers
@@ -58,7 +58,7 @@ class Presence:
     def __init__(
         self,
         settings: Settings,
-        appliances: Appliances,
+        grid: Grid,
         proxy_id: str,
         sessions: Sessions,
         tls: Tls | None = None,
@@ -70,7 +70,7 @@ class Presence:
         """
         self.version = browsers.driver_version(settings)
         self._settings, self._record = settings, record_of(settings)
-        self._appliances, self._proxy_id = appliances, proxy_id
+        self._grid, self._proxy_id = grid, proxy_id
         self._sessions, self._tls = sessions, tls
         self._clock = clock
         self._status = Status.SERVING
@@ -154,7 +154,7 @@ class Presence:
         with self._announcing:
             self._turn(Status.STOPPED)
             try:
-                self._appliances.leave(self._proxy_id)
+                self._grid.leave(self._proxy_id)
             except StoreUnavailable as error:
                 log.warning("proxy.end_not_said", error=str(error))
 
@@ -208,7 +208,7 @@ class Presence:
             settle_ms=int(settings.lease_ttl * 1000),
             ttl_ms=int(3 * settings.lease_ttl * 1000),
         )
-        told = self._appliances.announce(announcement)
+        told = self._grid.announce(announcement)
         self.heed(told.drained, told.others)
         self._keep(Record(record.run, told.drained, told.turn))
         self._note_rival(told.rival)

@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from appliance import logs
 from appliance.errors import DialFailed, StoreUnavailable
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.reach import EVERYWHERE, Reach, Trouble
 from appliance.grid.values import Grant
 from proxy.dial import Connection
@@ -29,10 +29,10 @@ HEADROOM = 16  # descriptors that must be free before sessions are served again:
 class Prober:
     """Probes in a greenlet of its own while there is trouble."""
 
-    def __init__(self, reach: Reach, registry: Registry, dial: Callable[[Headers, Grant], Connection]) -> None:
+    def __init__(self, reach: Reach, grid: Grid, dial: Callable[[Headers, Grant], Connection]) -> None:
         """Probe with `dial`, which connects to a worker as for a session, and raises DialFailed."""
         self._reach = reach
-        self._registry = registry
+        self._grid = grid
         self._dial = dial
         self._wanted = Event()
 
@@ -63,7 +63,7 @@ class Prober:
         if name == EVERYWHERE and not _has_descriptors():
             return
         try:
-            workers = self._registry.workers_on(appliance, AT_ONCE)
+            workers = self._grid.workers_on(appliance, AT_ONCE)
         except StoreUnavailable:
             workers = [dialled]
         if not workers:  # nobody is there to be reached

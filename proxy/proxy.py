@@ -15,8 +15,7 @@ from gevent.pywsgi import WSGIServer
 from appliance import logs
 from appliance.deadline import Deadline
 from appliance.errors import Blame, DialFailed, OpenToAll, SettingsError, StoreRefuses, StoreUnavailable
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.reach import Reach
 from appliance.grid.sessions import Sessions
@@ -80,28 +79,26 @@ class Proxy:
         settings = settings.model_copy(update={"private_hostname": addresses.private_hostname(settings)})
         self.settings = settings
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
-        self.registry = Registry(Store(settings.effective_redis_url, settings.grid_namespace))
-        appliances = Appliances(self.registry)
+        self.grid = Grid(Store(settings.effective_redis_url, settings.grid_namespace))
         self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
         reach = Reach()
-        self.sessions = Sessions(self.registry, settings, self.id, self._announce, reach)
-        self._reaper = Reaper(self.registry, self.sessions, settings)
-        self._prober = Prober(reach, self.registry, self._dial)
+        self.sessions = Sessions(self.grid, settings, self.id, self._announce, reach)
+        self._reaper = Reaper(self.grid, self.sessions, settings)
+        self._prober = Prober(reach, self.grid, self._dial)
         reach.on_change(self._prober.wake)
-        self.presence = Presence(settings, appliances, self.id, self.sessions, self.tls)
-        self._tokens = Tokens(self.registry, token_copy_of(settings), in_thread)
-        self._mailbox = Mailbox(self.registry.store, "proxy", self.id, self._handle)
+        self.presence = Presence(settings, self.grid, self.id, self.sessions, self.tls)
+        self._tokens = Tokens(self.grid, token_copy_of(settings), in_thread)
+        self._mailbox = Mailbox(self.grid.store, "proxy", self.id, self._handle)
         self._watchdog = Watchdog(settings)
-        self._keys = Keys(self.registry)
+        self._keys = Keys(self.grid)
         self._door = InnerDoor(settings, self._keys, self._watchdog)
-        self._neighbours = Neighbours(settings, appliances, self._keys)
+        self._neighbours = Neighbours(settings, self.grid, self._keys)
         self._unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
         self._has_failed = False
         self.services = Services(
             settings=settings,
-            registry=self.registry,
-            appliances=appliances,
+            grid=self.grid,
             sessions=self.sessions,
             reach=reach,
             presence=self.presence,
@@ -181,7 +178,7 @@ class Proxy:
     def _require_redis(self) -> None:
         """Raise StoreRefuses if Redis does not keep what it is told; one that is away may come back."""
         try:
-            self.registry.store.require_keeping()
+            self.grid.store.require_keeping()
         except StoreRefuses:
             raise
         except StoreUnavailable as error:
@@ -247,7 +244,7 @@ class Proxy:
         predecessors = Predecessors(self.settings.run_dir, self.id)
         while True:
             try:
-                predecessors.release(self.registry)
+                predecessors.release(self.grid)
                 return
             except StoreUnavailable:
                 gevent.sleep(RETRY_S)

@@ -6,7 +6,7 @@ import gevent
 
 from appliance import logs
 from appliance.errors import StoreUnavailable
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.sessions import Sessions
 from appliance.settings.config import Settings
 
@@ -18,23 +18,23 @@ SOON_S = 0.05  # after the moment in which something is overdue
 class Reaper:
     """Reaps at intervals, and in between when a lease or a heartbeat is over."""
 
-    def __init__(self, registry: Registry, sessions: Sessions, settings: Settings) -> None:
+    def __init__(self, grid: Grid, sessions: Sessions, settings: Settings) -> None:
         """Reap for the appliance of the settings; `sessions` are those of its proxy."""
-        self._registry = registry
+        self._grid = grid
         self._sessions = sessions
         self._settings = settings
 
     def reap(self) -> None:
         """Reap once."""
         self._sessions.renew()  # or a proxy that was paused past its leases would reap its own sessions
-        count = self._registry.reap(self._settings.longest_silence, self._settings.appliance_name)
+        count = self._grid.reap(self._settings.longest_silence, self._settings.appliance_name)
         if any(count.values()):
             log.warning("reaped", **count)
 
     def pause(self) -> None:
         """Wait for the next time to reap."""
         try:
-            due_in_s = self._registry.due_in_s() + SOON_S
+            due_in_s = self._grid.due_in_s() + SOON_S
         except StoreUnavailable:
             due_in_s = self._settings.reaper_run_interval
         gevent.sleep(min(due_in_s, self._settings.reaper_run_interval))

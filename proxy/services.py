@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.reach import Reach
 from appliance.grid.sessions import Sessions
 from appliance.grid.values import Grant
@@ -38,8 +37,7 @@ class Services:
     """What the connections of one proxy share."""
 
     settings: Settings
-    registry: Registry
-    appliances: Appliances
+    grid: Grid
     sessions: Sessions
     reach: Reach
     presence: Presence

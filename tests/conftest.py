@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.settings.config import Settings
 from tests.support.redis_server import redis_server
@@ -43,9 +43,9 @@ def store(redis_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def registry(store: Store) -> Registry:
-    """Give a registry whose Redis is empty."""
-    return Registry(store)
+def grid(store: Store) -> Grid:
+    """Return a grid whose Redis is empty."""
+    return Grid(store)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A worker's entry in the registry: what it says of itself, and what it is told in return.
+"""A worker's record in the grid: what it says of itself, and what it is told in return.
 
 Rules
  1. The worker remembers status and lifetime. If Redis forgot the worker, it registers again with them.
@@ -20,7 +20,7 @@ from typing import Any
 
 from appliance import logs
 from appliance.errors import StoreUnavailable
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.values import WorkerSpec, WorkerStatus
 from appliance.machine.record import RecordFile
 from workers.orders import Orders
@@ -33,7 +33,7 @@ class Registration:
 
     def __init__(
         self,
-        registry: Registry,
+        grid: Grid,
         spec: WorkerSpec,
         orders: Orders,
         settle_s: float,
@@ -44,7 +44,7 @@ class Registration:
 
         Also what counts its connections, and what its appliance remembers.
         """
-        self._registry = registry
+        self._grid = grid
         self._orders = orders
         self._settle_s = settle_s
         self._connections = connections
@@ -75,7 +75,7 @@ class Registration:
             self.beat(self._memory_bytes, healthy=False)
 
     def beat(self, memory_bytes: int, healthy: bool) -> bool:
-        """Send a heartbeat; register again if the registry knows nothing of the worker. False if Redis is away."""
+        """Send a heartbeat; register again if Redis does not know the worker. False if Redis is away."""
         with self._lock:
             if not self._removed:
                 self._try(lambda: self._beat(memory_bytes, healthy))
@@ -91,17 +91,17 @@ class Registration:
     def end_sessions(self, reason: str) -> None:
         """Ask the proxies to end the sessions that are left."""
         with self._lock:
-            self._try(lambda: self._registry.end_sessions(self.spec.id, reason))
+            self._try(lambda: self._grid.end_sessions(self.spec.id, reason))
 
     def remove(self, reason: str) -> None:
-        """Remove the worker from the registry, for good; the first reason counts.
+        """Remove the worker from the grid, for good; the first reason counts.
 
         If Redis is away, the worker will be reaped instead.
         """
         with self._lock:
             if not self._removed:
                 self._removed = True
-                self._try(lambda: self._registry.remove_worker(self.spec.id, reason))
+                self._try(lambda: self._grid.remove_worker(self.spec.id, reason))
 
     def _beat(self, memory_bytes: int, healthy: bool) -> None:
         self._memory_bytes = memory_bytes
@@ -109,7 +109,7 @@ class Registration:
         may_have_lost = time.monotonic() < self._believe_idle_from
         connections = self._connections() if may_have_lost else -1
         settle_ms = int(self._settle_s * 1000)
-        answer = self._registry.heartbeat_worker(self.spec.id, memory_bytes, healthy, connections, settle_ms)
+        answer = self._grid.heartbeat_worker(self.spec.id, memory_bytes, healthy, connections, settle_ms)
         if answer is None:
             self._register_again()
             return
@@ -122,21 +122,21 @@ class Registration:
             return
         self._remember(status=status, lifetime=max(self.spec.lifetime, int(answer["lifetime"])))
         if status is WorkerStatus.DRAINING:
-            self._orders.drain(answer["reason"] or "told by the registry")
+            self._orders.drain(answer["reason"] or "told by the grid")
             if answer["active"] == 0:
                 self._idle()
             else:
                 self._orders.occupied()
 
     def _look_at_the_server(self) -> None:
-        server = self._registry.store.server()
+        server = self._grid.store.server()
         if self._server and server != self._server:
             log.warning("worker.redis_changed", server=server)
             self._believe_idle_from = time.monotonic() + self._settle_s
         self._server = server
 
     def _drain(self) -> None:
-        active = self._registry.drain_worker(self.spec.id, self._drain_reason)
+        active = self._grid.drain_worker(self.spec.id, self._drain_reason)
         if active is None:
             self._register_again()
         elif active == 0:
@@ -151,7 +151,7 @@ class Registration:
     def _register(self) -> None:
         appliance = self._memory.read()
         self._remember(run=appliance.run, drained=appliance.drained, turn=appliance.turn)
-        self._remember(status=self._registry.register_worker(self.spec))
+        self._remember(status=self._grid.register_worker(self.spec))
 
     def _idle(self) -> None:
         if time.monotonic() >= self._believe_idle_from:
@@ -161,7 +161,7 @@ class Registration:
         self.spec = replace(self.spec, **changes)
 
     def _try(self, call: Callable[[], object]) -> None:
-        """Call the registry; while Redis is away, say so once and go on without it."""
+        """Call the grid; while Redis is away, say so once and go on without it."""
         try:
             call()
         except StoreUnavailable as error:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from appliance import logs
 from appliance.errors import LaunchError, StoreUnavailable
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.store import Store
 from appliance.grid.values import WorkerSpec
@@ -59,7 +59,7 @@ class Worker:
         self._settings = settings
         self._slot = settings.worker_slot
         self._store = Store(settings.effective_redis_url, settings.grid_namespace)
-        self._registry = Registry(self._store)
+        self._grid = Grid(self._store)
         self._folder = settings.paths.workers_of(self._slot)
         self._ready_at = 0.0
 
@@ -126,16 +126,16 @@ class Worker:
         settings = self._settings
         ttl_s = settings.launch_timeout + FAILURE_KEPT_S
         try:
-            self._registry.report_failure(settings.appliance_name, self._slot, settings.browser_type, reason, ttl_s)
+            self._grid.report_failure(settings.appliance_name, self._slot, settings.browser_type, reason, ttl_s)
         except StoreUnavailable as error:
             log.warning("worker.redis_away", error=str(error))
 
     def _forget(self, swept: list[str]) -> None:
-        """Remove the dead owners of swept workspaces from the registry, before their heartbeats are missed."""
+        """Remove the dead owners of swept workspaces from the grid, before their heartbeats are missed."""
         for suffix in swept:
             dead = f"{self._settings.appliance_name}.{self._slot}.{suffix}"
             try:
-                self._registry.remove_worker(dead, f"worker {self._slot} crashed")
+                self._grid.remove_worker(dead, f"worker {self._slot} crashed")
             except StoreUnavailable as error:
                 log.warning("worker.redis_away", error=str(error), swept=dead)
 
@@ -160,7 +160,7 @@ class Worker:
         """Wait until this appliance may launch a browser, which must follow at once."""
         settings = self._settings
         while wait_s := self._insist(
-            lambda: self._registry.take_launch_turn(settings.appliance_name, settings.startup_stagger)
+            lambda: self._grid.take_launch_turn(settings.appliance_name, settings.startup_stagger)
         ):
             self.orders.pause(wait_s)
 
@@ -212,7 +212,7 @@ class Worker:
         """Register, and keep heartbeats and messages going; remove the registration in the end."""
         settings = self._settings
         registration = Registration(
-            self._registry, self._spec(), self.orders, settings.lease_ttl, driver.connections, record_of(settings)
+            self._grid, self._spec(), self.orders, settings.lease_ttl, driver.connections, record_of(settings)
         )
         mailbox = Mailbox(self._store, "worker", self.id, registration.handle)
         heart = Heart(registration, self.orders, settings.heartbeat_interval, memory_bytes)
@@ -257,7 +257,7 @@ class Worker:
         self.orders.wait(lambda: self.orders.drain_reason or self.orders.terminations)
 
     def _insist(self, call: Callable[[], T]) -> T:
-        """Call the registry until Redis is there. SIGTERM and a crash end the waiting."""
+        """Call the grid until Redis is there. SIGTERM and a crash end the waiting."""
         said = False
         while True:
             try:

@@ -11,7 +11,7 @@ from appliance.audit.difference import Difference
 from appliance.audit.ledger import read
 from appliance.audit.machine import survey
 from appliance.audit.relays import Look
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.settings.config import Settings
 
 LOOK_INTERVAL_S = 0.3
@@ -27,18 +27,18 @@ class Audit:
     workers: int
 
 
-def audit(settings: Settings, registry: Registry) -> Audit:
+def audit(settings: Settings, grid: Grid) -> Audit:
     """Compare Redis with this machine. Raises StoreUnavailable.
 
     `settings` are those that the appliance was started with. One look, a fraction of a second, if all
     agrees. What differs is looked at again until it vanishes or has been there for its `settle_s`.
     """
-    looks = [_look(settings, registry)]
+    looks = [_look(settings, grid)]
     while left := compare(looks, settings):
         if looks[-1].at_s - looks[0].at_s >= min(PATIENCE_S, max(difference.settle_s for difference in left)):
             break
         time.sleep(LOOK_INTERVAL_S)
-        looks.append(_look(settings, registry))
+        looks.append(_look(settings, grid))
     return Audit(left, len(looks[-1].ledger.sessions), len(looks[-1].ledger.workers))
 
 
@@ -55,6 +55,6 @@ def _differences(look: Look, settings: Settings) -> Iterator[Difference]:
     yield from processes.differences(look.ledger, look.machine, settings)
 
 
-def _look(settings: Settings, registry: Registry) -> Look:
+def _look(settings: Settings, grid: Grid) -> Look:
     """Look at the machine, then at Redis: tally.py counts on this order."""
-    return Look(time.monotonic(), survey(settings), read(registry))
+    return Look(time.monotonic(), survey(settings), read(grid))

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
-from appliance.grid.values import SessionState, WorkerState
+from appliance.grid.values import SessionInfo, WorkerInfo
 from appliance.names import Browser, minor_version
 
 Pool = tuple[str, str]  # browser and Playwright minor; in a queue's name, "" stands for any minor
@@ -28,8 +28,8 @@ class Ledger:
     """
 
     now_ms: int = 0
-    workers: tuple[WorkerState, ...] = ()
-    sessions: tuple[SessionState, ...] = ()
+    workers: tuple[WorkerInfo, ...] = ()
+    sessions: tuple[SessionInfo, ...] = ()
     leases: dict[str, float] = field(default_factory=dict)
     deadlines: dict[str, float] = field(default_factory=dict)
     proxies: dict[str, float] = field(default_factory=dict)
@@ -41,15 +41,15 @@ class Ledger:
     stored_sessions: frozenset[str] | None = None
     stored_slots: frozenset[str] | None = None
 
-    def taken(self, worker: WorkerState) -> int:
+    def taken(self, worker: WorkerInfo) -> int:
         """Count the slots of a worker that cannot be claimed."""
         return len(self.slots.get(worker.id, ())) + self.unclaimed.get(worker.id, 0)
 
 
-def read(registry: Registry) -> Ledger:
+def read(grid: Grid) -> Ledger:
     """Read all of it; raises StoreUnavailable."""
-    store = registry.store
-    workers, sessions = registry.workers(), registry.sessions()
+    store = grid.store
+    workers, sessions = grid.workers(), grid.sessions()
     pools = {(worker.browser, minor_version(worker.version)) for worker in workers}
     queues = _queues(pools, sessions)
     commands: dict[Any, tuple[Any, ...]] = {
@@ -61,7 +61,7 @@ def read(registry: Registry) -> Ledger:
         **{("queue", *queue): ("ZRANGE", store.key("queue", *queue), 0, -1) for queue in queues},
     }
     answers = dict(zip(commands, store.read(*commands.values()), strict=True))
-    now_ms = registry.now_ms()
+    now_ms = grid.now_ms()
     return Ledger(
         now_ms=now_ms,
         workers=tuple(workers),
@@ -78,7 +78,7 @@ def read(registry: Registry) -> Ledger:
     )
 
 
-def _queues(pools: Iterable[Pool], sessions: Iterable[SessionState]) -> set[Pool]:
+def _queues(pools: Iterable[Pool], sessions: Iterable[SessionInfo]) -> set[Pool]:
     """Name all queues in which somebody may wait."""
     named = {(session.browser, session.minor) for session in sessions}
     return {*pools, *named, *((browser.value, "") for browser in Browser)}

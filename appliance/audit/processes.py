@@ -11,7 +11,7 @@ from appliance.audit.difference import AT_ONCE_S, STOPPING_S, Difference
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine, Part, Program
 from appliance.audit.relays import door_of
-from appliance.grid.values import WorkerState
+from appliance.grid.values import WorkerInfo
 from appliance.machine.firewall.ruleset import HELPERS
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
@@ -32,7 +32,7 @@ def differences(ledger: Ledger, machine: Machine, settings: Settings) -> Iterato
     yield from _abandoned(machine, settings)
 
 
-def _registered(worker: WorkerState, machine: Machine, settings: Settings) -> Iterator[Difference]:
+def _registered(worker: WorkerInfo, machine: Machine, settings: Settings) -> Iterator[Difference]:
     """A registered worker has a process, a driver that listens, and a browser."""
     remedy = f"Its successor or, after WORKER_TTL, a proxy removes it; if it stays, see: applctl logs {worker.slot}"
     if (worker.pid, worker.slot) not in {(program.pid, program.slot) for program in machine.of("worker")}:
@@ -49,7 +49,7 @@ def _registered(worker: WorkerState, machine: Machine, settings: Settings) -> It
     yield Difference(("worker", worker.id), text, f"Run: applctl restart {worker.slot}", STOPPING_S)
 
 
-def _unregistered(own: list[WorkerState], machine: Machine, settings: Settings) -> Iterator[Difference]:
+def _unregistered(own: list[WorkerInfo], machine: Machine, settings: Settings) -> Iterator[Difference]:
     """A worker whose driver has been up for longer than any launch takes is registered."""
     registered = {worker.pid for worker in own}
     for program in machine.of("worker"):

@@ -11,7 +11,7 @@ from appliance.audit.difference import Difference
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine
 from appliance.audit.tally import GRACE_S, Tally, common, sessions_without_socket, sockets_without_session
-from appliance.grid.values import SessionState, WorkerState
+from appliance.grid.values import SessionInfo, WorkerInfo
 from appliance.names import appliance_of_proxy
 from appliance.settings.config import Settings
 
@@ -40,7 +40,7 @@ def differences(looks: Sequence[Look], settings: Settings) -> Iterator[Differenc
     yield from _clients(looks, settings)
 
 
-def door_of(worker: WorkerState, settings: Settings) -> str:
+def door_of(worker: WorkerInfo, settings: Settings) -> str:
     """Return the path of the socket on which a worker's driver listens, "" if its id tells none."""
     try:
         return str(settings.paths.driver_socket(worker.id))
@@ -48,7 +48,7 @@ def door_of(worker: WorkerState, settings: Settings) -> str:
         return ""
 
 
-def _connected_sessions(worker: WorkerState, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
+def _connected_sessions(worker: WorkerInfo, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
     """Compare for one worker of this appliance, through whose proxy all its sessions come."""
     place = door_of(worker, settings)
     series = [Tally(_active(look.ledger, worker), _calls(look.machine, place)) for look in looks]
@@ -82,12 +82,12 @@ def _clients(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
         yield Difference(("client",), text, _CLOSE, _SETTLE_S)
 
 
-def _is_own(session: SessionState, settings: Settings) -> bool:
+def _is_own(session: SessionInfo, settings: Settings) -> bool:
     """Whether it is in this appliance's proxy, whose id is "<appliance>.<6 hex digits>" (proxy/proxy.py)."""
     return appliance_of_proxy(session.proxy) == settings.appliance_name
 
 
-def _active(ledger: Ledger, worker: WorkerState) -> frozenset[str]:
+def _active(ledger: Ledger, worker: WorkerInfo) -> frozenset[str]:
     """Return a worker's active sessions."""
     return frozenset(s.id for s in ledger.sessions if (s.state, s.worker) == ("active", worker.id))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from appliance.audit.difference import AT_ONCE_S, Difference
 from appliance.audit.ledger import Ledger, Pool
-from appliance.grid.values import SessionState, WorkerState, WorkerStatus
+from appliance.grid.values import SessionInfo, WorkerInfo, WorkerStatus
 from appliance.names import minor_version
 from appliance.settings.config import Settings
 
@@ -82,7 +82,7 @@ def _claimable(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
             yield Difference(("not claimable", worker.id), text, _REPORT, settings.heartbeat_interval + AT_ONCE_S)
 
 
-def _not_claimable(ledger: Ledger, worker: WorkerState) -> str:
+def _not_claimable(ledger: Ledger, worker: WorkerInfo) -> str:
     """Say why a worker may not be given a session; "" if it may."""
     if worker.status != WorkerStatus.AVAILABLE:
         return f"is {worker.status}"
@@ -122,7 +122,7 @@ def _waiters(ledger: Ledger) -> Iterator[Difference]:
                 yield Difference(("waiter", session.id), text, _REPORT)
 
 
-def _first_waiting(ledger: Ledger, queue: Pool) -> SessionState | None:
+def _first_waiting(ledger: Ledger, queue: Pool) -> SessionInfo | None:
     """Give the first of a queue whose proxy lives and whose deadline has not passed: the others are passed over."""
     sessions = {session.id: session for session in ledger.sessions}
     for ticket in ledger.queues.get(queue, ()):
@@ -132,7 +132,7 @@ def _first_waiting(ledger: Ledger, queue: Pool) -> SessionState | None:
     return None
 
 
-def _proxy_lives(ledger: Ledger, session: SessionState) -> bool:
+def _proxy_lives(ledger: Ledger, session: SessionInfo) -> bool:
     return ledger.proxies.get(session.proxy, 0) >= ledger.now_ms
 
 
@@ -202,5 +202,5 @@ def _stored(ledger: Ledger) -> Iterator[Difference]:
         yield Difference(("stored slots", left), text, _REPORT)
 
 
-def _pool_of(worker: WorkerState) -> Pool:
+def _pool_of(worker: WorkerInfo) -> Pool:
     return worker.browser, minor_version(worker.version)

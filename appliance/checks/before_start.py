@@ -5,7 +5,7 @@ from __future__ import annotations
 from appliance.checks.shared_redis import require_free_name, require_token, require_usable_redis
 from appliance.cli.output import Output
 from appliance.errors import SettingsError, StoreRefuses, StoreUnavailable
-from appliance.grid.grid import open_registry
+from appliance.grid.grid import open_grid
 from appliance.machine import accounts, browsers, certificate, room, sandbox
 from appliance.names import Browser
 from appliance.settings.config import Settings
@@ -44,10 +44,10 @@ def require_sandbox(settings: Settings) -> str:
 def _require_welcome(settings: Settings, out: Output) -> None:
     """Check that the grid accepts this appliance; a Redis that is away may come back while everything starts."""
     try:
-        with open_registry(settings) as registry:
-            require_usable_redis(registry)
-            require_free_name(settings, registry)
-            require_token(settings, registry)
+        with open_grid(settings) as grid:
+            require_usable_redis(grid)
+            require_free_name(settings, grid)
+            require_token(settings, grid)
     except StoreRefuses:
         raise
     except StoreUnavailable as error:

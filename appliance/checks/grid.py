@@ -12,7 +12,7 @@ from appliance.audit import audit
 from appliance.checks.check import Check, failed, ok, warning
 from appliance.checks.view import GridView
 from appliance.errors import StoreUnavailable
-from appliance.grid.grid import open_registry
+from appliance.grid.grid import open_grid
 from appliance.machine.record import record_of
 from appliance.run_dir import RunDir
 from appliance.settings import config
@@ -88,8 +88,8 @@ def check_audit(view: GridView) -> Iterator[Check]:
     if not view.running or view.redis_error:
         return
     try:
-        with open_registry(view.settings) as registry:
-            done = audit(view.settings, registry)
+        with open_grid(view.settings) as grid:
+            done = audit(view.settings, grid)
     except StoreUnavailable as error:
         yield failed("audit", str(error), "Fix that, then run `applctl doctor` again.")
         return

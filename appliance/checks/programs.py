@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from appliance.checks.check import Check, failed, ok, warning
 from appliance.checks.shared_redis import require_usable_redis
 from appliance.errors import LaunchError, SettingsError, StoreRefuses, StoreUnavailable
-from appliance.grid.grid import Registry, open_registry
+from appliance.grid.grid import Grid, open_grid
 from appliance.machine import browsers, ffmpeg, sandbox
 from appliance.machine.accounts import browser_prefix
 from appliance.machine.install import MIN_REDIS, browser_version, find_redis
@@ -117,11 +117,11 @@ def check_redis(settings: Settings) -> Iterator[Check]:
 
 def _check_redis_server(settings: Settings) -> Iterator[Check]:
     try:
-        with open_registry(settings) as registry:
-            version = require_usable_redis(registry)
+        with open_grid(settings) as grid:
+            version = require_usable_redis(grid)
             yield ok("redis", f"Redis {version or 'of an unknown version'} answers")
             if version:
-                yield _check_connections(registry)
+                yield _check_connections(grid)
     except StoreRefuses as error:
         yield failed("redis", str(error), error.hint)
     except StoreUnavailable as error:
@@ -129,9 +129,9 @@ def _check_redis_server(settings: Settings) -> Iterator[Check]:
         yield failed("redis", str(error), remedy)
 
 
-def _check_connections(registry: Registry) -> Check:
+def _check_connections(grid: Grid) -> Check:
     """Redis accepts more connections. Only a user who may ask for its version may ask for that."""
-    info = registry.store.ping()
+    info = grid.store.ping()
     clients, most = int(info["connected_clients"]), int(info["maxclients"])
     found = f"{clients} of at most {most} connections are open"
     if clients > most * _CLIENTS_SHARE:

@@ -12,9 +12,8 @@ from typing import Any
 import psutil
 
 from appliance.errors import StoreUnavailable, SupervisorError
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import open_registry
-from appliance.grid.values import PoolCapacity, SessionState, WorkerState
+from appliance.grid.grid import open_grid
+from appliance.grid.values import PoolCapacity, SessionInfo, WorkerInfo
 from appliance.machine import room
 from appliance.machine.record import record_of
 from appliance.machine.start_stop import left_over
@@ -38,9 +37,9 @@ class GridView:
     processes: list[ProcessInfo] = field(default_factory=list)
     redis_error: str = ""
     rival: str = ""
-    workers: list[WorkerState] = field(default_factory=list)
+    workers: list[WorkerInfo] = field(default_factory=list)
     pools: list[PoolCapacity] = field(default_factory=list)
-    sessions: list[SessionState] = field(default_factory=list)
+    sessions: list[SessionInfo] = field(default_factory=list)
     lack_of_room: str = ""
     proxy_answers: bool = False
     ready: bool = False
@@ -118,11 +117,11 @@ def _named(process: psutil.Process) -> str:
 def _look_into_redis(view: GridView) -> None:
     name = view.settings.appliance_name
     try:
-        with open_registry(view.settings) as registry:
-            view.workers = [worker for worker in registry.workers() if worker.appliance == name]
-            view.pools = registry.capacity()
-            view.sessions = registry.sessions()
-            view.rival = Appliances(registry).rival(name, record_of(view.settings).read().run)
+        with open_grid(view.settings) as grid:
+            view.workers = [worker for worker in grid.workers() if worker.appliance == name]
+            view.pools = grid.capacity()
+            view.sessions = grid.sessions()
+            view.rival = grid.rival_of(name, record_of(view.settings).read().run)
     except StoreUnavailable as error:
         view.redis_error = str(error)
 

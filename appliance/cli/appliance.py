@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from appliance.cli.command import command, group
-from appliance.cli.connection import open_grid
+from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, counted
 from appliance.errors import ApplianceError, StoreUnavailable
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import open_registry
-from appliance.grid.values import ApplianceState, ApplianceStatus
+from appliance.grid.grid import open_grid
+from appliance.grid.values import ApplianceInfo, ApplianceStatus
 from appliance.settings.config import Settings
 
 REASON = "its appliance is drained"
@@ -88,20 +87,20 @@ def undrain(out: Output, name: str | None) -> dict[str, Any]:
 
 def _ask(name: str | None, *, drains: bool) -> tuple[Settings, str]:
     """Drain an appliance, or end that. Returns the settings, and its name; raises ApplianceError for an unknown one."""
-    with open_grid() as (settings, registry):
-        grid, name = Appliances(registry), name or settings.appliance_name
+    with current_grid() as (settings, grid):
+        name = name or settings.appliance_name
         if grid.drain_appliance(name, REASON) if drains else grid.undrain_appliance(name):
             return settings, name
-        there = ", ".join(one.name for one in grid.states()) or "none"
+        there = ", ".join(one.name for one in grid.appliances()) or "none"
     raise ApplianceError(f"there is no appliance {name}", f"The grid's appliances: {there}.")
 
 
-def _state_of(settings: Settings, name: str) -> ApplianceState | None:
-    with open_registry(settings) as registry:
-        return Appliances(registry).state(name)
+def _state_of(settings: Settings, name: str) -> ApplianceInfo | None:
+    with open_grid(settings) as grid:
+        return grid.appliance(name)
 
 
-def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: Output) -> ApplianceState:
+def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: Output) -> ApplianceInfo:
     """Wait until an appliance can be stopped. While Redis is away that cannot be known, so the wait goes on.
 
     Raises Undrained; Gone if Redis knew nothing of it for LEASE_TTL, within which an appliance that lives announces
@@ -132,12 +131,12 @@ def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: 
         time.sleep(_POLL_INTERVAL_S)
 
 
-def _require_drained(state: ApplianceState) -> None:
+def _require_drained(state: ApplianceInfo) -> None:
     if state.status in (ApplianceStatus.SERVING, ApplianceStatus.STOPPING):
         raise Undrained(f"{state.name} was undrained or restarted meanwhile")
 
 
-def _sessions_left(state: ApplianceState | None) -> str:
+def _sessions_left(state: ApplianceInfo | None) -> str:
     if state is None:
         return "Redis has not heard from it yet"
     if state.status is ApplianceStatus.DRAINED:

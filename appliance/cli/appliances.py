@@ -8,10 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from appliance.cli.command import command
-from appliance.cli.connection import open_grid
+from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, counted, status_text, table
-from appliance.grid.appliances import Appliances
-from appliance.grid.values import ApplianceState, WorkerStatus
+from appliance.grid.values import ApplianceInfo, WorkerStatus
 
 
 @command("applctl appliances", "applctl appliances --json | jq -r '.[] | select(.safe_to_stop).name'")
@@ -21,15 +20,15 @@ def appliances(out: Output) -> list[dict[str, Any]]:
     "Workers" counts those in service, of all that run. "Sessions" counts where the browsers are, and "Proxied" counts
     where the clients are connected. An appliance without a proxy is away.
     """
-    with open_grid() as (_, registry):
-        found = Appliances(registry).states()
+    with current_grid() as (_, grid):
+        found = grid.appliances()
     out.show(appliances_table(found) if found else "No appliance is registered.")
     for note in _notes(found):
         out.warn(note)
     return [one.as_dict() for one in found]
 
 
-def _notes(found: list[ApplianceState]) -> Iterator[str]:
+def _notes(found: list[ApplianceInfo]) -> Iterator[str]:
     for one in found:
         if one.needed_by:
             yield f"{counted(one.needed_by, 'other appliance')} use the Redis of {one.name}: stop it last."
@@ -37,7 +36,7 @@ def _notes(found: list[ApplianceState]) -> Iterator[str]:
             yield f"Another appliance is called {one.name}, too: {one.rival}. Set APPLIANCE_NAME on one of them."
 
 
-def appliances_table(found: list[ApplianceState]) -> Table:
+def appliances_table(found: list[ApplianceInfo]) -> Table:
     """Return a table that fits 80 columns; --json has the rest."""
     shown = table("Appliance", "Status", "Endpoint", "Playwright", "Workers", "Sessions", "Proxied")
     shown.columns[2].no_wrap, shown.columns[2].overflow = True, "fold"  # it is there to be copied, so never cut

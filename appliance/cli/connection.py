@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from appliance.errors import NotRunning
-from appliance.grid.grid import Registry, open_registry
+from appliance.grid.grid import Grid, open_grid
 from appliance.machine.start_stop import started_settings
 from appliance.settings import config
 from appliance.settings.config import Settings
@@ -26,7 +26,7 @@ def running_settings() -> Settings:
 
 
 @contextmanager
-def open_grid() -> Iterator[tuple[Settings, Registry]]:
+def current_grid() -> Iterator[tuple[Settings, Grid]]:
     """Return the settings and the grid's state, until the block ends.
 
     A Redis that other appliances share has a grid even if none runs here. Raises NotRunning if there is neither.
@@ -35,5 +35,5 @@ def open_grid() -> Iterator[tuple[Settings, Registry]]:
     running = started_settings(settings)
     if running is None and not settings.redis_url:
         raise NotRunning
-    with open_registry(running or settings) as registry:
-        yield running or settings, registry
+    with open_grid(running or settings) as grid:
+        yield running or settings, grid

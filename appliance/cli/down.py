@@ -9,8 +9,8 @@ from typing import Any
 from appliance.cli.command import command
 from appliance.cli.output import Output, counted
 from appliance.errors import StoreUnavailable
-from appliance.grid.grid import Registry, open_registry
-from appliance.grid.values import SessionState
+from appliance.grid.grid import Grid, open_grid
+from appliance.grid.values import SessionInfo
 from appliance.machine.start_stop import started_settings, stop
 from appliance.names import WorkerId, appliance_of_proxy
 from appliance.settings import config
@@ -36,18 +36,18 @@ def stop_appliance(settings: Settings, out: Output) -> bool:
     running = started_settings(settings)
     if running is None:
         return stop(settings)
-    with open_registry(running) as registry, out.console.status("Stopping …") as status:
+    with open_grid(running) as grid, out.console.status("Stopping …") as status:
         show = status.update if out.console.is_terminal else out.say
-        return stop(settings, Countdown(running, registry, show).look)
+        return stop(settings, Countdown(running, grid, show).look)
 
 
 class Countdown:
     """Says how many sessions an appliance that stops still waits for, and for how long at most."""
 
-    def __init__(self, settings: Settings, registry: Registry, show: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, grid: Grid, show: Callable[[str], None]) -> None:
         """Count from now; `show` is called with each new sentence."""
         self._settings = settings
-        self._registry: Registry | None = registry
+        self._grid: Grid | None = grid
         self._show = show
         self._ends_at = time.monotonic() + settings.shutdown_grace
         self._looks_at = 0.0
@@ -56,13 +56,13 @@ class Countdown:
     def look(self) -> None:
         """Look at Redis, once a second at most, and say what has changed."""
         now = time.monotonic()
-        if self._registry is None or now < self._looks_at:
+        if self._grid is None or now < self._looks_at:
             return
         self._looks_at = now + _LOOK_INTERVAL_S
         try:
-            sessions = self._registry.sessions()
+            sessions = self._grid.sessions()
         except StoreUnavailable:  # it stops last: nothing is waited for any more
-            self._registry = None
+            self._grid = None
             return
         left = sum(is_of(session, self._settings.appliance_name) for session in sessions)
         if left or self._left:
@@ -77,7 +77,7 @@ def waiting_for(sessions: int, seconds: float) -> str:
     return f"Waiting for {counted(sessions, 'session')} to end, {max(0, round(seconds))} s at most …"
 
 
-def is_of(session: SessionState, appliance: str) -> bool:
+def is_of(session: SessionInfo, appliance: str) -> bool:
     """Return whether an active session has a worker or the proxy of an appliance."""
     owners = (WorkerId.parse(session.worker).appliance, appliance_of_proxy(session.proxy))
     return session.state == "active" and appliance in owners

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.cli.command import command, group
-from appliance.cli.connection import open_grid
+from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, duration, status_text, table
 from appliance.errors import ApplianceError
-from appliance.grid.values import SessionState
+from appliance.grid.values import SessionInfo
 from appliance.names import WorkerId
 
 REASON = "session closed by operator"
@@ -31,8 +31,8 @@ def sessions() -> None:
 )
 def list_(out: Output) -> list[dict[str, Any]]:
     """List active and waiting sessions, the oldest first."""
-    with open_grid() as (settings, registry):
-        found, now_ms = registry.sessions(), registry.now_ms()
+    with current_grid() as (settings, grid):
+        found, now_ms = grid.sessions(), grid.now_ms()
     out.show(sessions_table(found, now_ms, settings.appliance_name) if found else "There are no sessions.")
     return [asdict(session) for session in found]
 
@@ -48,12 +48,12 @@ def kill(out: Output, ids: tuple[str, ...], everyone: bool) -> list[dict[str, st
     """
     if everyone == bool(ids):
         raise click.UsageError("Name sessions by their ids, or use --all.")
-    with open_grid() as (_, registry):
+    with current_grid() as (_, grid):
         # The waiting first, or the slots of the others would be handed to them.
-        there = sorted(registry.sessions(), key=lambda session: session.state == "active")
+        there = sorted(grid.sessions(), key=lambda session: session.state == "active")
         known = [session.id for session in there]
         chosen = known if everyone else [choose(beginning, known) for beginning in ids]
-        killed = [session for session in dict.fromkeys(chosen) if registry.kill_session(session, REASON)]
+        killed = [session for session in dict.fromkeys(chosen) if grid.kill_session(session, REASON)]
     for session in killed:
         out.say(f"Ending session {session}.")
     if not killed:
@@ -71,7 +71,7 @@ def choose(beginning: str, known: list[str]) -> str:
     return found[0]
 
 
-def sessions_table(found: list[SessionState], now_ms: int, appliance: str) -> Table:
+def sessions_table(found: list[SessionInfo], now_ms: int, appliance: str) -> Table:
     """Return a table of sessions. A worker of this appliance has its short name, any other its id."""
     shown = table("Id", "Status", "Worker", "Client", "Age", "Name")
     for session in found:

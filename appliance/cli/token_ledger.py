@@ -9,7 +9,8 @@ from typing import Protocol
 
 from appliance.errors import ApplianceError, StoreUnavailable
 from appliance.grid import token_table
-from appliance.grid.grid import Registry, open_registry
+from appliance.grid.grid import Grid as State
+from appliance.grid.grid import open_grid
 from appliance.grid.token_copy import token_copy_of
 from appliance.grid.token_table import Table, Token
 from appliance.machine.folders import prepare_run_dir
@@ -38,25 +39,25 @@ class Ledger(Protocol):
 class GridLedger:
     """The tokens in Redis. The appliance's copy in a file follows at once, in case Redis loses its data."""
 
-    def __init__(self, registry: Registry, settings: Settings) -> None:
-        self._registry = registry
+    def __init__(self, grid: State, settings: Settings) -> None:
+        self._grid = grid
         self._settings = settings
-        registry.restore_tokens(token_copy_of(settings).read())  # if Redis has just lost them
+        grid.restore_tokens(token_copy_of(settings).read())  # if Redis has just lost them
 
     def table(self) -> Table:
-        return self._registry.tokens()
+        return self._grid.tokens()
 
     def used_ms(self) -> dict[str, int]:
-        return self._registry.tokens_used_ms()
+        return self._grid.tokens_used_ms()
 
     def create(self, digest: str, name: str) -> bool:
         """Write the file first, so that a token that cannot be kept is not created."""
-        there = self._registry.tokens()
+        there = self._grid.tokens()
         if _is_taken(name, there):
             return False
         self._keep({**there, digest: Token(name, _now_ms())})
         try:
-            created = self._registry.create_token(digest, name)
+            created = self._grid.create_token(digest, name)
         except StoreUnavailable:
             self._forget(digest)
             raise
@@ -67,9 +68,9 @@ class GridLedger:
     def revoke(self, names: Collection[str]) -> None:
         """Revoke in Redis first: that counts, even if the file cannot be written."""
         for name in names:
-            self._registry.revoke_token(name)
+            self._grid.revoke_token(name)
         try:
-            self._keep(self._registry.tokens())
+            self._keep(self._grid.tokens())
         except OSError as error:
             raise ApplianceError(
                 f"revoked in the grid, but not in {token_copy_of(self._settings).path}: {error.strerror}",
@@ -118,25 +119,25 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
     if not settings.redis_url and started_settings(settings) is None:
         yield FileLedger(settings)
         return
-    with open_registry(settings) as registry:
-        yield GridLedger(registry, settings)
+    with open_grid(settings) as grid:
+        yield GridLedger(grid, settings)
 
 
 @contextmanager
 def temporary_token(settings: Settings) -> Iterator[str]:
     """Return a token for a session of this program, "" if the grid requires none. It is revoked when the block ends."""
-    with open_registry(settings) as registry:
-        if settings.allow_anonymous or not registry.restore_tokens(token_copy_of(settings).read()):
+    with open_grid(settings) as grid:
+        if settings.allow_anonymous or not grid.restore_tokens(token_copy_of(settings).read()):
             yield ""
             return
         secret = token_table.new_token()
         digest = token_table.digest_of(secret)
         name = f"applctl-{digest[:8]}"
-        registry.create_token(digest, name, _TEMPORARY_S)
+        grid.create_token(digest, name, _TEMPORARY_S)
         try:
             yield secret
         finally:
-            registry.revoke_token(name)
+            grid.revoke_token(name)
 
 
 def _is_taken(name: str, table: Table) -> bool:

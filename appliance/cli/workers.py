@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.cli.command import command, group
-from appliance.cli.connection import open_grid
+from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, counted, duration, mebibytes, status_text, table
 from appliance.errors import ApplianceError
-from appliance.grid.values import WorkerState
+from appliance.grid.values import WorkerInfo
 
 REASON = "drained by operator"
 
@@ -37,8 +37,8 @@ def list_(out: Output, everywhere: bool) -> list[dict[str, Any]]:
 
     Shows status, sessions, memory, and why a worker drains.
     """
-    with open_grid() as (settings, registry):
-        found = [one for one in registry.workers() if everywhere or one.appliance == settings.appliance_name]
+    with current_grid() as (settings, grid):
+        found = [one for one in grid.workers() if everywhere or one.appliance == settings.appliance_name]
     out.show(workers_table(found, with_appliance=everywhere) if found else "No worker is registered.")
     return [asdict(worker) for worker in found]
 
@@ -52,15 +52,15 @@ def drain(out: Output, names: tuple[str, ...], everyone: bool) -> list[dict[str,
     WORKER is the name of a worker of this appliance, like chromium-00, or the id of any worker of the grid. A draining
     worker takes no new sessions. It waits for its last ones, for DRAIN_TIMEOUT at most, exits, and is started again.
     """
-    with open_grid() as (settings, registry):
-        chosen = _choose(registry.workers(), names, everyone, settings.appliance_name)
-        left = {worker.id: registry.drain_worker(worker.id, REASON) or 0 for worker in chosen}
+    with current_grid() as (settings, grid):
+        chosen = _choose(grid.workers(), names, everyone, settings.appliance_name)
+        left = {worker.id: grid.drain_worker(worker.id, REASON) or 0 for worker in chosen}
     for worker, sessions in left.items():
         out.say(f"{worker} is draining; {counted(sessions, 'session')} left.")
     return [{"worker": worker, "sessions": sessions} for worker, sessions in left.items()]
 
 
-def workers_table(found: Sequence[WorkerState], *, with_appliance: bool = False) -> Table:
+def workers_table(found: Sequence[WorkerInfo], *, with_appliance: bool = False) -> Table:
     """Return a table of workers; there is a column of reasons if one of them drains."""
     with_reason = any(worker.reason for worker in found)
     first = ["Appliance"] if with_appliance else []
@@ -70,7 +70,7 @@ def workers_table(found: Sequence[WorkerState], *, with_appliance: bool = False)
     return shown
 
 
-def _cells(worker: WorkerState) -> tuple[str | Text, ...]:
+def _cells(worker: WorkerInfo) -> tuple[str | Text, ...]:
     return (
         worker.slot,
         status_text("suspect", f"{worker.status} (suspect)") if worker.suspect else status_text(worker.status),
@@ -81,12 +81,12 @@ def _cells(worker: WorkerState) -> tuple[str | Text, ...]:
     )
 
 
-def _uptime_s(worker: WorkerState) -> float:
+def _uptime_s(worker: WorkerInfo) -> float:
     """Redis' clock and this machine's may differ by a little, which must not show as a negative uptime."""
     return max(0.0, time.time() - worker.started_ms / 1000)
 
 
-def _choose(workers: list[WorkerState], names: tuple[str, ...], everyone: bool, appliance: str) -> list[WorkerState]:
+def _choose(workers: list[WorkerInfo], names: tuple[str, ...], everyone: bool, appliance: str) -> list[WorkerInfo]:
     """Find the workers that are named; raises ApplianceError, before any is drained, if one is not there."""
     own = [worker for worker in workers if worker.appliance == appliance]
     if everyone:

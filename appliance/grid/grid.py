@@ -1,13 +1,10 @@
-"""The registry: each function of the Lua library as one typed method, and read-only views.
+"""The grid: each function of the Lua library as one typed method of the same name, and read-only views.
 
 Every method raises StoreUnavailable if Redis is away.
 """
 
 from __future__ import annotations
 
-import functools
-import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,32 +13,16 @@ from typing import Any
 
 from appliance.errors import Blame
 from appliance.grid import token_table
-from appliance.grid.answers import grid_time_ms, session_state, worker_state
-from appliance.grid.capacity import capacity
 from appliance.grid.store import Store
 from appliance.grid.token_table import Table, Token
-from appliance.grid.values import (
-    Grant,
-    PoolCapacity,
-    SessionRequest,
-    SessionState,
-    WorkerFailure,
-    WorkerSpec,
-    WorkerState,
-    WorkerStatus,
-)
-from appliance.names import Browser
+from appliance.grid.values import Announcement, Grant, SessionRequest, Standing, WorkerSpec, WorkerStatus
+from appliance.grid.views import Views
+from appliance.names import Browser, minor_version
 from appliance.settings.config import Settings
 
-OLDER_SCHEMAS = ("4", "3", "2")  # whose releases kept the tokens under their own prefix, as in lua/tokens.lua
 
-
-class Registry:
-    """The grid's workers and sessions, as all appliances see them."""
-
-    def __init__(self, store: Store) -> None:
-        """Take the store that holds the grid's state."""
-        self.store = store
+class Grid(Views):
+    """The grid's workers, sessions, appliances and tokens, as all appliances see them."""
 
     # ── Sessions ──────────────────────────────────────────────────────────────────────────────────
 
@@ -101,11 +82,11 @@ class Registry:
 
     def release_proxy(self, proxy: str) -> int:
         """End all sessions of a proxy that is known to have ended. Return how many there were."""
-        cursor, ended, begun = "0", 0, False
-        while cursor != "0" or not begun:
-            answer = self.store.call("release_proxy", proxy=proxy, cursor=cursor)
-            cursor, ended, begun = answer["cursor"], ended + answer["sessions"], True
-        return ended
+        return sum(int(answer["sessions"]) for answer in self._slices("release_proxy", proxy=proxy))
+
+    def leave(self, proxy: str) -> None:
+        """Let a proxy that has ended count as gone, as if its lease were over."""
+        self.renew(proxy, {}, lease_ms=-1)
 
     def assert_session(self, grant: Grant, request: SessionRequest, *, proxy: str, lease_ms: int) -> dict[str, Any]:
         """Say that a session is relayed although Redis does not know it.
@@ -170,10 +151,6 @@ class Registry:
         """Forget a worker. Gives how many sessions ended with it."""
         return int(self.store.call("remove_worker", id=worker_id, reason=reason)["sessions"])
 
-    def workers_on(self, appliance: str, most: int) -> list[str]:
-        """Return workers of an appliance whose heartbeats come, as many as that at most."""
-        return list(self.store.call("workers_on", appliance=appliance, most=most)["workers"])
-
     def reap(self, silence_s: float = 5.0, appliance: str = "") -> dict[str, int]:
         """Remove what is lost. Return how many `workers`, `sessions` and `waiting` that were.
 
@@ -187,23 +164,32 @@ class Registry:
             count.update(answer)
         return dict(count)
 
-    def due_in_s(self) -> float:
-        """Return the seconds until the first worker or lease is overdue if nobody renews it; inf if none is.
-
-        Tickets do not count: who waits sees to its own deadline, and in a crowd some deadline is always near.
-        """
-        kinds = ("workers", "leases")
-        first = [("ZRANGE", self.store.key(kind), 0, 0, "WITHSCORES") for kind in kinds]
-        *found, time, clock = self.store.read(*first, ("TIME",), ("GET", self.store.key("clock")))
-        dues_ms = [float(scores[1]) for scores in found if scores]
-        return max(0.0, min(dues_ms) - grid_time_ms(time, clock)) / 1000 if dues_ms else math.inf
-
     def report_failure(self, appliance: str, slot: str, browser: Browser, reason: str, ttl_s: float) -> None:
         """Note why a worker of a slot does not serve; that counts for `ttl_s`, or until one registers."""
         ttl_ms = int(ttl_s * 1000)
         self.store.call(
             "report_failure", appliance=appliance, slot=slot, browser=browser, reason=reason[:500], ttl_ms=ttl_ms
         )
+
+    # ── Appliances ────────────────────────────────────────────────────────────────────────────────
+
+    def announce(self, announcement: Announcement) -> Standing:
+        """Announce an appliance. Return what it must know: among others, whether it is drained."""
+        fields = asdict(announcement)
+        fields["pools"] = {browser.value: workers for browser, workers in announcement.pools.items()}
+        answer = self.store.call("announce", minor=minor_version(announcement.version), **fields)
+        return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]), int(answer["turn"]))
+
+    def drain_appliance(self, appliance: str, reason: str) -> bool:
+        """Give an appliance no new sessions until it is undrained or restarted. False if it is unknown.
+
+        If it is drained already, the reason is replaced.
+        """
+        return bool(self.store.call("drain_appliance", appliance=appliance, reason=reason)["known"])
+
+    def undrain_appliance(self, appliance: str, reason: str = "") -> bool:
+        """Let a drained appliance serve again; with a reason, only if drained for that. False if it is unknown."""
+        return bool(self.store.call("undrain_appliance", appliance=appliance, reason=reason)["known"])
 
     # ── Tokens ────────────────────────────────────────────────────────────────────────────────────
 
@@ -235,79 +221,12 @@ class Registry:
         answer = self.store.call("door_keys", known=known, fresh=fresh, rotate_ms=rotate_s * 1000)
         return list(answer["keys"])
 
-    # ── Views ─────────────────────────────────────────────────────────────────────────────────────
-
-    def now_ms(self) -> int:
-        """Give the grid's time, which all times here are of: Redis', without its steps and without silences."""
-        return grid_time_ms(*self.store.read(("TIME",), ("GET", self.store.key("clock"))))
-
-    def workers(self) -> list[WorkerState]:
-        """Give all registered workers, in the order of appliance and slot."""
-        ids, time, clock = self.store.read(
-            ("ZRANGE", self.store.key("workers"), 0, -1), ("TIME",), ("GET", self.store.key("clock"))
-        )
-        now_ms = grid_time_ms(time, clock)
-        commands: list[tuple[Any, ...]] = [("HGETALL", self.store.key("worker", i)) for i in ids]
-        commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
-        answers = self.store.read(*commands) if commands else []
-        found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
-        states = [worker_state(fields, active, now_ms) for fields, active in found if fields]
-        return sorted(states, key=lambda w: (w.appliance, w.slot, w.id))
-
-    def sessions(self) -> list[SessionState]:
-        """Give all sessions, the active and the waiting, the oldest first."""
-        leases, waiting = self.store.read(
-            ("ZRANGE", self.store.key("leases"), 0, -1), ("ZRANGE", self.store.key("deadlines"), 0, -1)
-        )
-        ids = [*leases, *waiting]
-        answers = self.store.read(*[("HGETALL", self.store.key("session", i)) for i in ids]) if ids else []
-        return sorted((session_state(fields) for fields in answers if fields), key=lambda s: s.started_ms)
-
-    def capacity(self) -> list[PoolCapacity]:
-        """Give the capacity of each pool: one per browser and Playwright version. Of a large grid, as of 2 s ago.
-
-        Of those that wait, the ones that named no version are a pool of their own, "any".
-        """
-        return capacity(self.store)
-
-    def failures(self, browser: Browser) -> list[WorkerFailure]:
-        """Return why workers of a browser do not serve, one for each slot, in the order of appliance and slot."""
-        (found,) = self.store.read(("HGETALL", self.store.key("failures")))
-        now_ms = self.now_ms() if found else 0
-        failures = [json.loads(text) for _, text in sorted(found.items())]
-        return [
-            WorkerFailure(one["appliance"], one["slot"], one["reason"])
-            for one in failures
-            if one["browser"] == browser and one["until_ms"] >= now_ms
-        ]
-
-    def is_ready(self, browser: Browser, avoid: Iterable[str] = ()) -> bool:
-        """Return whether a worker of a browser is available, free or not, on an appliance that is not to be avoided."""
-        return bool(self.store.call("is_ready", browser=browser, avoid=" ".join(sorted(avoid)))["ready"])
-
-    def tokens(self) -> dict[str, Token]:
-        """Return the tokens that Redis knows, by their digests, the revoked ones and those of older releases too."""
-        names = (("tokens",), *((schema, "tokens") for schema in OLDER_SCHEMAS))
-        tables = self.store.read(*[("HGETALL", self.store.shared_key(*name)) for name in names])
-        known = (token_table.parse({digest: json.loads(text) for digest, text in table.items()}) for table in tables)
-        return functools.reduce(token_table.joined, known)
-
-    def tokens_used_ms(self) -> dict[str, int]:
-        """Give when tokens were last used, by their digests; one that was not since Redis started is not there."""
-        (found,) = self.store.read(("HGETALL", self.store.shared_key("tokens", "used")))
-        return {digest: int(used_ms) for digest, used_ms in found.items()}
-
-    def events(self, count: int = 100) -> list[dict[str, str]]:
-        """Give the newest events, the oldest of them first; `id` begins with the server's milliseconds."""
-        entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", count))[0]
-        return [{"id": entry_id, **fields} for entry_id, fields in reversed(entries)]
-
 
 @contextmanager
-def open_registry(settings: Settings) -> Iterator[Registry]:
-    """Give the registry of the grid that the settings name, until the block's end; nothing is connected yet."""
+def open_grid(settings: Settings) -> Iterator[Grid]:
+    """Return the grid of these settings until the block's end; nothing is connected yet."""
     store = Store(settings.effective_redis_url, settings.grid_namespace)
     try:
-        yield Registry(store)
+        yield Grid(store)
     finally:
         store.close()

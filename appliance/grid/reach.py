@@ -59,7 +59,7 @@ class Reach:
 
     @property
     def avoided(self) -> list[str]:
-        """The appliances whose workers sessions must not be sent to, as `Registry.claim` names them."""
+        """The appliances whose workers sessions must not be sent to, as `Grid.claim` names them."""
         return [f"{name}/" for name in self.troubles if name != EVERYWHERE]
 
     def failed(self, appliance: str, worker: str, error: DialFailed) -> Blame:

@@ -58,7 +58,7 @@ class Session:
         self.bytes_relayed = 0
         self.tried: set[str] = set()  # workers that failed it; appliances, with a slash, whose path did
         self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and what is said of it
-        self.unknown_since: float | None = None  # monotonic: when the registry first knew neither it nor its worker
+        self.unknown_since: float | None = None  # monotonic: when Redis first knew neither it nor its worker
         self._woken = threading.Event()
         self._end: End | None = None
         self._end_relay: Callable[[str], None] | None = None

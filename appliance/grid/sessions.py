@@ -26,7 +26,7 @@ from appliance.errors import (
     StoreUnavailable,
     VersionNotServed,
 )
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.languages import how_to_install
 from appliance.grid.reach import Reach
 from appliance.grid.session import End, Session, SessionStatus, killed
@@ -48,14 +48,14 @@ class Sessions:
 
     def __init__(
         self,
-        registry: Registry,
+        grid: Grid,
         settings: Settings,
         proxy_id: str,
         announce: Callable[[], None] = lambda: None,
         reach: Reach | None = None,
     ) -> None:
         """Use the settings' timings. `announce` announces the appliance, `reach` knows whose workers to avoid."""
-        self._registry = registry
+        self._grid = grid
         self._announce = announce
         self._reach = reach or Reach()
         self._reach.on_change(self._reconsider)
@@ -112,7 +112,7 @@ class Sessions:
             return
         blame = self._reach.failed(grant.appliance, grant.worker_id, error)
         log.warning("dial.failed", session=session.id, worker=grant.worker_id, blame=blame.value, error=str(error))
-        self._registry.give_back(session.id, grant.worker_id, blame)
+        self._grid.give_back(session.id, grant.worker_id, blame)
         self._note_failure(session, grant, blame, str(error))
         if refusal := self._reach.refusal():
             raise refusal
@@ -201,10 +201,10 @@ class Sessions:
     def _renew_on_the_server_of_now(self, workers: dict[str, str]) -> tuple[str, list[str], dict[str, str]]:
         """Renew; which server that is may change between the two calls. Perhaps there are several at one address."""
         for _ in range(SERVERS_TRIED):
-            server = self._registry.store.server()
+            server = self._grid.store.server()
             with suppress(ServerChanged):
-                return server, *self._registry.renew(self._proxy, workers, self._lease_ms, server)
-        return server, *self._registry.renew(self._proxy, workers, self._lease_ms)
+                return server, *self._grid.renew(self._proxy, workers, self._lease_ms, server)
+        return server, *self._grid.renew(self._proxy, workers, self._lease_ms)
 
     def refuse_waiting(self, error: RequestError | None) -> None:
         """Refuse every session that waits for its slot, from now on; None lets them wait again."""
@@ -227,7 +227,7 @@ class Sessions:
             log.warning("session.not_asserted", session=session.id, error=str(error))
 
     def _assert(self, session: Session, grant: Grant) -> None:
-        answer = self._registry.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self._lease_ms)
+        answer = self._grid.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self._lease_ms)
         state, over = answer["state"], answer.get("over", 0)
         log.warning("session.asserted", session=session.id, worker=grant.worker_id, state=state)
         if over:
@@ -249,7 +249,7 @@ class Sessions:
 
     def _claim_on(self, server: str | None, session: Session) -> dict[str, Any]:
         left_s = max(0.0, session.deadline - time.monotonic())
-        return self._registry.claim(
+        return self._grid.claim(
             session.id,
             session.request,
             proxy=self._proxy,
@@ -280,7 +280,7 @@ class Sessions:
             if left_s <= 0:
                 raise self._no_slot(session, answer["state"])
             if answer["state"] == "lost":
-                self._registry.release(session.id, "its worker was lost before it was dialled")
+                self._grid.release(session.id, "its worker was lost before it was dialled")
             else:
                 poll_s = UNREACHABLE_POLL_S if answer["state"] == "unreachable" else self._poll_s
                 session.wait(min(left_s, poll_s))
@@ -325,10 +325,10 @@ class Sessions:
             if state == "waiting":
                 return NoSlot(f"No other {request.browser} slot came free{waited}, after {failed}")
             return NoSlot(f"No {request.browser} worker was reached{waited}: {failed}")
-        pools = [pool for pool in self._registry.capacity() if pool.browser == request.browser]
+        pools = [pool for pool in self._grid.capacity() if pool.browser == request.browser]
         if any(sum(pool.workers.values()) for pool in pools if request.minor in ("", pool.version)):
             return NoSlot(f"No {request.browser} slot came free{waited}.")
-        failures = self._registry.failures(request.browser)
+        failures = self._grid.failures(request.browser)
         if not failures:
             return NoWorker(f"No {request.browser} worker is running.")
         first = failures[0]
@@ -339,7 +339,7 @@ class Sessions:
     def _release(self, session: Session) -> None:
         try:
             worker = session.grant.worker_id if session.grant else ""
-            self._registry.release(session.id, session.end_reason, session.bytes_relayed, worker)
+            self._grid.release(session.id, session.end_reason, session.bytes_relayed, worker)
         except StoreUnavailable as error:
             self._to_release[session.id] = session
             log.warning("session.release_delayed", session=session.id, error=str(error), until="Redis answers again")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from appliance import logs
 from appliance.errors import SettingsError
 from appliance.grid import token_table
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.token_copy import TokenFile
 from appliance.grid.token_table import Table, digest_of, valid
 
@@ -23,12 +23,12 @@ InThread = Callable[[Callable[[], object]], object]
 class Tokens:
     """The tokens as one proxy knows them: what Redis said last, of which the file keeps a copy."""
 
-    def __init__(self, registry: Registry, file: TokenFile, in_thread: InThread = lambda call: call()) -> None:
-        """Set the registry and the copy that the appliance keeps; nothing is read yet.
+    def __init__(self, grid: Grid, file: TokenFile, in_thread: InThread = lambda call: call()) -> None:
+        """Set the grid and the copy that the appliance keeps; nothing is read yet.
 
         `in_thread` calls what waits for the disk and for other processes, so that nothing else waits with it.
         """
-        self._registry = registry
+        self._grid = grid
         self._file = file
         self._in_thread = in_thread
         self._known: Table = {}
@@ -41,13 +41,13 @@ class Tokens:
 
     def sync(self) -> None:
         """Learn what Redis knows, bring back what it has forgotten, and keep a copy; raises StoreUnavailable."""
-        there = self._registry.tokens()
+        there = self._grid.tokens()
         if any(token_table.is_news(there, digest, token) for digest, token in self._known.items()):
             self._look_into_copy()  # a revocation may be there of which Redis' message was lost
-            there = self._registry.restore_tokens(self._known)
+            there = self._grid.restore_tokens(self._known)
             log.info("tokens.restored", tokens=len(valid(there)))
         elif not self._is_synchronous:  # Redis also brings over what an older release's table holds
-            there = self._registry.restore_tokens(self._known)
+            there = self._grid.restore_tokens(self._known)
         self._is_saved = self._is_saved and there == self._known
         self._known, self._is_synchronous = there, True
         if not self._is_saved:
@@ -72,10 +72,10 @@ class Tokens:
     def check(self, token: str) -> str | None:
         """Give the name of a token that is valid, or None; raises StoreUnavailable."""
         digest = digest_of(token)
-        name = self._registry.check_token(digest)
+        name = self._grid.check_token(digest)
         if name is None and digest in valid(self._known):  # revoked just now, or Redis has forgotten it
             self.sync()
-            name = self._registry.check_token(digest)
+            name = self._grid.check_token(digest)
         return name
 
     def _look_into_copy(self) -> None:

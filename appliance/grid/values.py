@@ -56,7 +56,7 @@ class WorkerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerState:
+class WorkerInfo:
     """A worker as Redis sees it; times are milliseconds of the Redis server's clock.
 
     `reason` says why it drains; "" if it does not.
@@ -117,7 +117,7 @@ class Grant:
 
 
 @dataclass(slots=True)
-class SessionState:
+class SessionInfo:
     """A session as Redis sees it; `worker` is "" while it waits."""
 
     id: str
@@ -144,6 +144,12 @@ class PoolCapacity:
     active: int = 0
     free: int = 0
     waiting: int = 0
+
+    @classmethod
+    def counted(cls, browser: str, version: str, counts: dict[str, int]) -> PoolCapacity:
+        """Make one of what `count_workers` counted in a pool."""
+        workers = {status.value: counts[status] for status in WorkerStatus}
+        return cls(browser, version, workers, counts["slots"], counts["active"], counts["free"])
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, for JSON."""
@@ -216,7 +222,7 @@ class ApplianceStatus(StrEnum):
 
 
 @dataclass(slots=True)
-class ApplianceState:
+class ApplianceInfo:
     """An appliance as Redis sees it; times are milliseconds of the Redis server's clock.
 
     `on_workers` counts the sessions of its workers, whichever proxy relays them, and `in_proxy` those of its proxy, the

@@ -18,7 +18,7 @@ import gevent
 
 from appliance import logs
 from appliance.errors import Blame, DialFailed, StoreUnavailable
-from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Grid
 from appliance.grid.values import Door, Grant
 from appliance.settings.config import Settings
 from appliance.settings.networks import is_loopback
@@ -65,12 +65,12 @@ class Line:
 class Neighbours:
     """The other appliances of the grid, as one proxy reaches their workers."""
 
-    def __init__(self, settings: Settings, appliances: Appliances, keys: Keys) -> None:
+    def __init__(self, settings: Settings, grid: Grid, keys: Keys) -> None:
         """Set the settings, and where to learn of the others' places and of the grid's key."""
         self._name = settings.appliance_name
         self._peers = settings.peers
         self._allow_loopback = is_loopback(settings.private_hostname)
-        self._places = Places(appliances)
+        self._places = Places(grid)
         self._keys = keys
         self._spares: dict[str, list[Line]] = defaultdict(list)
         self._spares_to_come: Counter[str] = Counter()

@@ -7,7 +7,7 @@ import threading
 import time
 
 from appliance import logs
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from proxy.door import protocol
 
 log = logs.get_logger()
@@ -20,9 +20,9 @@ ASK_AGAIN_S = 0.2  # so often at most Redis is asked for the sake of keys that a
 class Keys:
     """The key to dial with, and those that are accepted: it and the one before it."""
 
-    def __init__(self, registry: Registry, rotate_s: float = ROTATE_S) -> None:
-        """Set the registry, and the age at which a key is replaced; nothing is read yet."""
-        self._registry = registry
+    def __init__(self, grid: Grid, rotate_s: float = ROTATE_S) -> None:
+        """Set the grid, and the age at which a key is replaced; nothing is read yet."""
+        self._grid = grid
         self._rotate_s = rotate_s
         self._current = b""
         self._accepted: dict[str, bytes] = {}
@@ -36,7 +36,7 @@ class Keys:
         """
         self._asked_at = time.monotonic()
         fresh = secrets.token_hex(KEY_BYTES)
-        found = [bytes.fromhex(text) for text in self._registry.door_keys(self._current.hex(), fresh, self._rotate_s)]
+        found = [bytes.fromhex(text) for text in self._grid.door_keys(self._current.hex(), fresh, self._rotate_s)]
         if self._current and found[0] != self._current:
             log.info("door.key_changed", key=protocol.key_id(found[0]))
         self._current = found[0]

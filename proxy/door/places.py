@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from appliance.errors import Blame, DialFailed
-from appliance.grid.appliances import Appliances
+from appliance.grid.grid import Grid
 from appliance.grid.values import Door
 from appliance.machine.firewall.ruleset import METADATA
 from appliance.settings.networks import Network, network
@@ -29,9 +29,9 @@ _LOOPBACK = tuple(map(network, ("127.0.0.0/8", "::1")))
 class Places:
     """The doors of the other appliances, as they announced them."""
 
-    def __init__(self, appliances: Appliances) -> None:
-        """Set the registry of appliances; nothing is read yet."""
-        self._appliances = appliances
+    def __init__(self, grid: Grid) -> None:
+        """Set the grid; nothing is read yet."""
+        self._grid = grid
         self._known: dict[str, tuple[float, Door]] = {}
 
     def of(self, appliance: str) -> Door:
@@ -43,7 +43,7 @@ class Places:
         if known and time.monotonic() - read_at <= KEPT_S:
             return known
         try:
-            door = self._appliances.door(appliance) or known
+            door = self._grid.door(appliance) or known
         except ValueError as error:  # what it announced as its port is no number
             raise DialFailed(f"appliance {appliance} has announced no place: {error}", Blame.PATH) from error
         if door is None:

@@ -33,7 +33,7 @@ def bounded() -> Iterator[Appliance]:
 
 def drains(grid: Appliance) -> list[str]:
     """Return why workers were drained."""
-    return [event["reason"] for event in grid.registry.events() if event["event"] == "worker.draining"]
+    return [event["reason"] for event in grid.state.events() if event["event"] == "worker.draining"]
 
 
 def read_until_it_ends(page: Page, reason: str) -> None:
@@ -46,7 +46,7 @@ def test_a_page_that_runs_away_with_the_memory_ends_with_that_reason(bounded: Ap
     page = clients.chromium.connect(bounded.endpoint).new_page()
     page.evaluate(RUN_AWAY)
     read_until_it_ends(page, "worker chromium-00 used more than 800 MiB of memory")
-    reasons = [event["reason"] for event in bounded.registry.events() if event["event"] == "worker.ended"]
+    reasons = [event["reason"] for event in bounded.state.events() if event["event"] == "worker.ended"]
     assert reasons == ["worker chromium-00 used more than 800 MiB of memory"]
     bounded.available(1, within_s=30)
 

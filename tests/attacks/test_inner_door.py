@@ -18,8 +18,7 @@ import pytest
 from playwright.sync_api import Playwright, sync_playwright
 
 from appliance.errors import Blame, DialFailed
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.machine.certificate import fingerprint, load_into
 from proxy.door import protocol
 from proxy.door.protocol import Hello, Order, Seal, Unproven
@@ -46,8 +45,8 @@ class Pair:
     back: Appliance
 
     @property
-    def registry(self) -> Registry:
-        return self.back.registry
+    def state(self) -> Grid:
+        return self.back.state
 
     @property
     def back_name(self) -> str:
@@ -56,7 +55,7 @@ class Pair:
     @property
     def key(self) -> bytes:
         """The grid's key, which only who can read its Redis knows."""
-        (text,) = self.registry.store.read(("HGET", self.registry.store.key("door"), "current"))
+        (text,) = self.state.store.read(("HGET", self.state.store.key("door"), "current"))
         return bytes.fromhex(text or "")
 
     @property
@@ -104,24 +103,24 @@ def answered(grid: Appliance) -> bytes:
 @contextmanager
 def forged_worker(pair: Pair, port: int) -> Iterator[None]:
     """Let a worker be registered that is none, which every proxy would rather use than another."""
-    registry, store = pair.registry, pair.registry.store
+    state, store = pair.state, pair.state.store
     worker = spec("evil.chromium-00.abcdef", quota=0, appliance="evil", slot="chromium-00")
-    registry.register_worker(worker)
+    state.register_worker(worker)
     place = {"endpoint": f"ws://127.0.0.1:{port}/latest/meta-data", "address": "127.0.0.1", "port": port}
     store.read(("HSET", store.key("worker", worker.id), *(word for item in place.items() for word in item)))
     try:
         yield
     finally:
-        registry.remove_worker(worker.id, "it never was")
+        state.remove_worker(worker.id, "it never was")
 
 
 @contextmanager
 def forged_appliance(pair: Pair, port: int) -> Iterator[None]:
     """Let an appliance be announced that is none, with such a worker."""
-    store = pair.registry.store
+    store = pair.state.store
     try:
         with forged_worker(pair, port):
-            Appliances(pair.registry).announce(announcement("evil", address="127.0.0.1", port=port))
+            pair.state.announce(announcement("evil", address="127.0.0.1", port=port))
             yield
     finally:
         store.read(("ZREM", store.key("appliances"), "evil"), ("DEL", store.key("appliance", "evil")))
@@ -138,12 +137,12 @@ def test_a_session_passes_from_one_appliance_to_the_others_worker_and_keeps_noth
     page.goto(site)
     assert page.title() == "A real page"
     assert page.evaluate("'x'.repeat(3_000_000).length") == 3_000_000
-    (session,) = pair.registry.sessions()
+    (session,) = pair.state.sessions()
     assert session.proxy.startswith(pair.front.env["APPLIANCE_NAME"])
     assert f"event=inner.started session={session.id}" in pair.back.log("proxy")
     page.context.browser.close()
     until(lambda: f"event=inner.ended session={session.id}" in pair.back.log("proxy"), "the relay has ended")
-    until(lambda: not pair.registry.sessions(), "the slot is free")
+    until(lambda: not pair.state.sessions(), "the slot is free")
 
 
 def test_a_forged_record_of_a_worker_makes_no_proxy_dial_what_it_names(pair: Pair) -> None:
@@ -201,7 +200,7 @@ def test_without_the_grids_key_nobody_passes(pair: Pair) -> None:
         seal = Seal(secrets.token_bytes(32), (nonce, other), pair.back_name, stranger.certificate)
         stranger.say(seal.close("order", pair.order()))
         assert stranger.rest() == b""
-    assert not pair.registry.sessions()
+    assert not pair.state.sessions()
 
 
 @pytest.mark.parametrize(
@@ -266,7 +265,7 @@ def test_even_with_the_key_only_this_appliances_own_workers_are_reached(worker: 
 
 def test_who_sits_between_two_appliances_with_another_certificate_gets_nothing(pair: Pair, tmp_path: Path) -> None:
     """Also if Redis was made to name the one in between, and its certificate."""
-    store = pair.registry.store
+    store = pair.state.store
     record = store.key("appliance", pair.back_name)
     (real,) = store.read(("HMGET", record, "address", "port", "certificate"))
     own = Authority(tmp_path).issue()
@@ -285,17 +284,17 @@ def test_who_sits_between_two_appliances_with_another_certificate_gets_nothing(p
 
 
 def test_neither_a_rotated_key_nor_an_emptied_redis_fails_a_session(pair: Pair, playwright: Playwright) -> None:
-    registry = pair.registry
+    state = pair.state
     page = playwright.chromium.connect(pair.front.endpoint).new_page()
     before = pair.key
     for _ in range(2):  # after which Redis knows the key no more that both proxies have
-        registry.door_keys("", secrets.token_hex(32), 0)
+        state.door_keys("", secrets.token_hex(32), 0)
     assert answered(pair.front).startswith(b"101")
     with Knock(pair.back.port) as appliance:
         appliance.greet(pair.key, pair.back_name)
     assert answered(pair.front).startswith(b"101"), "one has the new key, the other the old one"
     assert pair.key != before
-    registry.store.read(("FLUSHALL",))
+    state.store.read(("FLUSHALL",))
     until(lambda: answered(pair.front).startswith(b"101"), "the worker is registered again", within_s=20)
     assert page.evaluate("6 * 7") == 42
     page.context.browser.close()

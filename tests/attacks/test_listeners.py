@@ -47,7 +47,7 @@ def browser(connect: Connect) -> Browser:
 
 
 def driver(grid: Appliance) -> psutil.Process:
-    return tree(grid.registry.workers()[0].pid)["driver"]
+    return tree(grid.state.workers()[0].pid)["driver"]
 
 
 def listening(grid: Appliance) -> list[str]:
@@ -63,7 +63,7 @@ def ask(grid: Appliance, line: str, *headers: str) -> bytes:
     """Send a request to the driver's socket; gives all that it answers."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(5)
-        connection.connect(str(grid.socket_of(grid.registry.workers()[0])))
+        connection.connect(str(grid.socket_of(grid.state.workers()[0])))
         connection.sendall("\r\n".join([f"{line} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]).encode())
         answer = b""
         while data := connection.recv(65536):
@@ -90,7 +90,7 @@ def test_no_driver_and_no_browser_listens_by_tcp(grid: Appliance, browser: Brows
 
 
 def test_only_the_grids_own_account_may_connect_to_a_driver(grid: Appliance) -> None:
-    path = grid.socket_of(grid.registry.workers()[0])
+    path = grid.socket_of(grid.state.workers()[0])
     for one in (path, *list(path.parents)[:3]):
         assert not one.stat().st_mode & 0o007, one
 
@@ -114,7 +114,7 @@ def test_a_client_that_binds_the_browser_is_refused_and_neither_it_nor_its_neigh
 
 def sockets_of(grid: Appliance) -> list[str]:
     """Name the unix sockets that lie in the worker's folder."""
-    folder = grid.socket_of(grid.registry.workers()[0]).parent
+    folder = grid.socket_of(grid.state.workers()[0]).parent
     return [str(path) for path in folder.rglob("*") if path.is_socket()]
 
 
@@ -202,7 +202,7 @@ def test_the_proxy_for_client_certificates_serves_no_other_account(
 
 
 def test_a_folder_that_cannot_be_opened_stops_no_worker(grid: Appliance) -> None:
-    folder: Path = grid.socket_of(grid.registry.workers()[0]).parents[1]
+    folder: Path = grid.socket_of(grid.state.workers()[0]).parents[1]
     closed = folder / "aaaaaa"
     closed.mkdir(mode=0)
     (folder / "bbbbbb").mkdir()

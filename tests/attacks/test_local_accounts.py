@@ -39,12 +39,12 @@ def ask(grid: Appliance, target: str, headers: dict[str, str], way: str = "", pr
 
 
 def test_another_account_opens_no_session_and_is_told_how_to_get_in(grid: Appliance) -> None:
-    before = grid.registry.events()
+    before = grid.state.events()
     answer = ask(grid, "/", UPGRADE)
     assert answer.startswith("HTTP/1.1 401 ")
     assert "Only root and the appliance's own account may connect without a token." in answer
     assert "applctl token create NAME" in answer
-    assert grid.registry.events() == before
+    assert grid.state.events() == before
 
 
 @pytest.mark.parametrize("target", GUARDED)
@@ -84,12 +84,12 @@ def test_no_claim_of_a_header_makes_an_account_another(grid: Appliance) -> None:
 
 def test_a_connection_whose_program_has_closed_it_counts_as_nobodys(grid: Appliance) -> None:
     """The kernel names root as the owner of such a socket."""
-    before = grid.registry.events()
+    before = grid.state.events()
     for way in ("half-closed", "hung up"):
         for _ in range(20):
             answer = ask(grid, "/", UPGRADE, way)
             assert answer.startswith("HTTP/1.1 401 ") or way == "hung up"
-    assert grid.registry.events() == before
+    assert grid.state.events() == before
 
 
 def test_an_inherited_connection_belongs_to_who_made_it(grid: Appliance) -> None:

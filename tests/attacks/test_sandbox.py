@@ -61,5 +61,5 @@ def test_a_grid_on_loopback_goes_without_and_says_so_and_one_for_others_is_refus
         assert "can be used" in grid.applctl("config", "check").stdout
     finally:
         grid.applctl("down", check=False)
-        grid.registry.store.close()
+        grid.state.store.close()
         shutil.rmtree(folder)

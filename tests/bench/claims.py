@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import click
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store, library
@@ -31,12 +31,12 @@ BATCH = 50
 LEASE_MS = 60_000
 
 
-def register(registry: Registry, workers: int) -> None:
+def register(grid: Grid, workers: int) -> None:
     """Register workers of all ages, whose quota is never reached in the run."""
     for number in range(workers):
         name = f"worker-{number:05}"
         spec = WorkerSpec(name, POOL[0], "1.65.1", "bench", name, 5, 10**6, 10**9, 1)
-        registry.register_worker(replace(spec, target=workers, lifetime=number % 997, status=WorkerStatus.AVAILABLE))
+        grid.register_worker(replace(spec, target=workers, lifetime=number % 997, status=WorkerStatus.AVAILABLE))
 
 
 def pairs_per_second(store: Store, pairs: int) -> tuple[float, float]:
@@ -66,25 +66,25 @@ def pairs_per_second(store: Store, pairs: int) -> tuple[float, float]:
     return pairs / seconds, cpu_us
 
 
-def latencies_ms(registry: Registry, pairs: int) -> list[float]:
+def latencies_ms(grid: Grid, pairs: int) -> list[float]:
     """Claim and release, one after the other; gives the milliseconds of each pair."""
     taken = []
     for number in range(pairs):
         started = time.perf_counter()
-        answer = registry.claim(f"l{number}", WANTED, proxy="bench", lease_ms=LEASE_MS, wait_ms=1000, queue_max=100)
-        registry.release(f"l{number}", "closed")
+        answer = grid.claim(f"l{number}", WANTED, proxy="bench", lease_ms=LEASE_MS, wait_ms=1000, queue_max=100)
+        grid.release(f"l{number}", "closed")
         taken.append((time.perf_counter() - started) * 1000)
         assert answer["state"] == "active"
     return taken
 
 
-def handovers_ms(registry: Registry, rounds: int) -> list[float]:
+def handovers_ms(grid: Grid, rounds: int) -> list[float]:
     """One slot of Firefox, one holder, one waiter: milliseconds from the release to the waiter's going on."""
     wanted = replace(WANTED, browser=Browser.FIREFOX)
     only = WorkerSpec("only", wanted.browser, "1.65.1", "bench", "only", 1, 0, 10**9, 1)
-    registry.register_worker(only)
-    sessions = Sessions(registry, config.load(), "handover")
-    mailbox = Mailbox(registry.store, "proxy", "handover", sessions.handle)
+    grid.register_worker(only)
+    sessions = Sessions(grid, config.load(), "handover")
+    mailbox = Mailbox(grid.store, "proxy", "handover", sessions.handle)
     listener = threading.Thread(target=mailbox.run, daemon=True)
     listener.start()
     mailbox.wait_until_listening(5)
@@ -117,13 +117,13 @@ def main(workers: tuple[int, ...], pairs: int, rounds: int) -> None:
     figures: dict[int, list[tuple[float, float, float, float]]] = {size: [] for size in workers}
     with redis_server() as url:
         store = Store(url, "bench")
-        registry = Registry(store)
+        grid = Grid(store)
         for _ in range(rounds):
             for size in workers:
                 store.read(("FLUSHALL",))
-                register(registry, size)
+                register(grid, size)
                 rate, cpu_us = pairs_per_second(store, pairs // rounds)
-                times = statistics.quantiles(latencies_ms(registry, 1000), n=100)
+                times = statistics.quantiles(latencies_ms(grid, 1000), n=100)
                 figures[size].append((rate, cpu_us, times[49], times[98]))
         click.echo(f"{'workers':>8}{'pairs/s':>10}{'µs of Redis/pair':>18}{'p50, ms':>9}{'p99, ms':>9}   (medians)")
         for size, rows in figures.items():
@@ -131,7 +131,7 @@ def main(workers: tuple[int, ...], pairs: int, rounds: int) -> None:
             click.echo(f"{size:8}{rate:10.0f}{cpu_us:18.1f}{p50:9.3f}{p99:9.3f}")
         small, large = (statistics.median(row[1] for row in figures[size]) for size in (workers[0], workers[-1]))
         click.echo(f"cost at {workers[-1]} workers / at {workers[0]}: {large / small:.2f}")
-        times = statistics.quantiles(handovers_ms(registry, 300), n=100)
+        times = statistics.quantiles(handovers_ms(grid, 300), n=100)
         click.echo(f"hand-over of a slot: p50 {times[49]:.2f} ms, p99 {times[98]:.2f} ms")
 
 

@@ -66,7 +66,7 @@ def wait_until_whole(grid: Appliance) -> None:
     """Wait until the worker and its spare are there, and none besides that still drains."""
 
     def is_whole() -> bool:
-        return sorted(worker.status for worker in grid.registry.workers()) == ["available", "standby"]
+        return sorted(worker.status for worker in grid.state.workers()) == ["available", "standby"]
 
     until(is_whole, "the pool is whole", WHOLE_WITHIN_S)
 

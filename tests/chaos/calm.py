@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psutil
 
 from appliance.errors import StoreUnavailable, SupervisorError
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.values import WorkerStatus
 from appliance.machine.supervisor import Supervisor
 from tests.chaos.bounded import BoundedMember
@@ -52,7 +52,7 @@ def wait_until_whole(differences: Callable[[], list[str]], since: float) -> Calm
 def differences(rig: Rig, sids: Iterable[int]) -> list[str]:
     """Name everything that is not as in idle appliances; `sids` are the browsers' sessions that were ever seen."""
     try:
-        found = [*_workers(rig), *_sessions(rig.registry), *_teams(rig.registry)]
+        found = [*_workers(rig), *_sessions(rig.state), *_teams(rig.state)]
         found += [orphan for member in rig.members for orphan in _processes(member, set(sids))]
         # What the auditor finds it waits for, to see whether it stays: so it is asked last.
         return found or [difference for member in rig.members for difference in member.audit()]
@@ -77,7 +77,7 @@ def browsers_sessions(grid: Appliance) -> set[int]:
 def _workers(rig: Rig) -> list[str]:
     """Name what the pool lacks. More may serve than are configured to: a worker that was lost and is back."""
     serving, spare = rig.serving, rig.spare
-    workers = rig.registry.workers()
+    workers = rig.state.workers()
     wrong = [f"{w.id} is {'suspect' if w.suspect else 'stale'}" for w in workers if w.suspect or w.stale]
     wrong += [f"{w.id} has {w.active} sessions" for w in workers if w.active]
     count = Counter(worker.status for worker in workers)
@@ -87,14 +87,14 @@ def _workers(rig: Rig) -> list[str]:
     return wrong
 
 
-def _sessions(registry: Registry) -> list[str]:
-    return [f"session {s.id} {s.name} is {s.state} on {s.worker or 'no worker'}" for s in registry.sessions()]
+def _sessions(state: Grid) -> list[str]:
+    return [f"session {s.id} {s.name} is {s.state} on {s.worker or 'no worker'}" for s in state.sessions()]
 
 
-def _teams(registry: Registry) -> list[str]:
+def _teams(state: Grid) -> list[str]:
     """Name the members of teams that are gone: such a one keeps a spare from taking its place."""
-    store = registry.store
-    workers = {worker.id for worker in registry.workers()}
+    store = state.store
+    workers = {worker.id for worker in state.workers()}
     wrong = []
     for kind, *command in (("serving", "SMEMBERS"), ("standby", "ZRANGE", 0, -1)):
         for team in store.read(("KEYS", store.key(kind, "*")))[0]:

@@ -61,7 +61,7 @@ class Injector:
         """Take the appliances to be hit, and who is told of each fault."""
         self._rig = rig
         self._say = say
-        self._registry = rig.own_registry()
+        self._state = rig.own_state()
         self._hits: list[Hit] = []  # those that are not over, too
 
     def inject(self, faults: Iterable[Fault]) -> list[Hit]:
@@ -127,7 +127,7 @@ class Injector:
 
     def _has_successor(self, who: WorkersTree) -> bool:
         try:
-            found = self._registry.workers()
+            found = self._state.workers()
         except StoreUnavailable:
             return False
         slot = who.id.rpartition(".")[0]
@@ -148,7 +148,7 @@ class Injector:
         hit.appliance = name_of(first)
         if fault.kind.act in redis_faults.ACTS:
             _wait_until(self._redis_answers)
-            hit.began, url = time.time(), self._registry.store.url
+            hit.began, url = time.time(), self._state.store.url
             hit.what = redis_faults.strike(fault.kind.act, url, fault.number, fault.lasts_s)
         else:
             self._strike_server(fault, hit, first, self._redis_answers)
@@ -235,13 +235,13 @@ class Injector:
 
     def _worker_of(self, name: str) -> str:
         try:
-            return next((s.worker or "" for s in self._registry.sessions() if s.name == name), "")
+            return next((s.worker or "" for s in self._state.sessions() if s.name == name), "")
         except StoreUnavailable:
             return ""
 
     def _redis_answers(self) -> bool:
         try:
-            self._registry.store.ping()
+            self._state.store.ping()
         except StoreUnavailable:
             return False
         return True

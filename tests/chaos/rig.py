@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from tests.chaos.bounded import BoundedMember
 from tests.support import site
@@ -33,7 +33,7 @@ class Rig:
     def __init__(self, members: list[Appliance], url: str) -> None:
         """Take the appliances, and the page that their browsers open."""
         self.members, self.url = members, url
-        self.registry = members[0].registry
+        self.state = members[0].state
 
     @property
     def serving(self) -> int:
@@ -55,9 +55,9 @@ class Rig:
         """The folders of the appliances' logs."""
         return [member.run_dir / "log" for member in self.members]
 
-    def own_registry(self) -> Registry:
-        """Return a registry with connections of its own, for another thread."""
-        return Registry(Store(self.registry.store.url, "grid"))
+    def own_state(self) -> Grid:
+        """Return the state over connections of its own, for another thread."""
+        return Grid(Store(self.state.store.url, "grid"))
 
 
 def name_of(member: Appliance) -> str:

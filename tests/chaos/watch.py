@@ -23,7 +23,7 @@ class CapacityWatch:
         self.browsers_sessions: set[int] = set()
         self.workers: defaultdict[str, set[str]] = defaultdict(set)  # of each session, by its name
         self._rig = rig
-        self._registry = rig.own_registry()
+        self._state = rig.own_state()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -34,7 +34,7 @@ class CapacityWatch:
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join()
-        self._registry.store.close()
+        self._state.store.close()
 
     def _run(self) -> None:
         whole_at = time.monotonic()
@@ -47,8 +47,8 @@ class CapacityWatch:
 
     def _is_whole(self) -> bool:
         try:
-            workers = self._registry.workers()
-            for session in self._registry.sessions():
+            workers = self._state.workers()
+            for session in self._state.sessions():
                 if session.worker:
                     self.workers[session.name].add(session.worker)
         except StoreUnavailable:

@@ -26,7 +26,7 @@ def main(seed: int, count: int, first: int, seconds: float, silence_s: float) ->
     """Attack a proxy from both its sides, and see that nothing of it stays."""
     began = time.monotonic()
     with target() as proxy:
-        run = Run(proxy, workers := Workers(proxy.registry, proxy.folder), seed, silence_s)
+        run = Run(proxy, workers := Workers(proxy.grid, proxy.folder), seed, silence_s)
         start = proxy.holdings()
         run.check_session()
         done = run.cases(first, warm := int(count * WARM_UP_SHARE), began + seconds)

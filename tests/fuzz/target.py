@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from tests.support.appliance import free_port
 from tests.support.redis_server import redis_server
@@ -48,7 +48,7 @@ class Target:
     def __init__(self, folder: Path, redis_url: str) -> None:
         """Start the proxy and wait until it listens."""
         self.port = free_port()
-        self.registry = Registry(Store(redis_url, "grid"))
+        self.grid = Grid(Store(redis_url, "grid"))
         self.folder = folder
         self._log = folder / "proxy.log"
         values = {**SETTINGS, "REDIS_URL": redis_url, "PORT": self.port, "RUN_DIR": folder, "APPLIANCE_NAME": "fuzz"}
@@ -82,7 +82,7 @@ class Target:
             unix,
             process.num_threads(),
             self._greenlets(),
-            sum(worker.active for worker in self.registry.workers()) + len(self.registry.sessions()),
+            sum(worker.active for worker in self.grid.workers()) + len(self.grid.sessions()),
             process.memory_info().rss,
         )
 
@@ -90,7 +90,7 @@ class Target:
         """End the proxy."""
         self._process.terminate()
         self._process.wait(10)
-        self.registry.store.close()
+        self.grid.store.close()
 
     def _greenlets(self) -> int:
         said = re.compile(r"^greenlets=(\d+)$", re.MULTILINE)

@@ -12,7 +12,7 @@ import gevent
 from gevent.server import StreamServer
 
 from appliance.errors import StoreUnavailable
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.values import WorkerSpec, WorkerStatus
 from appliance.names import Browser
 from tests.fuzz import answers
@@ -39,9 +39,9 @@ _EXPECTED = re.compile(
 class Workers:
     """Many registered workers, all served here."""
 
-    def __init__(self, registry: Registry, run_dir: Path) -> None:
+    def __init__(self, grid: Grid, run_dir: Path) -> None:
         """Listen, and register: one worker of Chromium that always accepts, and those of Firefox that may not."""
-        self._registry, self._run_dir = registry, run_dir
+        self._grid, self._run_dir = grid, run_dir
         self._cases: dict[int, Case] = {}
         self.complaints: list[str] = []  # of requests with lines that no worker should see
         self._ends = ExitStack()
@@ -70,16 +70,16 @@ class Workers:
         self._ends.callback(server.stop)
         spec = WorkerSpec(name, browser, VERSION, APPLIANCE, slot, SLOTS, 0, FOREVER_MS, 1, target=HOSTILE + 1,
                           status=WorkerStatus.AVAILABLE)  # fmt: skip
-        self._registry.register_worker(spec)
+        self._grid.register_worker(spec)
         return name
 
     def _heal(self) -> None:
         """Say of every suspect worker that it is healthy, as a real one does whose browser answers."""
         while True:
             with suppress(StoreUnavailable):  # a loaded machine: the next time will do
-                for worker in self._registry.workers():
+                for worker in self._grid.workers():
                     if worker.suspect:
-                        self._registry.heartbeat_worker(worker.id, 0, healthy=True)
+                        self._grid.heartbeat_worker(worker.id, 0, healthy=True)
             gevent.sleep(HEAL_INTERVAL_S)
 
     def _serve(self, connection: socket.socket, _: Any) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from tests.support.announced import announcement, register
 
 
 @pytest.fixture
-def appliances(registry: Registry) -> Appliances:
+def pair(grid: Grid) -> Grid:
     """Two appliances: `here` has a worker that serves and a spare, `there` one that serves."""
     for name in ("here", "there"):
-        Appliances(registry).announce(announcement(name))
-        registry.renew(f"{name}.abcdef", {}, 60_000)
+        grid.announce(announcement(name))
+        grid.renew(f"{name}.abcdef", {}, 60_000)
     for worker, appliance in {"A": "here", "B": "here", "C": "there"}.items():
-        register(registry, worker, appliance)
-    return Appliances(registry)
+        register(grid, worker, appliance)
+    return grid

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Unauthorized
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.token_copy import TokenFile
 from appliance.grid.tokens import Tokens
 from appliance.settings import config
@@ -66,9 +66,9 @@ def test_a_peer_that_is_not_on_this_machine_has_no_account() -> None:
 
 
 @pytest.fixture
-def objection(registry: Registry, tmp_path: Path) -> Callable[..., str]:
+def objection(grid: Grid, tmp_path: Path) -> Callable[..., str]:
     """Return a function that returns why a connection without a token is refused, "" if it is not."""
-    tokens = Tokens(registry, TokenFile(tmp_path, registry.store.url, "test"))
+    tokens = Tokens(grid, TokenFile(tmp_path, grid.store.url, "test"))
 
     def to(connection: socket.socket, own_uid: int, settings: Settings) -> str:
         try:

@@ -10,8 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli import main
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from tests.support.announced import announcement
 from tests.support.waiting import until
 
@@ -19,16 +18,16 @@ Wait = Callable[[], "Future[Result]"]
 
 
 @pytest.fixture
-def appliances(registry: Registry) -> Appliances:
+def appliances(grid: Grid) -> Grid:
     """Give one, `here`, whose proxy relays a session."""
-    Appliances(registry).announce(announcement("here", relayed=1))
-    registry.renew("here.abcdef", {}, 60_000)
-    return Appliances(registry)
+    grid.announce(announcement("here", relayed=1))
+    grid.renew("here.abcdef", {}, 60_000)
+    return grid
 
 
 @pytest.fixture
 def wait(
-    settings_file: Path, redis_url: str, appliances: Appliances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings_file: Path, redis_url: str, pair: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Wait]:
     """Give what begins to wait until `here` is drained, in a thread."""
     values = {"RUN_DIR": tmp_path, "REDIS_URL": redis_url, "GRID_NAMESPACE": "test"}
@@ -38,46 +37,42 @@ def wait(
     def begin() -> Future[Result]:
         command = ["appliance", "drain", "here", "--wait", "--timeout", "20"]
         waiting = threads.submit(CliRunner().invoke, main, command, prog_name="applctl")
-        until(lambda: status(appliances) == "draining", "it drains")
+        until(lambda: status(pair) == "draining", "it drains")
         return waiting
 
     with ThreadPoolExecutor() as threads:
         yield begin
 
 
-def status(appliances: Appliances) -> str:
-    state = appliances.state("here")
+def status(grid: Grid) -> str:
+    state = grid.appliance("here")
     return state.status.value if state else "unknown"
 
 
-def test_it_waits_until_no_session_is_left(wait: Wait, appliances: Appliances) -> None:
+def test_it_waits_until_no_session_is_left(wait: Wait, pair: Grid) -> None:
     waiting = wait()
-    appliances.announce(announcement("here"))
+    pair.announce(announcement("here"))
     assert waiting.result(10).exit_code == 0
 
 
-def test_who_serves_redis_to_others_is_not_said_to_be_safe_to_stop(
-    wait: Wait, registry: Registry, appliances: Appliances
-) -> None:
-    appliances.announce(announcement("there"))
-    registry.renew("there.abcdef", {}, 60_000)
+def test_who_serves_redis_to_others_is_not_said_to_be_safe_to_stop(wait: Wait, pair: Grid) -> None:
+    pair.announce(announcement("there"))
+    pair.renew("there.abcdef", {}, 60_000)
     waiting = wait()
-    appliances.announce(announcement("here", serves_redis=True))
+    pair.announce(announcement("here", serves_redis=True))
     result = waiting.result(10)
     assert (result.exit_code, "its Redis is used by 1 other" in result.stderr) == (1, True)
 
 
-def test_an_appliance_that_was_undrained_meanwhile_is_not_waited_for(wait: Wait, appliances: Appliances) -> None:
+def test_an_appliance_that_was_undrained_meanwhile_is_not_waited_for(wait: Wait, pair: Grid) -> None:
     waiting = wait()
-    appliances.undrain_appliance("here")
+    pair.undrain_appliance("here")
     result = waiting.result(10)
     assert (result.exit_code, "here was undrained" in result.stderr) == (1, True)
 
 
-def test_an_appliance_of_which_nothing_is_heard_any_more_is_not_said_to_be_safe_to_stop(
-    wait: Wait, registry: Registry
-) -> None:
+def test_an_appliance_of_which_nothing_is_heard_any_more_is_not_said_to_be_safe_to_stop(wait: Wait, grid: Grid) -> None:
     waiting = wait()
-    registry.store.read(("FLUSHALL",))
+    grid.store.read(("FLUSHALL",))
     result = waiting.result(10)
     assert (result.exit_code, "here is gone" in result.stderr) == (1, True)

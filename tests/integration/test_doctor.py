@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from appliance.checks.programs import check_redis
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.settings import config
 from appliance.settings.config import Settings
 
@@ -22,30 +22,30 @@ def settings(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def few_connections(registry: Registry) -> Iterator[None]:
+def few_connections(grid: Grid) -> Iterator[None]:
     """Let Redis take hardly more connections than there are."""
-    info = registry.store.ping()
-    registry.store.read(("CONFIG", "SET", "maxclients", info["connected_clients"] + 2))
+    info = grid.store.ping()
+    grid.store.read(("CONFIG", "SET", "maxclients", info["connected_clients"] + 2))
     try:
         yield
     finally:
-        registry.store.read(("CONFIG", "SET", "maxclients", info["maxclients"]))
+        grid.store.read(("CONFIG", "SET", "maxclients", info["maxclients"]))
 
 
 @pytest.fixture
-def limited_user(settings: Settings, registry: Registry) -> Iterator[None]:
+def limited_user(settings: Settings, grid: Grid) -> Iterator[None]:
     """Let the settings name a user of Redis who may use it, but not run it."""
-    registry.store.read(("ACL", "SETUSER", "grid", "on", ">secret", "~*", "&*", "+@all", "-@dangerous"))
+    grid.store.read(("ACL", "SETUSER", "grid", "on", ">secret", "~*", "&*", "+@all", "-@dangerous"))
     settings.redis_url = settings.redis_url.replace("://", "://grid:secret@")
     yield
-    registry.store.read(("ACL", "DELUSER", "grid"))
+    grid.store.read(("ACL", "DELUSER", "grid"))
 
 
 def found(settings: Settings) -> list[str]:
     return [check.status for check in check_redis(settings)]
 
 
-def test_a_redis_that_answers_and_takes_more_connections_is_well(settings: Settings, registry: Registry) -> None:
+def test_a_redis_that_answers_and_takes_more_connections_is_well(settings: Settings, grid: Grid) -> None:
     assert found(settings) == ["ok", "ok"]
 
 
@@ -64,21 +64,21 @@ def test_a_user_who_may_not_ask_for_the_version_is_welcome(settings: Settings, l
     assert found(settings) == ["ok"]
 
 
-def test_a_user_who_may_not_call_functions_is_told(settings: Settings, limited_user: None, registry: Registry) -> None:
-    registry.store.read(("ACL", "SETUSER", "grid", "-fcall"))
+def test_a_user_who_may_not_call_functions_is_told(settings: Settings, limited_user: None, grid: Grid) -> None:
+    grid.store.read(("ACL", "SETUSER", "grid", "-fcall"))
     (check,) = check_redis(settings)
     assert (check.status, "permissions" in check.remedy) == ("failed", True)
 
 
-def test_a_redis_that_evicts_the_grids_keys_is_named(settings: Settings, registry: Registry) -> None:
+def test_a_redis_that_evicts_the_grids_keys_is_named(settings: Settings, grid: Grid) -> None:
     try:
         for policy, status in {"allkeys-lfu": "failed", "allkeys-random": "failed", "volatile-lru": "ok"}.items():
-            registry.store.read(("CONFIG", "SET", "maxmemory-policy", policy))
+            grid.store.read(("CONFIG", "SET", "maxmemory-policy", policy))
             check, *_ = check_redis(settings)
             assert (check.status, policy in check.finding) == (status, status == "failed")
             assert status == "ok" or "noeviction" in check.remedy
     finally:
-        registry.store.read(("CONFIG", "SET", "maxmemory-policy", "noeviction"))
+        grid.store.read(("CONFIG", "SET", "maxmemory-policy", "noeviction"))
 
 
 def test_a_redis_that_is_too_old_is_named(settings: Settings) -> None:

@@ -9,8 +9,7 @@ import time
 import pytest
 
 from appliance.errors import StoreUnavailable
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.grid.values import Door
 from proxy.door.keys import ASK_AGAIN_S, KEY_BYTES, Keys
@@ -20,34 +19,34 @@ from tests.support.announced import announcement
 ONE, TWO, THREE = "1" * 64, "2" * 64, "3" * 64
 
 
-def start(registry: Registry, rotate_s: float = 3600) -> Keys:
-    keys = Keys(registry, rotate_s)
+def start(grid: Grid, rotate_s: float = 3600) -> Keys:
+    keys = Keys(grid, rotate_s)
     keys.sync()
     return keys
 
 
-def empty(registry: Registry) -> None:
-    registry.store.read(("FLUSHALL",))
+def empty(grid: Grid) -> None:
+    grid.store.read(("FLUSHALL",))
 
 
-def test_the_first_proxy_makes_the_key_and_all_others_share_it(registry: Registry) -> None:
-    first, second = start(registry), start(registry)
+def test_the_first_proxy_makes_the_key_and_all_others_share_it(grid: Grid) -> None:
+    first, second = start(grid), start(grid)
     assert first.current() == second.current()
     assert len(first.current()) == KEY_BYTES
     assert second.find(key_id(first.current())) == first.current()
 
 
-def test_a_call_whose_answer_was_lost_changes_nothing_when_it_is_repeated(registry: Registry) -> None:
-    assert registry.door_keys("", ONE, 0) == [ONE]
-    assert registry.door_keys("", ONE, 0) == [ONE]
-    assert registry.door_keys("", TWO, 0) == [TWO, ONE]
-    assert registry.door_keys("", TWO, 0) == [TWO, ONE]
-    assert registry.door_keys("", THREE, 3600) == [TWO, ONE]
-    assert registry.door_keys("", THREE, 0) == [THREE, TWO]
+def test_a_call_whose_answer_was_lost_changes_nothing_when_it_is_repeated(grid: Grid) -> None:
+    assert grid.door_keys("", ONE, 0) == [ONE]
+    assert grid.door_keys("", ONE, 0) == [ONE]
+    assert grid.door_keys("", TWO, 0) == [TWO, ONE]
+    assert grid.door_keys("", TWO, 0) == [TWO, ONE]
+    assert grid.door_keys("", THREE, 3600) == [TWO, ONE]
+    assert grid.door_keys("", THREE, 0) == [THREE, TWO]
 
 
-def test_a_rotation_leaves_no_proxy_behind(registry: Registry) -> None:
-    ahead, behind = start(registry, rotate_s=0), start(registry)
+def test_a_rotation_leaves_no_proxy_behind(grid: Grid) -> None:
+    ahead, behind = start(grid, rotate_s=0), start(grid)
     old = behind.current()
     ahead.sync()
     assert ahead.current() != old
@@ -56,30 +55,30 @@ def test_a_rotation_leaves_no_proxy_behind(registry: Registry) -> None:
     assert behind.current() == ahead.current()
 
 
-def test_a_redis_that_was_emptied_gets_the_key_back(registry: Registry) -> None:
-    keys = start(registry)
+def test_a_redis_that_was_emptied_gets_the_key_back(grid: Grid) -> None:
+    keys = start(grid)
     before = keys.current()
-    empty(registry)
+    empty(grid)
     keys.sync()
-    assert start(registry).current() == keys.current() == before
+    assert start(grid).current() == keys.current() == before
 
 
-def test_a_proxy_with_a_key_that_redis_has_lost_takes_up_the_new_one(registry: Registry) -> None:
-    keys = start(registry)
+def test_a_proxy_with_a_key_that_redis_has_lost_takes_up_the_new_one(grid: Grid) -> None:
+    keys = start(grid)
     before = keys.current()
-    empty(registry)
-    other = start(registry)  # it had none to bring back
+    empty(grid)
+    other = start(grid)  # it had none to bring back
     keys.refresh()
     assert keys.current() == other.current() != before
     assert keys.find(key_id(before)) is None
 
 
 def test_an_unknown_key_makes_redis_be_asked_once_and_not_more_often_than_the_limit(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys, asked = start(registry), []
-    ask = registry.door_keys
-    monkeypatch.setattr(registry, "door_keys", lambda *a: asked.append(time.monotonic()) or ask(*a))
+    keys, asked = start(grid), []
+    ask = grid.door_keys
+    monkeypatch.setattr(grid, "door_keys", lambda *a: asked.append(time.monotonic()) or ask(*a))
     threads = [threading.Thread(target=keys.find, args=("0" * 16,)) for _ in range(50)]
     for thread in threads:
         thread.start()
@@ -89,26 +88,26 @@ def test_an_unknown_key_makes_redis_be_asked_once_and_not_more_often_than_the_li
     assert all(later - earlier >= ASK_AGAIN_S * 0.9 for earlier, later in itertools.pairwise(asked))
 
 
-def test_a_known_key_is_found_while_redis_is_away(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = start(registry)
+def test_a_known_key_is_found_while_redis_is_away(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = start(grid)
 
     def be_away(*_: object) -> list[str]:
         raise StoreUnavailable("Redis does not answer")
 
-    monkeypatch.setattr(registry, "door_keys", be_away)
+    monkeypatch.setattr(grid, "door_keys", be_away)
     assert keys.find(key_id(keys.current())) == keys.current()
     with pytest.raises(StoreUnavailable):
         keys.find("0" * 16)
 
 
-def test_two_grids_on_one_redis_have_different_keys(registry: Registry) -> None:
-    other = Store(registry.store.url, "other")
-    assert start(registry).current() != start(Registry(other)).current()
+def test_two_grids_on_one_redis_have_different_keys(grid: Grid) -> None:
+    other = Store(grid.store.url, "other")
+    assert start(grid).current() != start(Grid(other)).current()
     other.close()
 
 
-def test_an_appliance_announces_its_door(registry: Registry) -> None:
-    appliances = Appliances(registry)
-    assert appliances.door("there") is None
-    appliances.announce(announcement("there", address="10.0.0.12", port=8443, certificate="ab" * 32))
-    assert appliances.door("there") == Door("10.0.0.12", 8443, "ab" * 32)
+def test_an_appliance_announces_its_door(grid: Grid) -> None:
+    grid = grid
+    assert grid.door("there") is None
+    grid.announce(announcement("there", address="10.0.0.12", port=8443, certificate="ab" * 32))
+    assert grid.door("there") == Door("10.0.0.12", 8443, "ab" * 32)

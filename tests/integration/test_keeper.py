@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import GuardError
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.values import ApplianceStatus
 from appliance.machine.firewall import Values, holder, keeper
 from appliance.machine.firewall.keeper import Keeper
@@ -22,9 +21,7 @@ REFUSED = GuardError("nft -f -: Operation not permitted")
 
 
 @pytest.fixture
-def start(
-    appliances: Appliances, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Look]:
+def start(pair: Grid, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Look]:
     """Start a keeper of `here`, and end the one before. It looks when it is called; then that returns the status."""
     monkeypatch.setattr(keeper, "is_loaded", lambda _: True)
     monkeypatch.setattr(holder, "_FOLDER", tmp_path)
@@ -47,7 +44,7 @@ def start(
 
             monkeypatch.setattr(keeper, "values_of", values)
             one.look()
-            state = appliances.state("here")
+            state = pair.appliance("here")
             assert state
             return state.status
 
@@ -79,26 +76,24 @@ def test_a_keeper_ends_the_drain_of_the_one_before_it(start: Callable[[], Look])
     assert start()(None) is ApplianceStatus.SERVING
 
 
-def test_an_operators_own_drain_outlasts_it(look: Look, appliances: Appliances) -> None:
-    appliances.drain_appliance("here", "for an update")
+def test_an_operators_own_drain_outlasts_it(look: Look, pair: Grid) -> None:
+    pair.drain_appliance("here", "for an update")
     assert look(REFUSED) is not ApplianceStatus.SERVING
     assert look(None) is not ApplianceStatus.SERVING
 
 
-def test_a_drain_that_an_operator_asks_for_meanwhile_outlasts_it(
-    start: Callable[[], Look], appliances: Appliances
-) -> None:
+def test_a_drain_that_an_operator_asks_for_meanwhile_outlasts_it(start: Callable[[], Look], pair: Grid) -> None:
     look = start()
     look(REFUSED)
-    appliances.drain_appliance("here", "for an update")
+    pair.drain_appliance("here", "for an update")
     look(REFUSED)
     assert look(None) is not ApplianceStatus.SERVING
     assert start()(None) is not ApplianceStatus.SERVING
 
 
-def test_a_drain_that_redis_forgot_is_still_the_keepers(look: Look, registry: Registry, appliances: Appliances) -> None:
+def test_a_drain_that_redis_forgot_is_still_the_keepers(look: Look, pair: Grid) -> None:
     look(REFUSED)
-    registry.store.read(("FLUSHALL",))
-    appliances.announce(announcement("here", drained=True, turn=1))
+    pair.store.read(("FLUSHALL",))
+    pair.announce(announcement("here", drained=True, turn=1))
     assert look(REFUSED) is not ApplianceStatus.SERVING
     assert look(None) is ApplianceStatus.SERVING

@@ -26,8 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from appliance.errors import Blame
 from appliance.grid import store as store_module
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid as State
 from appliance.grid.store import Store
 from appliance.grid.values import Grant, SessionRequest, WorkerSpec, WorkerStatus
 from appliance.names import Browser
@@ -480,8 +479,7 @@ class Everyone(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.registry = Registry(self.store)
-        self.appliances = Appliances(self.registry)
+        self.state = State(self.store)
         self.processes: list[WorkerSpec] = []
         self.clients: list[Client] = []
         self.proxies = ["p0", "p1", "p2"]
@@ -532,7 +530,7 @@ class Everyone(RuleBasedStateMachine):
             known = Worker(process.id, pool, (*pool, process.appliance), slot, process.status.value, *numbers, *times)
             self.grid.workers[process.id] = known
         known.heartbeat, known.suspect, known.lifetime = self.now, False, max(process.lifetime, known.lifetime)
-        status = self.registry.register_worker(process)
+        status = self.state.register_worker(process)
         self.mark_draining(known)
         self.settle()
         assert (process.appliance in self.grid.drained) == drained
@@ -579,7 +577,7 @@ class Everyone(RuleBasedStateMachine):
         if known:
             known.heartbeat, known.suspect = self.now, known.suspect and not healthy
             self.mark_draining(known)
-        answer = self.registry.heartbeat_worker(process.id, 0, healthy=healthy)
+        answer = self.state.heartbeat_worker(process.id, 0, healthy=healthy)
         self.settle()
         assert (answer is None) == (known is None)
         if answer:
@@ -597,7 +595,7 @@ class Everyone(RuleBasedStateMachine):
     def drain(self, which: int) -> None:
         process = self.processes[which % len(self.processes)]
         known = self.grid.workers.get(process.id)
-        active = self.registry.drain_worker(process.id, "operator")
+        active = self.state.drain_worker(process.id, "operator")
         self.settle()
         assert active == (len(known.sessions) if known else None)
         if known:
@@ -608,7 +606,7 @@ class Everyone(RuleBasedStateMachine):
     def crash(self, which: int, silently: bool) -> None:
         process = self.processes.pop(which % len(self.processes))
         if not silently:
-            self.registry.remove_worker(process.id, "crashed")
+            self.state.remove_worker(process.id, "crashed")
             self.settle()
             assert process.id not in self.grid.workers
 
@@ -618,8 +616,8 @@ class Everyone(RuleBasedStateMachine):
     def drain_or_undrain_appliance(self, appliance: str, drains: bool, heard: bool) -> None:
         """Drain an appliance or end its drain, which its proxy hears of or not."""
         known, before = appliance in self.grid.runs, appliance in self.grid.drained
-        call = self.appliances.undrain_appliance
-        answer = self.appliances.drain_appliance(appliance, "operator") if drains else call(appliance)
+        call = self.state.undrain_appliance
+        answer = self.state.drain_appliance(appliance, "operator") if drains else call(appliance)
         self.settle()
         assert answer == known
         assert (appliance in self.grid.drained) == (drains if known else before)
@@ -634,7 +632,7 @@ class Everyone(RuleBasedStateMachine):
         if self.grid.runs.get(appliance) == run:
             drained = appliance in self.grid.drained
         memory = {"run": run, "drained": self.remembered[appliance], "stopping": stopping}
-        said = self.appliances.announce(announcement(appliance, ttl_ms=TTL_MS, pools={}, **memory)).drained
+        said = self.state.announce(announcement(appliance, ttl_ms=TTL_MS, pools={}, **memory)).drained
         self.settle()
         assert said == drained == (appliance in self.grid.drained)
         assert self.grid.runs[appliance] == run
@@ -678,7 +676,7 @@ class Everyone(RuleBasedStateMachine):
         served = any(client.suits(w.pool) and self.grid.is_fresh(w) for w in serving)
         members = [w for w in serving if w.status != "draining" and client.suits(w.pool)]
         reachable = any(f"{w.team[2]}/" not in client.avoid.split() for w in members)
-        answer = self.registry.claim(
+        answer = self.state.claim(
             client.id,
             client.request,
             proxy=client.proxy,
@@ -730,7 +728,7 @@ class Everyone(RuleBasedStateMachine):
         known = self.grid.sessions.get(session)
         if known and known.state == "waiting":
             del self.grid.sessions[session]
-        assert self.registry.release(session, "released") == bool(known)
+        assert self.state.release(session, "released") == bool(known)
         self.settle()
         assert session not in self.grid.sessions
 
@@ -748,12 +746,12 @@ class Everyone(RuleBasedStateMachine):
             worker.sessions.remove(client.id)
             worker.lifetime = max(0, worker.lifetime - 1)
             ticket.state, ticket.worker, ticket.rests = "waiting", "", True
-        self.registry.give_back(client.id, client.grant.worker_id, blame)
+        self.state.give_back(client.id, client.grant.worker_id, blame)
         self.settle()
         if repeats:  # the answer was lost
             if not ticket and worker and blame is Blame.WORKER:
                 self.grid.workers[client.grant.worker_id].suspect = True
-            self.registry.give_back(client.id, client.grant.worker_id, blame)
+            self.state.give_back(client.id, client.grant.worker_id, blame)
             self.settle()
         shunned = f"{client.grant.appliance}/" if blame is Blame.PATH else client.grant.worker_id
         if blame is not Blame.SELF:
@@ -775,7 +773,7 @@ class Everyone(RuleBasedStateMachine):
     def kill(self, which: int) -> None:
         client = self.clients[which % len(self.clients)]
         is_known = client.id in self.grid.sessions
-        assert self.registry.kill_session(client.id, "killed") == is_known
+        assert self.state.kill_session(client.id, "killed") == is_known
         self.settle()
         if is_known:
             self.killed[client.id] = client.proxy
@@ -786,7 +784,7 @@ class Everyone(RuleBasedStateMachine):
         relayed = {client.id: client for client in self.clients if client.grant and client.proxy == name}
         self.grid.zsets["proxies"].setdefault((), {})[name] = self.now + LEASE_MS
         workers = {client.id: client.grant.worker_id for client in relayed.values() if client.grant}
-        unknown, kills = self.registry.renew(name, workers, LEASE_MS)
+        unknown, kills = self.state.renew(name, workers, LEASE_MS)
         for session in [i for i, p in self.killed.items() if p == name and i not in {*relayed, *self.grid.sessions}]:
             del self.killed[session]
         assert kills == {session: "killed" for session, proxy in self.killed.items() if proxy == name}
@@ -807,7 +805,7 @@ class Everyone(RuleBasedStateMachine):
             worker.unclaimed = max(0, worker.unclaimed - 1)
             taken = Ticket(client.id, client.browser, client.minor, client.proxy, "active", worker.id)
             self.grid.sessions[client.id] = taken
-        answer = self.registry.assert_session(client.grant, client.request, proxy=client.proxy, lease_ms=LEASE_MS)
+        answer = self.state.assert_session(client.grant, client.request, proxy=client.proxy, lease_ms=LEASE_MS)
         assert answer["state"] == expected
         assert not worker or answer["over"] == max(0, len(worker.sessions) - worker.concurrency)
         self.settle()
@@ -825,7 +823,7 @@ class Everyone(RuleBasedStateMachine):
 
     @rule()
     def reap(self) -> None:
-        self.registry.reap(ANY_SILENCE_S)
+        self.state.reap(ANY_SILENCE_S)
         now = self.now
         for ticket in self.grid.waiting():
             if ticket.deadline == now:
@@ -874,7 +872,7 @@ class Everyone(RuleBasedStateMachine):
         for client in [client for client in self.clients if client.grant][:clients]:
             self.clients.remove(client)
             assert client.grant
-            self.registry.release(client.id, "released", 0, client.grant.worker_id)
+            self.state.release(client.id, "released", 0, client.grant.worker_id)
         for step_ms in (0, 7_500, 7_500, 7_500):  # until the leases of dead proxies have expired
             self.set_clock(self.now + step_ms)
             self.do_as_always()
@@ -912,47 +910,47 @@ class Everyone(RuleBasedStateMachine):
             self.beat_all()
             for appliance in TARGET:
                 memory = {"run": self.runs[appliance], "drained": self.remembered[appliance]}
-                said = self.appliances.announce(announcement(appliance, ttl_ms=TTL_MS, pools={}, **memory))
+                said = self.state.announce(announcement(appliance, ttl_ms=TTL_MS, pools={}, **memory))
                 self.remembered[appliance] = said.drained
             for proxy in self.proxies:
                 self.renew_all(proxy)
             for client in [client for client in self.clients if not client.grant]:
                 self.poll(client)
             for appliance in TARGET:
-                self.registry.reap(ANY_SILENCE_S, appliance)
+                self.state.reap(ANY_SILENCE_S, appliance)
 
     def beat_all(self) -> None:
         for place, process in enumerate(self.processes):
-            answer = self.registry.heartbeat_worker(process.id, 0, healthy=True)
+            answer = self.state.heartbeat_worker(process.id, 0, healthy=True)
             if answer:
                 status, lifetime = WorkerStatus(answer["status"]), max(process.lifetime, answer["lifetime"])
             else:
                 held = sum(bool(c.grant and c.grant.worker_id == process.id) for c in self.clients)
                 known = {"connections": held, "settle_ms": LEASE_MS, "run": self.runs[process.appliance]}
                 again = replace(process, **known, drained=self.remembered[process.appliance])
-                status, lifetime = self.registry.register_worker(again), process.lifetime
+                status, lifetime = self.state.register_worker(again), process.lifetime
             self.processes[place] = replace(process, status=status, lifetime=lifetime)
 
     def renew_all(self, proxy: str) -> None:
         relayed = {client.id: client for client in self.clients if client.grant and client.proxy == proxy}
         workers = {client.id: client.grant.worker_id for client in relayed.values() if client.grant}
-        unknown, _ = self.registry.renew(proxy, workers, LEASE_MS)
+        unknown, _ = self.state.renew(proxy, workers, LEASE_MS)
         for client in [relayed[session] for session in unknown]:
             assert client.grant
-            answer = self.registry.assert_session(client.grant, client.request, proxy=proxy, lease_ms=LEASE_MS)
+            answer = self.state.assert_session(client.grant, client.request, proxy=proxy, lease_ms=LEASE_MS)
             if answer["state"] == "pending" and client.grant.worker_id not in [one.id for one in self.processes]:
                 self.clients.remove(client)  # its worker is gone
-                self.registry.release(client.id, "released")
+                self.state.release(client.id, "released")
 
     def poll(self, client: Client) -> None:
         """Claim, or ask where a claim stands, as a proxy does: one that waited long enough gives up."""
         options = {"proxy": client.proxy, "lease_ms": LEASE_MS, "wait_ms": WAIT_MS, "queue_max": 100}
-        answer = self.registry.claim(client.id, client.request, **options, avoid=client.avoid.split())
+        answer = self.state.claim(client.id, client.request, **options, avoid=client.avoid.split())
         if answer["state"] == "active":
             client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["appliance"], 0)
         elif answer["state"] != "waiting":
             self.clients.remove(client)
-            self.registry.release(client.id, "released")
+            self.state.release(client.id, "released")
 
     def synchronise_clock(self) -> None:
         """Let the grid's clock tell the test's time again, if it was lost."""

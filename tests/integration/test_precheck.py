@@ -12,8 +12,7 @@ from click.testing import CliRunner, Result
 
 from appliance.cli import main
 from appliance.errors import StoreRefuses
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.settings import config
 from proxy.proxy import Proxy
 from tests.support.announced import announcement
@@ -45,7 +44,7 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_settings_that_can_be_used_are_said_to_be_so(check: Check, registry: Registry) -> None:
+def test_settings_that_can_be_used_are_said_to_be_so(check: Check, grid: Grid) -> None:
     result = check()
     assert (result.exit_code, result.stdout) == (0, "These settings can be used.\n")
 
@@ -55,15 +54,15 @@ def test_a_redis_that_is_away_is_waited_for(check: Check) -> None:
     assert (result.exit_code, "Connection refused. The appliance waits for it." in result.stdout) == (0, True)
 
 
-def test_a_wrong_password_is_told(check: Check, redis_url: str, registry: Registry) -> None:
+def test_a_wrong_password_is_told(check: Check, redis_url: str, grid: Grid) -> None:
     result = check(REDIS_URL=redis_url.replace("://", "://nobody:wrong@"))
     assert (result.exit_code, "Redis refuses: " in result.stderr) == (1, True)
 
 
 def test_a_redis_that_evicts_is_refused_by_config_check_and_by_the_proxy(
-    check: Check, registry: Registry, settings_file: Path, redis_url: str, tmp_path: Path
+    check: Check, grid: Grid, settings_file: Path, redis_url: str, tmp_path: Path
 ) -> None:
-    registry.store.read(("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"))
+    grid.store.read(("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"))
     try:
         result = check()
         assert (result.exit_code, "(maxmemory-policy allkeys-lru)" in result.stderr) == (1, True)
@@ -71,29 +70,27 @@ def test_a_redis_that_evicts_is_refused_by_config_check_and_by_the_proxy(
         with pytest.raises(StoreRefuses, match="evicts keys"):
             proxy.run()
     finally:
-        registry.store.read(("CONFIG", "SET", "maxmemory-policy", "noeviction"))
+        grid.store.read(("CONFIG", "SET", "maxmemory-policy", "noeviction"))
 
 
-def test_a_name_that_another_appliance_has_is_told(check: Check, registry: Registry) -> None:
-    Appliances(registry).announce(announcement("here"))
-    registry.renew("here.abcdef", {}, 60_000)
+def test_a_name_that_another_appliance_has_is_told(check: Check, grid: Grid) -> None:
+    grid.announce(announcement("here"))
+    grid.renew("here.abcdef", {}, 60_000)
     result = check()
     assert (result.exit_code, "already has an appliance called here: ws://here:8080" in result.stderr) == (1, True)
-    Appliances(registry).leave("here.abcdef")
+    grid.leave("here.abcdef")
     assert check().exit_code == 0
 
 
-def test_an_endpoint_for_everybody_wants_a_token_of_the_grid(check: Check, registry: Registry) -> None:
+def test_an_endpoint_for_everybody_wants_a_token_of_the_grid(check: Check, grid: Grid) -> None:
     result = check(HOST="0.0.0.0")
     assert (result.exit_code, "the grid has no token" in result.stderr) == (1, True)
-    registry.create_token("digest", "ci")
+    grid.create_token("digest", "ci")
     assert check().exit_code == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes under other accounts")
-def test_a_key_that_the_services_account_cannot_read_is_told(
-    check: Check, registry: Registry, open_folder: Path
-) -> None:
+def test_a_key_that_the_services_account_cannot_read_is_told(check: Check, grid: Grid, open_folder: Path) -> None:
     pair = Authority(open_folder).issue()
     pair.certificate.chmod(0o644)
     pair.key.chmod(0o600)

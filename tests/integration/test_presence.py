@@ -10,10 +10,9 @@ import pytest
 
 from appliance.deadline import Deadline
 from appliance.errors import StoreUnavailable
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.sessions import Sessions
-from appliance.grid.values import Announcement, ApplianceState, SessionRequest, Standing
+from appliance.grid.values import Announcement, ApplianceInfo, SessionRequest, Standing
 from appliance.machine.record import record_of
 from appliance.names import Browser
 from appliance.settings import config
@@ -34,11 +33,11 @@ def settings(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def appliances(registry: Registry) -> Appliances:
+def appliances(grid: Grid) -> Grid:
     """Two appliances: `here`, whose proxy lives but has said nothing yet, and `there`, which serves."""
-    Appliances(registry).announce(announcement("there"))
-    registry.renew("here.abcdef", {}, 60_000)
-    return Appliances(registry)
+    grid.announce(announcement("there"))
+    grid.renew("here.abcdef", {}, 60_000)
+    return grid
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +46,8 @@ def _no_greenlet_outlives_its_test() -> Iterator[None]:
     kill_greenlets()
 
 
-def presence_of(settings: Settings, appliances: Appliances) -> Presence:
-    return Presence(settings, appliances, "here.abcdef", Sessions(appliances._registry, settings, "here.abcdef"))
+def presence_of(settings: Settings, grid: Grid) -> Presence:
+    return Presence(settings, grid, "here.abcdef", Sessions(grid, settings, "here.abcdef"))
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -58,57 +57,57 @@ def eventually(condition: Callable[[], object]) -> None:
             gevent.sleep(0.01)
 
 
-def record(registry: Registry) -> dict[str, str]:
-    (fields,) = registry.store.read(("HGETALL", registry.store.key("appliance", "here")))
+def record(grid: Grid) -> dict[str, str]:
+    (fields,) = grid.store.read(("HGETALL", grid.store.key("appliance", "here")))
     return dict(fields)
 
 
-def state(appliances: Appliances) -> ApplianceState:
-    state = appliances.state("here")
+def state(grid: Grid) -> ApplianceInfo:
+    state = grid.appliance("here")
     assert state
     return state
 
 
-def forget_settling(registry: Registry) -> None:
-    registry.store.read(("HSET", registry.store.key("appliance", "here"), "settle_ms", 0))
+def forget_settling(grid: Grid) -> None:
+    grid.store.read(("HSET", grid.store.key("appliance", "here"), "settle_ms", 0))
 
 
 def test_it_may_not_be_stopped_before_the_notice_is_over_which_is_announced_at_once(
-    settings: Settings, registry: Registry, appliances: Appliances
+    settings: Settings, pair: Grid
 ) -> None:
-    presence = presence_of(settings, appliances)
+    presence = presence_of(settings, pair)
     presence.announce()
-    appliances.drain_appliance("here", "drained by operator")
+    pair.drain_appliance("here", "drained by operator")
     presence.announce()
-    forget_settling(registry)
+    forget_settling(pair)
     assert presence.refusal() is None
-    assert not state(appliances).safe_to_stop
+    assert not state(pair).safe_to_stop
     eventually(presence.refusal)
-    eventually(lambda: record(registry)["admits"] == "0")
-    forget_settling(registry)
-    assert state(appliances).safe_to_stop
+    eventually(lambda: record(pair)["admits"] == "0")
+    forget_settling(pair)
+    assert state(pair).safe_to_stop
 
 
-def test_it_remembers_which_turn_of_its_drains_it_has_heard_of(settings: Settings, appliances: Appliances) -> None:
-    presence = presence_of(settings, appliances)
+def test_it_remembers_which_turn_of_its_drains_it_has_heard_of(settings: Settings, pair: Grid) -> None:
+    presence = presence_of(settings, pair)
     presence.announce()
-    appliances.drain_appliance("here", "drained by operator")
-    appliances.undrain_appliance("here")
+    pair.drain_appliance("here", "drained by operator")
+    pair.undrain_appliance("here")
     presence.announce()
     assert (record_of(settings).read().drained, record_of(settings).read().turn) == (False, 2)
 
 
 def test_sessions_that_are_left_when_drain_timeout_is_over_are_ended_and_not_before(
-    settings: Settings, registry: Registry, appliances: Appliances
+    settings: Settings, pair: Grid
 ) -> None:
-    sessions = Sessions(registry, settings, "here.abcdef")
-    presence = Presence(settings, appliances, "here.abcdef", sessions)
+    sessions = Sessions(pair, settings, "here.abcdef")
+    presence = Presence(settings, pair, "here.abcdef", sessions)
     presence.announce()
-    registry.register_worker(spec("A", appliance="there"))
+    pair.register_worker(spec("A", appliance="there"))
     reasons: list[str] = []
     with sessions.open(SessionRequest(Browser.CHROMIUM, "1.65"), lambda _: None) as session:
         session.relay(reasons.append)
-        appliances.drain_appliance("here", "drained by operator")
+        pair.drain_appliance("here", "drained by operator")
         before_its_end = Deadline(settings.drain_timeout - 0.1)
         presence.announce()
         assert presence.reason_to_leave()
@@ -120,8 +119,8 @@ def test_sessions_that_are_left_when_drain_timeout_is_over_are_ended_and_not_bef
     assert "DRAIN_TIMEOUT of 0.5 s is over" in reasons[0]
 
 
-class Late(Appliances):
-    """Appliances whose answers to announcements are `delay_s` seconds on their way."""
+class Late(Grid):
+    """Grid whose answers to announcements are `delay_s` seconds on their way."""
 
     delay_s = 0.0
 
@@ -131,16 +130,14 @@ class Late(Appliances):
         return told
 
 
-def test_an_answer_that_is_late_does_not_undo_what_was_said_after_it(
-    settings: Settings, registry: Registry, appliances: Appliances
-) -> None:
-    late = Late(registry)
+def test_an_answer_that_is_late_does_not_undo_what_was_said_after_it(settings: Settings, pair: Grid) -> None:
+    late = Late(pair.store)
     presence = presence_of(settings, late)
     presence.announce()
     late.delay_s = 0.2
     earlier = gevent.spawn(presence.announce)
     gevent.sleep(0)
-    appliances.drain_appliance("here", "drained by operator")
+    pair.drain_appliance("here", "drained by operator")
     late.delay_s = 0
     presence.announce()
     earlier.join()
@@ -149,7 +146,7 @@ def test_an_answer_that_is_late_does_not_undo_what_was_said_after_it(
 
 
 def test_those_who_want_to_announce_while_redis_hangs_wait_for_its_time_out_together(
-    settings: Settings, registry: Registry, appliances: Appliances
+    settings: Settings, pair: Grid
 ) -> None:
     calls = []
 
@@ -159,49 +156,45 @@ def test_those_who_want_to_announce_while_redis_hangs_wait_for_its_time_out_toge
             gevent.sleep(0.05)
             raise StoreUnavailable("Redis does not answer")
 
-    presence = presence_of(settings, Hanging(registry))
+    presence = presence_of(settings, Hanging(pair.store))
     waiting = [gevent.spawn(presence.announce) for _ in range(10)]
     gevent.joinall(waiting)
     assert [type(one.exception) for one in waiting] == [StoreUnavailable] * 10
     assert len(calls) == 2, "of those who came while the first was under way"
 
 
-def test_where_no_other_serves_it_may_be_stopped_as_soon_as_it_was_told(
-    settings: Settings, registry: Registry, appliances: Appliances
-) -> None:
-    appliances.drain_appliance("there", "drained by operator")
-    presence = presence_of(settings, appliances)
+def test_where_no_other_serves_it_may_be_stopped_as_soon_as_it_was_told(settings: Settings, pair: Grid) -> None:
+    pair.drain_appliance("there", "drained by operator")
+    presence = presence_of(settings, pair)
     presence.announce()
-    appliances.drain_appliance("here", "drained by operator")
+    pair.drain_appliance("here", "drained by operator")
     presence.announce()
-    forget_settling(registry)
-    assert state(appliances).safe_to_stop
+    forget_settling(pair)
+    assert state(pair).safe_to_stop
 
 
-def test_a_rival_is_told_to_the_grid_once_it_is_no_earlier_run(settings: Settings, appliances: Appliances) -> None:
+def test_a_rival_is_told_to_the_grid_once_it_is_no_earlier_run(settings: Settings, pair: Grid) -> None:
     """Two of one name overwrite each other's record; that one of them speaks more often makes no difference."""
     other = announcement("here", run="another", proxy="here.123456", endpoint="ws://another:8080")
-    appliances._registry.renew("here.123456", {}, 60_000)
-    presence = presence_of(settings, appliances)
+    pair.renew("here.123456", {}, 60_000)
+    presence = presence_of(settings, pair)
     own, where, told = record_of(settings).read().run, "ws://another:8080 at here", []
     for _ in range(3):
-        appliances.announce(other)
+        pair.announce(other)
         for _ in range(2):
             presence.announce()
-            told.append(appliances.rival("here", own))
+            told.append(pair.rival_of("here", own))
     assert told == ["", "", "", where, where, where]
-    appliances.announce(other)
-    assert appliances.rival("here", own) == where, "whichever of the two spoke last"
+    pair.announce(other)
+    assert pair.rival_of("here", own) == where, "whichever of the two spoke last"
     settings.lease_ttl = 0.01
-    eventually(lambda: presence.announce() or not appliances.rival("here", own))
+    eventually(lambda: presence.announce() or not pair.rival_of("here", own))
 
 
-def test_an_appliance_without_redis_url_says_that_the_redis_runs_on_it(
-    settings: Settings, appliances: Appliances
-) -> None:
-    appliances._registry.renew("there.abcdef", {}, 60_000)
-    presence_of(settings, appliances).announce()
-    assert state(appliances).needed_by == 0
+def test_an_appliance_without_redis_url_says_that_the_redis_runs_on_it(settings: Settings, pair: Grid) -> None:
+    pair.renew("there.abcdef", {}, 60_000)
+    presence_of(settings, pair).announce()
+    assert state(pair).needed_by == 0
     settings.redis_url = None
-    presence_of(settings, appliances).announce()
-    assert state(appliances).needed_by == 1
+    presence_of(settings, pair).announce()
+    assert state(pair).needed_by == 1

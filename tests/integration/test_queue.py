@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import ClientGone, QueueFull
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.session import Session, hung_up
 from appliance.grid.sessions import POLL_INTERVAL_S, Sessions
@@ -40,7 +40,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def proxy(url: str, name: str, settings: Settings, *, listens: bool = True) -> Iterator[Sessions]:
     """Run a proxy's sessions on connections of their own."""
     store = Store(url, "test")
-    sessions = Sessions(Registry(store), settings, name)
+    sessions = Sessions(Grid(store), settings, name)
     mailbox = Mailbox(store, "proxy", name, sessions.handle)
     listener = threading.Thread(target=mailbox.run)
     if listens:
@@ -56,10 +56,10 @@ def proxy(url: str, name: str, settings: Settings, *, listens: bool = True) -> I
 
 
 @pytest.fixture
-def grid(registry: Registry, redis_url: str, settings: Settings) -> Iterator[tuple[Sessions, Sessions]]:
+def proxies(grid: Grid, redis_url: str, settings: Settings) -> Iterator[tuple[Sessions, Sessions]]:
     """Register two workers, and give the sessions of two proxies."""
     for name in WORKERS:
-        registry.register_worker(spec(name, quota=0))
+        grid.register_worker(spec(name, quota=0))
     with proxy(redis_url, "p1", settings) as first, proxy(redis_url, "p2", settings) as second:
         yield first, second
 
@@ -116,42 +116,42 @@ def leaving(clients: list[Client]) -> Iterator[None]:
                 client.join()
 
 
-def assert_nothing_is_left(registry: Registry) -> None:
-    store = registry.store
+def assert_nothing_is_left(grid: Grid) -> None:
+    store = grid.store
     left = store.read(("KEYS", store.key("session", "*")), ("KEYS", store.key("queue", "*")))
     left += store.read(("KEYS", store.key("worker", "*", "sessions")), ("EXISTS", store.key("leases")))
     assert [*left, *store.read(("EXISTS", store.key("deadlines")))] == [[], [], [], 0, 0]
-    assert [worker.active for worker in registry.workers()] == [0] * len(WORKERS)
-    assert [pool.free for pool in registry.capacity()] == [SLOTS]
+    assert [worker.active for worker in grid.workers()] == [0] * len(WORKERS)
+    assert [pool.free for pool in grid.capacity()] == [SLOTS]
 
 
 def test_200_clients_of_two_proxies_are_served_in_the_order_in_which_they_came(
-    registry: Registry, grid: tuple[Sessions, Sessions]
+    grid: Grid, proxies: tuple[Sessions, Sessions]
 ) -> None:
     served: list[Client] = []
-    clients = [Client(grid[number % 2], served) for number in range(CLIENTS)]
+    clients = [Client(proxies[number % 2], served) for number in range(CLIENTS)]
     with leaving(clients):
         for client in clients:
             client.comes()
         assert served == clients[:SLOTS]
-        assert [len(sessions) for sessions in grid] == [CLIENTS / 2] * 2
-        assert sum(pool.waiting for pool in registry.capacity()) == CLIENTS - SLOTS
+        assert [len(sessions) for sessions in proxies] == [CLIENTS / 2] * 2
+        assert sum(pool.waiting for pool in grid.capacity()) == CLIENTS - SLOTS
         for number, leaver in enumerate(clients):
             released_at = time.monotonic()
             leaver.leaves()
-            assert [worker.active for worker in registry.workers()] == [CONCURRENCY] * 2 or number >= CLIENTS - SLOTS
+            assert [worker.active for worker in grid.workers()] == [CONCURRENCY] * 2 or number >= CLIENTS - SLOTS
             if number < CLIENTS - SLOTS:
                 following = clients[number + SLOTS]
                 assert following.is_served.wait(POLL_INTERVAL_S * 2), "the next one in the queue was not served"
                 assert following.served_at - released_at < AT_ONCE_S
     assert served == clients
-    assert_nothing_is_left(registry)
+    assert_nothing_is_left(grid)
 
 
 def test_200_clients_at_once_are_all_served_and_never_hold_more_than_all_slots(
-    registry: Registry, grid: tuple[Sessions, Sessions]
+    grid: Grid, proxies: tuple[Sessions, Sessions]
 ) -> None:
-    clients = [Client(grid[number % 2]) for number in range(CLIENTS)]
+    clients = [Client(proxies[number % 2]) for number in range(CLIENTS)]
     with leaving(clients):
         for client in clients:
             client.may_leave.set()  # it leaves as soon as it is served
@@ -159,18 +159,18 @@ def test_200_clients_at_once_are_all_served_and_never_hold_more_than_all_slots(
         for client in clients:
             client.join(30)
         assert all(client.is_served.is_set() for client in clients)
-    events = [event for event in registry.events(5 * CLIENTS) if event["event"].startswith("session.")]
+    events = [event for event in grid.events(5 * CLIENTS) if event["event"].startswith("session.")]
     assert [event["event"] for event in events].count("session.started") == CLIENTS
     active = peak = 0
     for event in events:
         active += 1 if event["event"] == "session.started" else -1
         peak = max(peak, active)
     assert peak <= SLOTS
-    assert_nothing_is_left(registry)
+    assert_nothing_is_left(grid)
 
 
-def test_clients_that_hang_up_cost_nothing(registry: Registry, grid: tuple[Sessions, Sessions]) -> None:
-    clients = [Client(grid[number % 2]) for number in range(SLOTS * 5)]
+def test_clients_that_hang_up_cost_nothing(grid: Grid, proxies: tuple[Sessions, Sessions]) -> None:
+    clients = [Client(proxies[number % 2]) for number in range(SLOTS * 5)]
     holders, waiters = clients[:SLOTS], clients[SLOTS:]
     with leaving(clients):
         for client in clients:
@@ -181,23 +181,23 @@ def test_clients_that_hang_up_cost_nothing(registry: Registry, grid: tuple[Sessi
             client.session.end(hung_up())
         for client in gone:
             client.join()
-        assert sum(pool.waiting for pool in registry.capacity()) == len(waiters) - len(gone)
+        assert sum(pool.waiting for pool in grid.capacity()) == len(waiters) - len(gone)
         for holder, client in zip(holders, granted_and_gone, strict=True):  # in the moment of their grant
             assert holder.session
             assert client.session
-            registry.release(holder.session.id, "over")
+            grid.release(holder.session.id, "over")
             client.session.end(hung_up())
         for client in granted_and_gone:
             client.leaves()
         until(lambda: all(client.is_served.is_set() for client in patient[:SLOTS]), "the patient are served")
         assert not any(client.is_served.is_set() for client in patient[SLOTS:])
         assert all(isinstance(client.error, ClientGone) for client in gone)
-    assert_nothing_is_left(registry)
+    assert_nothing_is_left(grid)
 
 
-def test_the_queue_takes_exactly_as_many_as_it_may(registry: Registry, redis_url: str, settings: Settings) -> None:
+def test_the_queue_takes_exactly_as_many_as_it_may(grid: Grid, redis_url: str, settings: Settings) -> None:
     for name in WORKERS:
-        registry.register_worker(spec(name, quota=0))
+        grid.register_worker(spec(name, quota=0))
     limited = settings.model_copy(update={"queue_max_length": 17})
     with proxy(redis_url, "p1", limited) as first, proxy(redis_url, "p2", limited) as second:
         clients = [Client((first, second)[number % 2]) for number in range(60)]
@@ -208,15 +208,13 @@ def test_the_queue_takes_exactly_as_many_as_it_may(registry: Registry, redis_url
             assert sum(client.is_served.is_set() for client in clients) == SLOTS
             assert sum(client.is_waiting.is_set() for client in clients) == 17
             assert sum(isinstance(client.error, QueueFull) for client in clients) == 60 - 17 - SLOTS
-            assert sum(pool.waiting for pool in registry.capacity()) == 17
-    assert_nothing_is_left(registry)
+            assert sum(pool.waiting for pool in grid.capacity()) == 17
+    assert_nothing_is_left(grid)
 
 
-def test_what_a_lost_message_would_have_told_is_found_by_a_poll(
-    registry: Registry, redis_url: str, settings: Settings
-) -> None:
+def test_what_a_lost_message_would_have_told_is_found_by_a_poll(grid: Grid, redis_url: str, settings: Settings) -> None:
     for name in WORKERS:
-        registry.register_worker(spec(name, quota=0))
+        grid.register_worker(spec(name, quota=0))
     with proxy(redis_url, "deaf", settings, listens=False) as deaf:
         clients = [Client(deaf) for _ in range(SLOTS + 1)]
         with leaving(clients):
@@ -224,6 +222,6 @@ def test_what_a_lost_message_would_have_told_is_found_by_a_poll(
                 client.comes()
             assert not clients[-1].is_served.is_set()
             clients[0].leaves()
-            assert [worker.active for worker in registry.workers()] == [CONCURRENCY] * 2  # it is granted at once
+            assert [worker.active for worker in grid.workers()] == [CONCURRENCY] * 2  # it is granted at once
             assert clients[-1].is_served.wait(POLL_INTERVAL_S + AT_ONCE_S)
-    assert_nothing_is_left(registry)
+    assert_nothing_is_left(grid)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Blame, CannotDial, DialFailed, NoSlot
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.reach import Reach
 from appliance.grid.session import Session
@@ -30,11 +30,11 @@ QUOTA = 50
 class Proxy:
     """What of a proxy takes part: its sessions, what it knows of its reach, and its mailbox."""
 
-    def __init__(self, registry: Registry, settings: Settings, name: str) -> None:
+    def __init__(self, grid: Grid, settings: Settings, name: str) -> None:
         """Listen to the messages for a proxy of that name."""
         self.reach = Reach()
-        self.sessions = Sessions(registry, settings, name, reach=self.reach)
-        self._mailbox = Mailbox(registry.store, "proxy", name, self.sessions.handle)
+        self.sessions = Sessions(grid, settings, name, reach=self.reach)
+        self._mailbox = Mailbox(grid.store, "proxy", name, self.sessions.handle)
         self._listener = threading.Thread(target=self._mailbox.run)
         self._listener.start()
         assert self._mailbox.wait_until_listening(5)
@@ -55,11 +55,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def start(registry: Registry, settings: Settings) -> Iterator[Start]:
+def start(grid: Grid, settings: Settings) -> Iterator[Start]:
     with ExitStack() as to_be_closed:
 
         def started(name: str) -> Proxy:
-            proxy = Proxy(registry, settings, name)
+            proxy = Proxy(grid, settings, name)
             to_be_closed.callback(proxy.close)
             return proxy
 
@@ -67,10 +67,10 @@ def start(registry: Registry, settings: Settings) -> Iterator[Start]:
 
 
 @pytest.fixture
-def workers(registry: Registry) -> None:
+def workers(grid: Grid) -> None:
     """Three workers of appliance `there`, with one slot each."""
     for name in "ABC":
-        registry.register_worker(spec(name, appliance="there", concurrency=1, quota=QUOTA, target=3))
+        grid.register_worker(spec(name, appliance="there", concurrency=1, quota=QUOTA, target=3))
 
 
 def ignore(_: Session) -> None:
@@ -93,26 +93,26 @@ def fail_at_the_last_moment(proxy: Proxy, left_s: float = 0) -> None:
         proxy.sessions.retry(session, DialFailed("no answer", Blame.WORKER), ignore)
 
 
-def lifetimes(registry: Registry) -> list[int]:
-    return [worker.lifetime for worker in registry.workers()]
+def lifetimes(grid: Grid) -> list[int]:
+    return [worker.lifetime for worker in grid.workers()]
 
 
 @pytest.mark.usefixtures("workers")
 @pytest.mark.parametrize("blame", [Blame.PATH, Blame.SELF])
-def test_a_proxy_that_cannot_dial_costs_the_workers_nothing(registry: Registry, start: Start, blame: Blame) -> None:
+def test_a_proxy_that_cannot_dial_costs_the_workers_nothing(grid: Grid, start: Start, blame: Blame) -> None:
     sick = start("sick.1")
     for _ in range(10):
         with pytest.raises(CannotDial, match="no route"):
             fail_to_dial(sick, blame)
-    assert lifetimes(registry) == [0, 0, 0]
-    assert not any(worker.suspect or worker.active for worker in registry.workers())
-    assert {worker.status for worker in registry.workers()} == {WorkerStatus.AVAILABLE}
-    starts = [event for event in registry.events() if event["event"] == "session.started"]
+    assert lifetimes(grid) == [0, 0, 0]
+    assert not any(worker.suspect or worker.active for worker in grid.workers())
+    assert {worker.status for worker in grid.workers()} == {WorkerStatus.AVAILABLE}
+    starts = [event for event in grid.events() if event["event"] == "session.started"]
     assert len(starts) < 10, "the queue was burnt through"
 
 
 @pytest.mark.usefixtures("workers")
-def test_while_a_proxy_cannot_dial_nobody_waits_at_a_healthy_one(registry: Registry, start: Start) -> None:
+def test_while_a_proxy_cannot_dial_nobody_waits_at_a_healthy_one(grid: Grid, start: Start) -> None:
     sick, healthy, stop = start("sick.1"), start("well.1"), threading.Event()
 
     def try_in_vain() -> None:
@@ -134,22 +134,22 @@ def test_while_a_proxy_cannot_dial_nobody_waits_at_a_healthy_one(registry: Regis
     for client in clients:
         client.join()
     assert max(waited_s) < 1, waited_s
-    assert sum(lifetimes(registry)) == 100, "each failed dial was given back"
+    assert sum(lifetimes(grid)) == 100, "each failed dial was given back"
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_session_is_not_sent_twice_to_a_worker_that_failed_it(registry: Registry, start: Start) -> None:
-    registry.remove_worker("C", "more than two who vouch for themselves would be believed")
+def test_a_session_is_not_sent_twice_to_a_worker_that_failed_it(grid: Grid, start: Start) -> None:
+    grid.remove_worker("C", "more than two who vouch for themselves would be believed")
     tried: list[str] = []
 
     def vouch(worker: str) -> None:
         tried.append(worker)
-        threading.Thread(target=registry.heartbeat_worker, args=(worker, 0, True)).start()
+        threading.Thread(target=grid.heartbeat_worker, args=(worker, 0, True)).start()
 
     with pytest.raises(NoSlot, match="2 dials failed"):
         fail_to_dial(start("here.1"), Blame.WORKER, vouch)
     assert sorted(tried) == ["A", "B"]
-    assert len(registry.workers()) == 2
+    assert len(grid.workers()) == 2
 
 
 @pytest.mark.usefixtures("workers")
@@ -172,9 +172,9 @@ def test_a_session_that_gives_up_the_only_appliance_is_refused_at_once(start: St
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_failed_dial_is_not_blamed_for_the_wait_for_busy_slots(registry: Registry, start: Start) -> None:
+def test_a_failed_dial_is_not_blamed_for_the_wait_for_busy_slots(grid: Grid, start: Start) -> None:
     for number in range(2):
-        claim(registry, f"holder-{number}")
+        claim(grid, f"holder-{number}")
     with pytest.raises(NoSlot) as refused:
         fail_at_the_last_moment(start("here.1"), left_s=0.5)
     said = "No other chromium slot came free within 5 s, after 1 dial failed, the last one because no answer."
@@ -182,67 +182,65 @@ def test_a_failed_dial_is_not_blamed_for_the_wait_for_busy_slots(registry: Regis
 
 
 @pytest.mark.usefixtures("workers")
-def test_who_waits_for_what_it_does_not_avoid_holds_up_nobody_behind_it(registry: Registry) -> None:
+def test_who_waits_for_what_it_does_not_avoid_holds_up_nobody_behind_it(grid: Grid) -> None:
     for number in range(3):
-        claim(registry, f"holder-{number}")
+        claim(grid, f"holder-{number}")
     avoiding = {"proxy": "sick", "lease_ms": 60_000, "wait_ms": 60_000, "queue_max": 9}
-    registry.register_worker(spec("D", appliance="here", concurrency=1))
-    claim(registry, "holder-3")
-    registry.claim("picky", WANTED, **avoiding, avoid=["there/"])  # type: ignore[arg-type]
-    assert claim(registry, "behind it")["state"] == "waiting"
-    registry.release("holder-0", "over")
-    assert claim(registry, "behind it")["state"] == "active"
-    registry.release("holder-3", "over")
-    by_id = {session.id: session for session in registry.sessions()}
+    grid.register_worker(spec("D", appliance="here", concurrency=1))
+    claim(grid, "holder-3")
+    grid.claim("picky", WANTED, **avoiding, avoid=["there/"])  # type: ignore[arg-type]
+    assert claim(grid, "behind it")["state"] == "waiting"
+    grid.release("holder-0", "over")
+    assert claim(grid, "behind it")["state"] == "active"
+    grid.release("holder-3", "over")
+    by_id = {session.id: session for session in grid.sessions()}
     assert (by_id["picky"].state, by_id["picky"].worker) == ("active", "D"), "and starves for nobody"
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_session_waits_in_the_place_of_its_arrival_after_a_failed_dial(registry: Registry) -> None:
-    first = claim(registry, "first")["worker"]
+def test_a_session_waits_in_the_place_of_its_arrival_after_a_failed_dial(grid: Grid) -> None:
+    first = claim(grid, "first")["worker"]
     for name in ("second", "third"):
-        claim(registry, name)
-    claim(registry, "fourth")
-    registry.give_back("first", first, Blame.PATH)
-    assert claim(registry, "fourth")["worker"] == first, "its slot is not kept while it backs off"
-    claim(registry, "fifth")
-    assert claim(registry, "first")["state"] == "waiting"
-    registry.release("second", "over")
-    assert claim(registry, "first")["state"] == "active"
+        claim(grid, name)
+    claim(grid, "fourth")
+    grid.give_back("first", first, Blame.PATH)
+    assert claim(grid, "fourth")["worker"] == first, "its slot is not kept while it backs off"
+    claim(grid, "fifth")
+    assert claim(grid, "first")["state"] == "waiting"
+    grid.release("second", "over")
+    assert claim(grid, "first")["state"] == "active"
 
 
-def test_a_worker_whose_last_session_was_dialled_in_vain_drains_all_the_same(registry: Registry) -> None:
-    registry.register_worker(spec("A", lifetime=19, quota=20))
-    claim(registry, "s")
-    registry.give_back("s", "A", Blame.PATH)
-    (worker,) = registry.workers()
+def test_a_worker_whose_last_session_was_dialled_in_vain_drains_all_the_same(grid: Grid) -> None:
+    grid.register_worker(spec("A", lifetime=19, quota=20))
+    claim(grid, "s")
+    grid.give_back("s", "A", Blame.PATH)
+    (worker,) = grid.workers()
     assert (worker.status, worker.lifetime, worker.active) == (WorkerStatus.DRAINING, 19, 0)
 
 
-def test_a_proxy_whose_suspects_vouch_for_themselves_is_told_and_stops_to_suspect(
-    registry: Registry, start: Start
-) -> None:
-    registry.register_worker(spec("A", appliance="there", quota=QUOTA))
+def test_a_proxy_whose_suspects_vouch_for_themselves_is_told_and_stops_to_suspect(grid: Grid, start: Start) -> None:
+    grid.register_worker(spec("A", appliance="there", quota=QUOTA))
     proxy = start("here.1")
     for _ in range(2):
         before = sum(proxy.reach._refutations.values())
         with pytest.raises(NoSlot):
             fail_at_the_last_moment(proxy)
-        assert registry.workers()[0].suspect
-        registry.heartbeat_worker("A", 0, healthy=True)
+        assert grid.workers()[0].suspect
+        grid.heartbeat_worker("A", 0, healthy=True)
         until(lambda n=before: sum(proxy.reach._refutations.values()) > n, "the proxy is told")
     with pytest.raises(NoSlot):
         fail_at_the_last_moment(proxy)
-    assert not registry.workers()[0].suspect
+    assert not grid.workers()[0].suspect
     assert proxy.reach.avoided == ["there/"]
-    assert not registry.is_ready(Browser.CHROMIUM, proxy.reach.avoided)
-    assert registry.is_ready(Browser.CHROMIUM)
+    assert not grid.is_ready(Browser.CHROMIUM, proxy.reach.avoided)
+    assert grid.is_ready(Browser.CHROMIUM)
 
 
-def test_after_a_dial_that_failed_beyond_the_deadline_no_other_follows(registry: Registry, start: Start) -> None:
+def test_after_a_dial_that_failed_beyond_the_deadline_no_other_follows(grid: Grid, start: Start) -> None:
     for name in "AB":
-        registry.register_worker(spec(name))
+        grid.register_worker(spec(name))
     with pytest.raises(NoSlot, match="1 dial failed"):
         fail_at_the_last_moment(start("here.1"))
-    assert not registry.sessions()
-    assert [worker.suspect for worker in registry.workers()].count(True) == 1
+    assert not grid.sessions()
+    assert [worker.suspect for worker in grid.workers()].count(True) == 1

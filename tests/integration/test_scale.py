@@ -15,7 +15,7 @@ from tests.support.waiting import until
 
 def ends(probe: Probe) -> set[str]:
     """Give why workers have ended."""
-    return {event["reason"] for event in probe.registry.events(1000) if event["event"] == "worker.ended"}
+    return {event["reason"] for event in probe.grid.events(1000) if event["event"] == "worker.ended"}
 
 
 def test_a_simulated_grid_serves_and_is_whole_again_after_redis_lost_everything(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_a_simulated_grid_serves_and_is_whole_again_after_redis_lost_everything(
     times = {"session_s": 0.2, "stagger_s": 0.05, "interval_s": 0.2}
     plan = Plan(server.url, str(tmp_path), appliances=2, workers=3, processes=1, quota=8, **times)
     probe = Probe(plan)
-    probe.registry.create_token(digest_of(TOKEN), "bench")
+    probe.grid.create_token(digest_of(TOKEN), "bench")
     try:
         with Fleet(plan) as fleet:
             phases = Phases(plan, server, fleet, probe)

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from appliance.errors import NoSlot, StoreUnavailable
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.session import Session
 from appliance.grid.sessions import Sessions
@@ -109,18 +109,18 @@ def answers(call: Callable[[], object]) -> Callable[[], bool]:
 
 def test_after_a_failover_the_grid_goes_on_with_the_new_master(servers: Servers) -> None:
     store = Store(servers.url, "test")
-    registry, messages = Registry(store), []
+    grid, messages = Grid(store), []
     mailbox = Mailbox(store, "worker", "A", messages.append)
     listener = threading.Thread(target=mailbox.run, daemon=True)
     listener.start()
     assert mailbox.wait_until_listening(5)
-    registry.register_worker(spec("A"))
-    assert claim(registry, "before")["worker"] == "A"
+    grid.register_worker(spec("A"))
+    assert claim(grid, "before")["worker"] == "A"
     store.read(("WAIT", 2, 5000))
     servers.master.kill()
-    until(answers(lambda: registry.heartbeat_worker("A", 0)), "there is a new master", 20)
-    assert claim(registry, "after")["worker"] == "A"
-    assert registry.workers()[0].active == 2, "it knows what the old one knew"
+    until(answers(lambda: grid.heartbeat_worker("A", 0)), "there is a new master", 20)
+    assert claim(grid, "after")["worker"] == "A"
+    assert grid.workers()[0].active == 2, "it knows what the old one knew"
 
     def is_told() -> bool:
         store.read(("PUBLISH", store.key("worker", "A"), '{"drained": true}'))
@@ -139,15 +139,15 @@ def test_a_redis_that_was_restarted_is_told_what_is_relayed_without_an_error(
     path = Path(tempfile.mkdtemp(prefix="grid-")) / "redis.sock"
     command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
     store = Store(f"unix://{path}", "test")
-    registry = Registry(store)
-    sessions = Sessions(registry, config.load(queue_timeout=5), "here.1")
+    grid = Grid(store)
+    sessions = Sessions(grid, config.load(queue_timeout=5), "here.1")
     servers = set()
     for _ in range(2):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
             until(answers(lambda: store.read(("PING",))), "Redis answers")
             sessions.renew()
             servers.add(sessions._server)
-            registry.register_worker(spec("A"))
+            grid.register_worker(spec("A"))
             with sessions.open(WANTED, ignore) as session:
                 assert session.grant
             server.kill()
@@ -165,9 +165,9 @@ def test_after_a_failover_that_lost_writes_a_running_session_goes_on_and_no_slot
     """Claims that the master has granted and not passed on are asserted before the next claim is made."""
     monkeypatch.setenv("APPLIANCE_ENV", os.devnull)
     store = Store(servers.url, "test")
-    registry = Registry(store)
-    sessions = Sessions(registry, config.load(queue_timeout=1), "here.1")
-    registry.register_worker(spec("A", concurrency=1, ttl_ms=60_000))
+    grid = Grid(store)
+    sessions = Sessions(grid, config.load(queue_timeout=1), "here.1")
+    grid.register_worker(spec("A", concurrency=1, ttl_ms=60_000))
     sessions.renew()
     store.read(("WAIT", 2, 5000))
     servers.lose_contact()
@@ -176,20 +176,20 @@ def test_after_a_failover_that_lost_writes_a_running_session_goes_on_and_no_slot
         running.relay(told.append)
         assert running.grant
         servers.master.kill()
-        until(answers(registry.sessions), "there is a new master", 20)
-        assert not registry.sessions(), "the new master has never heard of the session"
+        until(answers(grid.sessions), "there is a new master", 20)
+        assert not grid.sessions(), "the new master has never heard of the session"
         with pytest.raises(NoSlot), sessions.open(WANTED, ignore):
             pytest.fail("the slot was given twice")
-        assert [worker.active for worker in registry.workers()] == [1]
+        assert [worker.active for worker in grid.workers()] == [1]
         assert told == []
-    until(lambda: _is_released(sessions, registry), "the slot is free", 20)
+    until(lambda: _is_released(sessions, grid), "the slot is free", 20)
     store.close()
 
 
-def _is_released(sessions: Sessions, registry: Registry) -> bool:
+def _is_released(sessions: Sessions, grid: Grid) -> bool:
     """Renew as a proxy does, which also releases what could not be released before; perhaps Redis is away again."""
     try:
         sessions.renew()
-        return [worker.active for worker in registry.workers()] == [0]
+        return [worker.active for worker in grid.workers()] == [0]
     except StoreUnavailable:
         return False

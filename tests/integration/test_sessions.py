@@ -22,8 +22,7 @@ from appliance.errors import (
     StoreUnavailable,
     VersionNotServed,
 )
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.session import Session, hung_up
 from appliance.grid.sessions import Sessions
@@ -46,10 +45,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def sessions(registry: Registry, settings: Settings) -> Iterator[Sessions]:
+def sessions(grid: Grid, settings: Settings) -> Iterator[Sessions]:
     """Give the sessions of a proxy that listens to its messages."""
-    sessions = Sessions(registry, settings, "proxy-1")
-    mailbox = Mailbox(registry.store, "proxy", "proxy-1", sessions.handle)
+    sessions = Sessions(grid, settings, "proxy-1")
+    mailbox = Mailbox(grid.store, "proxy", "proxy-1", sessions.handle)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
     assert mailbox.wait_until_listening(5)
@@ -62,35 +61,35 @@ def ignore(_: Session) -> None:
     """Watch nothing."""
 
 
-def test_32_claims_at_once_over_10_slots_give_10_sessions_and_22_waiters(redis_url: str, registry: Registry) -> None:
+def test_32_claims_at_once_over_10_slots_give_10_sessions_and_22_waiters(redis_url: str, grid: Grid) -> None:
     for name in "AB":
-        registry.register_worker(spec(name))
+        grid.register_worker(spec(name))
     together = threading.Barrier(32)
 
     def one(number: int) -> str:
-        own = Registry(Store(redis_url, "test"))
+        own = Grid(Store(redis_url, "test"))
         together.wait()
         return str(claim(own, str(number))["state"])
 
     with ThreadPoolExecutor(32) as pool:
         states = list(pool.map(one, range(32)))
     assert (states.count("active"), states.count("waiting")) == (10, 22)
-    assert [worker.active for worker in registry.workers()] == [5, 5]
-    assert sum(pool.waiting for pool in registry.capacity()) == 22
+    assert [worker.active for worker in grid.workers()] == [5, 5]
+    assert sum(pool.waiting for pool in grid.capacity()) == 22
 
 
-def test_a_repeated_claim_takes_no_second_slot(registry: Registry) -> None:
-    registry.register_worker(spec("A"))
-    assert claim(registry, "s") == {**claim(registry, "s"), "waited_ms": 0}
-    assert registry.workers()[0].active == 1
-    assert registry.release("s", "over") is True
-    assert registry.release("s", "over") is False
-    assert registry.workers()[0].active == 0
+def test_a_repeated_claim_takes_no_second_slot(grid: Grid) -> None:
+    grid.register_worker(spec("A"))
+    assert claim(grid, "s") == {**claim(grid, "s"), "waited_ms": 0}
+    assert grid.workers()[0].active == 1
+    assert grid.release("s", "over") is True
+    assert grid.release("s", "over") is False
+    assert grid.workers()[0].active == 0
 
 
-def test_a_freed_slot_goes_to_the_longest_waiting_and_its_proxy_is_told(registry: Registry, sessions: Sessions) -> None:
-    registry.register_worker(spec("A", concurrency=1))
-    claim(registry, "first")
+def test_a_freed_slot_goes_to_the_longest_waiting_and_its_proxy_is_told(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A", concurrency=1))
+    claim(grid, "first")
     waiting = threading.Event()
     granted = threading.Event()
 
@@ -101,25 +100,25 @@ def test_a_freed_slot_goes_to_the_longest_waiting_and_its_proxy_is_told(registry
     waiter = threading.Thread(target=wait)
     waiter.start()
     assert waiting.wait(5)
-    assert claim(registry, "newcomer")["state"] == "waiting"
-    registry.release("first", "over")
+    assert claim(grid, "newcomer")["state"] == "waiting"
+    grid.release("first", "over")
     assert granted.wait(1), "the message was lost: a poll would take 2 s"
     waiter.join()
-    until(lambda: claim(registry, "newcomer")["state"] == "active", "the newcomer is next")
+    until(lambda: claim(grid, "newcomer")["state"] == "active", "the newcomer is next")
 
 
-def test_a_client_that_hangs_up_while_it_waits_costs_nothing(registry: Registry, sessions: Sessions) -> None:
-    registry.register_worker(spec("A", concurrency=1))
-    claim(registry, "s")
+def test_a_client_that_hangs_up_while_it_waits_costs_nothing(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A", concurrency=1))
+    claim(grid, "s")
     with pytest.raises(ClientGone), sessions.open(WANTED, lambda session: session.end(hung_up())):
         pytest.fail("no slot was free")
-    assert [session.id for session in registry.sessions()] == ["s"]
+    assert [session.id for session in grid.sessions()] == ["s"]
 
 
-def test_errors_say_what_to_do(registry: Registry, settings: Settings) -> None:
-    sessions = Sessions(registry, settings.model_copy(update={"queue_timeout": 0.2}), "proxy-2")
-    registry.register_worker(spec("A", concurrency=1))
-    claim(registry, "holder")
+def test_errors_say_what_to_do(grid: Grid, settings: Settings) -> None:
+    sessions = Sessions(grid, settings.model_copy(update={"queue_timeout": 0.2}), "proxy-2")
+    grid.register_worker(spec("A", concurrency=1))
+    claim(grid, "holder")
     for wanted, error, said in (
         (SessionRequest(Browser.FIREFOX, "1.65"), BrowserNotServed, "no firefox"),
         (SessionRequest(Browser.CHROMIUM, "1.2"), VersionNotServed, "Served: 1.65"),
@@ -129,15 +128,15 @@ def test_errors_say_what_to_do(registry: Registry, settings: Settings) -> None:
             pytest.fail("no slot was free")
         assert raised.value.hint
     for waiter in "abc":
-        claim(registry, waiter)
+        claim(grid, waiter)
     with pytest.raises(QueueFull), sessions.open(WANTED, ignore):
         pytest.fail("the queue was full")
-    assert len(registry.sessions()) == 4
+    assert len(grid.sessions()) == 4
 
 
-def test_who_waited_while_no_worker_ran_is_told_why_none_does(registry: Registry, settings: Settings) -> None:
-    sessions = Sessions(registry, settings.model_copy(update={"queue_timeout": 0.2}), "proxy-2")
-    Appliances(registry).announce(announcement("here"))
+def test_who_waited_while_no_worker_ran_is_told_why_none_does(grid: Grid, settings: Settings) -> None:
+    sessions = Sessions(grid, settings.model_copy(update={"queue_timeout": 0.2}), "proxy-2")
+    grid.announce(announcement("here"))
 
     def told() -> str:
         with pytest.raises(NoWorker) as raised, sessions.open(WANTED, ignore):
@@ -145,122 +144,120 @@ def test_who_waited_while_no_worker_ran_is_told_why_none_does(registry: Registry
         return str(raised.value)
 
     assert told() == "No chromium worker is running."
-    registry.report_failure("here", "chromium-00", Browser.CHROMIUM, "No space left on device", 60)
-    registry.report_failure("here", "firefox-00", Browser.FIREFOX, "another browser", 60)
+    grid.report_failure("here", "chromium-00", Browser.CHROMIUM, "No space left on device", 60)
+    grid.report_failure("here", "firefox-00", Browser.FIREFOX, "another browser", 60)
     because = "No chromium worker is running, because chromium-00 of here failed: No space left on device"
     assert told() == f"{because}."
-    registry.report_failure("here", "chromium-01", Browser.CHROMIUM, "the same.", 60)
+    grid.report_failure("here", "chromium-01", Browser.CHROMIUM, "the same.", 60)
     assert told() == f"{because} (2 workers fail)."
 
 
-def test_a_failure_is_forgotten_when_its_slot_serves_or_after_a_while(registry: Registry) -> None:
+def test_a_failure_is_forgotten_when_its_slot_serves_or_after_a_while(grid: Grid) -> None:
     for slot, ttl_s in (("A", 60), ("B", 60), ("C", 0.05)):
-        registry.report_failure("here", slot, Browser.CHROMIUM, "no display", ttl_s)
-    registry.register_worker(spec("A"))
-    until(lambda: [one.slot for one in registry.failures(Browser.CHROMIUM)] == ["B"], "only one is left")
+        grid.report_failure("here", slot, Browser.CHROMIUM, "no display", ttl_s)
+    grid.register_worker(spec("A"))
+    until(lambda: [one.slot for one in grid.failures(Browser.CHROMIUM)] == ["B"], "only one is left")
 
 
-def test_a_dead_proxys_slots_come_free_when_their_leases_expire(registry: Registry) -> None:
-    registry.register_worker(spec("A"))
+def test_a_dead_proxys_slots_come_free_when_their_leases_expire(grid: Grid) -> None:
+    grid.register_worker(spec("A"))
     for session in "ab":
-        registry.claim(session, WANTED, proxy="dead", lease_ms=100, wait_ms=100, queue_max=9)
-    assert registry.workers()[0].active == 2
-    until(lambda: registry.reap()["sessions"] or not registry.workers()[0].active, "the leases expire")
-    until(lambda: registry.reap() and not registry.workers()[0].active, "both are reaped")
+        grid.claim(session, WANTED, proxy="dead", lease_ms=100, wait_ms=100, queue_max=9)
+    assert grid.workers()[0].active == 2
+    until(lambda: grid.reap()["sessions"] or not grid.workers()[0].active, "the leases expire")
+    until(lambda: grid.reap() and not grid.workers()[0].active, "both are reaped")
 
 
-def test_a_renewed_lease_does_not_expire(registry: Registry) -> None:
-    registry.register_worker(spec("A"))
-    registry.claim("s", WANTED, proxy="p", lease_ms=200, wait_ms=100, queue_max=9)
-    assert registry.renew("p", {"s": "A", "unheard-of": "A"}, 60_000) == (["unheard-of"], {})
-    registry.claim("control", WANTED, proxy="dead", lease_ms=200, wait_ms=100, queue_max=9)
-    until(lambda: registry.reap()["sessions"], "the lease of the control expires")
-    assert [session.id for session in registry.sessions()] == ["s"]
+def test_a_renewed_lease_does_not_expire(grid: Grid) -> None:
+    grid.register_worker(spec("A"))
+    grid.claim("s", WANTED, proxy="p", lease_ms=200, wait_ms=100, queue_max=9)
+    assert grid.renew("p", {"s": "A", "unheard-of": "A"}, 60_000) == (["unheard-of"], {})
+    grid.claim("control", WANTED, proxy="dead", lease_ms=200, wait_ms=100, queue_max=9)
+    until(lambda: grid.reap()["sessions"], "the lease of the control expires")
+    assert [session.id for session in grid.sessions()] == ["s"]
 
 
-def test_a_ticket_of_a_dead_proxy_is_skipped(registry: Registry) -> None:
-    registry.register_worker(spec("A", concurrency=1))
-    claim(registry, "holder")
-    registry.claim("dead", WANTED, proxy="dead", lease_ms=60_000, wait_ms=60_000, queue_max=9)
-    claim(registry, "alive")
-    registry.renew("dead", {}, -1)  # its last sign of life is over
-    registry.release("holder", "over")
-    assert claim(registry, "alive")["state"] == "active"
+def test_a_ticket_of_a_dead_proxy_is_skipped(grid: Grid) -> None:
+    grid.register_worker(spec("A", concurrency=1))
+    claim(grid, "holder")
+    grid.claim("dead", WANTED, proxy="dead", lease_ms=60_000, wait_ms=60_000, queue_max=9)
+    claim(grid, "alive")
+    grid.renew("dead", {}, -1)  # its last sign of life is over
+    grid.release("holder", "over")
+    assert claim(grid, "alive")["state"] == "active"
 
 
 def test_an_outage_does_not_count_as_the_workers_silence(
-    registry: Registry, sessions: Sessions, store: Store, monkeypatch: pytest.MonkeyPatch
+    grid: Grid, sessions: Sessions, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise StoreUnavailable("Redis is away.")
 
-    registry.register_worker(spec("A"))
+    grid.register_worker(spec("A"))
     with sessions.open(WANTED, ignore) as session:
         store.read(("FLUSHALL",))
         sessions.renew()
         assert session.unknown_since, "its worker has not registered again yet"
-        monkeypatch.setattr(registry, "renew", fail)
+        monkeypatch.setattr(grid, "renew", fail)
         with pytest.raises(StoreUnavailable):
             sessions.renew()
         assert session.unknown_since is None
 
 
 def test_a_session_that_ends_while_redis_is_away_is_released_as_soon_as_redis_answers(
-    registry: Registry, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+    grid: Grid, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise StoreUnavailable("Redis is away.")
 
-    registry.register_worker(spec("A"))
+    grid.register_worker(spec("A"))
     with monkeypatch.context() as away, sessions.open(WANTED, ignore):
-        away.setattr(registry, "release", fail)
-    assert [worker.active for worker in registry.workers()] == [1]
+        away.setattr(grid, "release", fail)
+    assert [worker.active for worker in grid.workers()] == [1]
     sessions.renew()
-    assert [worker.active for worker in registry.workers()] == [0]
-    assert registry.events()[-1]["event"] == "session.ended"
+    assert [worker.active for worker in grid.workers()] == [0]
+    assert grid.events()[-1]["event"] == "session.ended"
 
 
-def test_a_lost_workers_sessions_end_with_that_reason(registry: Registry, sessions: Sessions) -> None:
-    registry.register_worker(spec("A", ttl_ms=300))
+def test_a_lost_workers_sessions_end_with_that_reason(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A", ttl_ms=300))
     told: list[str] = []
     with sessions.open(WANTED, ignore) as session:
         session.relay(told.append)
-        until(lambda: registry.reap()["workers"], "the heartbeat is missed")
+        until(lambda: grid.reap()["workers"], "the heartbeat is missed")
         until(lambda: told, "the proxy is told")
     assert told == ["worker A stopped answering"]
-    assert not registry.workers()
-    assert not registry.sessions()
+    assert not grid.workers()
+    assert not grid.sessions()
 
 
-def test_a_session_whose_worker_is_lost_while_it_is_dialled_goes_to_another(
-    registry: Registry, sessions: Sessions
-) -> None:
-    registry.register_worker(spec("A", lifetime=5))
-    registry.register_worker(spec("B"))
+def test_a_session_whose_worker_is_lost_while_it_is_dialled_goes_to_another(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A", lifetime=5))
+    grid.register_worker(spec("B"))
     ended: list[str] = []
     with sessions.open(WANTED, ignore) as session:
         assert session.grant
         assert session.grant.worker_id == "A"
-        registry.remove_worker("A", "worker A stopped answering")
+        grid.remove_worker("A", "worker A stopped answering")
         until(lambda: session._end, "its proxy is told")
         sessions.retry(session, DialFailed("it is gone", Blame.WORKER), ignore)
         assert session.grant.worker_id == "B"
         session.relay(ended.append)
         sessions.handle({"end": session.id, "worker": "A", "reason": "worker A stopped answering"})  # told late
         assert ended == []
-        registry.remove_worker("B", "worker B stopped answering")
+        grid.remove_worker("B", "worker B stopped answering")
         until(lambda: ended == ["worker B stopped answering"], "its proxy is told")
 
 
 def test_a_session_that_redis_forgot_while_it_was_dialled_goes_to_another_worker(
-    store: Store, registry: Registry, settings: Settings
+    store: Store, grid: Grid, settings: Settings
 ) -> None:
-    sessions = Sessions(registry, settings.model_copy(update={"worker_ttl": 0.01}), "proxy-1")
-    registry.register_worker(spec("A"))
+    sessions = Sessions(grid, settings.model_copy(update={"worker_ttl": 0.01}), "proxy-1")
+    grid.register_worker(spec("A"))
     ended: list[str] = []
     with sessions.open(WANTED, ignore) as session:
         store.read(("FLUSHALL",))
-        registry.register_worker(spec("B"))
+        grid.register_worker(spec("B"))
         sessions.renew()
         time.sleep(0.02)  # its worker's time to live
         sessions.renew()
@@ -273,56 +270,56 @@ def test_a_session_that_redis_forgot_while_it_was_dialled_goes_to_another_worker
 
 
 def test_sessions_that_redis_forgot_are_taken_up_again_even_if_their_slots_were_given_away(
-    store: Store, registry: Registry, sessions: Sessions
+    store: Store, grid: Grid, sessions: Sessions
 ) -> None:
-    registry.register_worker(spec("A", concurrency=1))
+    grid.register_worker(spec("A", concurrency=1))
     with sessions.open(WANTED, ignore) as session:
         told: list[str] = []
         session.relay(told.append)
         store.read(("FLUSHALL",), ("FUNCTION", "FLUSH"))
-        registry.register_worker(spec("A", concurrency=1))
+        grid.register_worker(spec("A", concurrency=1))
         sessions.renew()
-        assert [worker.active for worker in registry.workers()] == [1]
+        assert [worker.active for worker in grid.workers()] == [1]
         store.read(("FLUSHALL",))
-        registry.register_worker(spec("A", concurrency=1))
-        claim(registry, "usurper")
+        grid.register_worker(spec("A", concurrency=1))
+        claim(grid, "usurper")
         sessions.renew()
-        assert [worker.active for worker in registry.workers()] == [2]
-        assert "worker.over_admitted" in [event["event"] for event in registry.events()]
-        registry.release("usurper", "over")
-        assert claim(registry, "newcomer")["state"] == "waiting", "the worker has no slot to give yet"
+        assert [worker.active for worker in grid.workers()] == [2]
+        assert "worker.over_admitted" in [event["event"] for event in grid.events()]
+        grid.release("usurper", "over")
+        assert claim(grid, "newcomer")["state"] == "waiting", "the worker has no slot to give yet"
         assert told == []
 
 
 def test_a_proxy_that_was_away_takes_up_its_sessions_before_it_lets_a_new_one_in(
-    store: Store, registry: Registry, settings: Settings
+    store: Store, grid: Grid, settings: Settings
 ) -> None:
-    sessions = Sessions(registry, settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
-    registry.register_worker(spec("A", concurrency=1))
+    sessions = Sessions(grid, settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
+    grid.register_worker(spec("A", concurrency=1))
     with sessions.open(WANTED, ignore) as old:
         store.read(("FLUSHALL",))
-        registry.register_worker(spec("A", concurrency=1))
+        grid.register_worker(spec("A", concurrency=1))
         late = time.monotonic() + 0.01
         until(lambda: time.monotonic() > late, "its lease has expired")
         new = threading.Thread(target=lambda: enter(sessions))
         new.start()
-        until(lambda: [session.state for session in registry.sessions()] == ["active", "waiting"], "the new one waits")
-        assert registry.sessions()[0].id == old.id
+        until(lambda: [session.state for session in grid.sessions()] == ["active", "waiting"], "the new one waits")
+        assert grid.sessions()[0].id == old.id
     new.join()
 
 
 def test_a_proxy_that_lives_after_its_leases_have_expired_keeps_its_sessions_where_it_can(
-    store: Store, registry: Registry, settings: Settings
+    store: Store, grid: Grid, settings: Settings
 ) -> None:
-    sessions = Sessions(registry, settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
+    sessions = Sessions(grid, settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
     mailbox = Mailbox(store, "proxy", "proxy-1", sessions.handle)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
     assert mailbox.wait_until_listening(5)
-    registry.register_worker(spec("A", concurrency=1))
+    grid.register_worker(spec("A", concurrency=1))
     with sessions.open(WANTED, ignore) as session:
-        until(lambda: registry.reap()["sessions"], "another proxy ends it, as it was cut off")
-        until(lambda: [one.id for one in registry.sessions()] == [session.id], "it is asserted as soon as it is told")
+        until(lambda: grid.reap()["sessions"], "another proxy ends it, as it was cut off")
+        until(lambda: [one.id for one in grid.sessions()] == [session.id], "it is asserted as soon as it is told")
     mailbox.close()
     listener.join()
 
@@ -330,7 +327,7 @@ def test_a_proxy_that_lives_after_its_leases_have_expired_keeps_its_sessions_whe
 def test_past_the_leases_all_who_come_while_redis_hangs_are_refused_together(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         store = Store(f"redis://127.0.0.1:{silent.getsockname()[1]}", "test")
-        sessions = Sessions(Registry(store), settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
+        sessions = Sessions(Grid(store), settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
         began = time.monotonic()
         until(lambda: time.monotonic() > began + 0.01, "the leases have expired")
         with ThreadPoolExecutor(8) as pool:
@@ -345,119 +342,119 @@ def enter(sessions: Sessions) -> None:
         pass
 
 
-def test_a_drained_worker_is_told_when_its_last_session_ends(store: Store, registry: Registry) -> None:
+def test_a_drained_worker_is_told_when_its_last_session_ends(store: Store, grid: Grid) -> None:
     messages: list[dict[str, object]] = []
     mailbox = Mailbox(store, "worker", "A", messages.append)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
     assert mailbox.wait_until_listening(5)
-    registry.register_worker(spec("A"))
-    claim(registry, "s")
-    assert registry.drain_worker("A", "operator") == 1
-    registry.release("s", "over")
+    grid.register_worker(spec("A"))
+    claim(grid, "s")
+    assert grid.drain_worker("A", "operator") == 1
+    grid.release("s", "over")
     until(lambda: len(messages) == 2, "both messages come")
     assert messages == [{"drain": "operator"}, {"drained": True}]
-    registry.register_worker(spec("A"))
-    assert registry.workers()[0].status == "draining"
+    grid.register_worker(spec("A"))
+    assert grid.workers()[0].status == "draining"
     mailbox.close()
     listener.join()
 
 
-def test_launch_turns_are_spaced_per_appliance(registry: Registry) -> None:
-    assert registry.take_launch_turn("a", 0.3) == 0
-    assert 0 < registry.take_launch_turn("a", 0.3) <= 0.3
-    assert registry.take_launch_turn("b", 0.3) == 0
-    until(lambda: registry.take_launch_turn("a", 0.3) == 0, "the next turn comes", within_s=1)
+def test_launch_turns_are_spaced_per_appliance(grid: Grid) -> None:
+    assert grid.take_launch_turn("a", 0.3) == 0
+    assert 0 < grid.take_launch_turn("a", 0.3) <= 0.3
+    assert grid.take_launch_turn("b", 0.3) == 0
+    until(lambda: grid.take_launch_turn("a", 0.3) == 0, "the next turn comes", within_s=1)
 
 
 def test_after_redis_forgot_everything_the_connections_of_a_worker_keep_their_slots_until_they_are_asserted(
-    store: Store, registry: Registry, sessions: Sessions
+    store: Store, grid: Grid, sessions: Sessions
 ) -> None:
-    registry.register_worker(spec("A", concurrency=2))
+    grid.register_worker(spec("A", concurrency=2))
     with sessions.open(WANTED, ignore):
         store.read(("FLUSHALL",))
-        registry.register_worker(spec("A", concurrency=2, connections=1, settle_ms=60_000))
-        assert [claim(registry, name)["state"] for name in ("new", "one too many")] == ["active", "waiting"]
+        grid.register_worker(spec("A", concurrency=2, connections=1, settle_ms=60_000))
+        assert [claim(grid, name)["state"] for name in ("new", "one too many")] == ["active", "waiting"]
         sessions.renew()
-        assert [worker.active for worker in registry.workers()] == [2]
-        registry.release("new", "over")
-        assert claim(registry, "one too many")["state"] == "active"
+        assert [worker.active for worker in grid.workers()] == [2]
+        grid.release("new", "over")
+        assert claim(grid, "one too many")["state"] == "active"
 
 
-def test_a_session_granted_meanwhile_is_not_taken_for_a_connection_that_redis_forgot(registry: Registry) -> None:
-    registry.register_worker(spec("A", concurrency=2, connections=1, settle_ms=60_000))
-    assert claim(registry, "new")["state"] == "active"
-    registry.heartbeat_worker("A", 0, connections=1, settle_ms=60_000)  # "new" is not connected yet
-    assert claim(registry, "one too many")["state"] == "waiting"
+def test_a_session_granted_meanwhile_is_not_taken_for_a_connection_that_redis_forgot(grid: Grid) -> None:
+    grid.register_worker(spec("A", concurrency=2, connections=1, settle_ms=60_000))
+    assert claim(grid, "new")["state"] == "active"
+    grid.heartbeat_worker("A", 0, connections=1, settle_ms=60_000)  # "new" is not connected yet
+    assert claim(grid, "one too many")["state"] == "waiting"
 
 
-def test_connections_that_nobody_asserts_free_their_slots_when_the_worker_has_settled(registry: Registry) -> None:
-    registry.register_worker(spec("A", concurrency=1, connections=1, settle_ms=200))
-    assert claim(registry, "s")["state"] == "waiting"
+def test_connections_that_nobody_asserts_free_their_slots_when_the_worker_has_settled(grid: Grid) -> None:
+    grid.register_worker(spec("A", concurrency=1, connections=1, settle_ms=200))
+    assert claim(grid, "s")["state"] == "waiting"
 
     def beat() -> bool:
-        registry.heartbeat_worker("A", 0)
-        return bool(claim(registry, "s")["state"] == "active")
+        grid.heartbeat_worker("A", 0)
+        return bool(claim(grid, "s")["state"] == "active")
 
     until(beat, "a heartbeat after the settling places the worker")
 
 
-def shift_clock(registry: Registry, by_ms: int) -> None:
+def shift_clock(grid: Grid, by_ms: int) -> None:
     """Let the server's clock seem to have jumped, since the library last looked at it."""
-    key = registry.store.key("clock")
-    seen, grid, longest = until(lambda: registry.reap(0.1) and registry.store.read(("GET", key))[0], "it looks").split()
-    registry.store.read(("SET", key, f"{int(seen) - by_ms} {grid} {longest}"))
+    key = grid.store.key("clock")
+    seen, then, longest = until(lambda: grid.reap(0.1) and grid.store.read(("GET", key))[0], "it looks").split()
+    grid.store.read(("SET", key, f"{int(seen) - by_ms} {then} {longest}"))
 
 
-def test_a_silence_of_everyone_makes_nobody_late(registry: Registry) -> None:
-    registry.register_worker(spec("A", ttl_ms=500))
+def test_a_silence_of_everyone_makes_nobody_late(grid: Grid) -> None:
+    grid.register_worker(spec("A", ttl_ms=500))
     for _ in range(3):
-        shift_clock(registry, 3_600_000)
-        assert registry.reap(0.1) == {"workers": 0, "sessions": 0, "waiting": 0}
-    until(lambda: registry.reap(0.1)["workers"] == 1, "the worker is late after its TTL of calls", within_s=2)
+        shift_clock(grid, 3_600_000)
+        assert grid.reap(0.1) == {"workers": 0, "sessions": 0, "waiting": 0}
+    until(lambda: grid.reap(0.1)["workers"] == 1, "the worker is late after its TTL of calls", within_s=2)
 
 
 @pytest.mark.parametrize("lost", [["clock"], ["clock", "workers"]])
-def test_a_clock_that_redis_lost_makes_nobody_late(lost: list[str], registry: Registry) -> None:
-    key = registry.store.key("clock")
-    seen, grid, longest = until(lambda: registry.reap(0.1) and registry.store.read(("GET", key))[0], "it looks").split()
-    registry.store.read(("SET", key, f"{seen} {int(grid) - 3_600_000} {longest}"))  # there were silences of an hour
+def test_a_clock_that_redis_lost_makes_nobody_late(lost: list[str], grid: Grid) -> None:
+    key = grid.store.key("clock")
+    seen, then, longest = until(lambda: grid.reap(0.1) and grid.store.read(("GET", key))[0], "it looks").split()
+    grid.store.read(("SET", key, f"{seen} {int(then) - 3_600_000} {longest}"))  # there were silences of an hour
     for name in "AB":
-        registry.register_worker(spec(name, ttl_ms=500))
-    registry.store.read(("DEL", *(registry.store.key(name) for name in lost)))
+        grid.register_worker(spec(name, ttl_ms=500))
+    grid.store.read(("DEL", *(grid.store.key(name) for name in lost)))
     for _ in range(3):  # the first one lists the workers again, the next would find them late
-        assert registry.reap(0.1)["workers"] == 0
-    assert [worker.id for worker in registry.workers()] == ["A", "B"]
+        assert grid.reap(0.1)["workers"] == 0
+    assert [worker.id for worker in grid.workers()] == ["A", "B"]
 
 
 @pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
-def test_a_step_of_the_servers_clock_is_none_of_the_grids(registry: Registry, step_ms: int) -> None:
-    registry.register_worker(spec("A"))
-    before = registry.workers()[0].heartbeat_ms
-    shift_clock(registry, step_ms)
-    until(lambda: registry.heartbeat_worker("A", 0) and registry.workers()[0].heartbeat_ms > before, "time goes on")
-    assert registry.workers()[0].heartbeat_ms - before < 60_000
-    assert not registry.workers()[0].stale
+def test_a_step_of_the_servers_clock_is_none_of_the_grids(grid: Grid, step_ms: int) -> None:
+    grid.register_worker(spec("A"))
+    before = grid.workers()[0].heartbeat_ms
+    shift_clock(grid, step_ms)
+    until(lambda: grid.heartbeat_worker("A", 0) and grid.workers()[0].heartbeat_ms > before, "time goes on")
+    assert grid.workers()[0].heartbeat_ms - before < 60_000
+    assert not grid.workers()[0].stale
 
 
-def test_a_heartbeats_answer_says_why_its_worker_drains(registry: Registry) -> None:
-    registry.register_worker(spec("A"))
-    registry.drain_worker("A", "drained by operator")
-    answer = registry.heartbeat_worker("A", 0)
+def test_a_heartbeats_answer_says_why_its_worker_drains(grid: Grid) -> None:
+    grid.register_worker(spec("A"))
+    grid.drain_worker("A", "drained by operator")
+    answer = grid.heartbeat_worker("A", 0)
     assert answer
     assert (answer["status"], answer["reason"]) == ("draining", "drained by operator")
 
 
-def test_300_sessions_that_end_at_once_are_all_released(registry: Registry) -> None:
+def test_300_sessions_that_end_at_once_are_all_released(grid: Grid) -> None:
     """More than the client's own limit of connections, and Redis answers none before all have asked."""
-    registry.store.read(("CLIENT", "PAUSE", 500, "ALL"))
+    grid.store.read(("CLIENT", "PAUSE", 500, "ALL"))
     with ThreadPoolExecutor(300) as executor:
-        released = list(executor.map(lambda number: registry.release(f"s{number}", "closed"), range(300)))
+        released = list(executor.map(lambda number: grid.release(f"s{number}", "closed"), range(300)))
     assert released == [False] * 300  # none was known, but each was asked for
 
 
-def test_many_who_find_the_library_missing_may_all_load_it(registry: Registry) -> None:
-    registry.store.read(("FUNCTION", "FLUSH"), ("CLIENT", "PAUSE", 200, "ALL"))
+def test_many_who_find_the_library_missing_may_all_load_it(grid: Grid) -> None:
+    grid.store.read(("FUNCTION", "FLUSH"), ("CLIENT", "PAUSE", 200, "ALL"))
     with ThreadPoolExecutor(16) as executor:
-        answers = list(executor.map(lambda _: registry.reap(), range(16)))
+        answers = list(executor.map(lambda _: grid.reap(), range(16)))
     assert answers == [{"workers": 0, "sessions": 0, "waiting": 0}] * 16

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from appliance.errors import Blame, StoreUnavailable
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import LUA_FOLDER, Store
 from appliance.grid.values import SessionRequest, WorkerStatus
 from appliance.names import Browser
@@ -20,58 +19,56 @@ STANDBY = WorkerStatus.STANDBY
 WANTED = SessionRequest(Browser.CHROMIUM, "1.65")
 
 
-def claim_elsewhere(registry: Registry, session: str, avoid: str) -> dict[str, Any]:
+def claim_elsewhere(grid: Grid, session: str, avoid: str) -> dict[str, Any]:
     """Claim a slot of any worker but one."""
     options = {"proxy": "p", "lease_ms": 60_000, "wait_ms": 60_000, "queue_max": 100}
-    return registry.claim(session, WANTED, **options, avoid=[avoid])  # type: ignore[arg-type]
+    return grid.claim(session, WANTED, **options, avoid=[avoid])  # type: ignore[arg-type]
 
 
-def test_a_claim_that_lets_a_spare_serve_serves_who_avoids_the_others(registry: Registry) -> None:
-    registry.register_worker(spec("A", status=STANDBY, quota=1))
-    registry.register_worker(spec("B", status=STANDBY, quota=1))
-    assert claim_elsewhere(registry, "waiter", "A")["state"] == "waiting"
-    assert claim(registry, "other")["worker"] == "A"
-    assert {session.id: session.worker for session in registry.sessions()} == {"waiter": "B", "other": "A"}
+def test_a_claim_that_lets_a_spare_serve_serves_who_avoids_the_others(grid: Grid) -> None:
+    grid.register_worker(spec("A", status=STANDBY, quota=1))
+    grid.register_worker(spec("B", status=STANDBY, quota=1))
+    assert claim_elsewhere(grid, "waiter", "A")["state"] == "waiting"
+    assert claim(grid, "other")["worker"] == "A"
+    assert {session.id: session.worker for session in grid.sessions()} == {"waiter": "B", "other": "A"}
 
 
-def test_a_worker_does_not_turn_back(registry: Registry, store: Store) -> None:
-    registry.register_worker(spec("A", quota=1))
+def test_a_worker_does_not_turn_back(grid: Grid, store: Store) -> None:
+    grid.register_worker(spec("A", quota=1))
     store.read(("HSET", store.key("worker", "A"), "status", "draining"))
     with pytest.raises(StoreUnavailable, match="worker A cannot turn from draining to draining"):
-        claim(registry, "s")
+        claim(grid, "s")
 
 
-def test_a_call_that_failed_leaves_nothing_behind_for_another_grid(registry: Registry, store: Store) -> None:
-    Appliances(registry).announce(announcement("here"))
+def test_a_call_that_failed_leaves_nothing_behind_for_another_grid(grid: Grid, store: Store) -> None:
+    grid.announce(announcement("here"))
     for name in "AB":
-        registry.register_worker(spec(name, run="first of here"))
-    Appliances(registry).drain_appliance("here", "operator")
+        grid.register_worker(spec(name, run="first of here"))
+    grid.drain_appliance("here", "operator")
     store.read(*[("HSET", store.key("worker", name), "status", "available", "quota", "none") for name in "AB"])
     with pytest.raises(StoreUnavailable):
-        Appliances(registry).undrain_appliance("here")
-    other = Registry(Store(store.url, "another"))
+        grid.undrain_appliance("here")
+    other = Grid(Store(store.url, "another"))
     assert not other.is_ready(Browser.CHROMIUM)
     other.store.close()
 
 
-def test_a_slot_with_a_new_worker_is_not_awaited_when_its_predecessor_is_found_dead(
-    registry: Registry, store: Store
-) -> None:
-    registry.register_worker(spec("old", slot="chromium-00", ttl_ms=-1))
-    registry.register_worker(spec("new", slot="chromium-00"))
-    registry.reap()
-    registry.heartbeat_worker("new", 0, healthy=True)
+def test_a_slot_with_a_new_worker_is_not_awaited_when_its_predecessor_is_found_dead(grid: Grid, store: Store) -> None:
+    grid.register_worker(spec("old", slot="chromium-00", ttl_ms=-1))
+    grid.register_worker(spec("new", slot="chromium-00"))
+    grid.reap()
+    grid.heartbeat_worker("new", 0, healthy=True)
     assert not store.read(("ZRANGE", store.key("recycling", "chromium", "1.65"), 0, -1))[0]
 
 
-def test_every_field_of_a_hash_is_explained_in_keys_lua(registry: Registry, store: Store) -> None:
-    Appliances(registry).announce(announcement("here", stopping=True, rival="another"))
-    registry.register_worker(spec("A", appliance="here", connections=2, settle_ms=60_000, quota=3))
-    assert claim(registry, "s")["state"] == "active"
-    registry.give_back("s", "A", Blame.WORKER)
-    claim_elsewhere(registry, "s", "A")
-    registry.heartbeat_worker("A", 0, healthy=True)
-    registry.drain_worker("A", "operator")
+def test_every_field_of_a_hash_is_explained_in_keys_lua(grid: Grid, store: Store) -> None:
+    grid.announce(announcement("here", stopping=True, rival="another"))
+    grid.register_worker(spec("A", appliance="here", connections=2, settle_ms=60_000, quota=3))
+    assert claim(grid, "s")["state"] == "active"
+    grid.give_back("s", "A", Blame.WORKER)
+    claim_elsewhere(grid, "s", "A")
+    grid.heartbeat_worker("A", 0, healthy=True)
+    grid.drain_worker("A", "operator")
     explained = set(re.findall(r"\w+", (LUA_FOLDER / "keys.lua").read_text()))
     for kind in ("worker:A", "session:s", "policy:chromium:1.65", "appliance:here"):
         (fields,) = store.read(("HKEYS", store.key(kind)))

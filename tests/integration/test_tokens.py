@@ -16,7 +16,7 @@ import pytest
 
 from appliance import files
 from appliance.errors import StoreUnavailable, Unauthorized
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.store import Store
 from appliance.grid.token_copy import TokenFile
@@ -34,12 +34,12 @@ StartProxy = Callable[[str], Tokens]
 
 
 @pytest.fixture
-def start_proxy(registry: Registry, tmp_path: Path) -> StartProxy:
+def start_proxy(grid: Grid, tmp_path: Path) -> StartProxy:
     """Start the tokens of proxies, each on an appliance of its own."""
 
     def start(name: str) -> Tokens:
         (tmp_path / name).mkdir(exist_ok=True)
-        tokens = Tokens(registry, TokenFile(tmp_path / name, registry.store.url, "test"))
+        tokens = Tokens(grid, TokenFile(tmp_path / name, grid.store.url, "test"))
         tokens.load()
         tokens.sync()
         return tokens
@@ -47,38 +47,38 @@ def start_proxy(registry: Registry, tmp_path: Path) -> StartProxy:
     return start
 
 
-def empty(registry: Registry) -> None:
-    registry.store.read(("FLUSHALL",))
+def empty(grid: Grid) -> None:
+    grid.store.read(("FLUSHALL",))
 
 
-def test_a_token_is_valid_until_it_is_revoked_and_its_name_is_taken_as_long(registry: Registry) -> None:
+def test_a_token_is_valid_until_it_is_revoked_and_its_name_is_taken_as_long(grid: Grid) -> None:
     digest = digest_of(SECRET)
-    assert registry.check_token(digest) is None
-    assert registry.create_token(digest, "ci")
-    assert registry.create_token(digest, "ci")  # the same call again, whose answer was lost
-    assert not registry.create_token(digest_of(OTHER), "ci")
-    assert registry.check_token(digest) == "ci"
-    assert registry.check_token(digest_of(OTHER)) is None
-    assert registry.tokens_used_ms().keys() == {digest}
-    assert (registry.revoke_token("ci"), registry.revoke_token("ci")) == (1, 0)
-    assert registry.check_token(digest) is None
-    assert registry.create_token(digest_of(OTHER), "ci")
-    assert registry.check_token(digest) is None
+    assert grid.check_token(digest) is None
+    assert grid.create_token(digest, "ci")
+    assert grid.create_token(digest, "ci")  # the same call again, whose answer was lost
+    assert not grid.create_token(digest_of(OTHER), "ci")
+    assert grid.check_token(digest) == "ci"
+    assert grid.check_token(digest_of(OTHER)) is None
+    assert grid.tokens_used_ms().keys() == {digest}
+    assert (grid.revoke_token("ci"), grid.revoke_token("ci")) == (1, 0)
+    assert grid.check_token(digest) is None
+    assert grid.create_token(digest_of(OTHER), "ci")
+    assert grid.check_token(digest) is None
 
 
-def test_a_token_that_expires_lets_nobody_in_after_that_and_is_forgotten(registry: Registry) -> None:
-    assert registry.create_token(digest_of(SECRET), "demo", ttl_s=0.05)
-    assert registry.check_token(digest_of(SECRET)) == "demo"
-    until(lambda: registry.check_token(digest_of(SECRET)) is None, "the token has expired")
-    assert registry.create_token(digest_of(OTHER), "demo")
-    assert registry.tokens().keys() == {digest_of(OTHER)}
+def test_a_token_that_expires_lets_nobody_in_after_that_and_is_forgotten(grid: Grid) -> None:
+    assert grid.create_token(digest_of(SECRET), "demo", ttl_s=0.05)
+    assert grid.check_token(digest_of(SECRET)) == "demo"
+    until(lambda: grid.check_token(digest_of(SECRET)) is None, "the token has expired")
+    assert grid.create_token(digest_of(OTHER), "demo")
+    assert grid.tokens().keys() == {digest_of(OTHER)}
 
 
 class OlderRelease:
     """A release of an older schema beside this one: it knows only the table under its own prefix."""
 
-    def __init__(self, registry: Registry, schema: int = 4) -> None:
-        self._store, self._key = registry.store, registry.store.shared_key(str(schema), "tokens")
+    def __init__(self, grid: Grid, schema: int = 4) -> None:
+        self._store, self._key = grid.store, grid.store.shared_key(str(schema), "tokens")
 
     def write(self, secret: str, name: str, revoked_ms: int = 0) -> None:
         text = json.dumps(Token(name, 1, revoked_ms).as_dict())
@@ -90,90 +90,90 @@ class OlderRelease:
 
 
 def test_a_token_of_an_older_release_goes_on_being_valid_after_its_table_is_gone(
-    registry: Registry, start_proxy: StartProxy
+    grid: Grid, start_proxy: StartProxy
 ) -> None:
-    older = OlderRelease(registry)
+    older = OlderRelease(grid)
     older.write(SECRET, "ci")
-    registry.store.read(("HSET", registry.store.shared_key("4", "tokens:used"), digest_of(SECRET), "7"))
-    assert registry.check_token(digest_of(SECRET)) == "ci"
+    grid.store.read(("HSET", grid.store.shared_key("4", "tokens:used"), digest_of(SECRET), "7"))
+    assert grid.check_token(digest_of(SECRET)) == "ci"
     start_proxy("a")
-    registry.store.read(("DEL", registry.store.shared_key("4", "tokens")))
-    assert registry.check_token(digest_of(SECRET)) == "ci"
-    assert registry.tokens_used_ms().keys() == {digest_of(SECRET)}
+    grid.store.read(("DEL", grid.store.shared_key("4", "tokens")))
+    assert grid.check_token(digest_of(SECRET)) == "ci"
+    assert grid.tokens_used_ms().keys() == {digest_of(SECRET)}
 
 
-def test_a_token_revoked_in_one_release_is_revoked_at_once_in_the_other(registry: Registry) -> None:
-    older = OlderRelease(registry)
+def test_a_token_revoked_in_one_release_is_revoked_at_once_in_the_other(grid: Grid) -> None:
+    older = OlderRelease(grid)
     for secret, name in ((SECRET, "ci"), (OTHER, "cd")):
         older.write(secret, name)
-    registry.revoke_token("ci")
+    grid.revoke_token("ci")
     assert not older.lets_in(SECRET)
-    assert registry.check_token(digest_of(SECRET)) is None
-    registry.restore_tokens({})
+    assert grid.check_token(digest_of(SECRET)) is None
+    grid.restore_tokens({})
     older.write(OTHER, "cd", revoked_ms=5)
-    assert registry.check_token(digest_of(OTHER)) is None
-    assert valid(registry.tokens()) == {}
-    assert registry.restore_tokens({digest_of(OTHER): Token("cd", 1)})[digest_of(OTHER)].revoked_ms == 5
+    assert grid.check_token(digest_of(OTHER)) is None
+    assert valid(grid.tokens()) == {}
+    assert grid.restore_tokens({digest_of(OTHER): Token("cd", 1)})[digest_of(OTHER)].revoked_ms == 5
 
 
-def test_a_token_made_beside_an_older_release_is_valid_there_too(registry: Registry) -> None:
-    older = OlderRelease(registry)
+def test_a_token_made_beside_an_older_release_is_valid_there_too(grid: Grid) -> None:
+    older = OlderRelease(grid)
     older.write(SECRET, "ci", revoked_ms=5)
-    registry.create_token(digest_of(OTHER), "ci")
+    grid.create_token(digest_of(OTHER), "ci")
     assert older.lets_in(OTHER)
     assert not older.lets_in(SECRET)
-    assert valid(registry.tokens()).keys() == {digest_of(OTHER)}
+    assert valid(grid.tokens()).keys() == {digest_of(OTHER)}
 
 
-def test_tokens_mean_the_same_to_every_schema(registry: Registry) -> None:
-    registry.create_token(digest_of(SECRET), "ci")
-    registry.check_token(digest_of(SECRET))
-    assert set(registry.store.read(("KEYS", "*tokens*"))[0]) == {"{test}:tokens", "{test}:tokens:used"}
+def test_tokens_mean_the_same_to_every_schema(grid: Grid) -> None:
+    grid.create_token(digest_of(SECRET), "ci")
+    grid.check_token(digest_of(SECRET))
+    assert set(grid.store.read(("KEYS", "*tokens*"))[0]) == {"{test}:tokens", "{test}:tokens:used"}
 
 
-def test_a_change_is_told_to_every_proxy(registry: Registry) -> None:
+def test_a_change_is_told_to_every_proxy(grid: Grid) -> None:
     said: list[object] = []
-    mailbox = Mailbox(registry.store, "proxy", "p", said.append)
-    registry.renew("p", {}, 1000)
-    registry.renew("another", {}, 1000)
+    mailbox = Mailbox(grid.store, "proxy", "p", said.append)
+    grid.renew("p", {}, 1000)
+    grid.renew("another", {}, 1000)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
     assert mailbox.wait_until_listening(5)
-    registry.create_token(digest_of(SECRET), "ci")
-    registry.revoke_token("ci")
+    grid.create_token(digest_of(SECRET), "ci")
+    grid.revoke_token("ci")
     until(lambda: said == [{"tokens": True}] * 2, "two messages came")
     mailbox.close()
     listener.join()
 
 
 def test_a_redis_that_lost_everything_gets_the_tokens_back_before_a_client_is_refused(
-    registry: Registry, start_proxy: StartProxy
+    grid: Grid, start_proxy: StartProxy
 ) -> None:
-    registry.create_token(digest_of(SECRET), "ci")
+    grid.create_token(digest_of(SECRET), "ci")
     tokens = start_proxy("a")
-    empty(registry)
+    empty(grid)
     assert tokens.are_required()
     assert tokens.check(OTHER) is None
     assert tokens.check(SECRET) == "ci"
-    assert valid(registry.tokens()).keys() == {digest_of(SECRET)}
+    assert valid(grid.tokens()).keys() == {digest_of(SECRET)}
 
 
-def test_a_proxy_that_starts_brings_the_tokens_of_its_file(registry: Registry, start_proxy: StartProxy) -> None:
-    registry.create_token(digest_of(SECRET), "ci")
+def test_a_proxy_that_starts_brings_the_tokens_of_its_file(grid: Grid, start_proxy: StartProxy) -> None:
+    grid.create_token(digest_of(SECRET), "ci")
     start_proxy("a")
-    empty(registry)
+    empty(grid)
     assert start_proxy("a").check(SECRET) == "ci"
 
 
 def test_a_revoked_token_stays_revoked_although_a_proxy_that_missed_it_restores_first(
-    registry: Registry, start_proxy: StartProxy
+    grid: Grid, start_proxy: StartProxy
 ) -> None:
     for secret, name in ((SECRET, "ci"), (OTHER, "cd")):
-        registry.create_token(digest_of(secret), name)
+        grid.create_token(digest_of(secret), name)
     told, missed = start_proxy("a"), start_proxy("b")
-    registry.revoke_token("ci")
+    grid.revoke_token("ci")
     told.sync()
-    empty(registry)
+    empty(grid)
     missed.sync()
     told.sync()
     missed.sync()
@@ -183,23 +183,23 @@ def test_a_revoked_token_stays_revoked_although_a_proxy_that_missed_it_restores_
 
 
 def test_a_revocation_whose_message_was_lost_is_found_in_the_file(
-    registry: Registry, start_proxy: StartProxy, tmp_path: Path
+    grid: Grid, start_proxy: StartProxy, tmp_path: Path
 ) -> None:
-    registry.create_token(digest_of(SECRET), "ci")
+    grid.create_token(digest_of(SECRET), "ci")
     tokens = start_proxy("a")
-    registry.revoke_token("ci")
-    TokenFile(tmp_path / "a", registry.store.url, "test").join(registry.tokens())  # as applctl does
-    empty(registry)
+    grid.revoke_token("ci")
+    TokenFile(tmp_path / "a", grid.store.url, "test").join(grid.tokens())  # as applctl does
+    empty(grid)
     assert tokens.check(SECRET) is None
 
 
-def test_a_grid_whose_last_token_was_revoked_lets_nobody_in(registry: Registry, start_proxy: StartProxy) -> None:
+def test_a_grid_whose_last_token_was_revoked_lets_nobody_in(grid: Grid, start_proxy: StartProxy) -> None:
     tokens = start_proxy("a")
     assert not tokens.are_required()
-    registry.create_token(digest_of(SECRET), "ci")
-    registry.revoke_token("ci")
+    grid.create_token(digest_of(SECRET), "ci")
+    grid.revoke_token("ci")
     tokens.sync()
-    empty(registry)
+    empty(grid)
     assert tokens.are_required()
     assert start_proxy("a").are_required()
 
@@ -213,7 +213,7 @@ def admit(tokens: Tokens, authorization: str, allow_anonymous: bool = True) -> s
 
 def test_nobody_is_let_in_while_redis_could_not_be_asked(tmp_path: Path) -> None:
     store = Store(f"unix://{tmp_path}/none.sock", "test")
-    tokens = Tokens(Registry(store), TokenFile(tmp_path, store.url, "test"))
+    tokens = Tokens(Grid(store), TokenFile(tmp_path, store.url, "test"))
     for allow_anonymous in (False, True):
         with pytest.raises(StoreUnavailable):
             admit(tokens, "Bearer x", allow_anonymous)
@@ -222,9 +222,9 @@ def test_nobody_is_let_in_while_redis_could_not_be_asked(tmp_path: Path) -> None
 
 
 def test_anonymous_clients_are_let_in_if_that_is_allowed_but_not_with_a_wrong_token(
-    registry: Registry, start_proxy: StartProxy
+    grid: Grid, start_proxy: StartProxy
 ) -> None:
-    registry.create_token(digest_of(SECRET), "ci")
+    grid.create_token(digest_of(SECRET), "ci")
     tokens = start_proxy("a")
     assert admit(tokens, "") == ""
     assert admit(tokens, f"Bearer {SECRET}") == "ci"
@@ -232,11 +232,11 @@ def test_anonymous_clients_are_let_in_if_that_is_allowed_but_not_with_a_wrong_to
         admit(tokens, f"Bearer {OTHER}")
 
 
-def test_a_proxy_beyond_loopback_whose_grid_has_no_token_refuses_to_listen(registry: Registry, tmp_path: Path) -> None:
+def test_a_proxy_beyond_loopback_whose_grid_has_no_token_refuses_to_listen(grid: Grid, tmp_path: Path) -> None:
     log = tmp_path / "log"
     own = {
         "RUN_DIR": str(tmp_path),
-        "REDIS_URL": registry.store.url,
+        "REDIS_URL": grid.store.url,
         "APPLIANCE_ENV": os.devnull,
         "HOST": "192.0.2.1",  # no machine has it (RFC 5737), so that nothing is opened if this fails
     }
@@ -278,11 +278,11 @@ def test_the_file_can_be_changed_twice_in_one_turn_of_the_proxys_loop(tmp_path: 
 
 
 def test_a_revocation_that_could_not_be_saved_is_saved_as_soon_as_there_is_room(
-    registry: Registry, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
+    grid: Grid, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry.create_token(digest_of(SECRET), "ci")
+    grid.create_token(digest_of(SECRET), "ci")
     proxy = start_proxy("here")
-    registry.revoke_token("ci")
+    grid.revoke_token("ci")
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -293,5 +293,5 @@ def test_a_revocation_that_could_not_be_saved_is_saved_as_soon_as_there_is_room(
     assert valid(proxy._file.read())
     proxy.sync()
     assert not valid(proxy._file.read())
-    empty(registry)
+    empty(grid)
     assert start_proxy("here").check(SECRET) is None

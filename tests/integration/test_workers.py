@@ -20,8 +20,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from appliance.errors import LaunchError
-from appliance.grid.grid import Registry
-from appliance.grid.values import SessionRequest, WorkerState, WorkerStatus
+from appliance.grid.grid import Grid
+from appliance.grid.values import SessionRequest, WorkerInfo, WorkerStatus
 from appliance.machine import browsers
 from appliance.names import MARKER, Browser
 from appliance.run_dir import RunDir
@@ -37,13 +37,13 @@ REQUEST = SessionRequest(Browser.CHROMIUM)
 class Running:
     """A worker's process with its output."""
 
-    def __init__(self, registry: Registry, run_dir: Path, settings: dict[str, object]) -> None:
+    def __init__(self, grid: Grid, run_dir: Path, settings: dict[str, object]) -> None:
         """Start it, with a few settings of a fast test and those that are given."""
-        self.registry = registry
+        self.grid = grid
         self.run_dir = run_dir
         self.output = run_dir / f"{time.monotonic_ns()}.log"
         fast = {"HEARTBEAT_INTERVAL": 0.3, "WORKER_TTL": 2, "STARTUP_STAGGER": 0, "SHUTDOWN_GRACE": 20}
-        own = {"RUN_DIR": run_dir, "REDIS_URL": registry.store.url, "GRID_NAMESPACE": "test"}
+        own = {"RUN_DIR": run_dir, "REDIS_URL": grid.store.url, "GRID_NAMESPACE": "test"}
         environment = {name: str(value) for name, value in {**fast, **own, **settings}.items()}
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
@@ -53,12 +53,12 @@ class Running:
                 stderr=subprocess.STDOUT,
             )
 
-    def ready(self) -> WorkerState:
+    def ready(self) -> WorkerInfo:
         """Wait until it is registered, and give its entry."""
         return until(self._entry, f"the worker registers: {self.output.read_text()}", within_s=30)
 
-    def _entry(self) -> WorkerState | None:
-        return next((w for w in self.registry.workers() if w.pid == self.process.pid), None)
+    def _entry(self) -> WorkerInfo | None:
+        return next((w for w in self.grid.workers() if w.pid == self.process.pid), None)
 
     def tree(self) -> dict[str, psutil.Process]:
         """Give its driver, its browser and, of that, a zygote and a renderer if it has one."""
@@ -117,13 +117,13 @@ Start = Callable[..., Running]
 
 
 @pytest.fixture
-def start(registry: Registry) -> Iterator[Start]:
+def start(grid: Grid) -> Iterator[Start]:
     """Start workers of one run folder; kill what is left after the test."""
     started: list[Running] = []
     with tempfile.TemporaryDirectory(prefix="workers-", ignore_cleanup_errors=True) as folder:
 
         def start_worker(**settings: object) -> Running:
-            started.append(Running(registry, Path(folder), settings))
+            started.append(Running(grid, Path(folder), settings))
             return started[-1]
 
         yield start_worker
@@ -134,8 +134,8 @@ def start(registry: Registry) -> Iterator[Start]:
             workspace.sweep(RunDir(Path(folder)).workers_of(SLOT))
 
 
-def claim(registry: Registry, session_id: str = "s1") -> dict[str, object]:
-    return registry.claim(session_id, REQUEST, proxy="p", lease_ms=60_000, wait_ms=60_000, queue_max=9)
+def claim(grid: Grid, session_id: str = "s1") -> dict[str, object]:
+    return grid.claim(session_id, REQUEST, proxy="p", lease_ms=60_000, wait_ms=60_000, queue_max=9)
 
 
 # ── It begins ─────────────────────────────────────────────────────────────────────────────────────────
@@ -150,15 +150,13 @@ def test_a_worker_registers_a_browser_that_answers_and_says_what_it_is(start: St
     probe.check(running.socket(), timeout_s=10)
 
 
-def test_heartbeats_carry_the_memory_of_the_process_tree(start: Start, registry: Registry) -> None:
+def test_heartbeats_carry_the_memory_of_the_process_tree(start: Start, grid: Grid) -> None:
     start().ready()
-    memory = until(lambda: registry.workers()[0].memory_bytes, "a heartbeat tells the memory")
+    memory = until(lambda: grid.workers()[0].memory_bytes, "a heartbeat tells the memory")
     assert 50e6 < memory < 2e9
 
 
-def test_a_missing_browser_is_said_clearly_and_ever_slower_before_a_turn_is_taken(
-    start: Start, registry: Registry
-) -> None:
+def test_a_missing_browser_is_said_clearly_and_ever_slower_before_a_turn_is_taken(start: Start, grid: Grid) -> None:
     durations = []
     for _ in range(4):
         began = time.monotonic()
@@ -167,13 +165,11 @@ def test_a_missing_browser_is_said_clearly_and_ever_slower_before_a_turn_is_take
         durations.append(time.monotonic() - began)
         assert "CHROMIUM_EXECUTABLE names /nowhere/chromium" in worker.output.read_text()
     assert durations[3] > 1.0  # the back-off by then
-    assert not [event for event in registry.events() if event["event"] == "worker.launching"]
+    assert not [event for event in grid.events() if event["event"] == "worker.launching"]
     assert worker.leftovers() == []
 
 
-def test_a_browser_that_ends_at_once_is_a_failure_with_its_words(
-    start: Start, registry: Registry, tmp_path: Path
-) -> None:
+def test_a_browser_that_ends_at_once_is_a_failure_with_its_words(start: Start, grid: Grid, tmp_path: Path) -> None:
     broken = tmp_path / "chromium"
     broken.write_text("#!/bin/sh\necho no display today >&2\nexit 3\n")
     broken.chmod(0o755)
@@ -181,14 +177,14 @@ def test_a_browser_that_ends_at_once_is_a_failure_with_its_words(
     assert worker.exit_code() == 1
     assert "no display today" in worker.output.read_text()
     assert worker.leftovers() == []
-    (failure,) = registry.failures(Browser.CHROMIUM)
+    (failure,) = grid.failures(Browser.CHROMIUM)
     assert failure.slot == SLOT
     assert failure.reason.startswith("the browser did not start: ")
     start().ready()
-    assert not registry.failures(Browser.CHROMIUM), "the next one serves"
+    assert not grid.failures(Browser.CHROMIUM), "the next one serves"
 
 
-def test_a_worker_that_cannot_make_its_folder_leaves_the_reason(start: Start, registry: Registry) -> None:
+def test_a_worker_that_cannot_make_its_folder_leaves_the_reason(start: Start, grid: Grid) -> None:
     """It is a file that keeps the folder from being made here, and may be a full disk elsewhere."""
     running = start(PLAYWRIGHT_DRIVER="/nowhere")
     running.process.kill()
@@ -197,7 +193,7 @@ def test_a_worker_that_cannot_make_its_folder_leaves_the_reason(start: Start, re
     shutil.rmtree(folder.parent, ignore_errors=True)
     folder.parent.write_text("")
     start()
-    (failure,) = until(lambda: registry.failures(Browser.CHROMIUM), "the reason is there", within_s=20)
+    (failure,) = until(lambda: grid.failures(Browser.CHROMIUM), "the reason is there", within_s=20)
     assert failure.reason == os.strerror(errno.ENOTDIR)
     folder.parent.unlink()
     folder.mkdir(parents=True)
@@ -253,70 +249,68 @@ def test_what_a_driver_compiled_of_its_program_is_there_for_the_next_one(start: 
 # ── It ends in order ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_sigterm_without_sessions_ends_it_at_once_and_leaves_nothing(start: Start, registry: Registry) -> None:
+def test_sigterm_without_sessions_ends_it_at_once_and_leaves_nothing(start: Start, grid: Grid) -> None:
     worker = start()
     worker.ready()
     worker.process.terminate()
     assert worker.exit_code(within_s=5) == 0
-    assert registry.workers() == []
+    assert grid.workers() == []
     assert worker.leftovers() == []
 
 
-def test_sigterm_waits_for_the_last_session(start: Start, registry: Registry) -> None:
+def test_sigterm_waits_for_the_last_session(start: Start, grid: Grid) -> None:
     worker = start()
     worker.ready()
-    claim(registry)
+    claim(grid)
     worker.process.terminate()
-    until(lambda: registry.workers()[0].status == WorkerStatus.DRAINING, "it drains")
+    until(lambda: grid.workers()[0].status == WorkerStatus.DRAINING, "it drains")
     with pytest.raises(subprocess.TimeoutExpired):
         worker.process.wait(1)
-    registry.release("s1", "client left")
+    grid.release("s1", "client left")
     assert worker.exit_code(within_s=3) == 0
 
 
-def test_a_session_that_outlasts_the_grace_is_ended_with_a_reason(start: Start, registry: Registry) -> None:
+def test_a_session_that_outlasts_the_grace_is_ended_with_a_reason(start: Start, grid: Grid) -> None:
     worker = start(SHUTDOWN_GRACE=0.5)
     worker.ready()
-    claim(registry)
+    claim(grid)
     worker.process.terminate()
     assert worker.exit_code() == 0
-    ended = [e["reason"] for e in registry.events() if e["event"] == "session.ended"]
+    ended = [e["reason"] for e in grid.events() if e["event"] == "session.ended"]
     assert ended == [f"worker {SLOT} is shutting down"]
 
 
-def test_a_second_sigterm_forces_the_end(start: Start, registry: Registry) -> None:
+def test_a_second_sigterm_forces_the_end(start: Start, grid: Grid) -> None:
     worker = start(SHUTDOWN_GRACE=600)
     worker.ready()
-    claim(registry)
+    claim(grid)
     worker.process.terminate()
     until(worker.logged("worker.draining"), "it drains")
     worker.process.terminate()
     assert worker.exit_code(within_s=8) == 0
 
 
-def test_at_its_quota_it_drains_and_exits_when_told_that_the_last_session_ended(
-    start: Start, registry: Registry
-) -> None:
+def test_at_its_quota_it_drains_and_exits_when_told_that_the_last_session_ended(start: Start, grid: Grid) -> None:
     worker = start(MAX_LIFETIME_SESSIONS=1, HEARTBEAT_INTERVAL=30, WORKER_TTL=90)
     worker.ready()
-    claim(registry)
+    claim(grid)
     until(worker.logged('reason="quota reached"'), "it is told to drain, long before its next heartbeat")
-    registry.release("s1", "client left")
+    grid.release("s1", "client left")
     assert worker.exit_code(within_s=3) == 0
 
 
-def test_after_drain_timeout_its_sessions_end_with_that_reason(start: Start, registry: Registry) -> None:
+def test_after_drain_timeout_its_sessions_end_with_that_reason(start: Start, grid: Grid) -> None:
     worker = start(MAX_LIFETIME_SESSIONS=1, DRAIN_TIMEOUT=0.5)
     worker.ready()
-    claim(registry)
+    claim(grid)
     assert worker.exit_code() == 0
-    ended = [e["reason"] for e in registry.events() if e["event"] == "session.ended"]
+    ended = [e["reason"] for e in grid.events() if e["event"] == "session.ended"]
     assert ended == [f"worker {SLOT} was recycled after DRAIN_TIMEOUT of 0.5 s"]
 
 
-def test_an_operator_drains_it_through_the_registry(start: Start, registry: Registry) -> None:
+def test_an_operator_drains_it_by_command(start: Start, grid: Grid) -> None:
     worker = start()
-    registry.drain_worker(worker.ready().id, "drained by operator")
+    grid.drain_worker(worker.ready().id, "drained by operator")
     assert worker.exit_code(within_s=5) == 0
     assert "drained by operator" in worker.output.read_text()
 
@@ -324,9 +318,7 @@ def test_an_operator_drains_it_through_the_registry(start: Start, registry: Regi
 # ── It lacks something ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_without_descriptors_it_goes_on_and_when_there_are_some_again_it_is_whole(
-    start: Start, registry: Registry
-) -> None:
+def test_without_descriptors_it_goes_on_and_when_there_are_some_again_it_is_whole(start: Start, grid: Grid) -> None:
     worker = start(HANG_TIMEOUT=0.5)
     before = worker.ready()
     process = psutil.Process(worker.process.pid)
@@ -334,12 +326,12 @@ def test_without_descriptors_it_goes_on_and_when_there_are_some_again_it_is_whol
     process.rlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     until(worker.logged("worker.not_measured"), "its memory cannot be read")
     until(worker.logged("browser.silent"), "its browser cannot be asked")
-    beats = [state.heartbeat_ms for state in registry.workers()]
-    until(lambda: [state.heartbeat_ms for state in registry.workers()] > beats, "it is heard all the same")
+    beats = [state.heartbeat_ms for state in grid.workers()]
+    until(lambda: [state.heartbeat_ms for state in grid.workers()] > beats, "it is heard all the same")
     process.rlimit(resource.RLIMIT_NOFILE, limits)
-    registry.store.read(("HSET", registry.store.key("worker", before.id), "suspect", 1))
-    until(lambda: not registry.workers()[0].suspect, "its browser is vouched for again")
-    assert [state.id for state in registry.workers()] == [before.id]
+    grid.store.read(("HSET", grid.store.key("worker", before.id), "suspect", 1))
+    until(lambda: not grid.workers()[0].suspect, "its browser is vouched for again")
+    assert [state.id for state in grid.workers()] == [before.id]
 
 
 # A process without the right to start threads: root is not limited, so it becomes another account first.
@@ -374,14 +366,14 @@ WHAT_IS_SAID = {
 
 
 @pytest.mark.parametrize("victim", WHAT_IS_SAID)
-def test_a_killed_child_is_noticed_at_once_and_named(victim: str, start: Start, registry: Registry) -> None:
+def test_a_killed_child_is_noticed_at_once_and_named(victim: str, start: Start, grid: Grid) -> None:
     worker = start()
     worker.ready()
-    claim(registry)
+    claim(grid)
     worker.tree()[victim].kill()
-    until(lambda: registry.workers() == [], "it leaves the registry", within_s=1)
+    until(lambda: grid.workers() == [], "it is removed", within_s=1)
     assert worker.exit_code() == 1
-    reasons = [e["reason"] for e in registry.events() if e["event"] == "session.ended"]
+    reasons = [e["reason"] for e in grid.events() if e["event"] == "session.ended"]
     assert reasons == [WHAT_IS_SAID[victim]]
     assert worker.leftovers() == []
 
@@ -441,29 +433,29 @@ def test_a_slot_is_back_soon_after_a_kill(start: Start) -> None:
 # ── Redis loses its memory ────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_worker_that_redis_forgot_registers_again_with_its_lifetime(start: Start, registry: Registry) -> None:
+def test_a_worker_that_redis_forgot_registers_again_with_its_lifetime(start: Start, grid: Grid) -> None:
     worker = start()
     worker.ready()
-    claim(registry)
-    registry.release("s1", "client left")
-    until(lambda: registry.workers()[0].memory_bytes, "a heartbeat was answered")
-    registry.workers()
-    heartbeat = registry.workers()[0].heartbeat_ms
-    until(lambda: registry.workers()[0].heartbeat_ms > heartbeat, "a heartbeat told the lifetime")
-    registry.store.read(("FLUSHALL",))
+    claim(grid)
+    grid.release("s1", "client left")
+    until(lambda: grid.workers()[0].memory_bytes, "a heartbeat was answered")
+    grid.workers()
+    heartbeat = grid.workers()[0].heartbeat_ms
+    until(lambda: grid.workers()[0].heartbeat_ms > heartbeat, "a heartbeat told the lifetime")
+    grid.store.read(("FLUSHALL",))
     again = worker.ready()
     assert (again.lifetime, again.status) == (1, WorkerStatus.AVAILABLE)
 
 
 def test_a_draining_worker_that_redis_forgot_stays_draining_and_waits_for_its_sessions(
-    start: Start, registry: Registry
+    start: Start, grid: Grid
 ) -> None:
     worker = start(LEASE_RENEW_INTERVAL=1, LEASE_TTL=5, SHUTDOWN_GRACE=60)
     worker.ready()
-    claim(registry)
+    claim(grid)
     worker.process.send_signal(signal.SIGTERM)
     until(worker.logged("worker.draining"), "it drains")
-    registry.store.read(("FLUSHALL",))
+    grid.store.read(("FLUSHALL",))
     assert worker.ready().status == WorkerStatus.DRAINING
     with pytest.raises(subprocess.TimeoutExpired):  # its sessions may be asserted yet
         worker.process.wait(2)

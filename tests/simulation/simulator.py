@@ -1,6 +1,6 @@
 """One pool from its start to the last session of its load.
 
-Everything that happens is a call of the registry at its time, in the order of time. What a call made of the
+Everything that happens is a call of `Grid` at its time, in the order of time. What a call made of the
 pool is read from its events; what follows from them (a session's end, a worker's next step) happens later.
 """
 
@@ -10,8 +10,7 @@ import random
 from functools import partial
 from typing import Any
 
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.values import SessionRequest, WorkerStatus
 from appliance.names import Browser
 from tests.simulation.agenda import Agenda
@@ -41,8 +40,7 @@ class Simulation:
         self.waits_s: list[float] = []  # of the sessions that had to wait, from arrival to start
         self._agenda = Agenda()
         self._store = SimulatedStore(url, self._agenda, self._watch)
-        self._registry = Registry(self._store)
-        self._appliances = Appliances(self._registry)
+        self._grid = Grid(self._store)
         self._arrivals = random.Random(f"arrivals {case}")
         self._lengths = random.Random(f"lengths {case}")
         self._slots: dict[str, Slot] = {}
@@ -104,15 +102,13 @@ class Simulation:
             length_s = self._lengths.expovariate(1 / length_s)
         self._pending[name] = (self._agenda.now_s, length_s)
         lease_ms = int(self.case.beat_s * 3000)
-        answer = self._registry.claim(
-            name, REQUEST, proxy=PROXY, lease_ms=lease_ms, wait_ms=FOREVER_MS, queue_max=10**9
-        )
+        answer = self._grid.claim(name, REQUEST, proxy=PROXY, lease_ms=lease_ms, wait_ms=FOREVER_MS, queue_max=10**9)
         assert answer["state"] in ("active", "waiting"), answer
         assert (answer["state"] == "waiting") == (name in self._pending), "its start was not told"
 
     def _end(self, session: str) -> None:
         del self._active[session]
-        assert self._registry.release(session, "closed")
+        assert self._grid.release(session, "closed")
         if self.case.load >= 1:
             self._claim()
 
@@ -124,9 +120,9 @@ class Simulation:
         self._agenda.after(beat_s, self._tend)
         pools, ttl_ms = {Browser.CHROMIUM: self.case.workers}, int(beat_s * 3000)
         named = announcement("appliance-00", run="", proxy=PROXY, version=VERSION, pools=pools, ttl_ms=ttl_ms)
-        self._appliances.announce(named)
-        assert self._registry.renew(PROXY, self._active, int(beat_s * 3000)) == ([], {})
-        assert not any(self._registry.reap(ANY_SILENCE_S).values())
+        self._grid.announce(named)
+        assert self._grid.renew(PROXY, self._active, int(beat_s * 3000)) == ([], {})
+        assert not any(self._grid.reap(ANY_SILENCE_S).values())
         if self._pending and self._agenda.now_s - self._last_start_s > 3600 + 100 * self.case.length_s:
             raise Stuck(f"{len(self._pending)} sessions wait, and none has started since {self._last_start_s:.0f} s")
 

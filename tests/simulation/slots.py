@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.values import WorkerSpec
 from appliance.names import Browser
 from tests.simulation.agenda import Agenda
@@ -35,7 +35,7 @@ class Appliance:
         self.case = case
         self.agenda = agenda
         self.check = check
-        self.registry = Registry(store)
+        self.grid = Grid(store)
         self._store = store
         self._line: deque[Slot] = deque()
 
@@ -53,7 +53,7 @@ class Appliance:
             self._ask()
 
     def _ask(self) -> None:
-        wait_s = self.registry.take_launch_turn(self.name, self.case.stagger_s)
+        wait_s = self.grid.take_launch_turn(self.name, self.case.stagger_s)
         self._store.persist("launch", self.name)
         if wait_s:
             self.agenda.after(wait_s, self._ask)
@@ -90,7 +90,7 @@ class Slot:
             self.drained_s = None
         numbers = (case.concurrency, case.quota, int(case.beat_s * 3000), 1, appliance.target)
         place = (appliance.name, self.name)
-        appliance.registry.register_worker(
+        appliance.grid.register_worker(
             WorkerSpec(self.worker, Browser.CHROMIUM, VERSION, *place, *numbers, case.spares)
         )
         self._beat(self.worker)
@@ -99,7 +99,7 @@ class Slot:
         """Send heartbeats, the first at once, until the worker has ended."""
         appliance = self._appliance
         if worker == self.worker:
-            answer = appliance.registry.heartbeat_worker(worker, 0, healthy=True)
+            answer = appliance.grid.heartbeat_worker(worker, 0, healthy=True)
             assert answer, "a worker was forgotten"
             appliance.check(worker, answer)
             appliance.agenda.after(appliance.case.beat_s, partial(self._beat, worker))
@@ -107,12 +107,12 @@ class Slot:
     def drain(self, worker: str, reason: str) -> None:
         """Do what a worker does that was told to drain: ask for it, and end if it has no sessions."""
         self.drained_s = self._appliance.agenda.now_s
-        if self._appliance.registry.drain_worker(worker, reason) == 0:
+        if self._appliance.grid.drain_worker(worker, reason) == 0:
             self.end(worker)
 
     def end(self, worker: str) -> None:
         """Do what a worker does whose last session has ended."""
         if worker == self.worker:
             self.worker = ""
-            self._appliance.registry.remove_worker(worker, "recycled")
+            self._appliance.grid.remove_worker(worker, "recycled")
             self._appliance.agenda.after(self._appliance.case.respawn_s, self.start)

@@ -1,4 +1,4 @@
-"""The registry's store for simulations: each call is made at the agenda's time, and tells what it made happen.
+"""The grid's store for simulations: each call is made at the agenda's time, and tells what it made happen.
 
 Half of a simulation's time goes by here, so a call is one packet each way, without the client's generality.
 """

@@ -1,11 +1,10 @@
-"""Appliances for tests: what a proxy announces of its own, and its workers."""
+"""Grid for tests: what a proxy announces of its own, and its workers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.values import Announcement, WorkerStatus
 from appliance.names import Browser
 from tests.support.claims import spec
@@ -36,17 +35,17 @@ def announcement(appliance: str, **changes: Any) -> Announcement:
     return Announcement(**(fields | changes))
 
 
-def register(registry: Registry, worker: str, appliance: str, **changes: Any) -> str:
+def register(grid: Grid, worker: str, appliance: str, **changes: Any) -> str:
     """Register a worker of an appliance, beside one spare; it comes to stand by."""
     changes = {"status": WorkerStatus.STANDBY, "spares": 1, "run": f"first of {appliance}"} | changes
-    return registry.register_worker(spec(worker, appliance=appliance, **changes))
+    return grid.register_worker(spec(worker, appliance=appliance, **changes))
 
 
-def statuses(registry: Registry) -> dict[str, str]:
+def statuses(grid: Grid) -> dict[str, str]:
     """Give the status of each worker."""
-    return {worker.id: worker.status for worker in registry.workers()}
+    return {worker.id: worker.status for worker in grid.workers()}
 
 
-def status(appliances: Appliances, name: str = "here") -> str:
+def status(grid: Grid, name: str = "here") -> str:
     """Give the status of an appliance that is known."""
-    return {state.name: state.status.value for state in appliances.states()}[name]
+    return {state.name: state.status.value for state in grid.appliances()}[name]

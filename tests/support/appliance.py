@@ -19,9 +19,9 @@ import psutil
 
 from appliance.audit import audit
 from appliance.errors import StoreUnavailable, SupervisorError
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
-from appliance.grid.values import WorkerState, WorkerStatus
+from appliance.grid.values import WorkerInfo, WorkerStatus
 from appliance.machine.start_stop import left_over, started_settings
 from appliance.machine.supervisor import Supervisor
 from appliance.run_dir import RunDir
@@ -63,7 +63,7 @@ class Appliance:
         values = {"CHROMIUM_WORKERS": 1, "SPARE_WORKERS": 0, **TIMINGS, **own, **settings}
         self.env = os.environ | {name: str(value) for name, value in values.items()}
         own_redis = f"unix://:{self.env.get('REDIS_PASSWORD', '')}@{folder}/redis.sock"
-        self.registry = Registry(Store(self.env.get("REDIS_URL") or own_redis, "grid"))
+        self.state = Grid(Store(self.env.get("REDIS_URL") or own_redis, "grid"))
         try:
             self.up()
         except BaseException:
@@ -101,7 +101,7 @@ class Appliance:
         if settings is None:
             return ["supervisord does not run"]
         try:
-            return [difference.text for difference in audit(settings, self.registry).differences]
+            return [difference.text for difference in audit(settings, self.state).differences]
         except StoreUnavailable as error:
             return [str(error)]
 
@@ -118,7 +118,7 @@ class Appliance:
             differences = self.lasting_differences() if self._is_whole() else []
         finally:
             self.applctl("down")
-            self.registry.store.close()
+            self.state.store.close()
         assert not differences, "\n".join(differences)
         assert not self.processes(), "processes are left behind"
         assert not left_over(self.run_dir), "Redis is left behind"
@@ -135,11 +135,11 @@ class Appliance:
         """Give a process's log."""
         return (self.run_dir / "log" / f"{name}.log").read_text()
 
-    def available(self, count: int, within_s: float = 10.0) -> list[WorkerState]:
+    def available(self, count: int, within_s: float = 10.0) -> list[WorkerInfo]:
         """Wait until this many workers are available, and give them."""
 
-        def found() -> list[WorkerState] | None:
-            workers = [worker for worker in self.registry.workers() if worker.status == WorkerStatus.AVAILABLE]
+        def found() -> list[WorkerInfo] | None:
+            workers = [worker for worker in self.state.workers() if worker.status == WorkerStatus.AVAILABLE]
             return workers if len(workers) == count else None
 
         return until(found, f"{count} workers are available", within_s)  # type: ignore[return-value]
@@ -157,7 +157,7 @@ class Appliance:
         """Name the workers' temporary folders."""
         return {f"{path.parent.name}.{path.name}" for path in RunDir(self.run_dir).workers.glob("*/*/")}
 
-    def socket_of(self, worker: WorkerState) -> Path:
+    def socket_of(self, worker: WorkerInfo) -> Path:
         """Give the socket of a worker's driver."""
         return RunDir(self.run_dir).driver_socket(worker.id)
 

@@ -10,7 +10,7 @@ from appliance.audit.auditor import compare
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Call, Door, Machine, Part, Program, Wire
 from appliance.audit.relays import Look
-from appliance.grid.values import SessionState, WorkerState
+from appliance.grid.values import SessionInfo, WorkerInfo
 from appliance.settings.config import Settings
 
 SETTINGS = Settings(appliance_name="here", run_dir="/run/grid", port=8080, chromium_workers=1)
@@ -19,12 +19,12 @@ POOL, ANY = ("chromium", "1.65"), ("chromium", "")
 W, S = "here.chromium-00.abc", "session-1"
 DOOR = "/run/grid/workers/chromium-00/abc/driver.sock"
 
-WORKER = WorkerState(
+WORKER = WorkerInfo(
     id=W, browser="chromium", version="1.65.1", appliance="here",
     slot="chromium-00", status="available", active=1, lifetime=1, concurrency=2, quota=50, started_ms=0,
     heartbeat_ms=NOW_MS, pid=30, memory_bytes=0, suspect=False, stale=False,
 )  # fmt: skip
-SESSION = SessionState(S, "active", "chromium", "1.65", W, "here.123456", "127.0.0.1", "", "", 0)
+SESSION = SessionInfo(S, "active", "chromium", "1.65", W, "here.123456", "127.0.0.1", "", "", 0)
 WAITING = replace(SESSION, id="ticket", state="waiting", worker="")
 LEDGER = Ledger(
     now_ms=NOW_MS,

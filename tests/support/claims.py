@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.values import Grant, SessionRequest, WorkerSpec, WorkerStatus
 from appliance.names import Browser
 
@@ -26,15 +26,15 @@ def spec(name: str, *, lifetime: int = 0, quota: int = 20, **changes: object) ->
     return WorkerSpec(**(fields | changes))  # type: ignore[arg-type]
 
 
-def claim(registry: Registry, session: str, browser: Browser = Browser.CHROMIUM, minor: str = "1.65") -> dict:
+def claim(grid: Grid, session: str, browser: Browser = Browser.CHROMIUM, minor: str = "1.65") -> dict:
     wanted = SessionRequest(browser, minor)
-    return registry.claim(session, wanted, proxy="p", lease_ms=60_000, wait_ms=60_000, queue_max=100)
+    return grid.claim(session, wanted, proxy="p", lease_ms=60_000, wait_ms=60_000, queue_max=100)
 
 
-def fill(registry: Registry, workers: dict[str, tuple[int, int]], quota: int) -> None:
+def fill(grid: Grid, workers: dict[str, tuple[int, int]], quota: int) -> None:
     """Register workers by lifetime and active sessions; `assert` puts a session where it is said to be."""
     for name, (lifetime, active) in workers.items():
-        registry.register_worker(spec(name, lifetime=lifetime, quota=quota, target=len(workers)))
+        grid.register_worker(spec(name, lifetime=lifetime, quota=quota, target=len(workers)))
         for number in range(active):
             grant = Grant(f"{name}-{number}", name, name, "appliance", 0)
-            registry.assert_session(grant, SessionRequest(Browser.CHROMIUM), proxy="p", lease_ms=60_000)
+            grid.assert_session(grant, SessionRequest(Browser.CHROMIUM), proxy="p", lease_ms=60_000)

@@ -24,15 +24,15 @@ AUDIT = """
 import json, sys
 from pathlib import Path
 from appliance.audit import audit
-from appliance.grid.grid import open_registry
+from appliance.grid.grid import open_grid
 from appliance.settings.config import Settings
 from appliance.errors import ApplianceError
 from appliance.machine.start_stop import started_settings
 for _ in sys.stdin:
     settings = started_settings(Settings(run_dir=Path(sys.argv[1])))
     try:
-        with open_registry(settings) as registry:
-            found = [difference.text for difference in audit(settings, registry).differences]
+        with open_grid(settings) as state:
+            found = [difference.text for difference in audit(settings, state).differences]
     except ApplianceError as error:
         found = [str(error)]
     print(json.dumps(found), flush=True)

@@ -52,12 +52,12 @@ class RecordingWorker:
             1,
             status=WorkerStatus.AVAILABLE,
         )
-        self._grid.registry.register_worker(spec)
+        self._grid.state.register_worker(spec)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         """Deregister."""
-        self._grid.registry.remove_worker(self.id, "the test is over")
+        self._grid.state.remove_worker(self.id, "the test is over")
         self._ends.close()
 
     def _accept(self, listener: socket.socket) -> None:

@@ -48,11 +48,11 @@ def grid(accounts: dict[str, str]) -> Iterator[Appliance]:
 
 def family(grid: Appliance, slot: str) -> dict[str, psutil.Process]:
     """Give the processes of a slot's worker."""
-    return tree(next(worker for worker in grid.registry.workers() if worker.slot == slot).pid)
+    return tree(next(worker for worker in grid.state.workers() if worker.slot == slot).pid)
 
 
 def folder(grid: Appliance, slot: str) -> Path:
-    return grid.socket_of(next(worker for worker in grid.registry.workers() if worker.slot == slot)).parent
+    return grid.socket_of(next(worker for worker in grid.state.workers() if worker.slot == slot)).parent
 
 
 def as_browser_of(grid: Appliance, slot: str, *command: str) -> str:
@@ -65,7 +65,7 @@ def as_browser_of(grid: Appliance, slot: str, *command: str) -> str:
 
 def renewed(grid: Appliance, pid: int) -> None:
     """Wait until a worker has a successor."""
-    until(lambda: pid not in {worker.pid for worker in grid.registry.workers()}, "its end is noticed", within_s=20)
+    until(lambda: pid not in {worker.pid for worker in grid.state.workers()}, "its end is noticed", within_s=20)
     grid.available(2, within_s=20)
 
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from appliance.errors import StoreUnavailable
-from appliance.grid.values import WorkerState
+from appliance.grid.values import WorkerInfo
 from tests.support.appliance import Appliance, StartGrid
 from tests.support.bare_client import BareClient
 from tests.support.waiting import until
@@ -40,7 +40,7 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
     with sync_playwright() as playwright:
         page = playwright.chromium.connect(grid.endpoint).new_page()
         waiter = BareClient(grid)
-        until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
+        until(lambda: len(grid.state.sessions()) == 2, "a second client waits")
         grid.applctl("appliance", "drain")
         assert waiter.answer() == (503, "The appliance is drained.")
         assert why_not_ready(grid) == "The appliance is drained."
@@ -51,7 +51,7 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
         grid.process("redis").kill()
         until(lambda: served.id in {worker.id for worker in workers(grid)}, "Redis knows the workers again", 15)
         assert not [worker for worker in workers(grid) if worker.status == "available"]
-        until(lambda: len(grid.registry.sessions()) == 1, "and the session", 15)
+        until(lambda: len(grid.state.sessions()) == 1, "and the session", 15)
         page.goto(site)
         assert page.title() == "A real page"
         failed = grid.applctl("appliance", "drain", "--wait", "--timeout", "0", check=False)
@@ -79,9 +79,9 @@ def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_
     assert re.search(f"no appliance nobody\n.*: {grid.env['APPLIANCE_NAME']}", unknown.stderr)
 
 
-def workers(grid: Appliance) -> list[WorkerState]:
+def workers(grid: Appliance) -> list[WorkerInfo]:
     """Give the workers that Redis knows, while it may be away."""
     try:
-        return grid.registry.workers()
+        return grid.state.workers()
     except StoreUnavailable:
         return []

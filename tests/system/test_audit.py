@@ -69,7 +69,7 @@ def without_proxy(grid: Appliance) -> Iterator[Callable[[], list[str]]]:
     supervisor.suspend()
     try:
         proxy(grid).kill()
-        yield lambda: [difference.text for difference in audit(settings, grid.registry).differences]
+        yield lambda: [difference.text for difference in audit(settings, grid.state).differences]
     finally:
         supervisor.resume()
         until(lambda: ready(grid), "the proxy is back")
@@ -85,7 +85,7 @@ def ready(grid: Appliance) -> bool:
 @contextmanager
 def leaked_slot(grid: Appliance, lease: bool) -> Iterator[str]:
     """Let a session that does not exist hold a slot of the first worker; gives the worker's id."""
-    store, worker = grid.registry.store, grid.registry.workers()[0].id
+    store, worker = grid.state.store, grid.state.workers()[0].id
     slots, leases = store.key("worker", worker, "sessions"), store.key("leases")
     store.read(("SADD", slots, "ghost"), *([("ZADD", leases, 1e15, "ghost")] if lease else []))
     try:
@@ -118,13 +118,13 @@ def test_the_remedy_for_a_leaked_slot_frees_it(grid: Appliance) -> None:
     with leaked_slot(grid, lease=True) as worker:
         grid.applctl("restart", "chromium-00")
         until(lambda: [w.id for w in grid.available(1)] != [worker], "the worker has a successor")
-        assert grid.registry.store.read(("EXISTS", grid.registry.store.key("worker", worker, "sessions"))) == [0]
+        assert grid.state.store.read(("EXISTS", grid.state.store.key("worker", worker, "sessions"))) == [0]
 
 
 def test_a_session_that_redis_was_made_to_forget_is_named(grid: Appliance, playwright: Playwright) -> None:
     browser = playwright.chromium.connect(grid.endpoint)
-    (session,) = grid.registry.sessions()
-    grid.registry.release(session.id, "behind its proxy's back")
+    (session,) = grid.state.sessions()
+    grid.state.release(session.id, "behind its proxy's back")
     (text,) = grid.audit()
     assert text.startswith("no session is known for connection unix:")
     assert text.endswith(f" to worker {session.worker}")
@@ -134,34 +134,34 @@ def test_a_session_that_redis_was_made_to_forget_is_named(grid: Appliance, playw
 def test_a_session_that_its_proxy_takes_up_again_is_not_named(start_grid: StartGrid, playwright: Playwright) -> None:
     grid = start_grid()
     browser = playwright.chromium.connect(grid.endpoint)
-    (session,) = grid.registry.sessions()
-    grid.registry.release(session.id, "behind its proxy's back")
+    (session,) = grid.state.sessions()
+    grid.state.release(session.id, "behind its proxy's back")
     assert grid.audit() == []
-    assert [session.id for session in grid.registry.sessions()] == [session.id]
+    assert [session.id for session in grid.state.sessions()] == [session.id]
     browser.close()
 
 
 def test_the_sessions_of_a_proxy_that_was_killed_are_named(grid: Appliance, playwright: Playwright) -> None:
     for _ in range(2):
         playwright.chromium.connect(grid.endpoint)
-    first, second = sorted(session.id for session in grid.registry.sessions())
-    (worker,) = grid.registry.workers()
+    first, second = sorted(session.id for session in grid.state.sessions())
+    (worker,) = grid.state.workers()
     with without_proxy(grid) as look:
         said = f"no proxy here relays 2 of the 2 sessions {first}, {second}, active on worker {worker.id}"
         assert said in look()
         for session in (first, second):
-            grid.registry.release(session, "by hand")
+            grid.state.release(session, "by hand")
 
 
 def test_a_ticket_that_nobody_waits_for_is_named(grid: Appliance, playwright: Playwright) -> None:
     until(lambda: grid.get("/readyz"), "the proxy is back")
     browsers = [playwright.chromium.connect(grid.endpoint) for _ in range(2)]
-    session = grid.registry.sessions()[0]
+    session = grid.state.sessions()[0]
     request = SessionRequest(Browser.CHROMIUM)
-    grid.registry.claim("ghost", request, proxy=session.proxy, lease_ms=60_000, wait_ms=60_000, queue_max=1)
+    grid.state.claim("ghost", request, proxy=session.proxy, lease_ms=60_000, wait_ms=60_000, queue_max=1)
     (text,) = grid.audit()
     assert text.startswith("no client is connected for 1 of the 3 sessions ghost, unix:")
-    grid.registry.release("ghost", "by hand")
+    grid.state.release("ghost", "by hand")
     for browser in browsers:
         browser.close()
 
@@ -182,7 +182,7 @@ def test_a_process_and_a_folder_that_belong_to_no_worker_are_named(grid: Applian
 
 
 def test_a_worker_that_is_paused_is_named(grid: Appliance) -> None:
-    (worker,) = grid.registry.workers()
+    (worker,) = grid.state.workers()
     process = psutil.Process(worker.pid)
     process.suspend()
     try:
@@ -192,19 +192,19 @@ def test_a_worker_that_is_paused_is_named(grid: Appliance) -> None:
 
 
 def test_a_worker_without_a_process_is_named(grid: Appliance) -> None:
-    (worker,) = grid.registry.workers()
+    (worker,) = grid.state.workers()
     gone = f"{worker.appliance}.chromium-07.000000"
     spec = WorkerSpec(
         id=gone, browser=Browser.CHROMIUM, version=worker.version, slot="chromium-07",
         appliance=worker.appliance, concurrency=1, quota=0, ttl_ms=60_000, pid=1,
     )  # fmt: skip
-    grid.registry.register_worker(spec)
+    grid.state.register_worker(spec)
     assert grid.audit() == [f"worker {gone} is registered, but its process 1 is gone"]
-    grid.registry.remove_worker(gone, "by hand")
+    grid.state.remove_worker(gone, "by hand")
 
 
 def test_a_client_that_goes_around_the_proxy_is_named(grid: Appliance, playwright: Playwright) -> None:
-    (worker,) = grid.registry.workers()
+    (worker,) = grid.state.workers()
     with bridged(grid.socket_of(worker)) as url:
         browser = playwright.chromium.connect(url)
         (text,) = grid.audit()
@@ -216,9 +216,9 @@ def test_a_client_that_goes_around_the_proxy_is_named(grid: Appliance, playwrigh
 @pytest.mark.parametrize("victim", ["worker", "driver", "browser"])
 def test_after_a_kill_all_agrees_again_soon(victim: str, grid: Appliance, playwright: Playwright) -> None:
     playwright.chromium.connect(grid.endpoint)
-    (worker,) = grid.registry.workers()
+    (worker,) = grid.state.workers()
     tree(worker.pid)[victim].kill()
-    until(lambda: worker.id not in {w.id for w in grid.registry.workers()}, "its death is noticed")
+    until(lambda: worker.id not in {w.id for w in grid.state.workers()}, "its death is noticed")
     assert grid.lasting_differences() == []
 
 
@@ -258,13 +258,13 @@ def test_a_busy_grid_that_recycles_its_workers_is_never_accused_and_its_leak_is_
         found = []
         while time.monotonic() < ends - 2:
             found.append(await asyncio.to_thread(grid.audit))
-        grid.registry.store.read(("ZADD", grid.registry.store.key("leases"), 1e15, "ghost"))
+        grid.state.store.read(("ZADD", grid.state.store.key("leases"), 1e15, "ghost"))
         found.append(await asyncio.to_thread(grid.audit))
         assert await load > 20
         return found
 
     *before, after = asyncio.run(audit_meanwhile())
-    grid.registry.store.read(("ZREM", grid.registry.store.key("leases"), "ghost"))
+    grid.state.store.read(("ZREM", grid.state.store.key("leases"), "ghost"))
     assert [differences for differences in before if differences] == []
     assert after == ["there is a lease of ghost, but no such session"]
 
@@ -275,7 +275,7 @@ def test_of_two_appliances_that_share_a_redis_each_audits_its_own_part(
     one, other = (start_grid(REDIS_URL=redis_url, MAX_CONCURRENT_SESSIONS=1, **LASTING) for _ in range(2))
     for _ in range(2):
         playwright.chromium.connect(one.endpoint)
-    sessions = one.registry.sessions()
+    sessions = one.state.sessions()
     (away,) = (s for s in sessions if s.worker.startswith(f"{other.env['APPLIANCE_NAME']}."))
     assert (one.audit(), other.audit()) == ([], [])
     (here,) = (session for session in sessions if session != away)
@@ -283,4 +283,4 @@ def test_of_two_appliances_that_share_a_redis_each_audits_its_own_part(
         assert f"no proxy here relays session {here.id}, active on worker {here.worker}" in look()
         assert other.audit() == [f"no proxy here relays session {away.id}, active on worker {away.worker}"]
         for session in sessions:
-            one.registry.release(session.id, "by hand")
+            one.state.release(session.id, "by hand")

@@ -73,12 +73,12 @@ def test_a_proxy_that_was_paused_past_its_leases_does_not_reap_its_own_sessions(
     with sync_playwright() as playwright, playwright.chromium.connect(grid.endpoint) as browser:
         page = browser.new_page()
         page.goto(site)
-        store, (session,) = grid.registry.store, grid.registry.sessions()
+        store, (session,) = grid.state.store, grid.state.sessions()
         proxy = targets.process(grid, "proxy")
         proxy.suspend()
         try:
             expiry_ms = store.read(("ZSCORE", store.key("leases"), session.id))[0]
-            until(lambda: grid.registry.now_ms() > expiry_ms, "the lease has expired")
+            until(lambda: grid.state.now_ms() > expiry_ms, "the lease has expired")
         finally:
             proxy.resume()
         page.wait_for_timeout(1500)  # until the proxy has renewed and reaped, through the session itself

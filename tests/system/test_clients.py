@@ -94,7 +94,7 @@ def test_an_mcp_server_opens_a_page_of_the_grid(node_modules: Path, grid: Applia
         ask("initialize", protocolVersion="2025-03-26", capabilities={}, clientInfo={"name": "test", "version": "1"})
         shown = ask("tools/call", name="browser_navigate", arguments={"url": site})
         assert "Page Title: A real page" in shown["content"][0]["text"]
-        assert [session.name for session in grid.registry.sessions()] == ["mcp"]
+        assert [session.name for session in grid.state.sessions()] == ["mcp"]
 
 
 def test_the_command_line_client_attaches_to_the_grid(
@@ -105,7 +105,7 @@ def test_the_command_line_client_attaches_to_the_grid(
         run_command([*cli, "attach", "--endpoint", f"{grid.endpoint}/?name=cli"], tmp_path, own)
         run_command([*cli, "goto", site], tmp_path, own)
         assert "A real page" in run_command([*cli, "eval", "document.title"], tmp_path, own)
-        assert [session.name for session in grid.registry.sessions()] == ["cli"]
+        assert [session.name for session in grid.state.sessions()] == ["cli"]
     finally:
         run_command([*cli, "detach"], tmp_path, own)
-    until(lambda: not grid.registry.sessions(), "the session has ended")
+    until(lambda: not grid.state.sessions(), "the session has ended")

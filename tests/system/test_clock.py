@@ -23,16 +23,16 @@ def clock(tmp_path: Path) -> Clock:
 
 def redis_offset_s(grid: Appliance) -> float:
     """Give by how much Redis' clock differs from the machine's."""
-    seconds, _ = grid.registry.store.read(("TIME",))[0]
+    seconds, _ = grid.state.store.read(("TIME",))[0]
     return int(seconds) - time.time()
 
 
 def await_heartbeats(grid: Appliance) -> None:
     """Wait until each worker was heard for as long as one that is not heard is given."""
-    heard: dict[str, set[int]] = {worker.id: set() for worker in grid.registry.workers()}
+    heard: dict[str, set[int]] = {worker.id: set() for worker in grid.state.workers()}
 
     def heard_all() -> bool:
-        for worker in grid.registry.workers():
+        for worker in grid.state.workers():
             heard[worker.id].add(worker.heartbeat_ms)
         return min(map(len, heard.values())) > TIMINGS["WORKER_TTL"] / TIMINGS["HEARTBEAT_INTERVAL"] + 1
 
@@ -41,8 +41,8 @@ def await_heartbeats(grid: Appliance) -> None:
 
 def members(grid: Appliance) -> list[list[str]]:
     """Give who is in the grid, in what state, and the sessions since when: one that came again would be another."""
-    workers = [f"{worker.id} {worker.status} {worker.active} {worker.suspect}" for worker in grid.registry.workers()]
-    sessions = [f"{session.id} {session.state} {session.started_ms}" for session in grid.registry.sessions()]
+    workers = [f"{worker.id} {worker.status} {worker.active} {worker.suspect}" for worker in grid.state.workers()]
+    sessions = [f"{session.id} {session.state} {session.started_ms}" for session in grid.state.sessions()]
     return [workers, sessions]
 
 
@@ -69,15 +69,15 @@ def test_steps_of_the_clock_by_an_hour_lose_nobody_and_hide_no_loss(
             assert offset_s == 0 or not waiters[1].is_answered
     for waiter in waiters:
         waiter.close()
-    until(lambda: not grid.registry.sessions(), "all slots are free")
+    until(lambda: not grid.state.sessions(), "all slots are free")
     what_dies_just_before_a_step_back_is_found_as_soon_as_ever(grid, clock)
 
 
 def waiting(grid: Appliance) -> BareClient:
     """Give a client that waits, after all that are there."""
-    count = len(grid.registry.sessions())
+    count = len(grid.state.sessions())
     client = BareClient(grid)
-    until(lambda: len(grid.registry.sessions()) > count, "the client waits")
+    until(lambda: len(grid.state.sessions()) > count, "the client waits")
     return client
 
 
@@ -91,10 +91,10 @@ def what_dies_just_before_a_step_back_is_found_as_soon_as_ever(grid: Appliance, 
     try:
         grid.process("proxy").kill()
         clock.step(-HOUR_S)
-        until(lambda: silent.id not in {worker.id for worker in grid.registry.workers()}, "the worker is reaped", 20)
-        until(lambda: not grid.registry.sessions(), "the leases expire", 20)
+        until(lambda: silent.id not in {worker.id for worker in grid.state.workers()}, "the worker is reaped", 20)
+        until(lambda: not grid.state.sessions(), "the leases expire", 20)
     finally:
         worker.resume()
     tree(other.pid)["browser"].kill()
-    until(lambda: other.id not in {worker.id for worker in grid.registry.workers()}, "its worker leaves")
+    until(lambda: other.id not in {worker.id for worker in grid.state.workers()}, "its worker leaves")
     assert silent.id in {worker.id for worker in grid.available(2)}

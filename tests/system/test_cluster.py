@@ -19,8 +19,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, Playwright, sync_playwright
 
-from appliance.grid.appliances import Appliances
-from appliance.grid.values import WorkerState
+from appliance.grid.values import WorkerInfo
 from tests.support.appliance import APPLCTL, TIMINGS
 from tests.support.bare_client import UPGRADE
 from tests.support.cluster import Cluster, LoadBalancer, Member
@@ -81,19 +80,19 @@ def haproxy(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     balancer.stop()
 
 
-def page_on(playwright: Playwright, proxy: Member, worker: WorkerState) -> Page:
+def page_on(playwright: Playwright, proxy: Member, worker: WorkerInfo) -> Page:
     """Open a page in a session of one proxy and one worker, which is found by trying; others are held meanwhile."""
     with ExitStack() as held:
         for _ in range(6):
             browser = playwright.chromium.connect(proxy.endpoint)
-            newest = proxy.registry.sessions()[-1]
+            newest = proxy.state.sessions()[-1]
             if newest.worker == worker.id:
                 return browser.new_page()
             held.callback(browser.close)
     raise AssertionError(f"no session of {proxy.name} was given {worker.id}")
 
 
-def until_connected(playwright: Playwright, proxy: Member, worker: WorkerState) -> Page:
+def until_connected(playwright: Playwright, proxy: Member, worker: WorkerInfo) -> Page:
     """Open such a page as soon as the worker's appliance can be reached again."""
 
     def page() -> Page | None:
@@ -104,8 +103,8 @@ def until_connected(playwright: Playwright, proxy: Member, worker: WorkerState) 
     return until(page, "its proxy is back", 20)
 
 
-def workers_of(member: Member, status: str = "available") -> list[WorkerState]:
-    return [w for w in member.registry.workers() if w.appliance == member.name and w.status == status]
+def workers_of(member: Member, status: str = "available") -> list[WorkerInfo]:
+    return [w for w in member.state.workers() if w.appliance == member.name and w.status == status]
 
 
 def starts(member: Member) -> int:
@@ -170,7 +169,7 @@ def test_sessions_pass_a_load_balancer_and_show_their_clients_address(
     balancer = LoadBalancer(program, cluster, tmp_path)
     try:
         browsers = [playwright.chromium.connect(balancer.endpoint) for _ in range(6)]
-        sessions = cluster.members[0].registry.sessions()
+        sessions = cluster.members[0].state.sessions()
         assert {browser.new_page().evaluate("6 * 7") for browser in browsers} == {42}
         assert {session.client for session in sessions} == {"127.0.0.1"}
         assert len({session.proxy for session in sessions}) == 3, "no proxy is left out"
@@ -190,7 +189,7 @@ def test_an_appliance_cut_off_from_redis_costs_only_what_it_had_at_hand(
     with Load(haproxy, 2, REST_S) as load:
         until(lambda: load.served > 4, "clients use the grid")
         with second.cut_off(cluster.redis_address):
-            until(lambda: lost.id not in {w.id for w in first.registry.workers()}, "its worker is reaped", 15)
+            until(lambda: lost.id not in {w.id for w in first.state.workers()}, "its worker is reaped", 15)
             served = load.served
             until(lambda: load.served > served + 4, "the others serve", 20)
             assert relayed.evaluate("6 * 7") == 42, "who relays a session need not ask Redis"
@@ -214,7 +213,7 @@ def test_a_proxy_cut_off_from_anothers_workers_serves_with_those_that_it_reaches
         assert browser.new_page().evaluate("6 * 7") == 42
         browser.close()
     assert load.errors == []
-    until(lambda: not first.registry.sessions(), "all slots are free")
+    until(lambda: not first.state.sessions(), "all slots are free")
     cluster.agrees()
 
 
@@ -229,7 +228,7 @@ def test_a_session_on_another_appliances_worker_ends_with_the_true_reason(
     page = until_connected(playwright, first, worker)
     psutil.Process(worker.pid).kill()
     assert said_to(page) == f"worker {worker.slot} crashed"
-    until(lambda: not first.registry.sessions(), "all slots are free")
+    until(lambda: not first.state.sessions(), "all slots are free")
     until(lambda: workers_of(second), "the worker is back", 20)
     cluster.agrees()
 
@@ -289,5 +288,5 @@ def test_an_appliance_that_is_shut_down_under_load_fails_no_session(cluster: Clu
         served = load.served
         until(lambda: load.served > served + 3, "the others serve")
     assert load.errors == []
-    assert {one.name: one.status for one in Appliances(first.registry).states()}[second.name] == "stopping"
+    assert {one.name: one.status for one in first.state.appliances()}[second.name] == "stopping"
     assert first.lasting_differences() == []

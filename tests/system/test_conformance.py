@@ -13,7 +13,7 @@ import psutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.machine.supervisor import Supervisor
 from appliance.names import Browser
@@ -36,7 +36,7 @@ def relayed() -> Iterator[tuple[Appliance, RedisRelay]]:
         settings = {"MAX_CONCURRENT_SESSIONS": 1, "QUEUE_MAX_LENGTH": 1, "QUEUE_TIMEOUT": QUEUE_TIMEOUT_S}
         settings |= {"MAX_LIFETIME_SESSIONS": 0, "ALLOW_ANONYMOUS": True}
         with Appliance(REDIS_URL=relay.url, **settings) as grid:
-            grid.registry = Registry(Store(url, "grid"))
+            grid.state = Grid(Store(url, "grid"))
             yield grid, relay
 
 
@@ -44,7 +44,7 @@ def relayed() -> Iterator[tuple[Appliance, RedisRelay]]:
 def grid(relayed: tuple[Appliance, RedisRelay]) -> Appliance:
     """Give the appliance, whose slot is free."""
     grid = relayed[0]
-    until(lambda: not grid.registry.sessions(), "all slots are free")
+    until(lambda: not grid.state.sessions(), "all slots are free")
     grid.available(1)
     return grid
 
@@ -79,25 +79,25 @@ def test_without_a_word_of_a_browser_the_default_is_served_and_recorded(grid: Ap
     answer = wire.upgrade(User_Agent="Playwright/1.65.0 (x64; test)")
     assert (answer.status, answer.headers["upgrade"].lower()) == (101, "websocket")
     assert answer.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-    (session,) = grid.registry.sessions()
+    (session,) = grid.state.sessions()
     assert (session.browser, session.minor, session.name, session.client) == ("chromium", "1.65", "", "127.0.0.1")
     assert session.user_agent == "Playwright/1.65.0 (x64; test)"
 
 
 def test_the_clients_own_header_names_the_browser(grid: Appliance, wire: Wire, firefox: RecordingWorker) -> None:
     assert wire.upgrade(x_playwright_browser="firefox").status == 101
-    assert [session.worker for session in grid.registry.sessions()] == [firefox.id]
+    assert [session.worker for session in grid.state.sessions()] == [firefox.id]
 
 
 def test_the_query_names_the_browser_before_the_header_and_a_label(grid: Appliance, wire: Wire) -> None:
     assert wire.upgrade("/?browser=chromium&name=check%20out%C3%A9", x_playwright_browser="firefox").status == 101
-    (session,) = grid.registry.sessions()
+    (session,) = grid.state.sessions()
     assert (session.browser, session.name) == ("chromium", "check outé")
 
 
 def test_a_user_agent_that_is_no_playwrights_suits_any_version(grid: Appliance, wire: Wire) -> None:
     assert wire.upgrade(User_Agent="Mozilla/5.0 Playwright/1.40.0").status == 101
-    assert grid.registry.sessions()[0].minor == ""
+    assert grid.state.sessions()[0].minor == ""
 
 
 # ── Refusals ──────────────────────────────────────────────────────────────────────────────────────────
@@ -134,7 +134,7 @@ def test_a_bad_key_is_refused(key: str | None, wire: Wire) -> None:
 @pytest.mark.parametrize("origin", ["https://example.org", "null", "http://127.0.0.1"])
 def test_a_web_page_is_refused(origin: str, grid: Appliance, wire: Wire) -> None:
     refused(wire, wire.upgrade(Origin=origin), 403, "Web pages must not use", "Playwright client")
-    assert not grid.registry.sessions()
+    assert not grid.state.sessions()
 
 
 def test_a_session_is_only_at_the_root(wire: Wire) -> None:
@@ -153,7 +153,7 @@ def test_a_full_grid_lets_wait_then_refuses_and_refuses_at_once_when_its_queue_i
         assert holder.upgrade().status == 101
         started = time.monotonic()
         waiter.socket.sendall(request())
-        until(lambda: len(grid.registry.sessions()) == 2, "a client waits")
+        until(lambda: len(grid.state.sessions()) == 2, "a client waits")
         answer = late.upgrade()
         assert int(answer.headers["retry-after"]) > 0
         refused(late, answer, 429, "1 clients already wait", "QUEUE_MAX_LENGTH")
@@ -182,7 +182,7 @@ def test_json_names_the_path_to_which_clients_add_their_query(target: str, wire:
 def test_the_query_of_an_http_url_survives_with_a_real_client(grid: Appliance) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(f"http://127.0.0.1:{grid.port}?browser=chromium&name=label")
-        assert [session.name for session in grid.registry.sessions()] == ["label"]
+        assert [session.name for session in grid.state.sessions()] == ["label"]
         browser.close()
 
 
@@ -261,7 +261,7 @@ def test_a_worker_that_is_just_ending_is_left_for_another_and_the_client_does_no
         ending.answer_with = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         assert wire.upgrade("/?browser=firefox").status == 101
         assert len(ending.requests) == 1
-        (session,) = grid.registry.sessions()
+        (session,) = grid.state.sessions()
         assert session.worker == firefox.id
 
 
@@ -273,7 +273,7 @@ def test_a_refusal_of_the_worker_comes_back_with_its_body(
     answer = wire.upgrade("/?browser=firefox")
     assert (answer.status, answer.body) == (int(status[:3]), b"said by driver")
     assert wire.is_closed()
-    until(lambda: not grid.registry.sessions(), "the slot is free")
+    until(lambda: not grid.state.sessions(), "the slot is free")
 
 
 def test_a_client_that_resets_before_its_answer_is_no_fault_and_leaves_no_session(
@@ -287,7 +287,7 @@ def test_a_client_that_resets_before_its_answer_is_no_fault_and_leaves_no_sessio
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     firefox.may_answer.set()
     until(lambda: grid.log("proxy").count("client.gone") > gone, "the proxy notices")
-    until(lambda: not grid.registry.sessions(), "the slot is free")
+    until(lambda: not grid.state.sessions(), "the slot is free")
     assert "Traceback" not in grid.log("proxy")
 
 

@@ -9,17 +9,17 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from appliance.errors import StoreUnavailable
-from appliance.grid.values import WorkerState, WorkerStatus
+from appliance.grid.values import WorkerInfo, WorkerStatus
 from tests.support.appliance import TIMINGS, Appliance, StartGrid
 from tests.support.waiting import until
 
 FILL_600_MIB = "window.kept = new Uint8Array(600 * 2 ** 20).fill(1); 0"
 
 
-def entry(grid: Appliance, worker: WorkerState) -> WorkerState | None:
+def entry(grid: Appliance, worker: WorkerInfo) -> WorkerInfo | None:
     """Give what Redis knows of a worker now; None if that is nothing, or Redis is away."""
     try:
-        return next((found for found in grid.registry.workers() if found.id == worker.id), None)
+        return next((found for found in grid.state.workers() if found.id == worker.id), None)
     except StoreUnavailable:
         return None
 
@@ -39,8 +39,8 @@ def test_a_drained_worker_finishes_its_session_while_a_spare_takes_the_new_ones(
         playwright.chromium.connect(grid.endpoint).close()
         assert page.title() == "A real page"
         browser.close()
-    until(lambda: drained.id not in {worker.id for worker in grid.registry.workers()}, "the drained worker is gone")
-    until(lambda: len(grid.registry.workers()) == 2, "its slot has a new worker, which stands by")
+    until(lambda: drained.id not in {worker.id for worker in grid.state.workers()}, "the drained worker is gone")
+    until(lambda: len(grid.state.workers()) == 2, "its slot has a new worker, which stands by")
     assert grid.applctl("workers", "drain", "chromium-99", check=False).returncode == 1
 
 
@@ -61,7 +61,7 @@ def test_a_draining_worker_stays_so_when_redis_forgets_it_and_misses_its_heartbe
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint)
         page = browser.new_page()
-        (session,) = grid.registry.sessions()
+        (session,) = grid.state.sessions()
         drained, other = sorted(grid.available(2), key=lambda worker: worker.id != session.worker)
         grid.applctl("workers", "drain", drained.slot)
         heard = entry(grid, drained).heartbeat_ms  # a worker remembers what its last heartbeat was told
@@ -76,7 +76,7 @@ def test_a_draining_worker_stays_so_when_redis_forgets_it_and_misses_its_heartbe
             return bool(known and (known.status, known.lifetime, known.active) == as_before)
 
         until(is_as_before, "it drains again, and its session counts again")
-        served = [event["worker"] for event in grid.registry.events() if event["event"] == "worker.promoted"]
+        served = [event["worker"] for event in grid.state.events() if event["event"] == "worker.promoted"]
         assert drained.id not in served, "it was available for a moment"
         pause_beyond(TIMINGS["HEARTBEAT_INTERVAL"], grid, drained, other)
         until(is_as_before, "it drains still")
@@ -111,7 +111,7 @@ def test_a_draining_worker_waits_for_the_session_of_a_proxy_that_was_away_while_
     grid.available(1)
 
 
-def pause_beyond(seconds: float, grid: Appliance, paused: WorkerState, other: WorkerState) -> None:
+def pause_beyond(seconds: float, grid: Appliance, paused: WorkerInfo, other: WorkerInfo) -> None:
     """Pause a worker until it is so much longer unheard than another, and let it go on until it is heard again."""
     heard = lambda worker: entry(grid, worker).heartbeat_ms  # noqa: E731
     worker = psutil.Process(paused.pid)
@@ -128,7 +128,7 @@ def test_a_draining_worker_that_was_reaped_comes_back_only_to_end(start_grid: St
     grid = start_grid(CHROMIUM_WORKERS=2, STARTUP_STAGGER=0.1)
     with sync_playwright() as playwright:
         page = playwright.chromium.connect(grid.endpoint).new_page()
-        (session,) = grid.registry.sessions()
+        (session,) = grid.state.sessions()
         drained = next(worker for worker in grid.available(2) if worker.id == session.worker)
         grid.applctl("workers", "drain", drained.slot)
         worker = psutil.Process(drained.pid)
@@ -155,11 +155,11 @@ def test_a_worker_that_grows_past_its_limit_finishes_its_session_and_starts_anew
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint)
         page = browser.new_page()
-        (session,) = grid.registry.sessions()
+        (session,) = grid.state.sessions()
         grown = next(worker for worker in grid.available(2) if worker.id == session.worker)
         page.evaluate(FILL_600_MIB)
         until(lambda: entry(grid, grown).status == WorkerStatus.DRAINING, "it drains")
-        (drain,) = [event for event in grid.registry.events() if event["event"] == "worker.draining"]
+        (drain,) = [event for event in grid.state.events() if event["event"] == "worker.draining"]
         assert drain["worker"] == grown.id
         assert re.fullmatch(r"grew to \d{3,4} MiB of memory, past WORKER_MAX_MEMORY", drain["reason"])
         playwright.chromium.connect(grid.endpoint).close()

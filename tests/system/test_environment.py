@@ -57,7 +57,7 @@ def test_a_grid_is_the_same_whatever_the_shell_has_that_starts_or_restarts_it(
 ) -> None:
     grid = start_grid(**SHELL)
     assert seen(grid, site) == ((200, 200), HERE)
-    family = tree(grid.registry.workers()[0].pid)
+    family = tree(grid.state.workers()[0].pid)
     for name in ("worker", "driver", "browser"):
         environment = family[name].environ()
         assert not {one for one in SHELL if environment.get(one) == SHELL[one]}, name
@@ -97,7 +97,7 @@ def test_time_zone_and_language_are_those_of_the_settings_and_a_context_may_have
     start_grid: StartGrid, site: str
 ) -> None:
     grid = start_grid(BROWSER_TIMEZONE="Europe/Berlin", BROWSER_LANGUAGE="de-DE", BROWSER_ENV="A_VARIABLE='of ours'")
-    assert tree(grid.registry.workers()[0].pid)["browser"].environ()["A_VARIABLE"] == "of ours"
+    assert tree(grid.state.workers()[0].pid)["browser"].environ()["A_VARIABLE"] == "of ours"
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint)
         page = browser.new_page()

@@ -55,7 +55,7 @@ def fill(disk: Path) -> None:
 
 
 def names(grid: Appliance) -> list[str]:
-    return [token.name for token in grid.registry.tokens().values() if not token.revoked_ms]
+    return [token.name for token in grid.state.tokens().values() if not token.revoked_ms]
 
 
 def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: Appliance, disk: Path) -> None:

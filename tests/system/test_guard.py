@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.machine.supervisor import Supervisor
 from tests.support import machine as places
@@ -150,7 +150,7 @@ def listens(machine: Machine, port: int) -> bool:
 
 
 def test_browsers_run_in_their_sandbox_and_in_a_group_of_their_own(grid: Appliance, accounts: dict[str, str]) -> None:
-    family = tree(grid.registry.workers()[0].pid)
+    family = tree(grid.state.workers()[0].pid)
     worker, driver, browser = (family[name] for name in ("worker", "driver", "browser"))
     assert {*driver.uids(), *browser.uids()} == {worker.uids().effective}
     assert worker.uids().real == worker.uids().saved
@@ -179,7 +179,7 @@ def zygotes(family: dict[str, psutil.Process]) -> list[psutil.Process]:
 
 
 def test_a_browser_that_broke_out_reads_nothing_of_its_worker(machine: Machine, grid: Appliance) -> None:
-    family = tree(grid.registry.workers()[0].pid)
+    family = tree(grid.state.workers()[0].pid)
     group = family["driver"].gids().real
     become = ["setpriv", f"--reuid={family['driver'].uids().real}", f"--regid={group}", "--clear-groups"]
 
@@ -215,8 +215,8 @@ def test_with_a_private_network_allowed_the_grids_own_machines_are_still_refused
         redis_server(machine.outside(), f"--bind {REDIS} --port 6379 --protected-mode no") as url,
         running(machine, accounts, **settings) as grid,
     ):
-        grid.registry.store.close()
-        grid.registry = Registry(Store(url, "grid"))
+        grid.state.store.close()
+        grid.state = Grid(Store(url, "grid"))
         closed = [f"http://{PEER}/", f"http://{REDIS}/", f"http://{REDIS}:6379/", f"http://{places.METADATA}/"]
         found = reached(machine, grid, [f"http://{places.OUTSIDE}/", *closed])
         assert found[f"http://{places.OUTSIDE}/"] == ["reached", "reached"]
@@ -227,7 +227,7 @@ def test_with_a_private_network_allowed_the_grids_own_machines_are_still_refused
 
 def worker_and_browser_are_killed(grid: Appliance) -> None:
     """A worker that is killed leaves what its successor removes, though it has another group."""
-    family = tree(grid.registry.workers()[0].pid)
+    family = tree(grid.state.workers()[0].pid)
     for name, process in family.items():
         if name not in ("worker", "driver"):
             process.suspend()  # so that it does not end by itself

@@ -56,12 +56,12 @@ def test_a_hung_driver_is_avoided_and_its_worker_reaped_only_with_its_heartbeat(
     start_grid: StartGrid, playwright: Playwright
 ) -> None:
     grid = start_grid(CHROMIUM_WORKERS=2, MAX_CONCURRENT_SESSIONS=1, STARTUP_STAGGER=0.1)
-    first = grid.registry.workers()[0]
+    first = grid.state.workers()[0]
     driver = next(c for c in psutil.Process(first.pid).children() if "launch-server" in c.cmdline())
     driver.suspend()
     try:
         browser = playwright.chromium.connect(grid.endpoint)
-        (session,) = grid.registry.sessions()
+        (session,) = grid.state.sessions()
         assert session.worker != first.id
         browser.close()
     finally:
@@ -71,10 +71,10 @@ def test_a_hung_driver_is_avoided_and_its_worker_reaped_only_with_its_heartbeat(
 def test_a_paused_workers_sessions_end_in_words(start_grid: StartGrid, site: str, playwright: Playwright) -> None:
     grid = start_grid(CHROMIUM_WORKERS=1)
     page = playwright.chromium.connect(grid.endpoint).new_page()
-    worker = psutil.Process(grid.registry.workers()[0].pid)
+    worker = psutil.Process(grid.state.workers()[0].pid)
     worker.suspend()
     try:
-        until(lambda: not grid.registry.workers(), "the worker is reaped")
+        until(lambda: not grid.state.workers(), "the worker is reaped")
         with pytest.raises(HTTPError, match="503"):
             grid.get("/readyz")
         with pytest.raises(Error, match="worker chromium-00 stopped answering"):

@@ -15,7 +15,7 @@ READ = "[document.cookie, localStorage.getItem('secret')]"
 
 def renderers(grid: Appliance) -> set[int]:
     """Return the processes that render pages, of which no two contexts share one."""
-    processes = tree(grid.registry.workers()[0].pid).values()
+    processes = tree(grid.state.workers()[0].pid).values()
     return {process.pid for process in processes if "--type=renderer" in command_line(process)}
 
 
@@ -36,7 +36,7 @@ def test_two_clients_of_one_worker_see_nothing_of_each_other(grid: Appliance, si
         assert page.evaluate(READ) == ["secret=1", "1"]
         assert unrelated.evaluate(READ) == ["", None]
         assert (len(one.contexts), len(other.contexts)) == (1, 1)
-        assert {session.worker for session in grid.registry.sessions()} == {grid.registry.workers()[0].id}
+        assert {session.worker for session in grid.state.sessions()} == {grid.state.workers()[0].id}
         one.close()
         other.close()
 
@@ -54,4 +54,4 @@ def test_contexts_are_gone_when_their_client_is(grid: Appliance, site: str) -> N
         leaver.close()
         until(lambda: not renderers(grid) & left, "the contexts are closed")
         stayer.close()
-    until(lambda: not grid.registry.sessions(), "the slots are free")
+    until(lambda: not grid.state.sessions(), "the slots are free")

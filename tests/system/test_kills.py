@@ -36,8 +36,8 @@ def test_a_kill_harms_only_its_own_sessions(victim: str, pair: Appliance, site: 
         pages = [browser.new_page() for browser in browsers]
         for page in pages:
             page.goto(site)
-        hit, spared = (session.worker for session in grid.registry.sessions())
-        before = {worker.id: worker for worker in grid.registry.workers()}
+        hit, spared = (session.worker for session in grid.state.sessions())
+        before = {worker.id: worker for worker in grid.state.workers()}
         family = tree(before[hit].pid)
         family[victim].kill()
 

@@ -176,14 +176,14 @@ def test_one_client_has_so_many_connections_and_is_known_by_its_own_address(grid
             connection = to_be_closed.enter_context(connect(grid))
             connection.sendall(upgrade("X-Forwarded-For: 9.9.9.9, 1.2.3.4, 10.1.1.1"))
             assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
-        assert {session.client for session in grid.registry.sessions()} == {"1.2.3.4"}
+        assert {session.client for session in grid.state.sessions()} == {"1.2.3.4"}
         status, message, headers = ask(grid, upgrade("X-Forwarded-For: 1.2.3.4"))
         assert (status, headers["retry-after"]) == (429, "5")
         assert message.startswith("1.2.3.4 already has 3 sessions")
         other = to_be_closed.enter_context(connect(grid))
         other.sendall(upgrade("X-Forwarded-For: 1.2.3.5"))
         assert other.recv(4096).startswith(b"HTTP/1.1 101 ")
-    until(lambda: not grid.registry.sessions(), "the sessions are over")
+    until(lambda: not grid.state.sessions(), "the sessions are over")
 
 
 class FloodingWorker(threading.Thread):
@@ -191,7 +191,7 @@ class FloodingWorker(threading.Thread):
 
     def __init__(self, grid: Appliance) -> None:
         super().__init__(daemon=True)
-        self.sent, self.registry = 0, grid.registry
+        self.sent, self.state = 0, grid.state
         appliance, slot = str(grid.env["APPLIANCE_NAME"]), "webkit-00"
         name = f"{appliance}.{slot}.abcdef"
         self._spec = WorkerSpec(name, Browser.WEBKIT, "1.65.0", appliance, slot, 1, 0, ttl_ms=60_000, pid=os.getpid())
@@ -199,12 +199,12 @@ class FloodingWorker(threading.Thread):
 
     def __enter__(self) -> FloodingWorker:
         self._listener = self._ends.enter_context(listening(self._run_dir, self._spec.id))
-        self.registry.register_worker(self._spec)
+        self.state.register_worker(self._spec)
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.registry.remove_worker(self._spec.id, "the test is over")
+        self.state.remove_worker(self._spec.id, "the test is over")
         self._ends.close()
         self.join(10)
 
@@ -242,7 +242,7 @@ def test_a_client_that_never_reads_costs_no_memory(grid: Appliance) -> None:
         while taken < 300 * 2**20:  # and when it reads after all, all comes
             taken += len(client.recv(2**20))
         assert process.memory_info().rss < before + 4 * 2**20
-    until(lambda: not grid.registry.sessions(), "the session is over")
+    until(lambda: not grid.state.sessions(), "the session is over")
 
 
 def test_the_proxy_may_open_as_many_files_as_the_machine_allows(grid: Appliance) -> None:
@@ -288,4 +288,4 @@ def test_what_is_refused_leaves_nothing_behind(grid: Appliance) -> None:
     for request_ in [*MALFORMED.values()] * 3:
         ask(grid, request_)
     until(lambda: process.num_fds() <= before, "the descriptors are free")
-    assert not grid.registry.sessions()
+    assert not grid.state.sessions()

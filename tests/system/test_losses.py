@@ -23,7 +23,7 @@ def playwright() -> Playwright:
 
 
 def active(grid: Appliance) -> Callable[[], list[int]]:
-    return lambda: [worker.active for worker in grid.registry.workers()]
+    return lambda: [worker.active for worker in grid.state.workers()]
 
 
 def test_after_redis_restarted_empty_sessions_go_on_and_no_slot_is_given_twice(
@@ -91,14 +91,14 @@ def test_a_proxy_that_was_paused_past_its_leases_keeps_its_sessions(
     grid = start_grid()
     browser = playwright.chromium.connect(grid.endpoint)
     page = browser.new_page()
-    (session,) = grid.registry.sessions()
+    (session,) = grid.state.sessions()
     proxy = grid.process("proxy")
     proxy.suspend()
-    leases = grid.registry.store.key("leases")
-    expiry_ms = grid.registry.store.read(("ZSCORE", leases, session.id))[0]
+    leases = grid.state.store.key("leases")
+    expiry_ms = grid.state.store.read(("ZSCORE", leases, session.id))[0]
 
     def expired() -> bool:
-        seconds, microseconds = grid.registry.store.read(("TIME",))[0]
+        seconds, microseconds = grid.state.store.read(("TIME",))[0]
         return int(seconds) * 1000 + int(microseconds) // 1000 > expiry_ms + 1000
 
     until(expired, "the lease has expired")
@@ -115,7 +115,7 @@ def test_a_redis_that_refuses_for_a_while_does_no_lasting_harm(
 ) -> None:
     grid = start_grid()
     browser = playwright.chromium.connect(grid.endpoint)
-    store = grid.registry.store
+    store = grid.state.store
     store.read(("CONFIG", "SET", "maxmemory", 1))
     until(lambda: "redis_away" in grid.log("chromium-00") and "redis.away" in grid.log("proxy"), "both are refused")
     with pytest.raises(Error, match="Redis refuses"):
@@ -131,7 +131,7 @@ def test_right_after_redis_lost_everything_a_client_is_not_told_that_there_is_no
     start_grid: StartGrid, playwright: Playwright
 ) -> None:
     grid = start_grid(HEARTBEAT_INTERVAL=2, WORKER_TTL=6, LEASE_RENEW_INTERVAL=20, LEASE_TTL=60)
-    grid.registry.store.read(("FLUSHALL",))
+    grid.state.store.read(("FLUSHALL",))
     playwright.chromium.connect(grid.endpoint).close()
 
 
@@ -142,7 +142,7 @@ def test_at_shutdown_running_sessions_finish_and_waiting_clients_are_refused_at_
     browser = playwright.chromium.connect(grid.endpoint)
     page = browser.new_page()
     waiter = BareClient(grid)
-    until(lambda: len(grid.registry.sessions()) == 2, "a second client waits")
+    until(lambda: len(grid.state.sessions()) == 2, "a second client waits")
     grid.process("proxy").terminate()
     until(lambda: waiter.is_answered, "it is answered", within_s=5)
     assert waiter.answer() == (503, "The appliance is shutting down.")
@@ -160,13 +160,13 @@ CUT_OFF = "ECONNREFUSED|ECONNRESET|socket hang up|Target page, context or browse
 def test_a_proxy_killed_under_load_costs_only_what_it_had_at_hand(start_grid: StartGrid) -> None:
     grid = start_grid(MAX_CONCURRENT_SESSIONS=3)
     with Load(grid, clients=8) as load:
-        until(lambda: load.served > 8 and len(grid.registry.sessions()) > 3, "some use the grid, and others wait")
+        until(lambda: load.served > 8 and len(grid.state.sessions()) > 3, "some use the grid, and others wait")
         grid.process("proxy").kill()
         until(lambda: load.errors, "clients are told")
         served = load.served
         until(lambda: load.served > served + 8, "new sessions are served", within_s=20)
     assert [error for error in load.errors if not re.search(CUT_OFF, error)] == []
-    until(lambda: not grid.registry.sessions() and active(grid)() == [0], "all slots are free, nobody waits")
+    until(lambda: not grid.state.sessions() and active(grid)() == [0], "all slots are free, nobody waits")
 
 
 def test_that_redis_forgets_the_library_time_and_again_is_not_noticed(start_grid: StartGrid) -> None:
@@ -175,9 +175,9 @@ def test_that_redis_forgets_the_library_time_and_again_is_not_noticed(start_grid
         until(lambda: load.served > 6, "clients use the grid")
         served, flushes = load.served, 0
         while load.served < served + 40 and not load.errors:
-            if grid.registry.store.read(("FUNCTION", "LIST"))[0]:  # somebody has just loaded it again
-                grid.registry.store.read(("FUNCTION", "FLUSH"))
+            if grid.state.store.read(("FUNCTION", "LIST"))[0]:  # somebody has just loaded it again
+                grid.state.store.read(("FUNCTION", "FLUSH"))
                 flushes += 1
     assert not load.errors
     assert flushes > 40
-    until(lambda: not grid.registry.sessions() and active(grid)() == [0], "all slots are free, nobody waits")
+    until(lambda: not grid.state.sessions() and active(grid)() == [0], "all slots are free, nobody waits")

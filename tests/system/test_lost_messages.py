@@ -8,7 +8,7 @@ import psutil
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.sessions import POLL_INTERVAL_S
 from appliance.grid.store import Store
 from tests.support.appliance import TIMINGS, Appliance
@@ -30,7 +30,7 @@ def relayed() -> Iterator[tuple[Appliance, RedisRelay]]:
         redis_relay(url) as relay,
         Appliance(REDIS_URL=relay.url, MAX_CONCURRENT_SESSIONS=1) as grid,
     ):
-        grid.registry = Registry(Store(url, "grid"))  # the test itself loses nothing
+        grid.state = Grid(Store(url, "grid"))  # the test itself loses nothing
         yield grid, relay
 
 
@@ -50,7 +50,7 @@ def grid(relayed: tuple[Appliance, RedisRelay], relay: RedisRelay) -> Iterator[A
     grid.available(1)
     yield grid
     relay.loses_messages = relay.is_away = False
-    until(lambda: not grid.registry.sessions(), "all slots are free")
+    until(lambda: not grid.state.sessions(), "all slots are free")
     assert [worker.active for worker in grid.available(1)] == [0]
 
 
@@ -64,7 +64,7 @@ def served(grid: Appliance) -> BareClient:
 def waiting(grid: Appliance) -> BareClient:
     """Give a client that waits for a session, after the one that has it."""
     client = BareClient(grid)
-    until(lambda: len(grid.registry.sessions()) == 2, "the client waits")
+    until(lambda: len(grid.state.sessions()) == 2, "the client waits")
     return client
 
 
@@ -74,7 +74,7 @@ def test_a_waiting_client_whose_grant_was_not_told_is_served_by_the_next_poll(
     holder, waiter = served(grid), waiting(grid)
     relay.loses_messages = True
     holder.close()
-    until(lambda: [session.state for session in grid.registry.sessions()] == ["active"], "the slot is handed over")
+    until(lambda: [session.state for session in grid.state.sessions()] == ["active"], "the slot is handed over")
     until(lambda: waiter.is_answered, "the proxy looks", within_s=POLL_INTERVAL_S + MARGIN_S)
     assert waiter.answer() == (101, "")
     assert relay.lost
@@ -83,8 +83,8 @@ def test_a_waiting_client_whose_grant_was_not_told_is_served_by_the_next_poll(
 
 def test_a_proxy_whose_listening_was_cut_is_told_of_grants_again(grid: Appliance) -> None:
     holder, waiter = served(grid), waiting(grid)
-    store = grid.registry.store
-    proxy = grid.registry.sessions()[0].proxy
+    store = grid.state.store
+    proxy = grid.state.sessions()[0].proxy
     store.read(("CLIENT", "KILL", "TYPE", "pubsub"))
     until(lambda: store.read(("PUBSUB", "NUMSUB", store.key("proxy", proxy)))[0][1], "it listens again")
     holder.close()
@@ -102,9 +102,9 @@ def test_a_worker_that_was_not_told_drains_by_its_next_heartbeat_and_ends_by_ano
     grid.applctl("workers", "drain", worker.slot)
     drains = f"event=worker.draining worker={worker.id}"
     until(lambda: drains in grid.log(worker.slot), "it drains", within_s=HEARTBEAT_S + MARGIN_S)
-    assert [session.worker for session in grid.registry.sessions()] == [worker.id]
+    assert [session.worker for session in grid.state.sessions()] == [worker.id]
     holder.close()
-    gone = lambda: worker.id not in {worker.id for worker in grid.registry.workers()}  # noqa: E731
+    gone = lambda: worker.id not in {worker.id for worker in grid.state.workers()}  # noqa: E731
     until(gone, "it ends", within_s=HEARTBEAT_S + MARGIN_S)
     assert relay.lost >= 2
 
@@ -118,7 +118,7 @@ def test_a_session_whose_end_was_not_told_ends_once_its_worker_has_been_unknown_
         relay.loses_messages = True
         worker.suspend()
         try:
-            until(lambda: not grid.registry.workers(), "the worker is reaped", within_s=WORKER_LOST_S + MARGIN_S)
+            until(lambda: not grid.state.workers(), "the worker is reaped", within_s=WORKER_LOST_S + MARGIN_S)
             with pytest.raises(Error, match="worker chromium-00 stopped answering"):
                 until(
                     lambda: page.title() == "never",
@@ -135,8 +135,8 @@ def test_a_claim_whose_answer_was_lost_takes_one_slot(grid: Appliance, relay: Re
     relay.lose_answer("claim")
     client = served(grid)
     assert relay.lost == 1
-    assert [(worker.active, worker.lifetime) for worker in grid.registry.workers()] == [(1, lifetime + 1)]
-    assert [session.state for session in grid.registry.sessions()] == ["active"]
+    assert [(worker.active, worker.lifetime) for worker in grid.state.workers()] == [(1, lifetime + 1)]
+    assert [session.state for session in grid.state.sessions()] == ["active"]
     client.close()
 
 
@@ -146,10 +146,10 @@ def test_a_claim_whose_answer_never_comes_is_refused_and_its_slot_comes_free(
     relay.lose_answer("claim", and_go_away=True)
     status, message = BareClient(grid).answer()
     assert (status, message.partition(":")[0]) == (503, "Redis does not answer.")
-    assert [session.state for session in grid.registry.sessions()] == ["active"]
+    assert [session.state for session in grid.state.sessions()] == ["active"]
     until(lambda: "event=session.release_delayed" in grid.log("proxy"), "the proxy cannot release it")
     relay.is_away = False
-    until(lambda: not grid.registry.sessions(), "it is released with the next renewal", within_s=RENEWAL_S + MARGIN_S)
+    until(lambda: not grid.state.sessions(), "it is released with the next renewal", within_s=RENEWAL_S + MARGIN_S)
     served(grid).close()
 
 
@@ -158,14 +158,14 @@ def test_a_release_whose_answer_was_lost_frees_its_slot_once(
     and_go_away: bool, grid: Appliance, relay: RedisRelay
 ) -> None:
     client = served(grid)
-    (session,) = grid.registry.sessions()
+    (session,) = grid.state.sessions()
     relay.lose_answer("release", and_go_away=and_go_away)
     client.close()
     until(lambda: relay.lost, "the release is made, and its answer lost")
-    assert not grid.registry.sessions()
+    assert not grid.state.sessions()
     relay.is_away = False
     served(grid).close()
-    ended = [event for event in grid.registry.events() if event["event"] == "session.ended"]
+    ended = [event for event in grid.state.events() if event["event"] == "session.ended"]
     assert [event["reason"] for event in ended if event["session"] == session.id] == ["client disconnected"]
 
 
@@ -175,7 +175,7 @@ def test_sessions_whose_kill_was_not_told_end_by_the_next_renewal(grid: Applianc
     grid.applctl("sessions", "kill", "--all")
     until(lambda: waiter.is_answered, "the proxy looks", within_s=RENEWAL_S + MARGIN_S)
     assert waiter.answer() == (503, "session closed by operator")
-    until(lambda: not grid.registry.sessions(), "both are over", within_s=MARGIN_S)
+    until(lambda: not grid.state.sessions(), "both are over", within_s=MARGIN_S)
     assert relay.lost
     holder.close()
     waiter.close()

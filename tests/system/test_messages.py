@@ -62,7 +62,7 @@ def test_the_client_sees_the_code_with_which_the_driver_refuses_a_message_of_101
         sender.join()
         client.sendall(frame(CLOSE, refusal.payload, mask=bytes(4)))
         assert read_frame(client) is None
-    until(lambda: not grid.registry.sessions(), "the slot is free")
+    until(lambda: not grid.state.sessions(), "the slot is free")
     assert grid.available(1)[0].id == worker.id
 
 
@@ -87,8 +87,8 @@ def test_a_driver_that_dies_in_mid_frame_ends_the_connection_without_a_false_fra
                 browser.sendall(head.encode() + body)
                 until(lambda: unsent_bytes(grid.port) > 500_000, "the message has begun, and is not read")
                 tree(worker.pid)["driver"].kill()
-                until(lambda: worker.id not in {w.id for w in grid.registry.workers()}, "the worker is gone")
+                until(lambda: worker.id not in {w.id for w in grid.state.workers()}, "the worker is gone")
             os.kill(client.pid, signal.SIGCONT)
             said, _ = client.communicate(timeout=30)
     assert said == "page.evaluate: Target page, context or browser has been closed\n"
-    until(lambda: not grid.registry.sessions(), "the slot is free")
+    until(lambda: not grid.state.sessions(), "the slot is free")

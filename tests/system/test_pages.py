@@ -52,7 +52,7 @@ def origin(request: pytest.FixtureRequest, site: str, page: Page) -> str:
 def test_a_pages_websocket_opens_no_session(host: str, origin: str, page: Page, grid: Appliance) -> None:
     for target in ("", "?browser=chromium", "?name=page"):
         assert page.evaluate(OPEN, f"ws://{host}:{grid.port}/{target}") == "refused"
-    assert len(grid.registry.sessions()) == 1  # the test's own
+    assert len(grid.state.sessions()) == 1  # the test's own
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ATTACKER])
@@ -70,7 +70,7 @@ def test_a_name_that_was_rebound_to_the_grid_is_told_nothing(target: str, page: 
     said = page.evaluate(READ, target) or ""
     assert "error" in json.loads(said)
     assert page.evaluate(OPEN, f"ws://{ATTACKER}:{grid.port}/") == "refused"
-    assert len(grid.registry.sessions()) == 1
+    assert len(grid.state.sessions()) == 1
 
 
 def test_a_frame_of_the_grids_pages_is_closed_to_the_page_around_it(site: str, page: Page, grid: Appliance) -> None:

@@ -83,7 +83,7 @@ def test_60_sessions_over_recycling_workers_all_succeed_and_age_their_workers_ap
         CHROMIUM_WORKERS=WORKERS, MAX_LIFETIME_SESSIONS=QUOTA, STARTUP_STAGGER=STAGGER_S, QUEUE_TIMEOUT=60
     )
     asyncio.run(use(grid, site))
-    events = grid.registry.events(1000)
+    events = grid.state.events(1000)
     assert replay(events) == SESSIONS
     drained = [event["worker"] for event in events if event["event"] == "worker.draining"]
     assert len(drained) == len(set(drained)) == SESSIONS // QUOTA

@@ -37,12 +37,12 @@ WRONG_CALLS = ("ws://{}", "http://{}", "http://{}/?browser=chromium", "ws://{}/d
 
 @pytest.mark.parametrize("url", WRONG_CALLS)
 def test_a_cdp_client_is_told_the_right_call_and_takes_no_slot(url: str, grid: Appliance) -> None:
-    before = grid.registry.events()
+    before = grid.state.events()
     with sync_playwright() as playwright:
         with pytest.raises(Error, match="not a CDP endpoint: use Playwright's connect") as raised:
             playwright.chromium.connect_over_cdp(url.format(f"127.0.0.1:{grid.port}"))
         assert f'playwright.chromium.connect("ws://127.0.0.1:{grid.port}")' in raised.value.message.replace("\\", "")
-    assert grid.registry.events() == before
+    assert grid.state.events() == before
 
 
 @pytest.mark.parametrize("path", ["/json/version", "/json/version/", "/json/list", "/json/protocol"])
@@ -74,19 +74,19 @@ STOCK_OPTIONS = (
 def test_a_clients_wishes_are_honoured_told_or_refused_without_a_slot(
     headers: dict[str, str], refusal: str, grid: Appliance
 ) -> None:
-    before = grid.registry.events()
+    before = grid.state.events()
     with sync_playwright() as playwright:
         if refusal:
             with pytest.raises(Error, match=refusal):
                 playwright.chromium.connect(grid.endpoint, headers=headers)
-            assert grid.registry.events() == before
+            assert grid.state.events() == before
             return
         with closing(playwright.chromium.connect(grid.endpoint, headers=headers)) as browser:
             assert browser.new_page().evaluate("6 * 7") == 42
     if "slowMo" in str(headers):
         with Wire(grid.port) as wire:
             said = wire.upgrade("/", **headers).headers["x-playwright-debug-log"]
-        until(lambda: not grid.registry.sessions(), "the session is over, of which another test sees no event")
+        until(lambda: not grid.state.sessions(), "the session is over, of which another test sees no event")
         assert "launch options without effect, as the browser runs already: slowMo" in said
 
 
@@ -124,6 +124,6 @@ def test_the_answer_tells_a_clients_log_its_session_and_how_long_it_waited(grid:
     assert answer.status == 101
     assert answer.getheader("Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, section 1.3
     said = answer.headers.get_all("x-playwright-debug-log")
-    (session,) = grid.registry.sessions()
+    (session,) = grid.state.sessions()
     assert said == [f"session {session.id} on {session.worker}", "waited 0 ms for a slot"]
     connection.close()

@@ -36,7 +36,7 @@ def test_an_operator_lists_the_sessions_and_ends_one_of_them(grid: Appliance, pl
     assert json.loads(told.stdout) == [{"session": listed["doomed"]["id"]}]
     assert said_to(pages["doomed"]) == "session closed by operator"
     assert pages["spared"].evaluate("1") == 1
-    until(lambda: [each.name for each in grid.registry.sessions()] == ["spared"], "the slot is free")
+    until(lambda: [each.name for each in grid.state.sessions()] == ["spared"], "the slot is free")
     assert "no session" in grid.applctl("sessions", "kill", listed["doomed"]["id"], check=False).stderr
     assert {listed["spared"]["id"], "active", "spared"} <= {*grid.applctl("sessions", "list").stdout.split()}
     (worker,) = grid.available(1)
@@ -48,10 +48,10 @@ def test_waiting_sessions_are_killed_with_the_others(start_grid: StartGrid) -> N
     active = BareClient(grid)
     assert active.answer()[0] == 101
     waiting = BareClient(grid)
-    until(lambda: len(grid.registry.sessions()) == 2, "the second waits")
+    until(lambda: len(grid.state.sessions()) == 2, "the second waits")
     grid.applctl("sessions", "kill", "--all")
     assert waiting.answer() == (503, "session closed by operator")
-    until(lambda: not grid.registry.sessions(), "both are over")
+    until(lambda: not grid.state.sessions(), "both are over")
     for client in (active, waiting):
         client.close()
 
@@ -65,7 +65,7 @@ def test_sessions_end_at_their_limits_and_pings_are_no_use_of_them(
     assert said_to(busy, within_s=20) == "session limit of 6 s reached"
     assert time.monotonic() - started >= 6
     assert said_to(idle) == "session was idle for 3 s"
-    until(lambda: not grid.registry.sessions(), "both slots are free")
+    until(lambda: not grid.state.sessions(), "both slots are free")
 
 
 def test_a_proxy_that_is_told_to_stop_lets_sessions_finish_and_then_says_why(

@@ -9,7 +9,6 @@ import psutil
 import pytest
 
 from appliance.errors import StoreUnavailable
-from appliance.grid.appliances import Appliances
 from appliance.grid.store import Store
 from appliance.machine.start_stop import left_over
 from tests.support.appliance import APPLCTL, Appliance, StartGrid, free_port
@@ -72,9 +71,9 @@ def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_gr
     assert "***" in grid.applctl("config").stdout
     assert PASSWORD not in grid.applctl("config").stdout
 
-    appliances = Appliances(grid.registry)
-    here, there = (appliances.state(one.env["APPLIANCE_NAME"]) for one in (grid, other))
+    state = grid.state
+    here, there = (state.appliance(one.env["APPLIANCE_NAME"]) for one in (grid, other))
     assert (here.needed_by, there.needed_by, there.proxies) == (1, 0, 1)
     other.applctl("down")
-    here, there = (appliances.state(one.env["APPLIANCE_NAME"]) for one in (grid, other))
+    here, there = (state.appliance(one.env["APPLIANCE_NAME"]) for one in (grid, other))
     assert (here.needed_by, there.proxies) == (0, 0), "who has stopped is gone at once"

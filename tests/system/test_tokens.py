@@ -61,10 +61,10 @@ def test_a_stock_client_gets_in_with_its_token(grid: Appliance, playwright: Play
     headers = {} if "T" in url or "RAW" in url else bearer(BOOT_TOKEN)
     url = url.replace("RAW", BOOT_TOKEN) if "RAW" in url else url.replace("T", quote(BOOT_TOKEN, safe=""))
     browser = playwright.chromium.connect(url, headers=headers)
-    (session,) = grid.registry.sessions()
+    (session,) = grid.state.sessions()
     assert session.token == "appliance"
     browser.close()
-    until(lambda: not grid.registry.sessions(), "the session has ended")
+    until(lambda: not grid.state.sessions(), "the session has ended")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_pages_that_tell_of_the_grid_want_a_token_and_health_checks_do_not(grid:
 def test_a_revoked_token_opens_no_session_more_and_running_ones_go_on(grid: Appliance, playwright: Playwright) -> None:
     token = create(grid, "ci")
     with closing(playwright.chromium.connect(grid.endpoint, headers=bearer(token))) as browser:
-        (session,) = grid.registry.sessions()
+        (session,) = grid.state.sessions()
         assert session.token == "ci"
         assert "token=ci" in until(lambda: [x for x in grid.log("proxy").splitlines() if session.id in x], "a log")[0]
         grid.applctl("token", "revoke", "ci")
@@ -156,7 +156,7 @@ def test_no_token_shows_in_a_log_a_record_a_file_or_a_process(grid: Appliance, p
 def _everything_in_redis(grid: Appliance) -> str:
     """Give every key with its value, whatever its type; DUMP would compress what is long."""
     read = {"string": "get", "hash": "hgetall", "set": "smembers"}
-    with connect(grid.registry.store.url) as redis:
+    with connect(grid.state.store.url) as redis:
         found = []
         for key in redis.scan_iter():
             kind = redis.type(key)

@@ -126,7 +126,7 @@ def test_a_proxy_without_descriptors_makes_no_worker_suspect_and_is_not_ready_un
 ) -> None:
     grid = start_grid(MAX_LIFETIME_SESSIONS=500, ALLOW_ANONYMOUS="true", REQUEST_TIMEOUT=60)
     connect(playwright, grid)
-    lifetime = grid.registry.workers()[0].lifetime
+    lifetime = grid.state.workers()[0].lifetime
     crowd = Crowd(grid, grid.process("proxy"), room=20)
     said, served = [], 0
 
@@ -149,8 +149,8 @@ def test_a_proxy_without_descriptors_makes_no_worker_suspect_and_is_not_ready_un
         return "Too many open files" in readiness(grid)
 
     until(is_said, "the proxy is not ready, and says why")
-    until(lambda: not grid.registry.sessions(), "no session is left")
-    (worker,) = grid.registry.workers()
+    until(lambda: not grid.state.sessions(), "no session is left")
+    (worker,) = grid.state.workers()
     assert (worker.suspect, worker.lifetime, worker.active) == (False, lifetime + served, 0)
     crowd.leave()
     until(lambda: not readiness(grid), "it finds by itself that it has descriptors again")

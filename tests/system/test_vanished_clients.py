@@ -38,7 +38,7 @@ def test_a_client_whose_cable_is_pulled_behind_a_load_balancer_gives_its_slot_ba
             assert client.stdout
             assert client.stdout.readline() == "connected\n"
             network.pull()
-            until(lambda: not grid.registry.sessions(), "the slot is free", within_s=10)
+            until(lambda: not grid.state.sessions(), "the slot is free", within_s=10)
             client.kill()
-    (ended,) = [event for event in grid.registry.events() if event["event"] == "session.ended"]
+    (ended,) = [event for event in grid.state.events() if event["event"] == "session.ended"]
     assert ended["reason"] == "client stopped answering"

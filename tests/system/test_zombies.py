@@ -71,7 +71,7 @@ def test_recycled_and_killed_workers_leave_no_zombies(careless: Container, start
     grid = start_grid(inside=careless.inside(), MAX_LIFETIME_SESSIONS=1, SPARE_WORKERS=1, STARTUP_STAGGER=0)
 
     def pool() -> set[str]:
-        return {worker.id for worker in grid.registry.workers()}
+        return {worker.id for worker in grid.state.workers()}
 
     seen = pool()
     while len(seen) < RECYCLES:

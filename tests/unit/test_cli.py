@@ -17,7 +17,7 @@ from appliance.cli import main
 from appliance.cli.appliances import appliances_table
 from appliance.cli.output import Output, console
 from appliance.cli.up import say_what_runs
-from appliance.grid.values import ApplianceState, ApplianceStatus
+from appliance.grid.values import ApplianceInfo, ApplianceStatus
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.record import Record, record_of
 from appliance.run_dir import RunDir
@@ -346,8 +346,8 @@ def test_a_table_of_appliances_fits_80_columns_with_endpoints_that_can_be_copied
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    draining = ApplianceState("grid-1", ApplianceStatus.DRAINING, "ws://10.0.0.11:8080", versions=["1.65.0"], proxies=1)
-    gone = ApplianceState("grid-2", endpoint="ws://10.0.0.12:8080", versions=["1.62.0", "1.65.0"])
+    draining = ApplianceInfo("grid-1", ApplianceStatus.DRAINING, "ws://10.0.0.11:8080", versions=["1.65.0"], proxies=1)
+    gone = ApplianceInfo("grid-2", endpoint="ws://10.0.0.12:8080", versions=["1.62.0", "1.65.0"])
     console().print(appliances_table([draining, gone]), soft_wrap=False)
     shown = capsys.readouterr().out
     assert all(f" {word} " in shown for word in ("Playwright", "draining", "away", draining.endpoint, gone.endpoint))

@@ -22,13 +22,13 @@ from appliance.cli.log_lines import parse, print_record
 from appliance.cli.output import Output
 from appliance.cli.sessions import sessions_table
 from appliance.cli.status import shown
-from appliance.grid.values import PoolCapacity, SessionState, WorkerState
+from appliance.grid.values import PoolCapacity, SessionInfo, WorkerInfo
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.supervisor import ProcessInfo
 from appliance.settings.config import Settings
 
 REASON = "grew to 2345 MiB of memory, past WORKER_MAX_MEMORY"
-WORKER = WorkerState(
+WORKER = WorkerInfo(
     id="grid-1.chromium-00.abcdef",
     browser="chromium",
     version="1.65.1",
@@ -158,7 +158,7 @@ def test_sessions_are_a_line_each_on_80_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    active = SessionState(
+    active = SessionInfo(
         *("bc984efbfeb778ea", "active", "chromium", "1.65", "grid-1.chromium-00.abcdef", "grid-1.abcdef"),
         *("192.168.100.200", "", "nightly", 0),
     )

@@ -28,8 +28,7 @@ def readiness(reach: Reach, admit: Callable[[], str]) -> str:
     proxy: Any = SimpleNamespace(
         presence=SimpleNamespace(reason_to_leave=lambda: None),
         reach=reach,
-        registry=SimpleNamespace(is_ready=lambda *_: False, capacity=list),
-        appliances=SimpleNamespace(states=list),
+        grid=SimpleNamespace(is_ready=lambda *_: False, capacity=list, appliances=list),
         sessions=(),
         door=(),
         settings=SimpleNamespace(default_browser_type="chromium", endpoint="ws://127.0.0.1:8080"),

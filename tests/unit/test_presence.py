@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Drained, ShuttingDown
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
 from appliance.machine.record import Record, record_of
@@ -34,9 +33,9 @@ def clock() -> Clock:
 def start(tmp_path: Path, clock: Clock) -> Iterator[Callable[[], Presence]]:
     """Return a function that starts a proxy, whose Redis is away."""
     settings = config.load(run_dir=tmp_path, drain_notice=10, appliance_name="here")
-    registry = Registry(Store(f"unix://{tmp_path}/none.sock", "test"))
-    sessions = Sessions(registry, settings, "here.abcdef")
-    yield lambda: Presence(settings, Appliances(registry), "here.abcdef", sessions, clock=clock)
+    grid = Grid(Store(f"unix://{tmp_path}/none.sock", "test"))
+    sessions = Sessions(grid, settings, "here.abcdef")
+    yield lambda: Presence(settings, grid, "here.abcdef", sessions, clock=clock)
     kill_greenlets()
 
 

@@ -15,7 +15,7 @@ from proxy.probing import Prober
 
 
 class Grid:
-    """A registry of one worker for each appliance, unless Redis is away."""
+    """A grid of one worker for each appliance, unless Redis is away."""
 
     is_away = False
 

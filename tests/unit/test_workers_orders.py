@@ -10,7 +10,7 @@ from workers.orders import Crashed, Orders, Stopped
 def test_the_first_reason_to_drain_stays() -> None:
     orders = Orders("chromium-00")
     orders.drain("quota reached")
-    orders.drain("told by the registry")
+    orders.drain("told by the grid")
     assert orders.drain_reason == "quota reached"
 
 

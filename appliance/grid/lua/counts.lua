@@ -48,7 +48,7 @@ local function count_worker(pool, worker)
   end
 end
 
--- count_workers {cursor} -> {cursor, pools}, these by browser and minor: {standby, available, draining, slots, active, free}
+-- count_workers {cursor} -> {cursor, counts}, these by browser and minor: {standby, available, draining, slots, active, free}
 -- Counts the next ones of all workers (`next_workers`).
 register('count_workers', function(a)
   local cursor, next_ones = next_workers(a.cursor, COUNTED)
@@ -60,12 +60,12 @@ register('count_workers', function(a)
     counts[worker.browser] = browser
     count_worker(browser[worker.minor], worker)
   end
-  return {cursor = cursor, pools = counts}
+  return {cursor = cursor, counts = counts}
 end)
 
 local COUNTED_HERE = {'appliance', 'status', 'version', 'unclaimed', 'settled'}
 
--- count_appliances {cursor} -> {cursor, appliances}, these by name: {standby, available, draining, sessions, versions}
+-- count_appliances {cursor} -> {cursor, counts}, these by name: {standby, available, draining, sessions, versions}
 -- Counts the next ones of all workers (`next_workers`) by their appliances, and their sessions. A
 -- connection whose session Redis has forgotten counts as one.
 register('count_appliances', function(a)
@@ -79,5 +79,5 @@ register('count_appliances', function(a)
     counts.sessions = counts.sessions + workers.taken(worker)
     counts.versions[worker.version] = true
   end
-  return {cursor = cursor, appliances = by_name}
+  return {cursor = cursor, counts = by_name}
 end)

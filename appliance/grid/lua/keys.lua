@@ -64,8 +64,8 @@
 --  sweep                      string   how far the reaper has looked through all keys (a cursor of SCAN)
 --  failures                   hash     "appliance/slot" -> why its worker does not start, and until when that counts (JSON)
 --  launch:<appliance>         string   time of the appliance's last launch turn
---  capacity                   string   how many workers of each pool there were, for a moment (registry/capacity.py)
---  census                     string   how many workers and sessions of each appliance, likewise (registry/appliances.py)
+--  capacity                   string   how many workers of each pool there were, for a moment (grid/views.py)
+--  census                     string   how many workers and sessions of each appliance, likewise (grid/views.py)
 --  door                       hash     the inner door's key `current`, the `previous` one, and when it was `made`
 --  events                     stream   starts and ends, the newest ones
 -- Keys outside of the schema's version, directly below "{grid}:" (tokens.lua)

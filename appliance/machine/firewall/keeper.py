@@ -17,8 +17,7 @@ from typing import IO
 
 from appliance import logs
 from appliance.errors import ApplianceError, GuardError, SettingsError, StoreUnavailable
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import open_registry
+from appliance.grid.grid import Grid, open_grid
 from appliance.grid.values import ApplianceStatus
 from appliance.machine import kernel
 from appliance.machine.firewall import holder
@@ -73,19 +72,19 @@ class Keeper:
         """Give this appliance no sessions; an operator's own drain is left alone."""
         self._is_undrained = False
         try:
-            with open_registry(self._settings) as registry:
-                self._drain_in(Appliances(registry))
+            with open_grid(self._settings) as grid:
+                self._drain_in(grid)
         except StoreUnavailable as error:
             log.error("guard.not_drained", error=str(error))
 
-    def _drain_in(self, appliances: Appliances) -> None:
+    def _drain_in(self, grid: Grid) -> None:
         name = self._settings.appliance_name
-        state = appliances.state(name)
+        state = grid.appliance(name)
         if state is None:
             return
         is_forgotten = self._has_drained and not state.drain_reason  # Redis lost it, and was told of the drain alone
         if state.status is ApplianceStatus.SERVING or is_forgotten:
-            appliances.drain_appliance(name, REASON)
+            grid.drain_appliance(name, REASON)
             self._has_drained = True
         else:
             self._has_drained = state.drain_reason == REASON
@@ -95,8 +94,8 @@ class Keeper:
         if self._is_undrained:
             return
         try:
-            with open_registry(self._settings) as registry:
-                Appliances(registry).undrain_appliance(self._settings.appliance_name, REASON)
+            with open_grid(self._settings) as grid:
+                grid.undrain_appliance(self._settings.appliance_name, REASON)
             self._is_undrained, self._has_drained = True, False
         except StoreUnavailable as error:
             log.error("guard.not_undrained", error=str(error))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.grid.values import WorkerSpec, WorkerStatus
 from appliance.machine import browsers
@@ -121,15 +121,15 @@ def grid(folder: Path, slots: int, tls: bool = False) -> Iterator[Peer]:
 @contextmanager
 def _worker(store: Store, slots: int) -> Iterator[None]:
     """Register the echo server as a worker, and keep its heartbeat going."""
-    registry, over = Registry(store), threading.Event()
+    grid, over = Grid(store), threading.Event()
     version = browsers.driver_version(config.load())
     spec = WorkerSpec(WORKER, Browser.CHROMIUM, version, NAMESPACE, "echo", slots, 0, 15_000, os.getpid(),
                       status=WorkerStatus.AVAILABLE)  # fmt: skip
-    registry.register_worker(spec)
+    grid.register_worker(spec)
 
     def beat() -> None:
         while not over.wait(5):
-            registry.heartbeat_worker(WORKER, 0, healthy=True)
+            grid.heartbeat_worker(WORKER, 0, healthy=True)
 
     heart = threading.Thread(target=beat)
     heart.start()

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import gevent
 import redis
 
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.settings.config import Settings
 from proxy.proxy import Proxy
@@ -27,7 +27,7 @@ class SimulatedWorker(Worker):
         """Take the settings of its slot, the connections that it shares, and what counts its sessions."""
         super().__init__(new_worker_id(settings), settings)
         self._store = store
-        self._registry = Registry(store)
+        self._grid = Grid(store)
         self._tally = tally
 
     def connections(self) -> int:
@@ -65,7 +65,7 @@ class Appliance:
         """Switch it off as a power failure does: from now on nothing of it is heard."""
         self.is_cut = True
         gevent.killall(self._loops)
-        for store in (self._store, self.proxy.registry.store):
+        for store in (self._store, self.proxy.grid.store):
             store._ask_once = store._read_once = store.subscribe = _unreachable  # type: ignore[method-assign]
 
     def _keep(self, slot: str) -> None:

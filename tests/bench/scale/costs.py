@@ -1,4 +1,4 @@
-"""What each of the registry's calls costs Redis, by the number of workers: what grows with it must be rare."""
+"""What each of the calls of `Grid` costs Redis, by the number of workers: what grows with it must be rare."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.grid.values import WorkerSpec, WorkerStatus
 from tests.bench.claims import POOL
@@ -29,12 +28,12 @@ class Costs:
         """Empty the server, and register workers of all ages."""
         store = Store(server.url, "scale")
         store.read(("FLUSHALL",))
-        self._meter, self._registry, self._plan = Meter(server), Registry(store), plan
+        self._meter, self._grid, self._plan = Meter(server), Grid(store), plan
         self._specs = [self._spec(number) for number in range(workers)]
         for spec in self._specs:
-            self._registry.register_worker(spec)
+            self._grid.register_worker(spec)
         self._numbers = itertools.count()
-        self._registry.create_token("digest", TOKEN)
+        self._grid.create_token("digest", TOKEN)
         for number in range(HELD):
             self._claim(f"held-{number}")
 
@@ -43,20 +42,20 @@ class Costs:
         return {name: self._cost(call, calls) for name, (call, calls) in self._calls().items()}
 
     def _calls(self) -> dict[str, tuple[Callable[[], object], int]]:
-        registry, specs = self._registry, itertools.cycle(self._specs)
-        appliances, announced = Appliances(registry), announcement("probe", proxy="probe.0", version=VERSION)
-        held = {session.id: session.worker for session in registry.sessions() if session.id.startswith("held-")}
+        grid, specs = self._grid, itertools.cycle(self._specs)
+        announced = announcement("probe", proxy="probe.0", version=VERSION)
+        held = {session.id: session.worker for session in grid.sessions() if session.id.startswith("held-")}
         return {
-            "heartbeat": (lambda: registry.heartbeat_worker(next(specs).id, 1), CALLS),
+            "heartbeat": (lambda: grid.heartbeat_worker(next(specs).id, 1), CALLS),
             "a session: token, claim, release": (self._session, CALLS),
-            f"renewal of {HELD} leases": (lambda: registry.renew("probe.0", held, LONG_MS), CALLS),
-            "reap, nothing to do": (registry.reap, CALLS),
-            "announcement": (lambda: appliances.announce(announced), CALLS),
-            "look at the tokens": (registry.tokens, CALLS),
+            f"renewal of {HELD} leases": (lambda: grid.renew("probe.0", held, LONG_MS), CALLS),
+            "reap, nothing to do": (grid.reap, CALLS),
+            "announcement": (lambda: grid.announce(announced), CALLS),
+            "look at the tokens": (grid.tokens, CALLS),
             "a worker removed and registered": (lambda: self._replace(next(specs)), CALLS),
-            "/readyz": (lambda: registry.is_ready(POOL[0]), 10),
-            "capacity of the pools": (lambda: self._counted_anew(registry.capacity), 10),
-            "what runs on each appliance": (lambda: self._counted_anew(appliances.states), 10),
+            "/readyz": (lambda: grid.is_ready(POOL[0]), 10),
+            "capacity of the pools": (lambda: self._counted_anew(grid.capacity), 10),
+            "what runs on each appliance": (lambda: self._counted_anew(grid.appliances), 10),
         }
 
     def _cost(self, call: Callable[[], object], calls: int) -> float:
@@ -73,20 +72,20 @@ class Costs:
         return replace(spec, target=target, lifetime=number % 997, status=WorkerStatus.AVAILABLE)
 
     def _claim(self, session: str) -> None:
-        answer = self._registry.claim(session, WANTED, proxy="probe.0", lease_ms=LONG_MS, wait_ms=1, queue_max=100)
+        answer = self._grid.claim(session, WANTED, proxy="probe.0", lease_ms=LONG_MS, wait_ms=1, queue_max=100)
         assert answer["state"] == "active"
 
     def _session(self) -> None:
         session = f"s{next(self._numbers)}"
-        self._registry.check_token("digest")
+        self._grid.check_token("digest")
         self._claim(session)
-        self._registry.release(session, "closed")
+        self._grid.release(session, "closed")
 
     def _counted_anew(self, call: Callable[[], object]) -> None:
-        store = self._registry.store
+        store = self._grid.store
         store.read(("DEL", store.key("capacity"), store.key("census")))
         call()
 
     def _replace(self, spec: WorkerSpec) -> None:
-        self._registry.remove_worker(spec.id, "replaced")
-        self._registry.register_worker(spec)
+        self._grid.remove_worker(spec.id, "replaced")
+        self._grid.register_worker(spec)

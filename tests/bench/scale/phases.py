@@ -56,7 +56,7 @@ class Phases:
     def __init__(self, plan: Plan, server: Server, fleet: Fleet, probe: Probe) -> None:
         """Take all that takes part; the grid is starting."""
         self._plan, self._server, self._fleet, self._probe = plan, server, fleet, probe
-        self._store: Store = probe.registry.store
+        self._store: Store = probe.grid.store
 
     def start(self) -> float:
         """Wait until all workers are registered; gives the seconds that took."""
@@ -81,7 +81,7 @@ class Phases:
         """Cut an appliance's power. Gives seconds: until its first and last worker, and its last lease, are gone."""
         ids, first = self._store.read(("ZRANGE", self._store.key("workers"), 0, -1))[0], 0.0
         ids = [worker for worker in ids if worker.startswith("a0.")]
-        held = [session.id for session in self._probe.registry.sessions() if session.proxy.startswith("a0.")]
+        held = [session.id for session in self._probe.grid.sessions() if session.proxy.startswith("a0.")]
         self._fleet.order(cut=0)
         began, looks = time.monotonic(), [("EXISTS", self._store.key("worker", worker)) for worker in ids]
         dead = sum(self._store.read(*looks))  # one may have been at its end already

@@ -10,8 +10,7 @@ import time
 from dataclasses import dataclass
 
 from appliance.errors import RequestError
-from appliance.grid.appliances import Appliances
-from appliance.grid.grid import Registry
+from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
@@ -37,8 +36,8 @@ class Probe:
     def __init__(self, plan: Plan) -> None:
         """Take the grid; its Redis runs."""
         self._store = Store(plan.url, "scale")
-        self.registry = Registry(self._store)
-        self.sessions = Sessions(self.registry, plan.settings("probe"), "probe.0", self._announce)
+        self.grid = Grid(self._store)
+        self.sessions = Sessions(self.grid, plan.settings("probe"), "probe.0", self._announce)
         self._mailbox = Mailbox(self._store, "proxy", "probe.0", self.sessions.handle)
         self._thread = threading.Thread(target=self._mailbox.run, daemon=True)
         self._thread.start()
@@ -59,7 +58,7 @@ class Probe:
 
     def _announce(self) -> None:
         announced = announcement("probe", proxy="probe.0", version=VERSION, ttl_ms=45_000)
-        Appliances(self.registry).announce(announced)
+        self.grid.announce(announced)
 
     def _claim(self) -> Claim:
         began, granted = time.monotonic(), 0.0

@@ -1,0 +1,230 @@
+"""Views of the grid's state: what is read, and nothing changed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from appliance.grid import token_table
+from appliance.grid.answers import appliance_info, drain_status, grid_time_ms, session_info, worker_info
+from appliance.grid.store import Store
+from appliance.grid.token_table import Token
+from appliance.grid.values import (
+    ApplianceInfo,
+    ApplianceStatus,
+    Door,
+    PoolCapacity,
+    SessionInfo,
+    WorkerFailure,
+    WorkerInfo,
+)
+from appliance.names import Browser
+
+KEPT_MS = 2000
+OLDER_SCHEMAS = ("4", "3", "2")  # whose releases kept the tokens under their own prefix, as in lua/tokens.lua
+
+Counts = dict[str, Any]  # by name: a number, or further counts
+
+
+class Views:
+    """The readable part of `Grid`. Every method raises StoreUnavailable if Redis is away."""
+
+    def __init__(self, store: Store) -> None:
+        """Read from this store."""
+        self.store = store
+
+    # ── Time ──────────────────────────────────────────────────────────────────────────────────────
+
+    def now_ms(self) -> int:
+        """Return the grid's time, which all times here are of: Redis', without its steps and without silences."""
+        return grid_time_ms(*self.store.read(("TIME",), ("GET", self.store.key("clock"))))
+
+    def due_in_s(self) -> float:
+        """Return the seconds until the first worker or lease is overdue if nobody renews it; inf if there is none.
+
+        Sessions that wait do not count: each sees to its own deadline, and in a crowd some deadline is always near.
+        """
+        kinds = ("workers", "leases")
+        first = [("ZRANGE", self.store.key(kind), 0, 0, "WITHSCORES") for kind in kinds]
+        *found, time, clock = self.store.read(*first, ("TIME",), ("GET", self.store.key("clock")))
+        dues_ms = [float(scores[1]) for scores in found if scores]
+        return max(0.0, min(dues_ms) - grid_time_ms(time, clock)) / 1000 if dues_ms else math.inf
+
+    # ── Workers and sessions ──────────────────────────────────────────────────────────────────────
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return all registered workers, sorted by appliance and slot."""
+        ids, time, clock = self.store.read(
+            ("ZRANGE", self.store.key("workers"), 0, -1), ("TIME",), ("GET", self.store.key("clock"))
+        )
+        now_ms = grid_time_ms(time, clock)
+        commands: list[tuple[Any, ...]] = [("HGETALL", self.store.key("worker", i)) for i in ids]
+        commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
+        answers = self.store.read(*commands) if commands else []
+        found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
+        workers = [worker_info(fields, active, now_ms) for fields, active in found if fields]
+        return sorted(workers, key=lambda w: (w.appliance, w.slot, w.id))
+
+    def workers_on(self, appliance: str, most: int) -> list[str]:
+        """Return the ids of up to `most` workers of an appliance whose heartbeats come."""
+        return list(self.store.call("workers_on", appliance=appliance, most=most)["workers"])
+
+    def sessions(self) -> list[SessionInfo]:
+        """Return all sessions, active and waiting, the oldest first."""
+        leases, waiting = self.store.read(
+            ("ZRANGE", self.store.key("leases"), 0, -1), ("ZRANGE", self.store.key("deadlines"), 0, -1)
+        )
+        ids = [*leases, *waiting]
+        answers = self.store.read(*[("HGETALL", self.store.key("session", i)) for i in ids]) if ids else []
+        return sorted((session_info(fields) for fields in answers if fields), key=lambda s: s.started_ms)
+
+    def failures(self, browser: Browser) -> list[WorkerFailure]:
+        """Return why workers of a browser do not serve, one for each slot, sorted by appliance and slot."""
+        (found,) = self.store.read(("HGETALL", self.store.key("failures")))
+        now_ms = self.now_ms() if found else 0
+        failures = [json.loads(text) for _, text in sorted(found.items())]
+        return [
+            WorkerFailure(one["appliance"], one["slot"], one["reason"])
+            for one in failures
+            if one["browser"] == browser and one["until_ms"] >= now_ms
+        ]
+
+    def events(self, count: int = 100) -> list[dict[str, str]]:
+        """Return the newest events, the oldest of them first; `id` begins with the server's milliseconds."""
+        entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", count))[0]
+        return [{"id": entry_id, **fields} for entry_id, fields in reversed(entries)]
+
+    def is_ready(self, browser: Browser, avoid: Iterable[str] = ()) -> bool:
+        """Return whether a worker of a browser is available, free or not, on an appliance that is not avoided."""
+        return bool(self.store.call("is_ready", browser=browser, avoid=" ".join(sorted(avoid)))["ready"])
+
+    # ── Pools and appliances ──────────────────────────────────────────────────────────────────────
+
+    def capacity(self) -> list[PoolCapacity]:
+        """Return the capacity of each pool: one per browser and Playwright version. Of a large grid, as of 2 s ago.
+
+        The waiting sessions that named no version are a pool of their own, "any".
+        """
+        pools = {
+            (browser, minor): PoolCapacity.counted(browser, minor, counts)
+            for browser, versions in self.count_workers().items()
+            for minor, counts in versions.items()
+        }
+        for browser, minor in self._wanted():
+            pools.setdefault((browser, minor), PoolCapacity(browser, minor)).waiting += 1
+        return [pools[name] for name in sorted(pools)]
+
+    def _wanted(self) -> list[tuple[str, str]]:
+        """Return what each waiting session waits for: browser and version, "any" if it named none."""
+        (ids,) = self.store.read(("ZRANGE", self.store.key("deadlines"), 0, -1))
+        requests = self.store.read(*[("HGET", self.store.key("session", i), "request") for i in ids]) if ids else []
+        wanted = (json.loads(request) for request in requests if request)
+        return [(request["browser"], request["minor"] or "any") for request in wanted]
+
+    def appliances(self) -> list[ApplianceInfo]:
+        """Return all appliances that Redis knows, sorted by name."""
+        (names,) = self.store.read(("ZRANGE", self.store.key("appliances"), 0, -1))
+        census = self.count_appliances()
+        return self._appliances(sorted({*names, *census}), census)
+
+    def appliance(self, name: str) -> ApplianceInfo | None:
+        """Return one appliance; None if it is unknown."""
+        return next(iter(self._appliances([name], self.count_appliances())), None)
+
+    def _appliances(self, names: list[str], census: Counts) -> list[ApplianceInfo]:
+        """Return those that have a record. Records are read last: what Redis has lost meanwhile is not believed."""
+        drained, stopping, proxies, *records = self.store.read(
+            ("ZRANGE", self.store.key("drained"), 0, -1),
+            ("ZRANGE", self.store.key("stopping"), 0, -1),
+            ("ZRANGE", self.store.key("proxies"), 0, -1, "WITHSCORES"),
+            *[("HGETALL", self.store.key("appliance", name)) for name in names],
+        )
+        now_ms = self.now_ms()
+        until_ms = zip(proxies[::2], proxies[1::2], strict=True)
+        # A proxy's id is "<appliance>.<6 hex digits>" (proxy/proxy.py).
+        alive = Counter(proxy.rpartition(".")[0] for proxy, score in until_ms if float(score) >= now_ms)
+        there = {*alive, *census}
+        found = []
+        for name, fields in zip(names, records, strict=True):
+            if not fields:
+                continue
+            one = appliance_info(name, fields, census.get(name))
+            one.proxies = alive[name]
+            one.needed_by = len(there - {name}) if fields.get("serves_redis") == "1" else 0
+            if name in drained:
+                one.status = drain_status(one, fields, now_ms)
+            elif name in stopping:
+                one.status = ApplianceStatus.STOPPING
+            found.append(one)
+        return found
+
+    def rival_of(self, appliance: str, run: str) -> str:
+        """Return where another appliance is that has the name of this one, which is the given run of it; "" if none."""
+        return str(self.store.call("rival_of", appliance=appliance, run=run)["rival"])
+
+    def door(self, name: str) -> Door | None:
+        """Return where an appliance's inner door is, as it announced it; None if it is unknown."""
+        (fields,) = self.store.read(("HMGET", self.store.key("appliance", name), "address", "port", "certificate"))
+        address, port, certificate = fields
+        return Door(address, int(port), certificate or "") if address and port else None
+
+    def count_workers(self) -> Counts:
+        """Return by browser and Playwright minor: standby, available, draining, slots, active, free."""
+        return self._counted("count_workers", "capacity")
+
+    def count_appliances(self) -> Counts:
+        """Return by appliance: standby, available, draining, sessions, versions.
+
+        A drained appliance is given no sessions, so an old count of them is never too small.
+        """
+        return self._counted("count_appliances", "census")
+
+    def _counted(self, function: str, kept_as: str) -> Counts:
+        """Return what a function counts slice by slice. In a large grid it is kept for KEPT_MS, for all proxies.
+
+        Each worker costs Redis some microseconds (docs/scaling.md), and every proxy may be asked by a scraper.
+        """
+        (kept,) = self.store.read(("GET", self.store.key(kept_as)))
+        counts: Counts = json.loads(kept or "{}")
+        if kept:
+            return counts
+        slices = [answer["counts"] for answer in self._slices(function)]
+        for part in slices:
+            _add(counts, part)
+        if len(slices) > 1:
+            self.store.read(("SET", self.store.key(kept_as), json.dumps(counts), "PX", KEPT_MS))
+        return counts
+
+    def _slices(self, function: str, **argument: Any) -> Iterator[dict[str, Any]]:
+        """Call a function from the cursor "0" on until it is "0" again; Redis serves others in between."""
+        cursor, is_done = "0", False
+        while not is_done:
+            answer = self.store.call(function, cursor=cursor, **argument)
+            cursor, is_done = answer["cursor"], answer["cursor"] == "0"
+            yield answer
+
+    # ── Tokens ────────────────────────────────────────────────────────────────────────────────────
+
+    def tokens(self) -> dict[str, Token]:
+        """Return the tokens that Redis knows, by their digests; revoked ones and those of older releases too."""
+        names = (("tokens",), *((schema, "tokens") for schema in OLDER_SCHEMAS))
+        tables = self.store.read(*[("HGETALL", self.store.shared_key(*name)) for name in names])
+        known = (token_table.parse({digest: json.loads(text) for digest, text in table.items()}) for table in tables)
+        return functools.reduce(token_table.joined, known)
+
+    def tokens_used_ms(self) -> dict[str, int]:
+        """Return when tokens were last used, by their digests; one unused since Redis started is not there."""
+        (found,) = self.store.read(("HGETALL", self.store.shared_key("tokens", "used")))
+        return {digest: int(used_ms) for digest, used_ms in found.items()}
+
+
+def _add(total: Counts, counts: Counts) -> None:
+    for name, count in counts.items():
+        if isinstance(count, dict):
+            _add(total.setdefault(name, {}), count)
+        else:
+            total[name] = total.get(name, 0) + count

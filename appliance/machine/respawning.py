@@ -10,13 +10,18 @@ Rules
  3. A start that fails leaves no descriptor behind. supervisord forgets to close the pipes when it cannot open the log
     file, and goes on polling them when it cannot fork.
  4. What killed workers leave becomes supervisord's, which fetches its exit status: PID 1 of a container may not.
+ 5. supervisord looks after a process that ends at once. By itself it sleeps for up to a second before each step, also
+    before it starts or stops the next group.
 
 It imports little, for it lives in supervisord as long as the appliance does.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 from supervisor import events
@@ -45,8 +50,10 @@ class Respawning:
         self._options.make_pipes = self._note_pipes
         self._pipes: dict[str, int | None] = {}  # of the start that is under way
         self._to_be_started: set[str] = set()
+        self._bell = Bell()
         for event, callback in (
             (events.SupervisorRunningEvent, self._adopt),
+            (events.SupervisorStoppingEvent, self._pass_empty_groups),
             (events.ProcessStateStartingEvent, self._begin),
             (events.ProcessStateBackoffEvent, self._hasten),
             (events.ProcessStateExitedEvent, self._slow_down),
@@ -76,8 +83,18 @@ class Respawning:
             raise RPCError(Faults.BAD_NAME, f"{group}:{name}") from None
 
     def _adopt(self, _: Any) -> None:
-        """Rule 4; not before supervisord has gone into the background, which makes another process of it."""
+        """Rules 4 and 5; not before supervisord has gone into the background, which makes another process of it."""
         kernel.adopt_orphans()
+        sockets = self._options.get_socket_map()
+        for descriptor in [number for number, one in sockets.items() if isinstance(one, Bell)]:
+            del sockets[descriptor]  # of before a reload
+        sockets[self._bell.descriptor] = self._bell
+        self._bell.ring_on_signals()
+        self._bell.ring()
+
+    def _pass_empty_groups(self, _: Any) -> None:
+        """Rule 5: wait for no group that has no processes."""
+        self._supervisord.stop_groups = [group for group in self._supervisord.stop_groups if group.processes]
 
     def _note_pipes(self, stderr: bool = True) -> dict[str, int | None]:
         self._pipes = self._make_pipes(stderr)
@@ -100,13 +117,49 @@ class Respawning:
 
     def _slow_down(self, event: Any) -> None:
         """Rule 2."""
+        self._bell.ring()
         process = event.process
         if not event.expected and 0 <= time.time() - process.laststart < QUICK_FAILURE_S:
             process.change_state(ProcessStates.BACKOFF)
 
     def _start_again(self, event: Any) -> None:
         """Let supervisord take a process that was stopped for a restart for one that it has not started yet."""
+        self._bell.ring()
         process = event.process
         if process.config.name in self._to_be_started:
             self._to_be_started.discard(process.config.name)
             process.laststart = 0
+
+
+class Bell:
+    """Rule 5: wakes supervisord, which otherwise sleeps for up to a second; it looks like one of its sockets."""
+
+    def __init__(self) -> None:
+        """Make the pipe that is written to when the bell rings; a reload of supervisord closes it."""
+        self.descriptor, self._rope = os.pipe()
+        os.set_blocking(self.descriptor, False)
+        os.set_blocking(self._rope, False)
+
+    def ring_on_signals(self) -> None:
+        """Ring when a signal has come; SIGCHLD says that a process has ended."""
+        signal.set_wakeup_fd(self._rope, warn_on_full_buffer=False)
+
+    def ring(self) -> None:
+        """Let supervisord look after its processes once more before it sleeps."""
+        with suppress(BlockingIOError):  # it has rung often enough
+            os.write(self._rope, b"\0")
+
+    def readable(self) -> bool:
+        """Whether supervisord is to poll it."""
+        return True
+
+    def writable(self) -> bool:
+        """Whether it waits for room to write."""
+        return False
+
+    def handle_read_event(self) -> None:
+        """Forget the ringing; supervisord is awake."""
+        os.read(self.descriptor, 4096)
+
+    def handle_error(self) -> None:
+        """Ignore that there was nothing to read."""

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -59,13 +61,14 @@ class Tree:
 
     def __exit__(self, *_: object) -> None:
         """End supervisord and its processes, whatever state they are in."""
-        family = [self.process, *self.process.children(recursive=True)]
-        for process in family:
-            process.kill()
-        psutil.wait_procs(family, timeout=5)
+        with suppress(psutil.NoSuchProcess):
+            family = [self.process, *self.process.children(recursive=True)]
+            for process in family:
+                process.kill()
+            psutil.wait_procs(family, timeout=5)
         shutil.rmtree(self.folder)
 
-    @property
+    @cached_property
     def process(self) -> psutil.Process:
         """The process of supervisord, which writes this file when all else is prepared."""
         file = self.run_dir / "log/supervisord.pid"

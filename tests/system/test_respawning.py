@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 
+import psutil
 import pytest
 
 from tests.support.supervised import Tree, as_account
@@ -108,6 +111,18 @@ def test_a_restart_that_nobody_waits_for_starts_the_process_again() -> None:
         assert tree.seconds_until_all_run() < BACK_WITHIN_S
         after = {process.name: process.pid for process in tree.supervisor.processes()}
         assert {name for name in after if after[name] != before[name]} == {"proxy"}
+
+
+def test_supervisord_starts_and_stops_its_processes_without_a_pause() -> None:
+    with Tree() as tree:
+        log = (tree.run_dir / "log/supervisord.log").read_text()
+        times = re.findall(r"^(.{23}) INFO (?:supervisord started|spawned)", log, re.MULTILINE)
+        started, *spawned = (datetime.fromisoformat(time.replace(",", ".")) for time in times)
+        assert (max(spawned) - started).total_seconds() < 0.9
+        process, began = tree.process, time.monotonic()
+        tree.supervisor.shutdown()
+        until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "supervisord has ended")
+        assert time.monotonic() - began < 1
 
 
 def test_supervisord_fetches_the_exit_status_of_what_killed_processes_leave() -> None:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
-from appliance.grid.values import ApplianceInfo, ApplianceStatus, PoolCapacity
+from appliance.grid.records import ApplianceInfo, ApplianceStatus, PoolCapacity
 
 
 class GridCollector:

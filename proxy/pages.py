@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance import __version__, logs
 from appliance.errors import CannotDial, InternalError, NotFound, RequestError, StoreUnavailable, UpgradeRequired
-from appliance.grid.values import ApplianceInfo
+from appliance.grid.records import ApplianceInfo
 from proxy import metrics, wrong_client
 from proxy.services import Services
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.grid.grid import Grid
+from appliance.grid.records import SessionInfo, WorkerInfo
 from appliance.grid.store import Store
-from appliance.grid.values import SessionInfo, WorkerInfo
 from appliance.names import Browser, minor_version
 
 Pool = tuple[str, str]  # browser and Playwright minor; in a queue's name, "" stands for any minor

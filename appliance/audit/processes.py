@@ -11,7 +11,7 @@ from appliance.audit.difference import AT_ONCE_S, STOPPING_S, Difference
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine, Part, Program
 from appliance.audit.relays import door_of
-from appliance.grid.values import WorkerInfo
+from appliance.grid.records import WorkerInfo
 from appliance.machine.firewall.ruleset import HELPERS
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings

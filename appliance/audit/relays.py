@@ -11,7 +11,7 @@ from appliance.audit.difference import Difference
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine
 from appliance.audit.tally import GRACE_S, Tally, common, sessions_without_socket, sockets_without_session
-from appliance.grid.values import SessionInfo, WorkerInfo
+from appliance.grid.records import SessionInfo, WorkerInfo
 from appliance.names import appliance_of_proxy
 from appliance.settings.config import Settings
 

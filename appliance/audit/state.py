@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from appliance.audit.difference import AT_ONCE_S, Difference
 from appliance.audit.ledger import Ledger, Pool
-from appliance.grid.values import SessionInfo, WorkerInfo, WorkerStatus
+from appliance.grid.records import SessionInfo, WorkerInfo
+from appliance.grid.values import WorkerStatus
 from appliance.names import minor_version
 from appliance.settings.config import Settings
 

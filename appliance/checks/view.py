@@ -13,7 +13,7 @@ import psutil
 
 from appliance.errors import StoreUnavailable, SupervisorError
 from appliance.grid.grid import open_grid
-from appliance.grid.values import PoolCapacity, SessionInfo, WorkerInfo
+from appliance.grid.records import PoolCapacity, SessionInfo, WorkerInfo
 from appliance.machine import room
 from appliance.machine.record import record_of
 from appliance.machine.start_stop import left_over

@@ -12,7 +12,7 @@ from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, counted
 from appliance.errors import ApplianceError, StoreUnavailable
 from appliance.grid.grid import open_grid
-from appliance.grid.values import ApplianceInfo, ApplianceStatus
+from appliance.grid.records import ApplianceInfo, ApplianceStatus
 from appliance.settings.config import Settings
 
 REASON = "its appliance is drained"

@@ -10,7 +10,8 @@ from rich.table import Table
 from appliance.cli.command import command
 from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, counted, status_text, table
-from appliance.grid.values import ApplianceInfo, WorkerStatus
+from appliance.grid.records import ApplianceInfo
+from appliance.grid.values import WorkerStatus
 
 
 @command("applctl appliances", "applctl appliances --json | jq -r '.[] | select(.safe_to_stop).name'")

@@ -10,7 +10,7 @@ from appliance.cli.command import command
 from appliance.cli.output import Output, counted
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid, open_grid
-from appliance.grid.values import SessionInfo
+from appliance.grid.records import SessionInfo
 from appliance.machine.start_stop import started_settings, stop
 from appliance.names import WorkerId, appliance_of_proxy
 from appliance.settings import config

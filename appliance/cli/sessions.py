@@ -13,7 +13,7 @@ from appliance.cli.command import command, group
 from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, duration, status_text, table
 from appliance.errors import ApplianceError
-from appliance.grid.values import SessionInfo
+from appliance.grid.records import SessionInfo
 from appliance.names import WorkerId
 
 REASON = "session closed by operator"

@@ -15,7 +15,7 @@ from appliance.cli.command import command, group
 from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, counted, duration, mebibytes, status_text, table
 from appliance.errors import ApplianceError
-from appliance.grid.values import WorkerInfo
+from appliance.grid.records import WorkerInfo
 
 REASON = "drained by operator"
 

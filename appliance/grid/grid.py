@@ -95,7 +95,7 @@ class Grid(Views):
         as the worker is not registered.
         """
         return self.store.call(
-            "assert",
+            "assert_session",
             id=grant.session_id,
             worker=grant.worker_id,
             proxy=proxy,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from appliance.names import Browser, minor_version
 
@@ -56,41 +55,6 @@ class WorkerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """A worker as Redis sees it; times are milliseconds of the Redis server's clock.
-
-    `reason` says why it drains; "" if it does not.
-    """
-
-    id: str
-    browser: str
-    version: str
-    appliance: str
-    slot: str
-    status: str
-    active: int
-    lifetime: int
-    concurrency: int
-    quota: int
-    started_ms: int
-    heartbeat_ms: int
-    pid: int
-    memory_bytes: int
-    suspect: bool
-    stale: bool
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerFailure:
-    """Why the worker of a slot does not serve."""
-
-    appliance: str
-    slot: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class SessionRequest:
     """What a client asks for. `minor` is "" if its User-Agent names no Playwright version.
 
@@ -114,46 +78,6 @@ class Grant:
     slot: str
     appliance: str
     waited_ms: int
-
-
-@dataclass(slots=True)
-class SessionInfo:
-    """A session as Redis sees it; `worker` is "" while it waits."""
-
-    id: str
-    state: str
-    browser: str
-    minor: str
-    worker: str
-    proxy: str
-    client: str
-    user_agent: str
-    name: str
-    started_ms: int
-    token: str = ""
-
-
-@dataclass(slots=True)
-class PoolCapacity:
-    """What the workers of one browser and Playwright version offer at this moment."""
-
-    browser: str
-    version: str
-    workers: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in WorkerStatus})
-    slots: int = 0
-    active: int = 0
-    free: int = 0
-    waiting: int = 0
-
-    @classmethod
-    def counted(cls, browser: str, version: str, counts: dict[str, int]) -> PoolCapacity:
-        """Make one of what `count_workers` counted in a pool."""
-        workers = {status.value: counts[status] for status in WorkerStatus}
-        return cls(browser, version, workers, counts["slots"], counts["active"], counts["free"])
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as plain data, for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,46 +134,3 @@ class Standing:
     others: int
     rival: str = ""
     turn: int = 0
-
-
-class ApplianceStatus(StrEnum):
-    """What an appliance does: one that is `drained` may be stopped, and nobody notices."""
-
-    SERVING = "serving"
-    DRAINING = "draining"
-    DRAINED = "drained"
-    STOPPING = "stopping"
-
-
-@dataclass(slots=True)
-class ApplianceInfo:
-    """An appliance as Redis sees it; times are milliseconds of the Redis server's clock.
-
-    `on_workers` counts the sessions of its workers, whichever proxy relays them, and `in_proxy` those of its proxy, the
-    waiting ones too, whichever appliance's workers they have. `proxies` counts its proxies that live, and `needed_by`
-    the other appliances, those with a proxy or a worker, that use the Redis which runs on it. `rival` is where another
-    one of its name is, or "". `drain_reason` is "" also if Redis has forgotten why it is drained.
-    """
-
-    name: str
-    status: ApplianceStatus = ApplianceStatus.SERVING
-    endpoint: str = ""
-    address: str = ""
-    versions: list[str] = field(default_factory=list)
-    workers: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in WorkerStatus})
-    on_workers: int = 0
-    in_proxy: int = 0
-    proxies: int = 0
-    needed_by: int = 0
-    rival: str = ""
-    since_ms: int = 0
-    drain_reason: str = ""
-
-    @property
-    def safe_to_stop(self) -> bool:
-        """Whether it is drained, and nothing runs on it: neither of its own nor of others, nor their Redis."""
-        return self.status is ApplianceStatus.DRAINED and not self.needed_by
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as plain data, for JSON."""
-        return {**asdict(self), "safe_to_stop": self.safe_to_stop}

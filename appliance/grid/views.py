@@ -10,18 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from appliance.grid import token_table
-from appliance.grid.answers import appliance_info, drain_status, grid_time_ms, session_info, worker_info
+from appliance.grid.records import ApplianceInfo, ApplianceStatus, PoolCapacity, SessionInfo, WorkerFailure, WorkerInfo
 from appliance.grid.store import Store
 from appliance.grid.token_table import Token
-from appliance.grid.values import (
-    ApplianceInfo,
-    ApplianceStatus,
-    Door,
-    PoolCapacity,
-    SessionInfo,
-    WorkerFailure,
-    WorkerInfo,
-)
+from appliance.grid.values import Door
 from appliance.names import Browser
 
 KEPT_MS = 2000
@@ -66,7 +58,7 @@ class Views:
         commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
         answers = self.store.read(*commands) if commands else []
         found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
-        workers = [worker_info(fields, active, now_ms) for fields, active in found if fields]
+        workers = [WorkerInfo.parse(fields, active, now_ms) for fields, active in found if fields]
         return sorted(workers, key=lambda w: (w.appliance, w.slot, w.id))
 
     def workers_on(self, appliance: str, most: int) -> list[str]:
@@ -80,7 +72,7 @@ class Views:
         )
         ids = [*leases, *waiting]
         answers = self.store.read(*[("HGETALL", self.store.key("session", i)) for i in ids]) if ids else []
-        return sorted((session_info(fields) for fields in answers if fields), key=lambda s: s.started_ms)
+        return sorted((SessionInfo.parse(fields) for fields in answers if fields), key=lambda s: s.started_ms)
 
     def failures(self, browser: Browser) -> list[WorkerFailure]:
         """Return why workers of a browser do not serve, one for each slot, sorted by appliance and slot."""
@@ -152,11 +144,11 @@ class Views:
         for name, fields in zip(names, records, strict=True):
             if not fields:
                 continue
-            one = appliance_info(name, fields, census.get(name))
+            one = ApplianceInfo.parse(name, fields, census.get(name))
             one.proxies = alive[name]
             one.needed_by = len(there - {name}) if fields.get("serves_redis") == "1" else 0
             if name in drained:
-                one.status = drain_status(one, fields, now_ms)
+                one.set_drain_status(fields, now_ms)
             elif name in stopping:
                 one.status = ApplianceStatus.STOPPING
             found.append(one)
@@ -220,6 +212,13 @@ class Views:
         """Return when tokens were last used, by their digests; one unused since Redis started is not there."""
         (found,) = self.store.read(("HGETALL", self.store.shared_key("tokens", "used")))
         return {digest: int(used_ms) for digest, used_ms in found.items()}
+
+
+def grid_time_ms(time: tuple[int, int], clock: str | None) -> int:
+    """Return the grid's time as the Lua library does (`tell_time` in clock.lua)."""
+    wall = int(time[0]) * 1000 + int(time[1]) // 1000
+    seen, grid, longest = map(int, clock.split()) if clock else (wall, wall, 0)
+    return grid + max(0, min(wall - seen, longest))
 
 
 def _add(total: Counts, counts: Counts) -> None:

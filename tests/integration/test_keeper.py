@@ -10,7 +10,7 @@ import pytest
 
 from appliance.errors import GuardError
 from appliance.grid.grid import Grid
-from appliance.grid.values import ApplianceStatus
+from appliance.grid.records import ApplianceStatus
 from appliance.machine.firewall import Values, holder, keeper
 from appliance.machine.firewall.keeper import Keeper
 from appliance.settings import config

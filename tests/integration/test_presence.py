@@ -11,8 +11,9 @@ import pytest
 from appliance.deadline import Deadline
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid
+from appliance.grid.records import ApplianceInfo
 from appliance.grid.sessions import Sessions
-from appliance.grid.values import Announcement, ApplianceInfo, SessionRequest, Standing
+from appliance.grid.values import Announcement, SessionRequest, Standing
 from appliance.machine.record import record_of
 from appliance.names import Browser
 from appliance.settings import config

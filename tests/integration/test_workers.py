@@ -21,7 +21,8 @@ from playwright.sync_api import sync_playwright
 
 from appliance.errors import LaunchError
 from appliance.grid.grid import Grid
-from appliance.grid.values import SessionRequest, WorkerInfo, WorkerStatus
+from appliance.grid.records import WorkerInfo
+from appliance.grid.values import SessionRequest, WorkerStatus
 from appliance.machine import browsers
 from appliance.names import MARKER, Browser
 from appliance.run_dir import RunDir

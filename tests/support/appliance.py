@@ -20,8 +20,9 @@ import psutil
 from appliance.audit import audit
 from appliance.errors import StoreUnavailable, SupervisorError
 from appliance.grid.grid import Grid
+from appliance.grid.records import WorkerInfo
 from appliance.grid.store import Store
-from appliance.grid.values import WorkerInfo, WorkerStatus
+from appliance.grid.values import WorkerStatus
 from appliance.machine.start_stop import left_over, started_settings
 from appliance.machine.supervisor import Supervisor
 from appliance.run_dir import RunDir

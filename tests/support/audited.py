@@ -10,7 +10,7 @@ from appliance.audit.auditor import compare
 from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Call, Door, Machine, Part, Program, Wire
 from appliance.audit.relays import Look
-from appliance.grid.values import SessionInfo, WorkerInfo
+from appliance.grid.records import SessionInfo, WorkerInfo
 from appliance.settings.config import Settings
 
 SETTINGS = Settings(appliance_name="here", run_dir="/run/grid", port=8080, chromium_workers=1)

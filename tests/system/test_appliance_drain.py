@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from appliance.errors import StoreUnavailable
-from appliance.grid.values import WorkerInfo
+from appliance.grid.records import WorkerInfo
 from tests.support.appliance import Appliance, StartGrid
 from tests.support.bare_client import BareClient
 from tests.support.waiting import until

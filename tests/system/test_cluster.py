@@ -19,7 +19,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, Playwright, sync_playwright
 
-from appliance.grid.values import WorkerInfo
+from appliance.grid.records import WorkerInfo
 from tests.support.appliance import APPLCTL, TIMINGS
 from tests.support.bare_client import UPGRADE
 from tests.support.cluster import Cluster, LoadBalancer, Member

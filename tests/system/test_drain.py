@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from appliance.errors import StoreUnavailable
-from appliance.grid.values import WorkerInfo, WorkerStatus
+from appliance.grid.records import WorkerInfo
+from appliance.grid.values import WorkerStatus
 from tests.support.appliance import TIMINGS, Appliance, StartGrid
 from tests.support.waiting import until
 

@@ -17,7 +17,7 @@ from appliance.cli import main
 from appliance.cli.appliances import appliances_table
 from appliance.cli.output import Output, console
 from appliance.cli.up import say_what_runs
-from appliance.grid.values import ApplianceInfo, ApplianceStatus
+from appliance.grid.records import ApplianceInfo, ApplianceStatus
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.record import Record, record_of
 from appliance.run_dir import RunDir

@@ -22,7 +22,7 @@ from appliance.cli.log_lines import parse, print_record
 from appliance.cli.output import Output
 from appliance.cli.sessions import sessions_table
 from appliance.cli.status import shown
-from appliance.grid.values import PoolCapacity, SessionInfo, WorkerInfo
+from appliance.grid.records import PoolCapacity, SessionInfo, WorkerInfo
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.supervisor import ProcessInfo
 from appliance.settings.config import Settings

@@ -66,7 +66,8 @@
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  capacity                   string   how many workers of each pool there were, for a moment (grid/views.py)
 --  census                     string   how many workers and sessions of each appliance, likewise (grid/views.py)
---  door                       hash     the inner door's key `current`, the `previous` one, and when it was `made`
+--  door                       hash     the inner door's key (secret.lua)
+--    current previous made                              the key, the one before it, and since when it is the key
 --  events                     stream   starts and ends, the newest ones
 -- Keys outside of the schema's version, directly below "{grid}:" (tokens.lua)
 --  tokens                     hash     digest -> token, the revoked ones too

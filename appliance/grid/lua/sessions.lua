@@ -1,4 +1,5 @@
--- Sessions: how each comes by its slot, keeps it and gives it up: claim, give_back, release, kill_session, renew, assert.
+-- Sessions: how each comes by its slot, keeps it and gives it up: claim, give_back, release, kill_session, renew,
+-- assert_session.
 
 -- Reads a session: its claim, and what became of it; nil if it is unknown. One that cannot be read is forgotten.
 function sessions.read(id)
@@ -244,12 +245,12 @@ local function forget_stale(session)
   touch(workers.find(session.worker))
 end
 
--- assert {id, worker, browser, minor, name, client, user_agent, token, proxy, lease_ms}
+-- assert_session {id, worker, browser, minor, name, client, user_agent, token, proxy, lease_ms}
 -- -> {state = 'active', over} | {state = 'pending'}
 -- A proxy relays a session that Redis has forgotten. It is taken up again; if its worker is not (yet) registered it stays
 -- pending. A session that runs is never ended because its slot was given away meanwhile: its worker has one too many
 -- then, and `over` says by how many its sessions exceed its slots. It gets no further ones until they fit again.
-register('assert', function(a, request)
+register('assert_session', function(a, request)
   local known, worker = sessions.read(a.id), workers.find(a.worker)
   if not worker then return {state = 'pending'} end
   if known and (known.state ~= 'active' or known.worker ~= a.worker) then

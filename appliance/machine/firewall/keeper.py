@@ -18,7 +18,7 @@ from typing import IO
 from appliance import logs
 from appliance.errors import ApplianceError, GuardError, SettingsError, StoreUnavailable
 from appliance.grid.grid import Grid, open_grid
-from appliance.grid.values import ApplianceStatus
+from appliance.grid.records import ApplianceStatus
 from appliance.machine import kernel
 from appliance.machine.firewall import holder
 from appliance.machine.firewall.nft import apply, is_loaded

@@ -1,0 +1,201 @@
+"""What Redis knows of workers, sessions, pools and appliances; times are the grid's (`Grid.now_ms`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from appliance.grid.values import WorkerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker as Redis sees it; times are milliseconds of the Redis server's clock.
+
+    `reason` says why it drains; "" if it does not.
+    """
+
+    id: str
+    browser: str
+    version: str
+    appliance: str
+    slot: str
+    status: str
+    active: int
+    lifetime: int
+    concurrency: int
+    quota: int
+    started_ms: int
+    heartbeat_ms: int
+    pid: int
+    memory_bytes: int
+    suspect: bool
+    stale: bool
+    reason: str = ""
+
+    @classmethod
+    def parse(cls, fields: dict[str, str], active: int, now_ms: int) -> WorkerInfo:
+        """Read a worker from its hash; `active` counts its sessions."""
+        return cls(
+            id=fields["id"],
+            browser=fields["browser"],
+            version=fields["version"],
+            appliance=fields["appliance"],
+            slot=fields["slot"],
+            status=fields["status"],
+            active=active,
+            lifetime=int(fields["lifetime"]),
+            concurrency=int(fields["concurrency"]),
+            quota=int(fields["quota"]),
+            started_ms=int(float(fields["started"])),
+            heartbeat_ms=int(float(fields["heartbeat"])),
+            pid=int(fields["pid"]),
+            memory_bytes=int(fields["memory"]),
+            suspect="suspect" in fields,
+            stale=now_ms - float(fields["heartbeat"]) > float(fields["ttl"]),
+            reason=fields.get("reason", "") if fields["status"] == WorkerStatus.DRAINING else "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFailure:
+    """Why the worker of a slot does not serve."""
+
+    appliance: str
+    slot: str
+    reason: str
+
+
+@dataclass(slots=True)
+class SessionInfo:
+    """A session as Redis sees it; `worker` is "" while it waits."""
+
+    id: str
+    state: str
+    browser: str
+    minor: str
+    worker: str
+    proxy: str
+    client: str
+    user_agent: str
+    name: str
+    started_ms: int
+    token: str = ""
+
+    @classmethod
+    def parse(cls, fields: dict[str, str]) -> SessionInfo:
+        """Read a session from its hash."""
+        request = json.loads(fields["request"])
+        return cls(
+            id=request["id"],
+            state=fields["state"],
+            browser=request["browser"],
+            minor=request["minor"],
+            worker=fields["worker"],
+            proxy=fields["proxy"],
+            client=request["client"],
+            user_agent=request["user_agent"],
+            name=request["name"],
+            started_ms=int(fields["started"]),
+            token=request.get("token", ""),  # a proxy of an earlier version may have written it
+        )
+
+
+@dataclass(slots=True)
+class PoolCapacity:
+    """What the workers of one browser and Playwright version offer at this moment."""
+
+    browser: str
+    version: str
+    workers: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in WorkerStatus})
+    slots: int = 0
+    active: int = 0
+    free: int = 0
+    waiting: int = 0
+
+    @classmethod
+    def counted(cls, browser: str, version: str, counts: dict[str, int]) -> PoolCapacity:
+        """Make one of what `count_workers` counted in a pool."""
+        workers = {status.value: counts[status] for status in WorkerStatus}
+        return cls(browser, version, workers, counts["slots"], counts["active"], counts["free"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return asdict(self)
+
+
+class ApplianceStatus(StrEnum):
+    """What an appliance does: one that is `drained` may be stopped, and nobody notices."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    STOPPING = "stopping"
+
+
+@dataclass(slots=True)
+class ApplianceInfo:
+    """An appliance as Redis sees it; times are milliseconds of the Redis server's clock.
+
+    `on_workers` counts the sessions of its workers, whichever proxy relays them, and `in_proxy` those of its proxy, the
+    waiting ones too, whichever appliance's workers they have. `proxies` counts its proxies that live, and `needed_by`
+    the other appliances, those with a proxy or a worker, that use the Redis which runs on it. `rival` is where another
+    one of its name is, or "". `drain_reason` is "" also if Redis has forgotten why it is drained.
+    """
+
+    name: str
+    status: ApplianceStatus = ApplianceStatus.SERVING
+    endpoint: str = ""
+    address: str = ""
+    versions: list[str] = field(default_factory=list)
+    workers: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in WorkerStatus})
+    on_workers: int = 0
+    in_proxy: int = 0
+    proxies: int = 0
+    needed_by: int = 0
+    rival: str = ""
+    since_ms: int = 0
+    drain_reason: str = ""
+
+    @property
+    def safe_to_stop(self) -> bool:
+        """Whether it is drained, and nothing runs on it: neither of its own nor of others, nor their Redis."""
+        return self.status is ApplianceStatus.DRAINED and not self.needed_by
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return {**asdict(self), "safe_to_stop": self.safe_to_stop}
+
+    @classmethod
+    def parse(cls, name: str, fields: dict[str, str], counts: dict[str, Any] | None) -> ApplianceInfo:
+        """Read an appliance from its hash; `counts` are those of its workers, None if it has none."""
+        info = cls(
+            name,
+            endpoint=fields.get("endpoint", ""),
+            address=fields.get("address", ""),
+            in_proxy=int(fields.get("relayed", 0)),
+            rival=fields.get("rival", ""),
+            since_ms=int(fields.get("since", 0)),
+            drain_reason=fields.get("drain_reason", ""),
+        )
+        versions = {fields["version"]} if "version" in fields else set()
+        if counts:
+            info.workers = {status.value: counts[status] for status in WorkerStatus}
+            info.on_workers = counts["sessions"]
+            versions |= counts["versions"].keys()
+        info.versions = sorted(versions)
+        return info
+
+    def set_drain_status(self, fields: dict[str, str], now_ms: int) -> None:
+        """Set whether its drain is over. Just after Redis lost everything, it is not known yet who has sessions.
+
+        A living proxy must have announced since the drain began that it has no sessions and admits none (DRAIN_NOTICE).
+        """
+        self.status = ApplianceStatus.DRAINING
+        if "heard" not in fields or now_ms - self.since_ms < int(fields["settle_ms"]):
+            return
+        may_have_more = fields["heard"] != fields.get("turn") or fields.get("admits") == "1"
+        if not (self.on_workers or (self.proxies and (self.in_proxy or may_have_more))):
+            self.status = ApplianceStatus.DRAINED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from appliance.checks.check import Check, failed, ok, warning
 from appliance.machine import firewall as guard
@@ -42,6 +42,3 @@ def _loaded(settings: Settings) -> Check:
         finding = "its rules were changed, or the settings or this machine's networks were"
         return failed("firewall", finding, "Run: applctl guard apply")
     return ok("firewall", "its rules are loaded")
-
-
-CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (check_firewall,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from appliance.checks.check import Check, ok, warning
 from appliance.settings.config import Settings
@@ -41,6 +41,3 @@ def _has(pattern: str) -> bool:
 
 def _install(*packages: str) -> str:
     return f"As root: apt-get install {' '.join(packages)}"
-
-
-CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (check_fonts,)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import psutil
 
-from appliance.checks.check import Check, failed, ok, warning
-from appliance.errors import SettingsError
-from appliance.machine import certificate, room
-from appliance.machine.start_stop import require_free_port
+from appliance.checks.check import Check, failed, ok, tried, warning
+from appliance.machine import accounts, certificate, room
+from appliance.machine.start_stop import left_over, require_free_port, require_unshared_uids
 from appliance.machine.supervisor import Supervisor
 from appliance.names import Browser
 from appliance.settings.config import Settings
@@ -49,11 +50,13 @@ def check_run_dir(settings: Settings) -> Iterator[Check]:
 
 def check_disk(settings: Settings) -> Iterator[Check]:
     """There is disk space for what browsers and their drivers write."""
-    remedy = "Free some space: downloads, uploads and browser profiles are kept there."
+    remedy = (
+        "Free some space: downloads, uploads and browser profiles are kept there. Or set RUN_DIR to another folder."
+    )
     if lack := room.shortage(settings.run_dir):
-        yield failed("disk", f"{settings.run_dir} has {lack}", remedy)
+        yield failed("disk", f"RUN_DIR {settings.run_dir} has {lack}", remedy)
     elif lack := room.shortage(settings.run_dir, _ENOUGH_BYTES):
-        yield warning("disk", f"{settings.run_dir} has {lack}", remedy)
+        yield warning("disk", f"RUN_DIR {settings.run_dir} has {lack}", remedy)
     else:
         yield ok("disk", f"{settings.run_dir} has at least {_ENOUGH_BYTES // 2**30} GiB free")
 
@@ -91,31 +94,42 @@ def check_open_files(settings: Settings) -> Iterator[Check]:
         yield ok("open files", found)
 
 
-def check_certificate(settings: Settings) -> Iterator[Check]:
-    """The certificate and its key can be used."""
-    if not settings.tls_cert:
-        return
-    try:
-        certificate.require_usable(settings.tls_cert, settings.tls_key)
-    except SettingsError as error:
-        yield failed("certificate", str(error), error.hint or "Fix the file. A running proxy keeps the last good one.")
-    else:
-        yield ok("certificate", f"{settings.tls_cert} and its key can be used")
+def check_user_ids(settings: Settings) -> Iterator[Check]:
+    """The user ids of workers are theirs alone."""
+    if settings.browser_user:
+        yield tried("user ids", partial(_require_user_ids, settings), "those of the workers are free")
+
+
+def _require_user_ids(settings: Settings) -> None:
+    accounts.require_free_uids(settings, settings.worker_slots)
+    require_unshared_uids(settings)
+
+
+def check_certificates(settings: Settings) -> Iterator[Check]:
+    """The certificates and their keys can be used, and read by who serves them."""
+    remedy = "Fix the file. A running proxy keeps the last good one."
+    for prefix in ("", "REDIS_"):
+        names = (f"{prefix}TLS_CERT", f"{prefix}TLS_KEY")
+        files = {name: getattr(settings, name.lower()) for name in names}
+        if all(files.values()):
+            check = partial(_require_certificate, settings, files, prefix)
+            yield tried("certificate", check, f"{files[names[0]]} and its key can be used", remedy)
+
+
+def _require_certificate(settings: Settings, files: dict[str, Path], prefix: str) -> None:
+    tls_certificate, tls_key = files.values()
+    certificate.require_usable(tls_certificate, tls_key, prefix)
+    accounts.require_readable(settings, files)
 
 
 def check_port(settings: Settings) -> Iterator[Check]:
-    """The port is free, or this appliance uses it."""
-    if Supervisor(settings.run_dir).running():
-        return  # the check of the proxy says whether it answers
-    try:
-        require_free_port(settings)
-    except SettingsError as error:
-        yield failed("port", str(error), error.hint)
-    else:
-        yield ok("port", f"{settings.host} port {settings.port} is free")
+    """The port is free. If the appliance runs, the check of the proxy says whether it answers."""
+    if not (Supervisor(settings.run_dir).running() or left_over(settings.run_dir)):
+        well = f"{settings.host} port {settings.port} is free"
+        yield tried("port", partial(require_free_port, settings), well)
 
 
-def check_proxy(settings: Settings) -> Iterator[Check]:
+def check_browser_proxy(settings: Settings) -> Iterator[Check]:
     """Browsers do not use the proxy that this shell names."""
     named = [name for name in _PROXIES if os.environ.get(name)]
     if settings.browser_proxy:
@@ -123,15 +137,3 @@ def check_proxy(settings: Settings) -> Iterator[Check]:
     elif named:
         found = f"this shell sets {', '.join(named)}, which browsers ignore"
         yield warning("browser proxy", found, "If browsers need that proxy, set BROWSER_PROXY to it.")
-
-
-CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
-    check_run_dir,
-    check_disk,
-    check_memory,
-    check_shared_memory,
-    check_open_files,
-    check_certificate,
-    check_port,
-    check_proxy,
-)

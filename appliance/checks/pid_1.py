@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -61,6 +61,3 @@ def _name_of_pid_1() -> str:
         return Path("/proc/1/comm").read_text().strip()
     except OSError:
         return "unknown"
-
-
-CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (check_pid_1,)

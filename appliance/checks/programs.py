@@ -1,25 +1,21 @@
-"""Checks of programs: Python packages, the driver, browsers, ffmpeg, Redis."""
+"""Checks of programs: Python packages, the driver, browsers, ffmpeg."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from appliance.checks.check import Check, failed, ok, warning
-from appliance.checks.shared_redis import require_usable_redis
-from appliance.errors import LaunchError, SettingsError, StoreRefuses, StoreUnavailable
-from appliance.grid.grid import Grid, open_grid
+from appliance.errors import LaunchError, SettingsError
 from appliance.machine import browsers, ffmpeg, sandbox
 from appliance.machine.accounts import browser_prefix
-from appliance.machine.install import MIN_REDIS, browser_version, find_redis
-from appliance.machine.supervisor import Supervisor
+from appliance.machine.install import browser_version
 from appliance.names import Browser
 from appliance.settings.config import Settings
 
 _DISTRIBUTION = "playwright-appliance"
-_CLIENTS_SHARE = 0.8  # of the connections that Redis allows, beyond which a grid that grows runs into them
 
 
 def check_packages(settings: Settings) -> Iterator[Check]:
@@ -87,10 +83,9 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
         return
     try:
         program = browsers.find(Browser.CHROMIUM, settings)
+        decision = sandbox.decide(settings, program.path, browser_prefix(settings))
     except LaunchError:  # check_browsers reports it
         return
-    try:
-        decision = sandbox.decide(settings, program.path, browser_prefix(settings))
     except SettingsError as error:
         yield failed("sandbox", str(error), error.hint)
         return
@@ -98,52 +93,4 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
         yield ok("sandbox", "Chromium runs in its sandbox")
     else:
         found = f"Chromium runs without its sandbox: open only pages that you trust ({decision.why})"
-        yield warning("sandbox", found, decision.remedy)
-
-
-def check_redis(settings: Settings) -> Iterator[Check]:
-    """There is a Redis that has Functions."""
-    if settings.redis_url or Supervisor(settings.run_dir).running():
-        yield from _check_redis_server(settings)
-        return
-    found = find_redis()
-    if found:
-        yield ok("redis", f"{found.name} {found.version}, {found.path}")
-    else:
-        yield failed(
-            "redis", f"there is no Redis {MIN_REDIS} or Valkey server", "Run `applctl setup`, or set REDIS_URL."
-        )
-
-
-def _check_redis_server(settings: Settings) -> Iterator[Check]:
-    try:
-        with open_grid(settings) as grid:
-            version = require_usable_redis(grid)
-            yield ok("redis", f"Redis {version or 'of an unknown version'} answers")
-            if version:
-                yield _check_connections(grid)
-    except StoreRefuses as error:
-        yield failed("redis", str(error), error.hint)
-    except StoreUnavailable as error:
-        remedy = "Check REDIS_URL." if settings.redis_url else "See its log: applctl logs redis."
-        yield failed("redis", str(error), remedy)
-
-
-def _check_connections(grid: Grid) -> Check:
-    """Redis accepts more connections. Only a user who may ask for its version may ask for that."""
-    info = grid.store.ping()
-    clients, most = int(info["connected_clients"]), int(info["maxclients"])
-    found = f"{clients} of at most {most} connections are open"
-    if clients > most * _CLIENTS_SHARE:
-        return warning("redis", found, "Raise its maxclients and its limit of open files: each worker needs two.")
-    return ok("redis", found)
-
-
-CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
-    check_packages,
-    check_driver,
-    check_browsers,
-    check_ffmpeg,
-    check_sandbox,
-    check_redis,
-)
+        yield warning("sandbox", found, decision.remedy, mild=settings.chromium_sandbox == "false")

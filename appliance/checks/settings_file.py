@@ -10,12 +10,13 @@ from dotenv import dotenv_values
 
 from appliance.checks.check import Check, warning
 from appliance.settings import config
+from appliance.settings.config import Settings
 
 _SECRET = {"APPLIANCE_TOKEN", "REDIS_PASSWORD", "REDIS_URL", "BROWSER_PROXY"}  # the last two may hold a password
 _READABLE_BY_OTHERS = 0o004
 
 
-def check_settings_file() -> Iterator[Check]:
+def check_settings_file(_: Settings) -> Iterator[Check]:
     """The settings file has no unknown names, and only its owner and group can read secrets in it."""
     file = config.settings_file()
     for name, meant in config.unknown_names().items():

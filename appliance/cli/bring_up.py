@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from appliance.checks.before_start import require_sandbox
+from appliance.checks import When, require
 from appliance.cli import welcome
 from appliance.cli.demo import Demo, describe, run_demo
 from appliance.cli.guard import apply_guard
@@ -16,9 +16,15 @@ from appliance.grid.token_table import has_boot_token
 from appliance.machine import browsers, install
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.folders import bringing_up
-from appliance.machine.start_stop import require_free_port, start, started_settings, stop
+from appliance.machine.start_stop import start, started_settings, stop
 from appliance.settings.config import Settings
 from appliance.settings.networks import is_loopback
+
+
+def check(settings: Settings, out: Output) -> None:
+    """Make the checks that need nothing installed; raises SettingsError for the first that fails."""
+    for concern in require(settings, When.SETUP):
+        out.warn(concern)
 
 
 def bring_up(settings: Settings, out: Output, *, with_setup: bool) -> None:
@@ -28,11 +34,10 @@ def bring_up(settings: Settings, out: Output, *, with_setup: bool) -> None:
             return
         if stop(settings):
             out.say("Ended what an earlier run had left.")
-        require_free_port(settings)  # before anything is installed
         if with_setup:
             provide(settings, out)
         redis = None if settings.redis_url else _require_redis()
-        if concern := require_sandbox(settings):
+        for concern in require(settings, When.START):
             out.warn(concern)
         if settings.is_guarded:
             apply_guard(settings, out)

@@ -6,7 +6,6 @@ import os
 import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,10 +14,11 @@ from click.shell_completion import CompletionItem
 from dotenv import dotenv_values
 from rich.text import Text
 
-from appliance.checks.before_start import require_sandbox, require_startable
+from appliance.checks import When, require
+from appliance.cli import bring_up
 from appliance.cli.command import Group, command
 from appliance.cli.output import Output
-from appliance.errors import LaunchError, SettingsError
+from appliance.errors import SettingsError
 from appliance.settings import config as configuration
 from appliance.settings import file as settings_file
 from appliance.settings.config import Settings
@@ -101,12 +101,11 @@ def get(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
 def check(out: Output) -> dict[str, bool]:
     """Check the settings and start nothing.
 
-    `up` and `restart` do the same first: values, certificates, disk space, the sandbox, and a shared Redis.
+    `up` and `restart` do the same first: values, certificates, disk space, the port, the sandbox, and a shared Redis.
     """
     settings = configuration.load()
-    require_startable(settings, out)
-    with suppress(LaunchError):  # no browser is installed yet
-        require_sandbox(settings)
+    bring_up.check(settings, out)
+    require(settings, When.START)
     out.say("These settings can be used.")
     return {"usable": True}
 

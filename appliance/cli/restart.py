@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from appliance.checks.before_start import require_sandbox, require_startable
-from appliance.cli.bring_up import bring_up, present
+from appliance.checks import When, require
+from appliance.cli.bring_up import bring_up, check, present
 from appliance.cli.command import command
 from appliance.cli.connection import running_settings
 from appliance.cli.down import stop_appliance
@@ -31,8 +31,8 @@ def restart(out: Output, name: str | None) -> dict[str, Any]:
     if name:
         return _restart_process(name, out)
     settings = config.load()
-    require_startable(settings, out)
-    require_sandbox(settings)
+    check(settings, out)
+    require(settings, When.START)  # before anything is stopped
     stop_appliance(settings, out)
     bring_up(settings, out, with_setup=False)
     await_grid(settings, out)

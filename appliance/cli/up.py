@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from appliance.checks.before_start import require_startable
-from appliance.checks.grid import check_changes
+from appliance.checks.running import check_changes
 from appliance.cli import foreground as foreground_
-from appliance.cli.bring_up import bring_up, present, try_out
+from appliance.cli.bring_up import bring_up, check, present, try_out
 from appliance.cli.command import command
 from appliance.cli.output import Output
 from appliance.cli.startup import await_grid
@@ -44,7 +43,7 @@ def up(out: Output, no_setup: bool, no_demo: bool, no_wait: bool, foreground: bo
     running = started_settings(settings)
 
     def begin() -> dict[str, Any]:
-        require_startable(settings, out)
+        check(settings, out)
         bring_up(settings, out, with_setup=not no_setup)
         return _present_unready(settings, out) if no_wait else _await(settings, out, with_demo=not no_demo)
 
@@ -73,10 +72,10 @@ def _await(settings: Settings, out: Output, *, with_demo: bool) -> dict[str, Any
 def say_what_runs(settings: Settings, running: Settings, out: Output) -> None:
     """Print that the appliance is already running, and which settings differ from those of this shell."""
     out.say("The appliance is already running.")
-    for check in check_changes(settings, running):
-        if check.status != "ok":
-            out.warn(f"  {check.finding}")
-            out.say(f"  {check.remedy}")
+    for found in check_changes(settings, running):
+        if found.status != "ok":
+            out.warn(f"  {found.finding}")
+            out.say(f"  {found.remedy}")
 
 
 def _present_unready(settings: Settings, out: Output) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def require_readable(settings: Named, files: Mapping[str, Path | None]) -> None:
     """Raise SettingsError if Redis and the proxy may not read a file; `files` are named by the settings they are of."""
     accounts = accounts_of(settings)
     for setting, path in files.items():
-        if accounts and path and not _may_read(accounts.as_service(settings.port), path):
+        if accounts and path and os.geteuid() == 0 and not _may_read(accounts.as_service(settings.port), path):
             name = accounts.service.name
             raise SettingsError(
                 f"{setting} {path} cannot be read by the account {name}",

@@ -18,7 +18,7 @@ from appliance.errors import SettingsError, SupervisorError
 from appliance.grid import token_table
 from appliance.grid.token_copy import token_copy_of
 from appliance.machine import cgroups, redis_conf
-from appliance.machine.accounts import Accounts, accounts_of, require_free_uids, require_usable
+from appliance.machine.accounts import Accounts, accounts_of, require_usable
 from appliance.machine.addresses import door_beside_host
 from appliance.machine.environment import CONFIGURATION, export, recover, stop_wait_s, write_secrets
 from appliance.machine.folders import prepare_run_dir, renew_workers
@@ -46,8 +46,6 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     environment = export(settings, redis_server)
     prepare_run_dir(settings)
     write_secrets(settings)
-    require_free_uids(settings, settings.worker_slots)
-    require_unshared_uids(settings)
     end_by_account(settings)
     renew_workers(settings)
     require_usable(settings, installation_root())
@@ -55,7 +53,6 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     record_of(settings).begin_run()
     if redis_server:
         redis_conf.write(settings)
-    require_free_port(settings)
     _compile_driver(settings, environment)
     if part := cgroups.find_part():
         with suppress(OSError):  # workers then say that they have no group

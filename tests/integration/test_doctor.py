@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from appliance.checks.programs import check_redis
+from appliance.checks.redis import check_shared_redis as check_redis
 from appliance.grid.grid import Grid
 from appliance.settings import config
 from appliance.settings.config import Settings

@@ -25,7 +25,7 @@ Check = Callable[..., Result]
 @pytest.fixture
 def check(settings_file: Path, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     """Give what checks settings that differ from those of an appliance of this Redis."""
-    own = {"RUN_DIR": tmp_path, "APPLIANCE_NAME": "here", "CHROMIUM_SANDBOX": "false"}
+    own = {"RUN_DIR": tmp_path, "APPLIANCE_NAME": "here", "CHROMIUM_SANDBOX": "false", "PORT": free_port()}
     usual = own | {"REDIS_URL": redis_url, "GRID_NAMESPACE": "test"}
 
     def run(**settings: object) -> Result:

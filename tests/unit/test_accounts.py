@@ -19,7 +19,6 @@ from appliance.machine import kernel, start_stop
 from appliance.machine.accounts import accounts_of, require_free_uids, require_usable
 from appliance.machine.environment import export
 from appliance.machine.folders import prepare_run_dir, renew_workers
-from appliance.machine.start_stop import start
 from appliance.names import Browser
 from appliance.run_dir import RunDir
 from appliance.settings import config
@@ -165,7 +164,7 @@ def test_user_ids_that_other_processes_have_are_refused_and_those_processes_live
     with running(*strange, tmp_path / "other") as stranger:
         try:
             with pytest.raises(SettingsError, match=rf"but process {stranger.pid} \(.*\) has {strange[0]}"):
-                start(settings, None)
+                start_stop.require_unshared_uids(settings)
             start_stop.end_by_account(settings)
             assert stranger.poll() is None
         finally:

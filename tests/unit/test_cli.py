@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance import __version__
-from appliance.checks.grid import check_changes, check_workers, check_workspaces
+from appliance.checks.running import check_changes, check_workers, check_workspaces
 from appliance.checks.view import GridView
 from appliance.cli import main
 from appliance.cli.appliances import appliances_table

@@ -47,13 +47,13 @@ def test_a_file_that_is_changed_is_closed_to_other_users(file: Path) -> None:
 def test_doctor_warns_of_secrets_that_other_users_can_read(file: Path) -> None:
     file.write_text("PORT=9000\n")
     file.chmod(0o644)
-    assert not list(check_settings_file())
+    assert not list(check_settings_file(config.load()))
     file.write_text("appliance_token=0123456789abcdef\n")
-    (check,) = check_settings_file()
+    (check,) = check_settings_file(config.load())
     assert check.status == "warning"
     assert "holds APPLIANCE_TOKEN, and other users can read it" in check.finding
     file.chmod(0o640)
-    assert not list(check_settings_file())
+    assert not list(check_settings_file(config.load()))
 
 
 def test_a_new_file_is_for_its_owner_alone(file: Path) -> None:

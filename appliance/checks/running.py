@@ -1,4 +1,4 @@
-"""Checks of the running appliance."""
+"""Checks of the running appliance, by one look at it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ from pathlib import Path
 
 from appliance.audit import audit
 from appliance.checks.check import Check, failed, ok, warning
-from appliance.checks.view import GridView
+from appliance.checks.view import GridView, look
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import open_grid
 from appliance.machine.record import record_of
+from appliance.machine.start_stop import started_settings
 from appliance.run_dir import RunDir
 from appliance.settings import config
 from appliance.settings.config import Settings
 from appliance.settings.redis_url import mask
+
+
+def check_running(settings: Settings) -> Iterator[Check]:
+    """Look at the appliance, and make the checks of this file."""
+    started = started_settings(settings)
+    view = look(started or settings)
+    for check in _CHECKS:
+        yield from check(view)
+    if started:
+        yield from check_changes(settings, started)
 
 
 def check_supervisord(view: GridView) -> Iterator[Check]:
@@ -59,14 +70,6 @@ def check_workers(view: GridView) -> Iterator[Check]:
 
 def _is_drained(view: GridView) -> bool:
     return record_of(view.settings).read().drained
-
-
-def check_name(view: GridView) -> Iterator[Check]:
-    """No other appliance of the grid has this one's name."""
-    if view.rival:
-        yield failed(
-            "name", view.name_taken, "Set APPLIANCE_NAME to another name on one of them, then: applctl restart."
-        )
 
 
 def check_proxy(view: GridView) -> Iterator[Check]:
@@ -150,11 +153,10 @@ def _is_abandoned(folder: Path) -> bool:
     return True
 
 
-CHECKS: tuple[Callable[[GridView], Iterator[Check]], ...] = (
+_CHECKS: tuple[Callable[[GridView], Iterator[Check]], ...] = (
     check_supervisord,
     check_processes,
     check_workers,
-    check_name,
     check_proxy,
     check_audit,
     check_workspaces,

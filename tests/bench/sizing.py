@@ -11,7 +11,7 @@ import math
 import os
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
@@ -19,22 +19,24 @@ import psutil
 from playwright.async_api import Browser, BrowserType, async_playwright
 
 from tests.bench.__main__ import CONCURRENCY, crowd
-from tests.system import site
-from tests.system.grid import Grid
+from tests.support import site
+from tests.support.appliance import Appliance
 
 MIB = 1 << 20
 
 
-class Appliance:
+class Processes:
     """The processes of an appliance, as the kernel counts them."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Appliance) -> None:
         """Find supervisord, which is the parent of all of them."""
         self._top = psutil.Process(int((grid.run_dir / "log" / "supervisord.pid").read_text()))
 
     def cpu_s(self) -> float:
         """Return the CPU time so far, in seconds, with that of processes that have ended."""
-        return sum(sum(process.cpu_times()[:4]) for process in [self._top, *self._top.children(recursive=True)])
+        while True:
+            with suppress(psutil.NoSuchProcess):  # one has ended meanwhile: its time is its parent's now
+                return sum(sum(process.cpu_times()[:4]) for process in [self._top, *self._top.children(recursive=True)])
 
     def memory(self) -> tuple[float, float]:
         """Return the memory of all workers with their browsers, and that of the other processes, in MiB."""
@@ -59,28 +61,28 @@ async def held(chromium: BrowserType, endpoint: str, url: str) -> Browser:
     return browser
 
 
-async def measure(grid: Grid, url: str, workers: int, counts: tuple[int, ...], idle_s: float, batch: int) -> None:
+async def measure(grid: Appliance, url: str, workers: int, counts: tuple[int, ...], idle_s: float, batch: int) -> None:
     """Hold more and more sessions, then use some one after another; print what they take."""
-    appliance = Appliance(grid)
+    processes = Processes(grid)
     async with async_playwright() as playwright:
         await crowd(playwright, grid.endpoint, url, 10 * workers)  # warm up
-        await appliance.idle_cpu(idle_s)  # until what the warm-up left has ended
-        base_cpu = await appliance.idle_cpu(idle_s)
-        base, rest = appliance.memory()
+        await processes.idle_cpu(idle_s)  # until what the warm-up left has ended
+        base_cpu = await processes.idle_cpu(idle_s)
+        base, rest = processes.memory()
         click.echo(f"without sessions: each worker {base / workers:.0f} MiB, the other processes {rest:.0f} MiB,")
         click.echo(f"{base_cpu * 100:.1f} % of a core for {workers} workers\n")
         click.echo(f"{'sessions':>8}{'all workers, MiB':>18}{'MiB a session':>15}{'CPU of one, idle':>18}")
         sessions: list[Browser] = []
         for count in sorted(counts):
             sessions += [await held(playwright.chromium, grid.endpoint, url) for _ in range(count - len(sessions))]
-            cpu = await appliance.idle_cpu(idle_s) - base_cpu
-            memory = appliance.memory()[0]
+            cpu = await processes.idle_cpu(idle_s) - base_cpu
+            memory = processes.memory()[0]
             click.echo(f"{count:8}{memory:18.0f}{(memory - base) / count:15.1f}{cpu / count * 100:16.2f} %")
         for session in sessions:
             await session.close()
-        before_s = appliance.cpu_s()
+        before_s = processes.cpu_s()
         rate = (await crowd(playwright, grid.endpoint, url, batch))[1]
-        each_s = (appliance.cpu_s() - before_s) / batch
+        each_s = (processes.cpu_s() - before_s) / batch
     click.echo(f"\n{batch} short sessions, {CONCURRENCY} at a time: {each_s * 1000:.0f} ms of CPU each,")
     click.echo(f"so {1 / each_s:.1f} sessions/s per core; {rate:.1f} sessions/s here, beside their clients")
 
@@ -98,7 +100,7 @@ def main(workers: int, sessions: tuple[int, ...], url: str | None, idle: float, 
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="grid-"))
         at_a_time = max(CONCURRENCY, math.ceil(max(sessions) / workers))
-        grid = Grid(folder, CHROMIUM_WORKERS=workers, MAX_LIFETIME_SESSIONS=0, MAX_CONCURRENT_SESSIONS=at_a_time,
+        grid = Appliance(folder, CHROMIUM_WORKERS=workers, MAX_LIFETIME_SESSIONS=0, MAX_CONCURRENT_SESSIONS=at_a_time,
                     HEARTBEAT_INTERVAL=5, WORKER_TTL=15, LEASE_RENEW_INTERVAL=5, LEASE_TTL=15,
                     REAPER_RUN_INTERVAL=5)  # fmt: skip
         stack.callback(grid.stop)

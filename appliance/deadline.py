@@ -25,3 +25,13 @@ class Deadline:
     def is_over(self) -> bool:
         """Whether no time is left."""
         return self._clock() >= self._at
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float, interval_s: float) -> bool:
+    """Look at a condition at intervals until it is true; return False if it is not within the time."""
+    deadline = Deadline(timeout_s)
+    while not condition():
+        if deadline.is_over:
+            return False
+        time.sleep(interval_s)
+    return True

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import atexit
 import os
-import time
 from collections import deque
 from collections.abc import Callable
+
+from appliance.deadline import wait_until
 
 LINES_MAX = 10_000  # some MiB; beyond it lines are dropped, and counted
 LAST_LINES_S = 2.0  # for the lines that are left when the process ends
@@ -64,9 +65,7 @@ class LogWriter:
 
     def flush_all(self, within_s: float = LAST_LINES_S) -> None:
         """Wait until all lines are written, or for so many seconds."""
-        deadline = time.monotonic() + within_s
-        while (self._lines or self._is_writing) and time.monotonic() < deadline:
-            time.sleep(0.002)
+        wait_until(lambda: not (self._lines or self._is_writing), within_s, 0.002)
 
     def _try_to_start(self) -> bool:
         try:

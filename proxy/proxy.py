@@ -13,7 +13,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from appliance import logs
-from appliance.deadline import Deadline
+from appliance.deadline import Deadline, wait_until
 from appliance.errors import Blame, DialFailed, OpenToAll, SettingsError, StoreRefuses, StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
@@ -51,6 +51,7 @@ BACKLOG = 1024
 UNHEARD_MAX = 1024  # connections whose request is awaited
 CERTIFICATE_LOOK_S = 2.0
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs messages, which a poll makes up for
+IDLE_LOOK_S = 0.05
 LAST_WORDS_S = 5.0  # for the sessions' ends to reach the clients
 
 
@@ -203,7 +204,7 @@ class Proxy:
         deadline = Deadline(grace_s)
         self.presence.leave(grace_s, why)
         self.presence.wait_until_closed()
-        if not self._wait_until_idle(deadline):
+        if not wait_until(lambda: not (len(self.sessions) or len(self._door)), deadline.left_s, IDLE_LOOK_S):
             self.sessions.end_all(f"appliance {why}")
             self._door.end_all(f"appliance {self.settings.appliance_name} {why}")
         for server in self._servers:
@@ -211,11 +212,6 @@ class Proxy:
         self._unheard.cut_all()
         for server in self._servers:
             server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words
-
-    def _wait_until_idle(self, deadline: Deadline) -> bool:
-        while (is_busy := bool(len(self.sessions) or len(self._door))) and not deadline.is_over:
-            gevent.sleep(0.05)
-        return not is_busy
 
     def _handle(self, message: dict[str, Any]) -> None:
         """Act on a message to this proxy."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from appliance import logs
+from appliance.deadline import Deadline
 from appliance.settings.config import Settings
 from workers.orders import Orders
 from workers.registration import Registration
@@ -36,9 +36,9 @@ def drain(settings: Settings, registration: Registration, orders: Orders, connec
 
 
 def _sessions_end_by_themselves(settings: Settings, orders: Orders, connections: Callable[[], int]) -> bool:
-    deadline = time.monotonic() + settings.drain_timeout
+    deadline = Deadline(settings.drain_timeout)
     while not orders.terminations:
-        orders.wait(lambda: orders.is_drained or orders.terminations, max(0.0, deadline - time.monotonic()))
+        orders.wait(lambda: orders.is_drained or orders.terminations, deadline.left_s)
         if not (orders.is_drained and _are_asserted_again(settings, orders, connections)):
             break
     if orders.terminations:
@@ -51,11 +51,11 @@ def _are_asserted_again(settings: Settings, orders: Orders, connections: Callabl
 
     It was paused or cut off from Redis past their leases. One whose machine is gone holds connections, too.
     """
-    began, said = time.monotonic(), False
-    while (held := connections()) and time.monotonic() < began + settings.shutdown_grace:
+    deadline, last_words, said = Deadline(settings.shutdown_grace), Deadline(LAST_WORDS_S), False
+    while (held := connections()) and not deadline.is_over:
         if orders.wait(lambda: orders.terminations or not orders.is_drained, LOOK_S):
             return not orders.is_drained
-        if not said and time.monotonic() > began + LAST_WORDS_S:
+        if not said and last_words.is_over:
             log.warning("worker.awaits_proxy", connections=held)
             said = True
     return False

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 
+from appliance.deadline import Deadline
 from appliance.machine import kernel
 from appliance.names import MARKER
 
@@ -63,9 +64,9 @@ def kill_account(timeout_s: float) -> None:
 
     The kernel kills all of them in one step, so that none can start another meanwhile. Raises TimeoutError.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = Deadline(timeout_s)
     while left := _of_account():
-        if time.monotonic() > deadline:
+        if deadline.is_over:
             raise TimeoutError(f"processes {sorted(left)} of user id {os.geteuid()} do not end")
         with suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
@@ -78,10 +79,10 @@ def kill(workspace: Path, session: BrowserSession | None, timeout_s: float, fami
     With `family`, descendants of this process count as well. Gives the ids of those that were killed.
     Raises TimeoutError if some are left after `timeout_s` seconds.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = Deadline(timeout_s)
     killed: set[int] = set()
     while left := processes_of(workspace, session) | (_descendants() if family else set()):
-        if time.monotonic() > deadline:
+        if deadline.is_over:
             raise TimeoutError(f"processes {sorted(left)} of {workspace} do not end")
         for pid in left:
             _send_kill(pid)

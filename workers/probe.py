@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
 import websocket
 
+from appliance.deadline import Deadline
 from appliance.errors import LaunchError
 from appliance.names import SESSIONS_PATH
 
@@ -26,7 +26,7 @@ _REFUSAL = "isolation=browser"  # in the sentences of workers/preload, to what r
 class _Connection:
     """A client's connection with one deadline for all that it does."""
 
-    def __init__(self, connected: socket.socket, deadline: float) -> None:
+    def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
         self._deadline = deadline
         self._last_id = 0
         self.guids: dict[str, str] = {}  # of the objects that the server has described, by their type
@@ -62,7 +62,7 @@ class _Connection:
         return message
 
     def _left_s(self) -> float:
-        return max(0.001, self._deadline - time.monotonic())
+        return max(0.001, self._deadline.left_s)
 
 
 def check(path: Path, timeout_s: float) -> None:
@@ -70,7 +70,7 @@ def check(path: Path, timeout_s: float) -> None:
 
     Raises LaunchError if that fails or takes longer than `timeout_s` seconds in all.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = Deadline(timeout_s)
     asked = "driver"
     try:
         with _connected(path, timeout_s) as connected:

@@ -13,12 +13,12 @@ Rules
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from appliance import logs
+from appliance.deadline import Deadline
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.values import WorkerSpec, WorkerStatus
@@ -53,7 +53,7 @@ class Registration:
         self._drain_reason = ""
         self._away = False
         self._removed = False
-        self._believe_idle_from = 0.0
+        self._settling = Deadline(0)  # until then Redis may have lost sessions: rule 3
         self._server = ""
         self._memory_bytes = 0
         self.spec = spec
@@ -106,7 +106,7 @@ class Registration:
     def _beat(self, memory_bytes: int, healthy: bool) -> None:
         self._memory_bytes = memory_bytes
         self._look_at_the_server()
-        may_have_lost = time.monotonic() < self._believe_idle_from
+        may_have_lost = not self._settling.is_over
         connections = self._connections() if may_have_lost else -1
         settle_ms = int(self._settle_s * 1000)
         answer = self._grid.heartbeat_worker(self.spec.id, memory_bytes, healthy, connections, settle_ms)
@@ -132,7 +132,7 @@ class Registration:
         server = self._grid.store.server()
         if self._server and server != self._server:
             log.warning("worker.redis_changed", server=server)
-            self._believe_idle_from = time.monotonic() + self._settle_s
+            self._settling = Deadline(self._settle_s)
         self._server = server
 
     def _drain(self) -> None:
@@ -144,7 +144,7 @@ class Registration:
 
     def _register_again(self) -> None:
         log.warning("worker.registers_again", lifetime=self.spec.lifetime, status=self.spec.status.value)
-        self._believe_idle_from = time.monotonic() + self._settle_s
+        self._settling = Deadline(self._settle_s)
         self._remember(connections=self._connections(), settle_ms=int(self._settle_s * 1000))
         self._register()
 
@@ -154,7 +154,7 @@ class Registration:
         self._remember(status=self._grid.register_worker(self.spec))
 
     def _idle(self) -> None:
-        if time.monotonic() >= self._believe_idle_from:
+        if self._settling.is_over:
             self._orders.drained()
 
     def _remember(self, **changes: Any) -> None:

@@ -10,13 +10,13 @@ Facts
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Collection
 from pathlib import Path
 
 import psutil
 
 from appliance import logs
+from appliance.deadline import Deadline
 from appliance.errors import LaunchError
 from appliance.machine import kernel
 from workers import probe, reasons
@@ -83,17 +83,17 @@ class Watch:
 
         A driver that refuses at once is no hang: it may be short of descriptors for a moment, and its sessions go on.
         """
-        deadline = time.monotonic() + self._hang_timeout_s
+        deadline = Deadline(self._hang_timeout_s)
         while True:
             try:
-                probe.check(self._driver.socket, max(RETRY_S, deadline - time.monotonic()))
+                probe.check(self._driver.socket, max(RETRY_S, deadline.left_s))
                 return ""
             except LaunchError as error:
                 log.warning("browser.silent", error=str(error))
                 if self._orders.look_for(lambda: self._orders.crash, RETRY_S if self._driver.has_ended else 0):
                     return ""  # what has ended says more
                 is_own = getattr(error.__cause__, "errno", None) in _OWN_ERRORS
-                if not is_own and (time.monotonic() > deadline or not str(error).startswith("the driver")):
+                if not is_own and (deadline.is_over or not str(error).startswith("the driver")):
                     return reasons.of_silence(self._orders.slot, str(error))
             self._orders.look_for(lambda: self._orders.crash, RETRY_S)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from appliance import logs
+from appliance.deadline import Deadline
 from appliance.errors import LaunchError, StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
@@ -167,15 +168,15 @@ class Worker:
     @contextmanager
     def _launch(self, command: list[str], own: Workspace) -> Iterator[Driver]:
         """Launch driver and browser, and see that they answer; stop them in the end."""
-        deadline = time.monotonic() + self._settings.launch_timeout
+        deadline = Deadline(self._settings.launch_timeout)
         driver = Driver(command, launch_environment(self._settings, own), own, self.orders, self._group)
         try:
             self._await_driver(driver)
-            probe.require_preload(driver.socket, max(1.0, deadline - time.monotonic()))
+            probe.require_preload(driver.socket, max(1.0, deadline.left_s))
             browser_pid = driver.browser_pid()
             own.remember(leftovers.session_of(browser_pid))
             Watch(driver, browser_pid, self.orders, self._settings.hang_timeout).start()
-            probe.check(driver.socket, max(1.0, deadline - time.monotonic()))
+            probe.check(driver.socket, max(1.0, deadline.left_s))
             driver.open_to_the_proxy()
             yield driver
         finally:
@@ -186,8 +187,8 @@ class Worker:
 
         The line that it prints then only wakes this up; if that is lost, the next look finds the driver all the same.
         """
-        deadline = time.monotonic() + self._settings.launch_timeout + 5
-        while time.monotonic() < deadline:
+        deadline = Deadline(self._settings.launch_timeout + 5)
+        while not deadline.is_over:
             if self.orders.wait(lambda: driver.is_up or driver.has_ended or self.orders.terminations, LOOK_S):
                 break
         self.orders.pause(0)

@@ -8,13 +8,13 @@ stay as zombies, until the container reaches its limit of processes. The applian
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
 from appliance.checks.check import Check, ok, warning
+from appliance.deadline import wait_until
 from appliance.settings.config import Settings
 
 _TRIAL = ["sh", "-c", "sleep 0.1 & echo $!"]  # sh ends at once, and leaves an orphan
@@ -27,9 +27,7 @@ def check_pid_1(_: Settings) -> Iterator[Check]:
     zombies = _zombies_of_pid_1()  # an earlier trial has left one already, if so
     if not zombies:
         pid = int(subprocess.run(_TRIAL, capture_output=True, text=True, check=True).stdout)
-        deadline = time.monotonic() + _WITHIN_S
-        while _exists(pid) and time.monotonic() < deadline:
-            time.sleep(_LOOK_INTERVAL_S)
+        wait_until(lambda: not _exists(pid), _WITHIN_S, _LOOK_INTERVAL_S)
         zombies = _zombies_of_pid_1()
     if zombies:
         yield warning(
@@ -46,9 +44,7 @@ def _zombies_of_pid_1() -> list[int]:
     """Return the children of PID 1 that stay zombies."""
     processes = psutil.process_iter(["ppid", "status"])
     found = [p.pid for p in processes if p.info["ppid"] == 1 and p.info["status"] == psutil.STATUS_ZOMBIE]
-    deadline = time.monotonic() + _WITHIN_S / 2
-    while any(map(_exists, found)) and time.monotonic() < deadline:
-        time.sleep(_LOOK_INTERVAL_S)
+    wait_until(lambda: not any(map(_exists, found)), _WITHIN_S / 2, _LOOK_INTERVAL_S)
     return [pid for pid in found if _exists(pid)]
 
 

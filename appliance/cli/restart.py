@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
@@ -41,8 +40,7 @@ def restart(out: Output, name: str | None) -> dict[str, Any]:
 
 def _restart_process(name: str, out: Output) -> dict[str, Any]:
     running = running_settings()
-    deadline = time.monotonic() + running.shutdown_grace + _MARGIN_S
     with out.busy(f"Restarting {name}"):
-        Supervisor(running.run_dir).restart_process(name, deadline)
+        Supervisor(running.run_dir).restart_process(name, running.shutdown_grace + _MARGIN_S)
     out.say(f"Restarted {name}.")
     return {"restarted": name}

@@ -14,10 +14,11 @@ Without such a part, as in a login session, in most containers and with cgroup v
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from appliance.deadline import wait_until
 
 CONTROLLERS = ("memory", "pids")
 THREADS_MAX = 16_384  # of a worker; a renderer has 15 to 30. It stops a fork bomb, and no page
@@ -95,9 +96,7 @@ def _end(group: Path) -> None:
     if not kill.exists():
         return
     _write(kill, "1")
-    deadline = time.monotonic() + _END_TIMEOUT_S
-    while "populated 1" in (group / "cgroup.events").read_text() and time.monotonic() < deadline:
-        time.sleep(_LOOK_S)
+    wait_until(lambda: "populated 1" not in (group / "cgroup.events").read_text(), _END_TIMEOUT_S, _LOOK_S)
 
 
 def _is_delegated(group: Path) -> bool:

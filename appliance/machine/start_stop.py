@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from appliance.deadline import Deadline, wait_until
 from appliance.errors import SettingsError, SupervisorError
 from appliance.grid import token_table
 from appliance.grid.token_copy import token_copy_of
@@ -58,11 +59,9 @@ def start(settings: Settings, redis_server: Path | None) -> None:
         with suppress(OSError):  # workers then say that they have no group
             cgroups.divide(part)
     started = _run_supervisord(environment)
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while started.returncode == 0 and time.monotonic() < deadline:
-        if Supervisor(settings.run_dir).running():
-            return
-        time.sleep(_POLL_INTERVAL_S)
+    running = Supervisor(settings.run_dir).running
+    if started.returncode == 0 and wait_until(running, _START_TIMEOUT_S, _POLL_INTERVAL_S):
+        return
     said = started.stdout.strip() or f"it did not answer within {_START_TIMEOUT_S:g} s"
     raise SupervisorError(f"supervisord did not start: {said}", f"See {settings.paths.log_of('supervisord')}.")
 
@@ -193,8 +192,8 @@ def _stop_family(supervisor: Supervisor, settings: Settings, meanwhile: Callable
     root = psutil.Process(supervisor.pid())
     family = {root}
     supervisor.shutdown()
-    deadline = time.monotonic() + stop_wait_s(settings) + _REDIS_STOP_S
-    while _alive(root) and time.monotonic() < deadline:
+    deadline = Deadline(stop_wait_s(settings) + _REDIS_STOP_S)
+    while _alive(root) and not deadline.is_over:
         family |= _children(root)
         meanwhile()
         time.sleep(_POLL_INTERVAL_S)
@@ -221,8 +220,8 @@ def end_by_account(settings: Settings) -> None:
     accounts = accounts_of(settings)
     if accounts is None or os.geteuid() != 0:
         return
-    deadline = time.monotonic() + _KILL_TIMEOUT_S
-    while (left := _left_by_workers(accounts, settings.run_dir)) and time.monotonic() < deadline:
+    deadline = Deadline(_KILL_TIMEOUT_S)
+    while (left := _left_by_workers(accounts, settings.run_dir)) and not deadline.is_over:
         for process in left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -301,8 +300,8 @@ def _end(processes: Iterable[psutil.Process]) -> None:
                 act(process)
             except psutil.NoSuchProcess:
                 continue
-        deadline = time.monotonic() + _KILL_TIMEOUT_S
-        while left and time.monotonic() < deadline:
+        deadline = Deadline(_KILL_TIMEOUT_S)
+        while left and not deadline.is_over:
             left = {process for process in left if _alive(process)}
             time.sleep(_POLL_INTERVAL_S if left else 0)
 

@@ -15,6 +15,7 @@ from xmlrpc.client import Error, Fault, ServerProxy
 
 from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
+from appliance.deadline import Deadline
 from appliance.errors import NotRunning, SupervisorError
 from appliance.run_dir import RunDir
 
@@ -112,15 +113,15 @@ class Supervisor:
             for info in self._call("getAllProcessInfo")
         ]
 
-    def restart_process(self, name: str, deadline: float) -> None:
-        """Stop a process and start it again, until the monotonic time `deadline`.
+    def restart_process(self, name: str, within_s: float) -> None:
+        """Stop a process and start it again; raises SupervisorError if that takes longer than `within_s` seconds.
 
         supervisord does both by itself (machine/respawning.py): the process is started even if this is interrupted.
         """
-        before = self._process(name)
+        before, deadline = self._process(name), Deadline(within_s)
         self._call("restart", before.group, name, interface="appliance")
         while not (now := self._process(name)).started or now.pid == before.pid:
-            if time.monotonic() > deadline:
+            if deadline.is_over:
                 what = "stop" if now.state == "STOPPING" or now.pid == before.pid else "start"
                 raise SupervisorError(f"{name} does not {what}", f"See its log: applctl logs {name}.")
             time.sleep(_POLL_INTERVAL_S)

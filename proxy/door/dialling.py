@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import socket
 import ssl
-import time
 from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 import gevent
 
 from appliance import logs
+from appliance.deadline import Deadline
 from appliance.errors import Blame, DialFailed, StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.values import Door, Grant
@@ -207,9 +207,9 @@ def _connect_to_one(addresses: list[Address], port: int) -> socket.socket:
     Each but the last has an equal share of the time that is left, so that one that is silent costs no other its turn.
     """
     *first, last = addresses
-    until = time.monotonic() + REACH_TIMEOUT_S
+    deadline = Deadline(REACH_TIMEOUT_S)
     for position, address in enumerate(first):
-        share_s = (until - time.monotonic()) / (len(addresses) - position + 1)  # the greeting has one, too
+        share_s = deadline.left_s / (len(addresses) - position + 1)  # the greeting has one, too
         with suppress(OSError), gevent.Timeout(share_s, TimeoutError()):
             return _connect_to(address, port)
     return _connect_to(last, port)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import time
 from collections.abc import Sequence
 
+from appliance.deadline import Deadline
 from appliance.errors import Blame, DialFailed
 from appliance.grid.grid import Grid
 from appliance.grid.values import Door
@@ -32,15 +32,15 @@ class Places:
     def __init__(self, grid: Grid) -> None:
         """Set the grid; nothing is read yet."""
         self._grid = grid
-        self._known: dict[str, tuple[float, Door]] = {}
+        self._known: dict[str, tuple[Deadline, Door]] = {}
 
     def of(self, appliance: str) -> Door:
         """Return where an appliance's door is; raises DialFailed if it has announced none, and StoreUnavailable.
 
         What was announced before counts on where Redis has lost everything.
         """
-        read_at, known = self._known.get(appliance, (0.0, None))
-        if known and time.monotonic() - read_at <= KEPT_S:
+        believed, known = self._known.get(appliance, (Deadline(0), None))
+        if known and not believed.is_over:
             return known
         try:
             door = self._grid.door(appliance) or known
@@ -48,13 +48,13 @@ class Places:
             raise DialFailed(f"appliance {appliance} has announced no place: {error}", Blame.PATH) from error
         if door is None:
             raise DialFailed(f"appliance {appliance} has not announced itself", Blame.PATH)
-        self._known[appliance] = time.monotonic(), door
+        self._known[appliance] = Deadline(KEPT_S), door
         return door
 
     def doubt(self, appliance: str) -> None:
         """Read an appliance's announcement again at the next dial."""
         if appliance in self._known:
-            self._known[appliance] = 0.0, self._known[appliance][1]
+            self._known[appliance] = Deadline(0), self._known[appliance][1]
 
 
 def addresses_of(door: Door, peers: Sequence[Network], allow_loopback: bool) -> list[Address]:

@@ -109,7 +109,7 @@ def test_a_revoked_token_opens_no_session_more_and_running_ones_go_on(grid: Appl
 def test_tokens_outlive_a_redis_that_lost_everything_and_a_restart(grid: Appliance, playwright: Playwright) -> None:
     token, bad = create(grid, "nightly"), create(grid, "leaked")
     grid.applctl("token", "revoke", "leaked")
-    Supervisor(grid.run_dir).restart_process("redis", deadline=float("inf"))
+    Supervisor(grid.run_dir).restart_process("redis", within_s=60)
 
     def check() -> None:
         playwright.chromium.connect(grid.endpoint, headers=bearer(token)).close()

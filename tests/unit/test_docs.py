@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from appliance import errors
-from appliance.cli import reference
+from appliance.cli import application, reference
 from appliance.settings.config import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +76,25 @@ def test_every_name_in_back_ticks_exists(words: set[str], page: Path) -> None:
     names = re.findall(r"`([\w.]+)(?:\(\)|=[^`]*)?`", text)
     parts = {part for name in names for part in re.findall(r"[A-Za-z_]\w{2,}", name)}
     assert not parts - words - FOREIGN
+
+
+def commands(group: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
+    """Return all commands and groups below a group, each with the names of the groups above it."""
+    for name, command in group.commands.items():
+        yield (*above, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *above, name)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    known, text = set(commands(application.main)), page.read_text()
+    code = re.findall(r"`([^`\n]+)`|^ {4}(.+)$", text, re.MULTILINE)
+    named = re.findall(r"\bapplctl ([a-z]+)(?: ([a-z]+))?", " ; ".join("".join(pair) for pair in code))
+    targets = re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)(?![\w.-])", " ; ".join("".join(pair) for pair in code))
+    groups = {one[0] for one in known if len(one) == 2}
+    assert not [one for one in named if (one if one[0] in groups and one[1] else one[:1]) not in known]
+    assert not [one for one in targets if f"\n{one}: " not in (ROOT / "Makefile").read_text()]
 
 
 def test_troubleshooting_explains_every_status_that_refuses_a_session() -> None:

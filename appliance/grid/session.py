@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from appliance.deadline import Deadline
 from appliance.errors import ClientGone, SessionKilled
 from appliance.grid.values import Grant, SessionRequest
 
@@ -47,8 +48,8 @@ def killed(reason: str) -> End:
 class Session:
     """One session of a client, from its claim to its release."""
 
-    def __init__(self, request: SessionRequest, deadline: float) -> None:
-        """Set the request, and the monotonic time until which the client waits for its slot."""
+    def __init__(self, request: SessionRequest, deadline: Deadline) -> None:
+        """Set the request, and until when the client waits for its slot."""
         self.id = secrets.token_hex(8)
         self.request = request
         self.deadline = deadline

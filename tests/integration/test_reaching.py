@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.deadline import Deadline
 from appliance.errors import Blame, CannotDial, DialFailed, NoSlot
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
@@ -89,7 +90,7 @@ def fail_to_dial(proxy: Proxy, blame: Blame, see: Callable[[str], None] = lambda
 def fail_at_the_last_moment(proxy: Proxy, left_s: float = 0) -> None:
     """Have a session whose one dial fails when its deadline has passed, or that much before."""
     with proxy.sessions.open(WANTED, ignore) as session:
-        session.deadline = time.monotonic() + left_s
+        session.deadline = Deadline(left_s)
         proxy.sessions.retry(session, DialFailed("no answer", Blame.WORKER), ignore)
 
 

@@ -146,7 +146,7 @@ def test_a_redis_that_was_restarted_is_told_what_is_relayed_without_an_error(
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
             until(answers(lambda: store.read(("PING",))), "Redis answers")
             sessions.renew()
-            servers.add(sessions._server)
+            servers.add(sessions._leases.server)
             grid.register_worker(spec("A"))
             with sessions.open(WANTED, ignore) as session:
                 assert session.grant

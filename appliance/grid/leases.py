@@ -1,0 +1,131 @@
+"""The leases by which a proxy's sessions hold their slots: renewed, asserted if Redis has lost them, and released.
+
+A proxy that is gone renews none, so its slots come free. After a failover, and when Redis comes back, what is relayed
+has an older right to its slots than what is claimed: `renew` tells Redis of it first.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+
+from appliance import logs
+from appliance.errors import ServerChanged, StoreUnavailable
+from appliance.grid.grid import Grid
+from appliance.grid.session import Session, killed
+from appliance.grid.values import Grant
+from appliance.settings.config import Settings
+
+log = logs.get_logger()
+
+SERVERS_TRIED = 3
+
+
+class Leases:
+    """The leases of one proxy's sessions."""
+
+    def __init__(self, grid: Grid, settings: Settings, proxy_id: str, live: dict[str, Session]) -> None:
+        """Set the proxy's sessions by id, `live`: their owner adds and removes them."""
+        self.server: str | None = None  # the run id of the Redis that knows what this proxy relays
+        self.lease_ms = int(settings.lease_ttl * 1000)
+        self._grid = grid
+        self._proxy = proxy_id
+        self._live = live
+        self._worker_ttl_s = settings.worker_ttl
+        self._renewing = threading.Lock()
+        self._renewals = 0
+        self._renewal_failed = ""
+        self._renewed_at = time.monotonic()
+        self._to_release: dict[str, Session] = {}  # they ended while Redis did not answer
+
+    def renew(self) -> None:
+        """Renew all leases, and assert the sessions that Redis has forgotten. Raises StoreUnavailable.
+
+        Also ends the killed sessions whose message was lost. Calls that come while one is under way share its result:
+        while Redis is away, nobody waits for the failures of all that came before.
+        """
+        before = self._renewals
+        with self._renewing:
+            if self._renewals == before:
+                self._try_to_renew()
+            elif self._renewal_failed:
+                raise StoreUnavailable(self._renewal_failed)
+
+    def renew_if_late(self) -> None:
+        """Renew after a pause longer than a lease."""
+        if (time.monotonic() - self._renewed_at) * 1000 > self.lease_ms:
+            self.renew()
+
+    def _try_to_renew(self) -> None:
+        began, self._renewal_failed = time.monotonic(), ""
+        try:
+            self._renew()
+            self._renewed_at = began
+        except StoreUnavailable as error:
+            self._renewal_failed = str(error)
+            for session in list(self._live.values()):  # nobody knows what registers or ends while Redis is away
+                session.unknown_since = None
+            raise
+        finally:
+            self._renewals += 1
+
+    def _renew(self) -> None:
+        held = {session.id: session for session in self._live.values() if session.grant}
+        workers = {session.id: session.grant.worker_id for session in held.values() if session.grant}
+        server, unknown, kills = self._renew_on_one_server(workers)
+        for session_id, reason in kills.items():
+            if session := self._live.get(session_id):
+                session.end(killed(reason))
+        for session_id, session in held.items():
+            if session_id not in unknown:
+                session.unknown_since = None
+            elif session_id in self._live and session.grant:
+                self._assert(session, session.grant)
+        self.server = server
+        for session_id in list(self._to_release):
+            if session := self._to_release.pop(session_id, None):
+                self.release(session)
+
+    def _renew_on_one_server(self, workers: dict[str, str]) -> tuple[str, list[str], dict[str, str]]:
+        """Renew, and return the server's run id with the answer; it may change between the two calls.
+
+        There may also be several servers at one address: then it is given up after SERVERS_TRIED.
+        """
+        for _ in range(SERVERS_TRIED):
+            server = self._grid.store.server()
+            with suppress(ServerChanged):
+                return server, *self._grid.renew(self._proxy, workers, self.lease_ms, server)
+        return server, *self._grid.renew(self._proxy, workers, self.lease_ms)
+
+    def restore(self, session: Session) -> None:
+        """Assert a session whose lease has expired. If Redis is away, a later renewal does it."""
+        try:
+            if session.grant:
+                self._assert(session, session.grant)
+        except StoreUnavailable as error:
+            log.warning("session.not_asserted", session=session.id, error=str(error))
+
+    def _assert(self, session: Session, grant: Grant) -> None:
+        answer = self._grid.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self.lease_ms)
+        state, over = answer["state"], answer.get("over", 0)
+        log.warning("session.asserted", session=session.id, worker=grant.worker_id, state=state)
+        if over:
+            log.warning("worker.over_admitted", worker=grant.worker_id, over=over, reason="Redis lost what it held")
+        if state == "pending":  # its worker registers again with its next heartbeat, if it lives
+            session.unknown_since = session.unknown_since or time.monotonic()
+            if time.monotonic() - session.unknown_since > self._worker_ttl_s:
+                session.lose_worker(grant.worker_id, f"worker {grant.slot} stopped answering")
+
+    def release(self, session: Session) -> None:
+        """Release a session's slot, or its place in the queue; if Redis is away, with the next renewal."""
+        try:
+            worker = session.grant.worker_id if session.grant else ""
+            self._grid.release(session.id, session.end_reason, session.bytes_relayed, worker)
+        except StoreUnavailable as error:
+            self._to_release[session.id] = session
+            log.warning("session.release_delayed", session=session.id, error=str(error), until="Redis answers again")
+
+    def release_meanwhile(self, session: Session) -> None:
+        """Release without waiting for Redis."""
+        threading.Thread(target=self.release, args=(session,), daemon=True).start()

@@ -1,0 +1,58 @@
+"""What a client is told that gets no slot: one sentence each, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from appliance.errors import BrowserNotServed, NoSlot, NoWorker, QueueFull, RequestError, VersionNotServed
+from appliance.grid.grid import Grid
+from appliance.grid.languages import how_to_install
+from appliance.grid.session import Session
+from appliance.grid.values import SessionRequest
+
+
+def queue_full(request: SessionRequest, waiting: int) -> QueueFull:
+    """Return the refusal of a client that would be one too many in the queue."""
+    return QueueFull(f"All {request.browser} slots are taken, and {waiting} clients already wait.")
+
+
+def not_served(request: SessionRequest, versions: Sequence[str]) -> RequestError:
+    """Return the refusal of a client whose browser is served in these Playwright versions only, or not at all."""
+    if not versions:
+        return BrowserNotServed(
+            f"This grid serves no {request.browser}.",
+            f"Set {request.browser.upper()}_WORKERS on an appliance, or ask for another browser.",
+        )
+    return VersionNotServed(
+        f"No {request.browser} worker serves Playwright {request.minor}. Served: {', '.join(versions)}.",
+        how_to_install(request.user_agent, versions[0]) + ".",
+    )
+
+
+def no_slot(session: Session, grid: Grid, timeout_s: float, *, is_queued: bool) -> RequestError:
+    """Return the refusal of a client that has waited for `timeout_s`, or for which there is nothing to wait for.
+
+    `is_queued` says whether its last claim found it in the queue. Raises StoreUnavailable.
+    """
+    browser = session.request.browser
+    waited = f" within {timeout_s:g} s" if session.deadline.is_over else ""
+    if session.failures:
+        dials = "1 dial" if len(session.failures) == 1 else f"{len(session.failures)} dials"
+        failed = f"{dials} failed, the last one because {session.failures[-1][1].rstrip('.')}."
+        if is_queued:
+            return NoSlot(f"No other {browser} slot came free{waited}, after {failed}")
+        return NoSlot(f"No {browser} worker was reached{waited}: {failed}")
+    pools = [pool for pool in grid.capacity() if pool.browser == browser]
+    if any(sum(pool.workers.values()) for pool in pools if session.request.minor in ("", pool.version)):
+        return NoSlot(f"No {browser} slot came free{waited}.")
+    return _no_worker(session.request, grid)
+
+
+def _no_worker(request: SessionRequest, grid: Grid) -> NoWorker:
+    failures = grid.failures(request.browser)
+    if not failures:
+        return NoWorker(f"No {request.browser} worker is running.")
+    first = failures[0]
+    others = f" ({len(failures)} workers fail)" if len(failures) > 1 else ""
+    reason = f"{first.slot} of {first.appliance} failed: {first.reason.rstrip('.')}{others}"
+    return NoWorker(f"No {request.browser} worker is running, because {reason}.")

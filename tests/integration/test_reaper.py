@@ -12,9 +12,10 @@ from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser
+from appliance.run_dir import RunDir
 from appliance.settings import config
 from appliance.settings.config import Settings
-from proxy.predecessors import FILE, Predecessors
+from proxy.predecessors import Predecessors
 from proxy.reaper import SOON_S, Reaper
 from tests.support.claims import claim, spec
 from tests.support.waiting import until
@@ -96,7 +97,7 @@ def test_a_proxy_that_starts_ends_what_those_before_it_on_this_appliance_held(gr
     Predecessors(settings.run_dir, "here.3").release(grid)
     assert active(grid) == 3
     assert {one.proxy for one in grid.sessions()} == {"there.1"}
-    assert (settings.run_dir / FILE).read_text() == '["here.3"]'
+    assert RunDir(settings.run_dir).proxies.read_text() == '["here.3"]'
 
 
 def test_another_appliance_of_the_same_name_ends_nothing(grid: Grid, tmp_path: Path) -> None:

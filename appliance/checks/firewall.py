@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from appliance.checks.check import Check, failed, ok, warning
 from appliance.machine import firewall as guard
-from appliance.machine.start_stop import started_settings
+from appliance.machine.environment import started_settings
 from appliance.settings.config import Settings
 from appliance.settings.networks import is_loopback
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from appliance.checks.check import Check, failed, ok, tried, warning
-from appliance.machine import accounts, certificate, room
-from appliance.machine.start_stop import left_over, require_free_port, require_unshared_uids
+from appliance.machine import accounts, certificate, ports, room, user_ids
+from appliance.machine.processes import left_over
 from appliance.machine.supervisor import Supervisor
 from appliance.names import Browser
 from appliance.settings.config import Settings
@@ -102,7 +102,7 @@ def check_user_ids(settings: Settings) -> Iterator[Check]:
 
 def _require_user_ids(settings: Settings) -> None:
     accounts.require_free_uids(settings, settings.worker_slots)
-    require_unshared_uids(settings)
+    user_ids.require_unshared(settings)
 
 
 def check_certificates(settings: Settings) -> Iterator[Check]:
@@ -126,7 +126,7 @@ def check_port(settings: Settings) -> Iterator[Check]:
     """The port is free. If the appliance runs, the check of the proxy says whether it answers."""
     if not (Supervisor(settings.run_dir).running() or left_over(settings.run_dir)):
         well = f"{settings.host} port {settings.port} is free"
-        yield tried("port", partial(require_free_port, settings), well)
+        yield tried("port", partial(ports.require_free, settings), well)
 
 
 def check_browser_proxy(settings: Settings) -> Iterator[Check]:

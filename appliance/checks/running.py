@@ -13,8 +13,8 @@ from appliance.checks.check import Check, failed, ok, warning
 from appliance.checks.view import GridView, look
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import open_grid
+from appliance.machine.environment import started_settings
 from appliance.machine.record import record_of
-from appliance.machine.start_stop import started_settings
 from appliance.run_dir import RunDir
 from appliance.settings import config
 from appliance.settings.config import Settings

@@ -15,8 +15,8 @@ from appliance.errors import StoreUnavailable, SupervisorError
 from appliance.grid.grid import open_grid
 from appliance.grid.records import PoolCapacity, SessionInfo, WorkerInfo
 from appliance.machine import room
+from appliance.machine.processes import left_over
 from appliance.machine.record import record_of
-from appliance.machine.start_stop import left_over
 from appliance.machine.supervisor import ProcessInfo, Supervisor
 from appliance.settings.config import Settings
 

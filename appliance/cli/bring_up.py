@@ -15,8 +15,10 @@ from appliance.grid.token_copy import token_copy_of
 from appliance.grid.token_table import has_boot_token
 from appliance.machine import browsers, install
 from appliance.machine.addresses import endpoint_for_others
+from appliance.machine.environment import started_settings
 from appliance.machine.folders import bringing_up
-from appliance.machine.start_stop import start, started_settings, stop
+from appliance.machine.start import start
+from appliance.machine.stop import stop
 from appliance.settings.config import Settings
 from appliance.settings.networks import is_loopback
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from appliance.errors import NotRunning
 from appliance.grid.grid import Grid, open_grid
-from appliance.machine.start_stop import started_settings
+from appliance.machine.environment import started_settings
 from appliance.settings import config
 from appliance.settings.config import Settings
 

@@ -11,7 +11,8 @@ from appliance.cli.output import Output, counted
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid, open_grid
 from appliance.grid.records import SessionInfo
-from appliance.machine.start_stop import started_settings, stop
+from appliance.machine.environment import started_settings
+from appliance.machine.stop import stop
 from appliance.names import WorkerId, appliance_of_proxy
 from appliance.settings import config
 from appliance.settings.config import Settings

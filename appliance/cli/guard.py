@@ -7,8 +7,8 @@ from appliance.cli.connection import current_settings
 from appliance.cli.output import Output
 from appliance.errors import GuardError
 from appliance.machine import firewall as rules
+from appliance.machine.environment import started_settings
 from appliance.machine.firewall.values import described
-from appliance.machine.start_stop import started_settings
 from appliance.settings import config
 from appliance.settings.config import Settings
 

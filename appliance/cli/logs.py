@@ -12,7 +12,7 @@ from appliance.cli.log_files import LogFile, names_of
 from appliance.cli.log_lines import Logs, print_record
 from appliance.cli.output import Output
 from appliance.errors import ApplianceError, NotRunning
-from appliance.machine.start_stop import started_settings
+from appliance.machine.environment import started_settings
 from appliance.settings import config
 from appliance.settings.config import Settings
 

@@ -19,7 +19,7 @@ from appliance.cli.command import command
 from appliance.cli.output import Output, duration, print_json_line, status_text, table
 from appliance.cli.workers import workers_table
 from appliance.machine.addresses import endpoint_for_others
-from appliance.machine.start_stop import started_settings
+from appliance.machine.environment import started_settings
 from appliance.settings import config
 
 EXIT_DEGRADED = 1

@@ -13,8 +13,8 @@ from appliance.grid.grid import Grid as State
 from appliance.grid.grid import open_grid
 from appliance.grid.token_copy import token_copy_of
 from appliance.grid.token_table import Table, Token
+from appliance.machine.environment import started_settings
 from appliance.machine.folders import prepare_run_dir
-from appliance.machine.start_stop import started_settings
 from appliance.settings.config import Settings
 
 _TEMPORARY_S = 600.0  # more than a session of `applctl`'s own lasts, which revokes its token at its end

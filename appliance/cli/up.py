@@ -14,8 +14,8 @@ from appliance.cli.output import Output
 from appliance.cli.startup import await_grid
 from appliance.errors import SupervisorError
 from appliance.machine.addresses import endpoint_for_others
+from appliance.machine.environment import started_settings
 from appliance.machine.record import record_of
-from appliance.machine.start_stop import started_settings
 from appliance.settings import config
 from appliance.settings.config import Settings
 

@@ -4,7 +4,7 @@ Rules
  1. supervisord stays root's, Redis and the proxy are SERVICE_USER's.
  2. Each worker slot has a user id of its own, so that a browser that broke out can neither read nor end what another
     worker has. The ids have no names: they are taken from BROWSER_UIDS, a block for each RUN_DIR. Where two
-    RUN_DIRs have the same block by chance, or others the ids, `applctl up` refuses (supervision/lifecycle.py).
+    RUN_DIRs have the same block by chance, or others the ids, `applctl up` refuses (user_ids.py).
  3. A worker has its slot's user id as its effective one, so that it sees, and may end, what its browser leaves. Its
     real one is another, so that the browser may not end or pause it in turn: kill(2) asks for the real one. Its real
     group is BROWSER_USER's, its effective one SERVICE_USER's: so it reaches Redis, by its unix socket or by TCP.

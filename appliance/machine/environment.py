@@ -14,9 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import SettingsError
+import psutil
+
+from appliance.errors import SettingsError, SupervisorError
 from appliance.machine.accounts import accounts_of
 from appliance.machine.inherited import inherited
+from appliance.machine.supervisor import AccessDenied, Supervisor
 from appliance.names import Browser
 from appliance.settings import config, secret_files
 from appliance.settings.config import Settings
@@ -47,7 +50,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         **values,
         **{name.upper(): "" for name in secret_files.NAMES},
         secret_files.VARIABLE: str(settings.paths.secrets),
-        "APPLIANCE_TOKEN": "",  # the proxies know its digest (lifecycle.start), and nobody needs more
+        "APPLIANCE_TOKEN": "",  # the proxies know its digest (start.py), and nobody needs more
         # What the settings file says is in the values already: a respawned process shall not read it anew.
         "APPLIANCE_ENV": os.devnull,
         "APPLIANCE_PYTHON": sys.executable,
@@ -89,3 +92,21 @@ def recover(environment: Mapping[str, str]) -> Settings:
         values[name] = text if text or field.default is not None else None
     values |= secret_files.read(environment.get(secret_files.VARIABLE, ""))
     return config.load(**values)
+
+
+def started_settings(settings: Settings) -> Settings | None:
+    """Return the settings that the appliance in RUN_DIR was started with; None if it is not running.
+
+    They may differ from those of the environment now: PORT=9000 may have been set for `up` alone.
+    Raises SupervisorError if the appliance is another account's.
+    """
+    try:
+        return recover(psutil.Process(Supervisor(settings.run_dir).pid()).environ())
+    except AccessDenied:
+        raise
+    except SupervisorError:
+        return None
+    except (psutil.NoSuchProcess, psutil.AccessDenied) as error:
+        raise SupervisorError(
+            f"cannot look into the supervisord of {settings.run_dir}: {error}", "Use the account that started it."
+        ) from error

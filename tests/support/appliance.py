@@ -23,7 +23,8 @@ from appliance.grid.grid import Grid
 from appliance.grid.records import WorkerInfo
 from appliance.grid.store import Store
 from appliance.grid.values import WorkerStatus
-from appliance.machine.start_stop import left_over, started_settings
+from appliance.machine.environment import started_settings
+from appliance.machine.processes import left_over
 from appliance.machine.supervisor import Supervisor
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings

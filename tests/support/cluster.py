@@ -27,7 +27,7 @@ from appliance.audit import audit
 from appliance.grid.grid import open_grid
 from appliance.settings.config import Settings
 from appliance.errors import ApplianceError
-from appliance.machine.start_stop import started_settings
+from appliance.machine.environment import started_settings
 for _ in sys.stdin:
     settings = started_settings(Settings(run_dir=Path(sys.argv[1])))
     try:

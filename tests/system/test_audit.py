@@ -18,7 +18,7 @@ from playwright.sync_api import Playwright, sync_playwright
 
 from appliance.audit import audit
 from appliance.grid.values import SessionRequest, WorkerSpec
-from appliance.machine.start_stop import started_settings
+from appliance.machine.environment import started_settings
 from appliance.machine.supervisor import Supervisor
 from appliance.names import MARKER, Browser
 from appliance.run_dir import RunDir

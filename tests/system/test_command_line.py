@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.machine.start_stop import left_over
+from appliance.machine.processes import left_over
 from appliance.machine.supervisor import Supervisor
 from appliance.settings.installation import installation_root
 from tests.support.appliance import APPLCTL, TIMINGS, StartGrid, free_port

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.errors import StoreUnavailable
 from appliance.grid.store import Store
-from appliance.machine.start_stop import left_over
+from appliance.machine.processes import left_over
 from tests.support.appliance import APPLCTL, Appliance, StartGrid, free_port
 from tests.support.certificates import Authority
 

@@ -15,7 +15,7 @@ import pytest
 from appliance.errors import SettingsError
 from appliance.grid.token_copy import TokenFile
 from appliance.grid.token_table import Token
-from appliance.machine import kernel, start_stop
+from appliance.machine import kernel, start, user_ids
 from appliance.machine.accounts import accounts_of, require_free_uids, require_usable
 from appliance.machine.environment import export
 from appliance.machine.folders import prepare_run_dir, renew_workers
@@ -164,8 +164,8 @@ def test_user_ids_that_other_processes_have_are_refused_and_those_processes_live
     with running(*strange, tmp_path / "other") as stranger:
         try:
             with pytest.raises(SettingsError, match=rf"but process {stranger.pid} \(.*\) has {strange[0]}"):
-                start_stop.require_unshared_uids(settings)
-            start_stop.end_by_account(settings)
+                user_ids.require_unshared(settings)
+            user_ids.end_left(settings)
             assert stranger.poll() is None
         finally:
             stranger.kill()
@@ -180,8 +180,8 @@ def test_what_an_appliances_own_workers_left_is_ended_whatever_it_says_of_itself
     worker, browser = (accounts.own_uids[0], settings.run_dir), (accounts.uids[0], tmp_path / "other")
     with running(worker[0], group, worker[1]) as one, running(browser[0], group, browser[1]) as other:
         try:
-            start_stop.require_unshared_uids(settings)
-            start_stop.end_by_account(settings)
+            user_ids.require_unshared(settings)
+            user_ids.end_left(settings)
             assert (one.wait(10), other.wait(10)) == (-signal.SIGKILL, -signal.SIGKILL)
         finally:
             one.kill()
@@ -194,8 +194,8 @@ def test_a_driver_that_is_not_compiled_in_time_keeps_no_appliance_from_starting(
     settings = config.load(run_dir=tmp_path, **BOTH)
     log = tmp_path / "log" / "compile-cache.log"
     log.parent.mkdir()
-    monkeypatch.setattr(start_stop, "_COMPILE_TIMEOUT_S", 0.01)
-    start_stop._compile_driver(settings, dict(os.environ))
+    monkeypatch.setattr(start, "_COMPILE_TIMEOUT_S", 0.01)
+    start._compile_driver(settings, dict(os.environ))
     assert log.read_text().startswith("The driver was not compiled: ")
 
 

@@ -13,10 +13,10 @@ from supervisor.options import ServerOptions
 
 from appliance.checks.view import look
 from appliance.errors import SettingsError, SupervisorError
+from appliance.machine import ports
 from appliance.machine.environment import CONFIGURATION, export, recover, write_secrets
 from appliance.machine.folders import bringing_up, prepare_run_dir
 from appliance.machine.inherited import inherited
-from appliance.machine.start_stop import require_free_port
 from appliance.machine.supervisor import ProcessInfo, Supervisor
 from appliance.settings import config
 from appliance.settings.config import Settings
@@ -126,13 +126,13 @@ def test_a_taken_port_is_named_with_its_owner() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         settings = config.load(port=other.getsockname()[1])
         with pytest.raises(SettingsError, match=f"is taken by process {os.getpid()}"):
-            require_free_port(settings)
-    require_free_port(settings)
+            ports.require_free(settings)
+    ports.require_free(settings)
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(SettingsError, match="cannot listen on"):
-        require_free_port(config.load(host="192.0.2.1", allow_anonymous=True))
+        ports.require_free(config.load(host="192.0.2.1", allow_anonymous=True))
 
 
 def test_a_supervisord_that_is_away_is_a_clear_error(tmp_path: Path) -> None:

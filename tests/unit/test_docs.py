@@ -97,6 +97,12 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
     assert not [one for one in targets if f"\n{one}: " not in (ROOT / "Makefile").read_text()]
 
 
+@pytest.mark.parametrize("page", [DOCS / "clients.md", ROOT / "README.md"], ids=lambda page: page.name)
+def test_the_examples_install_the_version_that_the_grid_serves(page: Path) -> None:
+    served = re.findall(r'"playwright==(1\.\d+)', (ROOT / "setup.py").read_text())
+    assert set(re.findall(r"playwright(?:-core)?(?:==|@)(\d+\.\d+)", page.read_text())) == set(served)
+
+
 def test_troubleshooting_explains_every_status_that_refuses_a_session() -> None:
     pages_only = {405, 408, 426, 431, 500}  # for who is no Playwright client
     statuses = {one.status for one in vars(errors).values() if isinstance(one, type) and hasattr(one, "status")}

@@ -20,13 +20,13 @@ from proxy.proxy import Proxy  # noqa: E402
 
 _start_native_thread = monkey.get_original("_thread", "start_new_thread")
 
-# supervisord restarts the proxy at once and never gives it up (startsecs = 0), so one that cannot even
-# begin must not end at once: it would fill its log, and take a core, with the same sentence.
+# supervisord restarts the proxy at once and without end (startsecs = 0). One that cannot start must not end at
+# once: it would occupy a core, and fill its log with one sentence.
 PAUSE_AFTER_A_FALSE_START_S = 5
 
 
 def main() -> int:
-    """Run the proxy; gives the exit code."""
+    """Run the proxy; return the exit code."""
     kernel.allow_open_files()
     kernel.die_with_parent(signal.SIGTERM)  # without supervisord nobody would restart or stop it
     try:
@@ -34,7 +34,7 @@ def main() -> int:
         logs.configure(settings.log_level, settings.log_format, start_thread=_start_native_thread)
         loops.log_faults()
         proxy = Proxy(settings)
-        gc.freeze()  # what is there by now stays: no collection need look at it again
+        gc.freeze()  # what exists now stays: no collection needs to look at it again
         return proxy.run()
     except ApplianceError as error:
         print(f"{error}\n{error.hint}".rstrip(), file=sys.stderr, flush=True)
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _false_start() -> int:
-    """Give the exit code, after a pause that SIGTERM ends."""
+    """Return the exit code, after a pause that SIGTERM ends."""
     stopped = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stopped.set)

@@ -1,4 +1,4 @@
-"""How many connections the proxy keeps: of one client, and of those that have not said yet what they want."""
+"""How many connections the proxy keeps: of one client, and without a complete request."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Connections:
     """Counts the sessions' connections by their client's address."""
 
     def __init__(self, most: int) -> None:
-        """Take how many one client may have at a time; 0 means any number."""
+        """Set how many one client may have at a time; 0 means any number."""
         self._most = most
         self._count: Counter[str] = Counter()
 
     @contextmanager
     def of(self, client: str) -> Iterator[None]:
-        """Count one in for as long as the block lasts; raises TooManyConnections."""
+        """Count one while the block lasts; raises TooManyConnections."""
         if self._most and self._count[client] >= self._most:
             raise TooManyConnections(
                 f"{client} already has {self._most} sessions here, the most that one client may have."
@@ -38,29 +38,29 @@ class Cuttable(Protocol):
     """A connection that can be ended from outside its greenlet."""
 
     def cut(self) -> None:
-        """End it: whoever reads from it finds its end."""
+        """End it: its reader finds the end."""
 
 
 class Unheard:
     """The connections whose request is not complete; with one too many, the oldest is cut.
 
-    An honest client's request is there within milliseconds, so the oldest is the one to lose: idle
-    connections, in whatever number, so keep nobody out and use up no descriptors.
+    An honest client's request is complete within milliseconds, so cutting the oldest costs the least: any number of
+    idle connections keeps nobody out and uses up no descriptors.
     """
 
     def __init__(self, most: int) -> None:
-        """Take how many there may be."""
+        """Set how many there may be."""
         self._most = most
         self._waiting: dict[Cuttable, None] = {}  # in order of arrival
 
     def cut_all(self) -> None:
-        """End all of them: nobody will answer any more."""
+        """End all of them: the proxy stops."""
         for connection in list(self._waiting):
             connection.cut()
 
     @contextmanager
     def hold(self, connection: Cuttable) -> Iterator[None]:
-        """Keep a connection among the unheard for as long as the block lasts."""
+        """Count a connection among the unheard while the block lasts."""
         if len(self._waiting) >= self._most:
             oldest = next(iter(self._waiting))
             del self._waiting[oldest]

@@ -1,7 +1,7 @@
 """Where WebSocket frames begin and end (RFC 6455, section 5.2), without looking at their payloads.
 
-A proxy that relays bytes may only speak itself between two frames. So it follows the headers of what
-passes: each tells how long its payload is, and everything else is counted, not read.
+A proxy that relays bytes may send frames of its own only between two others. So it follows the headers of what passes:
+each has the length of its payload, and everything else is counted, not read.
 
 Bytes in, facts out; no I/O.
 """
@@ -12,15 +12,15 @@ import os
 
 CONTROL = 0x8  # the bit of an opcode that makes a control frame of it (section 5.5)
 OPCODE_CLOSE = 0x8
-REASON_MAX_BYTES = 123  # a control frame holds 125 bytes, of which the code takes 2 (section 5.5.1)
+REASON_MAX_BYTES = 123  # a control frame holds 125 bytes, 2 of them for the code (section 5.5.1)
 
 # A Ping may also stand between the fragments of a message (section 5.4), and compression leaves it alone
-# (RFC 7692, section 5.1). Its Pong need not be told from others: who gets one unasked ignores it (section 5.5.3).
+# (RFC 7692, section 5.1). An unasked Pong is ignored (section 5.5.3), so its Pong may pass to the driver.
 PING_FRAME = b"\x89\x00"
 
 
 def _header(second: int) -> tuple[int, int, int]:
-    """Give what a header's second byte tells: its length, the bytes of an extended payload length, the payload."""
+    """Return what a header's second byte says: its length, the bytes of an extended payload length, the payload."""
     payload = second & 0x7F
     extended = (payload == 126) * 2 or (payload == 127) * 8
     return 2 + extended + (second & 0x80) // 0x20, extended, payload  # 4 bytes of mask, if its bit is set
@@ -32,8 +32,8 @@ _HEADERS = tuple(_header(second) for second in range(256))  # looked up once or 
 class FrameFollower:
     """Follows one direction of a connection, from the first byte after the handshake.
 
-    `control_bytes` is the size of the control frames that have begun; all other bytes are those of messages.
-    `close_at` is where a Close frame began in the bytes that were fed last, below 0 if that was before them.
+    `control_bytes` is the size of the control frames that have begun; all other bytes belong to messages.
+    `close_at` is where a Close frame began in the bytes fed last, below 0 if it began earlier.
     """
 
     __slots__ = ("_header", "_payload_left", "close_at", "close_seen", "control_bytes")
@@ -52,7 +52,7 @@ class FrameFollower:
         return not self._payload_left and not self._header
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take the next bytes, in chunks of any size."""
+        """Follow the next bytes, in chunks of any size."""
         size = len(data)
         position = self._payload_left
         if size <= position:
@@ -101,6 +101,6 @@ def read_close(frame: bytes) -> tuple[int, str]:
 
 
 def _mask(payload: bytes) -> bytes:
-    """Give a key that cannot be foreseen and the payload masked with it (section 5.3)."""
+    """Return an unpredictable key and the payload masked with it (section 5.3)."""
     key = os.urandom(4)
     return key + bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))

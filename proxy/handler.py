@@ -1,4 +1,4 @@
-"""The handler of one connection: a session, or a request to the operations' pages."""
+"""The handler of one connection: a session, or a request for a page."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ ANSWER_TIMEOUT_S = 15.0  # for a client to take a page
 
 
 class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocket has no types
-    """Serves the one request of a connection: a session takes the socket over, any other is pywsgi's."""
+    """Serves the one request of a connection: a session takes the socket over, pywsgi serves a page."""
 
     ignored_socket_errors = (*WebSocketHandler.ignored_socket_errors, "timed out")  # of a client that takes no page
 
     def __init__(self, sock: socket.socket, address: Any, server: Any) -> None:
-        """Take what pywsgi gives."""
+        """Set what pywsgi passes."""
         tcp.tune(sock)
         super().__init__(sock, address, server, io.BytesIO())
         self.socket: socket.socket = sock
@@ -55,7 +55,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
     def handle(self) -> None:
         """Serve the connection, from accept to close.
 
-        There is one request in it: so none can hide behind another that two parties understand differently.
+        It has one request, so no request can hide behind one that two parties understand differently.
         """
         request = None
         try:
@@ -86,7 +86,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         with gevent.Timeout(limit_s, RequestTimedOut(f"The request was not complete within {limit_s:g} s.")):
             self._secure()
             try:
-                while data := self.socket.recv(tls.RECORD_BYTES):  # rule 1 there; what is too much, the parser says
+                while data := self.socket.recv(tls.RECORD_BYTES):  # rule 1 there; the parser limits the size
                     if request := parser.feed(data):
                         return request
             except OSError as error:
@@ -133,7 +133,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             serve()
 
     def _serve_page(self, request: Request) -> None:
-        """Let pywsgi read the request, which has been checked, and answer it with the operations' pages."""
+        """Let pywsgi answer the request, which has been checked, with a page."""
         settings = self.services.settings
         wrong_client.refuse_page(request.path, request.headers, settings.endpoint)
         if request.path not in OPEN:
@@ -145,7 +145,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         tcp.say_goodbye(self.socket)
 
     def get_environ(self) -> dict[str, Any]:
-        """Add what admits a page's request, or raises Unauthorized."""
+        """Add a function that admits a page's request, or raises Unauthorized."""
         environ: dict[str, Any] = super().get_environ()
         return environ | {ADMIT: functools.partial(self._admit, self._request)}
 
@@ -158,7 +158,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         token, settings = self._admit(request), self.services.settings
         wanted = handshake.parse(request.items, request.target, self.client, settings.default_browser_type, token)
         told = launch_options.check(request.headers, wanted.request.browser, settings)
-        # Just before `open` counts it: what is announced is complete.
+        # Just before `open` counts the session: no session is missing from what is announced.
         if refusal := self.services.presence.refusal():
             raise refusal
         watch = HangupWatch(self.socket)
@@ -178,7 +178,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             relay.finish()
 
     def _reach_worker(self, wanted: Handshake, session: Session, watch: HangupWatch) -> Connection:
-        """Dial the worker that was claimed; if that fails, another one is claimed, unless none can be reached."""
+        """Dial the claimed worker; if that fails, claim another one, unless none can be reached."""
         while True:
             grant = session.grant
             assert grant is not None  # noqa: S101  # `open` and `retry` return with a grant, or raise
@@ -195,7 +195,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         return self.services.access.admit(self.socket, request.headers, request.query)
 
     def _greet(self, session: Session, connection: Connection, told: list[str]) -> None:
-        """Pass the worker's answer on, with what the client's log should say of its session."""
+        """Pass the worker's answer on, with lines on the session for the client's log."""
         answer, grant = connection.answer, session.grant
         head = answer.head
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS and grant is not None:
@@ -220,9 +220,9 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
 
     def _if_it_ends(self, grant: Grant) -> tuple[str, str]:
-        """Return what has happened if the worker's side ends without a word, and what that side is called.
+        """Return the reason if the worker's side ends and says nothing, and the name of that side.
 
-        Another appliance's proxy says what happens to its workers; so without a word it is that proxy that was lost.
+        Another appliance's proxy reports what happens to its workers. If it says nothing, that proxy was lost.
         """
         if grant.appliance == self.services.settings.appliance_name:
             return f"worker {grant.slot} crashed", "the driver"
@@ -244,11 +244,11 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         tcp.say_goodbye(self.socket, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
 
     def log_request(self) -> None:
-        """Leave pywsgi's access log out: sessions are logged as events."""
+        """Log nothing: sessions are logged as events."""
 
 
 class DoorHandler(SessionHandler):
-    """Serves the grid's other appliances alone, at an address that is not for clients."""
+    """Serves only the grid's other appliances, at an address that is not for clients."""
 
     def _answer(self, request: Request) -> None:
         if request.path != INNER_PATH:

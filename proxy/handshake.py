@@ -15,8 +15,8 @@ from appliance.grid.values import SessionRequest
 from appliance.names import SESSIONS_PATH, Browser
 from proxy import query
 
-# What of the client's request reaches the worker, unchanged: what the driver answers to, its version
-# check included. Nothing else does: no Origin, no Authorization, no Cookie, no query string.
+# The headers that reach the worker, unchanged: what the driver answers to, its version check included. No other
+# does, such as Origin, Authorization or Cookie, nor does the query string.
 _FORWARDED = frozenset(
     {
         "sec-websocket-key",
@@ -53,7 +53,7 @@ class Answer:
 
 
 def is_upgrade(headers: Mapping[str, str]) -> bool:
-    """Say whether a request wants to become a WebSocket (RFC 6455, section 4.2.1); both headers are lists."""
+    """Return whether a request asks for a WebSocket (RFC 6455, section 4.2.1); both headers are lists."""
     return "websocket" in _tokens(headers, "upgrade") and "upgrade" in _tokens(headers, "connection")
 
 

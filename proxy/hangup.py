@@ -13,23 +13,23 @@ _READ = 1  # libev's EV_READ
 
 
 class HangupWatch:
-    """Watches a client's socket while its session waits; it costs nothing until it is started."""
+    """Watches a client's socket while its session waits; costs nothing until it is started."""
 
     def __init__(self, client: socket.socket) -> None:
-        """Take the client's socket; nothing is watched yet."""
+        """Set the client's socket; nothing is watched yet."""
         self._client = client
         self._watcher: Any = None
         self._session: Session | None = None
 
     def start(self, session: Session) -> None:
-        """Watch from now on, for the sake of a session that waits."""
+        """Watch from now on, and end this session when the client hangs up."""
         if self._watcher is None:
             self._session = session
             self._watcher = gevent.get_hub().loop.io(self._client.fileno(), _READ)
             self._watcher.start(self._look)
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()

@@ -61,7 +61,7 @@ def check(headers: Mapping[str, str], browser: Browser, settings: Settings) -> l
 
 
 def _read(header: str) -> dict[str, Any]:
-    """Read the launch options, those that say nothing left out."""
+    """Return the launch options that have a value."""
     try:
         options = json.loads(header or "{}")
     except (ValueError, RecursionError):

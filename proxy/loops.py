@@ -19,7 +19,7 @@ RETRY_S = 1.0  # after a step that Redis did not hear: leases go on running out 
 
 
 def repeat(interval_s: float, step: Callable[[], None], pause: Callable[[], None] | None = None) -> None:
-    """Take a step for ever: at once, and then in each interval or after each pause. Redis away is logged once."""
+    """Call `step` now, and for ever after each interval or pause. That Redis is away is logged once."""
     away = False
     while True:
         try:

@@ -30,7 +30,7 @@ class GridCollector:
         self._relayed, self._inner = relayed, inner
 
     def collect(self) -> Iterator[Metric]:
-        """Give all gauges; raises what those raise that are asked."""
+        """Yield all gauges; raises StoreUnavailable."""
         yield from self._pools()
         yield from self._of_appliances()
         relayed = GaugeMetricFamily("appliance_proxy_sessions", "Sessions in this proxy, the waiting ones too.")
@@ -83,5 +83,5 @@ def registry(collector: GridCollector) -> CollectorRegistry:
 
 
 def render(metrics: CollectorRegistry) -> bytes:
-    """Give the metrics in Prometheus' text form."""
+    """Return the metrics in Prometheus' text form."""
     return generate_latest(metrics)

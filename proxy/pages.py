@@ -1,4 +1,4 @@
-"""The operations' pages: /healthz, /readyz, /metrics, /api/v1/…, and what a lost visitor sees."""
+"""The pages: /healthz, /readyz, /metrics, /api/v1/…, and what a browser sees at /."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPEN = frozenset({"/", "/json", "/json/", "/healthz", "/readyz"})
 ADMIT = "appliance.admit"  # in a WSGI environment: raises Unauthorized for a request that needs a token and has none
 
 
-class Operations:
+class Pages:
     """The WSGI application beside the sessions' endpoint; its pages only read."""
 
     def __init__(self, services: Services) -> None:
@@ -81,7 +81,7 @@ class Operations:
             raise
 
     def _upgrade_required(self, endpoint: str) -> UpgradeRequired:
-        """Return what tells a visitor the endpoint to use."""
+        """Return the refusal that names the endpoint to use."""
         return UpgradeRequired(
             "This is a Playwright grid. Connect to it with a Playwright client.",
             f'For example in Python: playwright.chromium.connect("{endpoint}").',
@@ -124,7 +124,7 @@ class Operations:
 
 
 def _require_admitted(environ: dict[str, Any], error: CannotDial) -> None:
-    """Raise an error without the dial's own text, unless the visitor may be told: it names addresses and paths."""
+    """Raise the error without the dial's own text, which names addresses and paths, unless the request is admitted."""
     try:
         environ[ADMIT]()
     except RequestError:

@@ -1,4 +1,4 @@
-"""The proxies that ran before this one on the same appliance: they ended, so what they held is free.
+"""The proxies that ran before this one on the same appliance: they have ended, so their slots are free.
 
 supervisord runs one proxy per RUN_DIR. The proof that an earlier one has ended is the kernel's: it had the lock on a
 file that this one has now. Another appliance that goes by the same name has a RUN_DIR of its own.
@@ -22,7 +22,7 @@ class Predecessors:
     """The earlier proxies of one RUN_DIR whose sessions may still be in Redis."""
 
     def __init__(self, run_dir: Path, proxy_id: str) -> None:
-        """Note this proxy's id, and read those before it; nobody is believed to have ended if the lock is taken."""
+        """Write this proxy's id, and read the earlier ones. If another process has the lock, none counts as ended."""
         self._proxy_id = proxy_id
         self._file = -1
         self._ids: list[str] = []
@@ -37,7 +37,7 @@ class Predecessors:
             log.warning("proxy.predecessors_unknown", path=str(path), error=str(error))
 
     def close(self) -> None:
-        """Give up the lock, as the end of the process does."""
+        """Release the lock, as the end of the process does."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -50,8 +50,8 @@ class Predecessors:
             self._ids.remove(proxy_id)
         try:
             self._write([self._proxy_id])
-        except OSError as error:  # then the next proxy looks for them once more
-            log.warning("proxy.not_noted", error=str(error))
+        except OSError as error:  # the next proxy then releases them again
+            log.warning("proxy.predecessors_not_written", error=str(error))
 
     def _write(self, ids: list[str]) -> None:
         if self._file >= 0:

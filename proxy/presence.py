@@ -156,10 +156,10 @@ class Presence:
             try:
                 self._grid.leave(self._proxy_id)
             except StoreUnavailable as error:
-                log.warning("proxy.end_not_said", error=str(error))
+                log.warning("proxy.not_removed", error=str(error))
 
     def try_to_announce(self) -> None:
-        """Announce; if Redis is away, whoever asks it finds that out."""
+        """Announce; log it if Redis is away."""
         try:
             self.announce()
         except StoreUnavailable as error:
@@ -168,8 +168,8 @@ class Presence:
     def announce(self) -> None:
         """Tell the grid about this appliance, and heed the answer; raises StoreUnavailable.
 
-        Serialised, so that a late reply cannot undo a newer one. Whoever waited while another call began and ended
-        shares its outcome.
+        Serialised, so that a late reply cannot undo a newer one. A caller that waited while another call began and
+        ended shares its outcome.
         """
         asked_at = self._clock()
         with self._announcing:
@@ -178,7 +178,7 @@ class Presence:
             if self._began_at <= asked_at:
                 self._began_at, self._failure = self._clock(), None
                 try:
-                    if self._announce_once() != (self.refusal() is None):  # whoever waits for the drain's end is told
+                    if self._announce_once() != (self.refusal() is None):  # news for those who wait for a drain
                         self._announce_once()
                 except StoreUnavailable as error:
                     self._failure = error
@@ -223,7 +223,7 @@ class Presence:
         try:
             in_thread(self._record.keep, (record,))
         except OSError as error:
-            log.error("appliance.not_remembered", path=str(self._record.path), error=str(error))
+            log.error("appliance.record_not_written", path=str(self._record.path), error=str(error))
 
     def _note_rival(self, where: str) -> None:
         """Log another appliance of this name. One that is seen once may be an earlier run of this one.

@@ -37,7 +37,7 @@ from proxy.handler import DoorHandler, SessionHandler
 from proxy.handshake import Headers
 from proxy.limits import Watchdog
 from proxy.loops import RETRY_S, in_thread, repeat
-from proxy.pages import Operations
+from proxy.pages import Pages
 from proxy.predecessors import Predecessors
 from proxy.presence import Presence
 from proxy.probing import Prober
@@ -50,9 +50,9 @@ log = logs.get_logger()
 BACKLOG = 1024
 UNHEARD_MAX = 1024  # connections whose request is awaited
 CERTIFICATE_LOOK_S = 2.0
-MAILBOX_S = 2.0  # a mailbox that is not listening yet costs messages, which a poll makes up for
+MAILBOX_S = 2.0  # a mailbox that does not listen yet loses messages; polls make up for them
 IDLE_LOOK_S = 0.05
-LAST_WORDS_S = 5.0  # for the sessions' ends to reach the clients
+LAST_WORDS_S = 5.0  # for the reasons to reach the clients
 
 
 class Server(WSGIServer):
@@ -63,7 +63,7 @@ class Server(WSGIServer):
         self.services = services
         super().__init__(
             (host, services.settings.port),
-            Operations(services),
+            Pages(services),
             backlog=BACKLOG,
             spawn=Pool(),  # so that `stop` waits for the handlers
             handler_class=handler,
@@ -121,7 +121,7 @@ class Proxy:
         return self._stop.is_set()
 
     def run(self) -> int:
-        """Serve until SIGTERM or SIGINT, then stop in order; returns the exit code, 1 if a fault was what stopped it.
+        """Serve until SIGTERM or SIGINT, then stop in order; return the exit code, 1 after a fault.
 
         Raises SettingsError if the listener would be open to anybody.
         """
@@ -160,7 +160,7 @@ class Proxy:
                 raise SettingsError(f"the proxy cannot listen on {where}: {error.strerror}") from error
 
     def start_loops(self) -> list[gevent.Greenlet[..., None]]:
-        """Start what runs beside the connections; gives it, to be killed in the end."""
+        """Start what runs beside the connections, and return it."""
         settings = self.settings
         started: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(self._mailbox.run),
@@ -186,7 +186,7 @@ class Proxy:
             log.warning("redis.away", error=str(error))
 
     def _require_tokens(self) -> None:
-        """See to it that a listener beyond loopback is guarded; waits for Redis, if only that may have tokens."""
+        """Raise OpenToAll if a listener beyond loopback has no token; wait for Redis if only Redis may have one."""
         self._tokens.load()
         while self.settings.requires_token and not self.stopping:
             try:
@@ -225,7 +225,7 @@ class Proxy:
             self.sessions.handle(message)
 
     def _reload_certificate(self) -> None:
-        """Serve new files, and say so at once: other appliances' proxies connect to the certificate announced."""
+        """Serve new files and announce them at once: other appliances' proxies connect to the announced certificate."""
         if self.tls and self.tls.reload():
             self._announce()
 

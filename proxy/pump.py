@@ -1,17 +1,16 @@
 """A pump: moves bytes from one socket to another until the first ends.
 
 Rules
-1. No payload is looked at, no frame is rebuilt. Nothing is held back but what `feed` says: a Close frame, the last.
+1. No payload is looked at, no frame is rebuilt. Only `feed` may hold something back: the last Close frame.
 2. A pump is a callback on gevent's loop, not a greenlet: an idle session holds no buffer, and a message
    costs no switch.
-3. What is ready in one iteration of the loop is read first and sent then, in one burst (`Burst`). Most
-   of a message's cost is the kernel waking its reader; a reader that is sent to in a row wakes up once.
+3. What is ready in one iteration of the loop is first read and then sent, in one burst (`Burst`). Most of a
+   message's cost is the kernel waking its reader; a reader of several messages in a row wakes up once.
 4. All pumps read into one scratch buffer, each behind the other's bytes until the burst is sent. The
    burst is sent before anything else may run; only what a sink does not take at once is copied.
 5. Backpressure is the kernel's: while a rest waits for its reader, its writer is not read.
-6. Only reading finds an end. A pump whose sink is gone reads on and drops what it reads, for its source
-   may end as well; the other pump reads from that sink what it still had to say, a Close frame
-   perhaps, and then its end.
+6. Only reading finds an end. A pump whose sink is gone reads on and drops what it reads, until its source ends,
+   too. The other pump reads from that sink the rest, perhaps a Close frame, and then its end.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ READ_PRIORITY, SEND_PRIORITY = 2, 1
 
 BURST_MESSAGES = 32  # more would let the first of them wait
 LARGE_BYTES = 32 * 1024  # so much is worth a wake-up of its own
-SCRATCH_BYTES, ROOM_BYTES = 512 * 1024, 256 * 1024  # the buffer, and what of it a read should find free
+SCRATCH_BYTES, ROOM_BYTES = 512 * 1024, 256 * 1024  # the buffer, and the room that a read needs
 
 
 class Burst:
-    """What was read in this iteration of the loop and is to be sent at its end."""
+    """What was read in this iteration of the loop, to be sent at its end."""
 
     __slots__ = ("_check", "unsent", "used", "view")
 
     def __init__(self, loop: Any) -> None:
-        """Take gevent's loop, which calls `send` when all pumps have read."""
+        """Set gevent's loop, which calls `send` when all pumps have read."""
         self.view = memoryview(bytearray(SCRATCH_BYTES))
         self.used = 0
         self.unsent: list[tuple[Pump, memoryview]] = []
@@ -52,10 +51,10 @@ class Burst:
         if self.unsent:
             unsent, self.unsent, self.used = self.unsent, [], 0
             for pump, data in unsent:
-                pump.give(data)
+                pump.send(data)
 
-    def take_back(self, pump: Pump) -> bytes:
-        """Give what was read by a pump and will not be sent, because it is closed."""
+    def withdraw(self, pump: Pump) -> bytes:
+        """Return what a pump has read and, being closed, will not send."""
         taken = b"".join(data for other, data in self.unsent if other is pump)
         self.unsent = [(other, data) for other, data in self.unsent if other is not pump]
         return taken
@@ -94,18 +93,18 @@ class Pump:
         """Begin to move."""
         self._reader.start(self._move)
 
-    def say(self, frame: bytes) -> None:
+    def insert(self, frame: bytes) -> None:
         """Send a frame of our own after what has passed, unless something still waits for the sink.
 
-        Only whoever follows the frames knows whether one may stand here.
+        The caller follows the frames, and knows that one may stand here.
         """
         self._burst.send()
         if not self.rest:
-            self.give(memoryview(frame))
+            self.send(memoryview(frame))
 
     def close(self) -> None:
         """Stop for good; `rest` is what was read and not yet taken."""
-        self.rest += self._burst.take_back(self)
+        self.rest += self._burst.withdraw(self)
         for watcher in (self._reader, self._writer):
             watcher.stop()
             watcher.close()
@@ -132,7 +131,7 @@ class Pump:
         if size >= LARGE_BYTES or burst.used > SCRATCH_BYTES - ROOM_BYTES or len(burst.unsent) >= BURST_MESSAGES:
             burst.send()
 
-    def give(self, data: memoryview) -> None:
+    def send(self, data: memoryview) -> None:
         """Send what was read; a rest waits until the sink takes it, and nothing more is read until then."""
         try:
             sent = self._send(data) if data else 0
@@ -158,7 +157,7 @@ class Pump:
 
 
 def _raw(sock: socket.socket) -> socket.socket | Transport:
-    """Give what moves bytes without blocking: the plain socket below one of gevent's, or a transport over TLS."""
+    """Return what moves bytes without blocking: the plain socket below gevent's, or a transport over TLS."""
     if isinstance(sock, TlsSocket):
         return sock.without_blocking()
     raw: socket.socket = getattr(sock, "_sock", sock)

@@ -26,7 +26,7 @@ from proxy.pump import Pump
 
 log = logs.get_logger()
 
-SIDE_ENDED = 0  # no Close frame of ours: one of the sides has said what there is to say, or is gone
+SIDE_ENDED = 0  # no Close frame of ours: one side has sent its own, or is gone
 GOING_AWAY, TOO_LARGE, INTERNAL_ERROR = 1001, 1009, 1011  # RFC 6455, section 7.4.1
 
 # The driver sets no `maxPayload` for what it receives, and this is that of its WebSocketServer (package ws,
@@ -155,7 +155,7 @@ class Relay:
         if self._over.is_set() or not (self._said_by_worker.at_boundary or self._to_client.rest):
             return False
         if self._said_by_worker.at_boundary:
-            self._to_client.say(PING_FRAME)
+            self._to_client.insert(PING_FRAME)
         return True
 
     def finish(self) -> None:
@@ -186,7 +186,7 @@ class Relay:
             self._closed = True
             code, reason = self._ending if self._ending and self._ending.code else read_close(self._held)
             if code and self._said_by_client.at_boundary and not self._is_goodbye:
-                self._to_worker.say(close_frame(code, reason, masked=True))
+                self._to_worker.insert(close_frame(code, reason, masked=True))
             self._to_worker.close()
             self._to_client.close()
             self._worker.close()

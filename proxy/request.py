@@ -1,7 +1,7 @@
 """A client's request, from its first byte to the empty line: read with a limit, and checked before it is used.
 
-h11 parses it, by RFC 9112. What h11 lets pass for old peers' sake, and no client of a grid sends, is
-refused here: each leniency is a way for two parties to understand one request differently.
+h11 parses it, by RFC 9112. What h11 lets pass for old peers, and no client of a grid sends, is refused here: by each
+leniency two parties may understand one request differently.
 Bytes in, values out; no I/O.
 """
 
@@ -58,7 +58,7 @@ class Request:
 
 
 class RequestParser:
-    """Takes the bytes of one request in chunks of any size."""
+    """Parses one request, whose bytes come in chunks of any size."""
 
     def __init__(self) -> None:
         """Wait for the first byte."""
@@ -66,9 +66,9 @@ class RequestParser:
         self._received = b""
 
     def feed(self, data: bytes) -> Request | None:
-        """Take the next bytes, one at least, and give the request once it is complete.
+        """Read the next bytes, one at least; return the request once it is complete.
 
-        Raises RequestError if it is not one to be answered.
+        Raises RequestError if it cannot be answered.
         """
         self._received += data
         self._connection.receive_data(data)

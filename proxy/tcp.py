@@ -33,7 +33,7 @@ def cut(connection: socket.socket) -> None:
 def say_goodbye(connection: socket.socket, last_words: bytes = b"") -> None:
     """Send the last words, end our side, and give the peer FAREWELL_TIMEOUT_S to end its own.
 
-    To close with bytes unread is to reset the connection, and a reset may overtake what was sent before it.
+    Closing with bytes unread resets the connection, and a reset may overtake what was sent before it.
     """
     try:
         with gevent.Timeout(FAREWELL_TIMEOUT_S, _TooSlow):
@@ -52,8 +52,8 @@ class _TooSlow(Exception):
 def tune(connection: socket.socket) -> None:
     """Set a connection's options: tcp(7). An idle peer without a sign of life for about a minute is gone.
 
-    TCP_USER_TIMEOUT would say so of a peer that is not idle, but also of one that is there and only does
-    not read, such as a client that is stopped at a breakpoint: for those, see `is_unreachable`.
+    TCP_USER_TIMEOUT would end busy connections, too, but also that of a peer that only does not read, such as a client
+    stopped at a breakpoint. See `is_unreachable`.
     """
     tcp = socket.IPPROTO_TCP
     connection.setsockopt(tcp, socket.TCP_NODELAY, 1)
@@ -64,7 +64,7 @@ def tune(connection: socket.socket) -> None:
 
 
 def is_unreachable(connection: socket.socket) -> bool:
-    """Say whether the peer's system has acknowledged nothing for UNREACHABLE_S, although it was asked repeatedly."""
+    """Return whether the peer's system has acknowledged nothing for UNREACHABLE_S, although it was asked repeatedly."""
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     retransmits, probes, silent_ms = _TCP_INFO.unpack(info)
     return bool(max(retransmits, probes) > 1 and silent_ms >= UNREACHABLE_S * 1000)

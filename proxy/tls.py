@@ -2,9 +2,9 @@
 
 Rules
  1. A pump works on sockets that do not block, and on level-triggered watchers of their descriptors. A
-    watcher knows nothing of bytes that OpenSSL has read and not given out yet. So whoever reads always
-    has room for a whole record (RFC 8446, section 5.1: at most 2^14 bytes): then OpenSSL, which reads
-    one record at a time, keeps nothing back.
+    watcher knows nothing of bytes that OpenSSL has read and not handed out yet. So each read has room for a whole
+    record (RFC 8446, section 5.1: at most 2^14 bytes): then OpenSSL, which reads one record at a time, keeps nothing
+    back.
  2. A write that could not be done is repeated with the same bytes first. Python sets
     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, so they may lie elsewhere, and more may follow them.
  3. No renegotiation: a write so never waits for a read.
@@ -48,7 +48,7 @@ class TlsSocket(SSLSocket):
         super().shutdown(how)
 
     def without_blocking(self) -> Transport:
-        """Give what a pump moves bytes by, once the handshake is done."""
+        """Return what a pump moves bytes by, once the handshake is done."""
         return Transport(self)
 
 
@@ -58,7 +58,7 @@ class Transport:
     __slots__ = ("_read", "_socket", "_write")
 
     def __init__(self, sock: TlsSocket) -> None:
-        """Take a connection whose handshake is done."""
+        """Set a connection whose handshake is done."""
         self._read, self._write = sock._sslobj.read, sock._sslobj.write
         self._socket = sock._sock  # without gevent, whose sockets wait
 
@@ -115,16 +115,16 @@ class Tls:
         self._context, self.certificate = self._load()
 
     def secure(self, sock: socket.socket) -> TlsSocket:
-        """Take over a client's connection; the handshake is still to be done."""
+        """Return a client's connection over TLS; its handshake is not done yet."""
         secured = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         assert isinstance(secured, TlsSocket)  # noqa: S101  # as the context's class says
         secured.certificate = self.certificate
         return secured
 
     def reload(self) -> bool:
-        """Serve new connections with the files as they are now; those that are broken change nothing.
+        """Serve new connections with the files as they are now, unless they are broken.
 
-        Returns whether another certificate is served.
+        Return whether another certificate is served.
         """
         if (found := self._look()) == self._print:
             return False
@@ -149,12 +149,12 @@ class Tls:
         return context, certificate.fingerprint(served)
 
     def _look(self) -> _Print:
-        """Tell the files' states apart; a file that is away is a state too."""
+        """Return the files' states; that a file is missing is a state, too."""
         return tuple(_look_at(file) for file in self._files)
 
 
 def secure_dialled(sock: socket.socket) -> TlsSocket:
-    """Secure a connection to another appliance, whoever that is: its certificate is for the caller to judge.
+    """Return a connection to another appliance over TLS; the caller judges its certificate.
 
     Raises OSError; then the connection is closed.
     """

@@ -1,7 +1,7 @@
 """Dials workers of other appliances, through those appliances' proxies.
 
-A line is a connection whose other side has proven to be a certain appliance. After each session a spare line to its
-appliance is made ready, so that the next one costs no more than a question and its answer.
+A line is a connection whose other side has proven which appliance it is. After each session a spare line to its
+appliance is opened, so that the next one costs no more than a question and its answer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from proxy.handshake import Answer, Headers, parse_answer
 log = logs.get_logger()
 
 REACH_TIMEOUT_S = 4.0  # for the other proxy to be reached and to prove itself
-VERDICT_TIMEOUT_S = DIAL_TIMEOUT_S + 2.0  # it dials its driver meanwhile, and is to say itself if that takes too long
+VERDICT_TIMEOUT_S = DIAL_TIMEOUT_S + 2.0  # it dials its driver meanwhile, and reports itself if that takes too long
 AGAIN_S = 0.1  # until the second try, by when an appliance has announced a change of its key, place or certificate
 
 SPARES_MAX = 4  # for each appliance
@@ -123,7 +123,7 @@ class Neighbours:
         try:
             return self._open(appliance)
         except Unproven as error:
-            log.info("door.again", appliance=appliance, error=str(error))
+            log.info("door.retried", appliance=appliance, error=str(error))
             gevent.sleep(AGAIN_S)
             self._keys.refresh()
         try:
@@ -166,7 +166,7 @@ class Neighbours:
             raise
 
     def _greet(self, connection: socket.socket, appliance: str, door: Door) -> Line:
-        """Let the other side prove itself."""
+        """Greet the other side; return the line if it proves itself."""
         key, nonce = self._keys.current(), protocol.new_nonce()
         connection.sendall(Hello(protocol.key_id(key), nonce).as_request(_host(door)))
         welcome = receive(connection, parse_answer, most=HEAD_MAX_BYTES)
@@ -176,7 +176,7 @@ class Neighbours:
         return Line(connection, seal, welcome.rest)
 
     def _ask(self, appliance: str, line: Line, order: Order) -> Connection:
-        """Give the order, and return the worker's answer.
+        """Send the order, and return the worker's answer.
 
         Raises DialFailed, and _Lost if the line ends before the verdict.
         """

@@ -18,7 +18,7 @@ ASK_AGAIN_S = 0.2  # so often at most Redis is asked for the sake of keys that a
 
 
 class Keys:
-    """The key to dial with, and those that are accepted: it and the one before it."""
+    """The key to dial with, and the accepted keys: that one and the one before it."""
 
     def __init__(self, grid: Grid, rotate_s: float = ROTATE_S) -> None:
         """Set the grid, and the age at which a key is replaced; nothing is read yet."""
@@ -58,7 +58,7 @@ class Keys:
         return self._accepted.get(key_id)
 
     def refresh(self) -> None:
-        """Sync now. Those who come meanwhile share it, and nobody makes Redis be asked more than every ASK_AGAIN_S."""
+        """Sync now, but ask Redis at most once in ASK_AGAIN_S; calls that come meanwhile share the answer."""
         came_at = time.monotonic()
         with self._asking:
             if self._asked_at >= came_at:

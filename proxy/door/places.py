@@ -1,7 +1,7 @@
 """Where other appliances' inner doors are, and whether such a place may be dialled at all.
 
-Whoever can write to Redis can announce an appliance wherever it likes. Nothing is said there before the other side has
-proven that it belongs to the grid; and what no appliance can be at is not even connected to.
+Whoever can write to Redis can announce an appliance anywhere. Nothing is said there before the other side has proven
+that it belongs to the grid, and addresses where no appliance can be are not connected to.
 """
 
 from __future__ import annotations

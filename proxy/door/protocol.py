@@ -69,7 +69,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which worker a session is for, and the client's headers that the worker is to see.
+    """Which worker a session is for, and the client's headers that the worker will see.
 
     `appliance` is the dialling one and `session` the session's id: both go to the log.
     """

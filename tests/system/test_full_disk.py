@@ -86,7 +86,7 @@ def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: 
     assert grid.available(1), "what ran goes on"
     said = [done.stderr for done in (status, created, revoked, refused, restarted)]
     grid.applctl("appliance", "drain")
-    until(lambda: "appliance.not_remembered" in grid.log("proxy"), "the proxy could not write that down")
+    until(lambda: "appliance.record_not_written" in grid.log("proxy"), "the proxy could not write that down")
     assert not [one for one in (*said, grid.log("proxy")) if "Traceback" in one]
     grid.applctl("appliance", "undrain")
 

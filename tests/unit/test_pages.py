@@ -1,4 +1,4 @@
-"""The operations' pages: what /readyz tells a stranger."""
+"""The pages: what /readyz tells a stranger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from appliance.errors import Blame, DialFailed, Unauthorized
 from appliance.grid.reach import Reach
-from proxy.pages import ADMIT, Operations
+from proxy.pages import ADMIT, Pages
 
 TROUBLES = (
     ("there", Blame.PATH, "This appliance cannot reach the workers of there", "10.1.2.3 port 8080: timed out"),
@@ -35,7 +35,7 @@ def readiness(reach: Reach, admit: Callable[[], str]) -> str:
     )
     environ = {"PATH_INFO": "/readyz", "REQUEST_METHOD": "GET", ADMIT: admit}
     statuses: list[str] = []
-    (body,) = Operations(proxy)(environ, lambda status, _: statuses.append(status))
+    (body,) = Pages(proxy)(environ, lambda status, _: statuses.append(status))
     assert statuses[0].startswith("503 ")
     return str(json.loads(body)["error"]["message"])
 

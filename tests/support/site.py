@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-LARGE = 60 * 1024 * 1024
+LARGE = 52 * 1024 * 1024  # above 50 MB, Playwright sends a file in pieces
 
 PAGE = """<!doctype html><title>A real page</title><h1>Hello</h1>
 <a id=download href=/large.bin download>large.bin</a>
@@ -19,7 +19,7 @@ PAGE = """<!doctype html><title>A real page</title><h1>Hello</h1>
 
 
 def large_file() -> bytes:
-    """Give 60 MB that do not compress, the same in each run."""
+    """Return 52 MiB that do not compress, the same in each run."""
     block = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(256))
     return (block * (LARGE // len(block) + 1))[:LARGE]
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -222,14 +221,14 @@ def test_after_a_kill_all_agrees_again_soon(victim: str, grid: Appliance, playwr
     assert grid.lasting_differences() == []
 
 
-async def keep_busy(grid: Appliance, site: str, until_s: float) -> int:
-    """Let clients come and go, more of them than there are slots; gives how many sessions they had."""
+async def keep_busy(grid: Appliance, site: str, over: asyncio.Event) -> int:
+    """Let clients come and go, more of them than there are slots; return how many sessions they had."""
     sessions = 0
     async with async_playwright() as playwright:
 
         async def client(number: int) -> None:
             nonlocal sessions
-            while time.monotonic() < until_s:
+            while not over.is_set():
                 browser = await playwright.chromium.connect(grid.endpoint)
                 if number % 2:
                     await (await browser.new_page()).goto(site)
@@ -252,14 +251,19 @@ def test_a_busy_grid_that_recycles_its_workers_is_never_accused_and_its_leak_is_
         QUEUE_TIMEOUT=60,
     )
 
+    def recycled() -> int:
+        return sum(event["event"] == "worker.ended" for event in grid.state.events())
+
     async def audit_meanwhile() -> list[list[str]]:
-        ends = time.monotonic() + 20
-        load = asyncio.create_task(keep_busy(grid, site, ends))
+        over = asyncio.Event()
+        load = asyncio.create_task(keep_busy(grid, site, over))
         found = []
-        while time.monotonic() < ends - 2:
+        while len(found) < 50 or recycled() < 3:
             found.append(await asyncio.to_thread(grid.audit))
+            assert not load.done()
         grid.state.store.read(("ZADD", grid.state.store.key("leases"), 1e15, "ghost"))
         found.append(await asyncio.to_thread(grid.audit))
+        over.set()
         assert await load > 20
         return found
 

@@ -73,7 +73,10 @@ def test_all_processes_are_back_soon_after_what_kept_them_from_starting_is_gone(
             assert tree.process.cpu_times().user < 3, "it spins"
         for cause, tree in zip(found, trees, strict=True):
             cause.end(tree)
-            assert tree.seconds_until_all_run() < BACK_WITHIN_S
+        began = time.monotonic()
+        for tree in trees:
+            tree.seconds_until_all_run()
+        assert time.monotonic() - began < BACK_WITHIN_S
         assert [tree.descriptors() for tree in trees] == before
 
 

@@ -1,17 +1,18 @@
-"""Where `applctl` changes the tokens: in Redis, or in the appliance's copy while its own Redis does not run."""
+"""The grid's tokens as `applctl` changes them: in Redis and in the appliance's copy.
+
+While the appliance's own Redis does not run, there is only the copy; the proxy reads it at the next start.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
-from appliance.errors import ApplianceError, StoreUnavailable
+from appliance.errors import ApplianceError
 from appliance.grid import token_table
-from appliance.grid.grid import Grid as State
-from appliance.grid.grid import open_grid
-from appliance.grid.token_copy import token_copy_of
+from appliance.grid.grid import Grid, open_grid
+from appliance.grid.token_copy import TokenFile, token_copy_of
 from appliance.grid.token_table import Table, Token
 from appliance.machine.environment import started_settings
 from appliance.machine.folders import prepare_run_dir
@@ -20,107 +21,76 @@ from appliance.settings.config import Settings
 _TEMPORARY_S = 600.0  # more than a session of `applctl`'s own lasts, which revokes its token at its end
 
 
-class Ledger(Protocol):
-    """Where the tokens can be changed now."""
+class Ledger:
+    """All tokens. Every method raises StoreUnavailable if Redis is away, and OSError if the copy cannot be written."""
+
+    def __init__(self, copy: TokenFile, grid: Grid | None) -> None:
+        """Set the appliance's copy, and the grid, or None while its Redis does not run."""
+        self._copy = copy
+        self._grid = grid
+        if grid:
+            grid.restore_tokens(copy.read())  # if Redis has just lost them
 
     def table(self) -> Table:
         """Return all tokens by their digests."""
+        return self._grid.tokens() if self._grid else self._copy.read()
 
     def used_ms(self) -> dict[str, int]:
-        """Return when tokens were last used, in milliseconds, as far as it is known."""
+        """Return when tokens were last used, by their digests, as far as it is known."""
+        return self._grid.tokens_used_ms() if self._grid else {}
 
     def create(self, digest: str, name: str) -> bool:
-        """Add a token. Returns False if a valid one has that name already."""
+        """Add a token. Return False if a valid one has that name already."""
 
-    def revoke(self, names: Collection[str]) -> None:
-        """Revoke the valid tokens of these names."""
+        def add(table: Table) -> Table:
+            is_taken = any(token.name == name for token in token_table.valid(table).values())
+            return table if is_taken else {**table, digest: Token(name, _now_ms())}
 
-
-class GridLedger:
-    """The tokens in Redis. The appliance's copy in a file follows at once, in case Redis loses its data."""
-
-    def __init__(self, grid: State, settings: Settings) -> None:
-        self._grid = grid
-        self._settings = settings
-        grid.restore_tokens(token_copy_of(settings).read())  # if Redis has just lost them
-
-    def table(self) -> Table:
-        return self._grid.tokens()
-
-    def used_ms(self) -> dict[str, int]:
-        return self._grid.tokens_used_ms()
-
-    def create(self, digest: str, name: str) -> bool:
-        """Write the file first, so that a token that cannot be kept is not created."""
-        there = self._grid.tokens()
-        if _is_taken(name, there):
+        if digest not in self._change_copy(add, self.table()):  # first: what cannot be kept is not created
             return False
-        self._keep({**there, digest: Token(name, _now_ms())})
+        if self._grid is None:
+            return True
+        created = False
         try:
             created = self._grid.create_token(digest, name)
-        except StoreUnavailable:
-            self._forget(digest)
-            raise
-        if not created:  # somebody else has just created one of that name
-            self._forget(digest)
+        finally:
+            if not created:  # Redis is away, or somebody else has just created one of that name
+                self._change_copy(lambda table: {key: one for key, one in table.items() if key != digest})
         return created
 
     def revoke(self, names: Collection[str]) -> None:
-        """Revoke in Redis first: that counts, even if the file cannot be written."""
-        for name in names:
-            self._grid.revoke_token(name)
+        """Revoke the valid tokens of these names; in Redis first: that counts even if the copy cannot be written."""
+        if self._grid:
+            for name in names:
+                self._grid.revoke_token(name)
         try:
-            self._keep(self._grid.tokens())
+            self._change_copy(lambda table: token_table.revoked(table, names, _now_ms()), self.table())
         except OSError as error:
+            if self._grid is None:
+                raise
             raise ApplianceError(
-                f"revoked in the grid, but not in {token_copy_of(self._settings).path}: {error.strerror}",
+                f"revoked in the grid, but not in {self._copy.path}: {error.strerror}",
                 f"If Redis lost its data now, the token would be valid again. Free some space, then repeat: "
                 f"applctl token revoke {' '.join(names)}",
             ) from error
 
-    def _keep(self, table: Table) -> None:
-        if self._settings.run_dir.is_dir():
-            token_copy_of(self._settings).join(table)
-
-    def _forget(self, digest: str) -> None:
-        if self._settings.run_dir.is_dir():
-            token_copy_of(self._settings).change(
-                lambda table: {key: one for key, one in table.items() if key != digest}
-            )
-
-
-class FileLedger:
-    """The tokens of an appliance that does not run and has its own Redis. Its proxy reads them at the next start."""
-
-    def __init__(self, settings: Settings) -> None:
-        prepare_run_dir(settings)
-        self._file = token_copy_of(settings)
-
-    def table(self) -> Table:
-        return self._file.read()
-
-    def used_ms(self) -> dict[str, int]:
-        return {}
-
-    def create(self, digest: str, name: str) -> bool:
-        def with_it(table: Table) -> Table:
-            return table if _is_taken(name, table) else {**table, digest: Token(name, _now_ms())}
-
-        return digest in self._file.change(with_it)
-
-    def revoke(self, names: Collection[str]) -> None:
-        for name in names:
-            self._file.change(lambda table, name=name: token_table.revoked(table, name, _now_ms()))  # type: ignore[misc]
+    def _change_copy(self, change: Callable[[Table], Table], known: Table | None = None) -> Table:
+        """Join what is `known` to the copy, and change it, if there is a RUN_DIR. Return the changed table."""
+        if not self._copy.path.parent.is_dir():
+            return change(known or {})
+        return self._copy.change(lambda table: change(token_table.joined(table, known or {})))
 
 
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[Ledger]:
-    """Return the ledger of these settings: the file if the grid does not run. Raises StoreUnavailable."""
+    """Return the ledger of these settings until the block's end. Raises StoreUnavailable."""
+    copy = token_copy_of(settings)
     if not settings.redis_url and started_settings(settings) is None:
-        yield FileLedger(settings)
+        prepare_run_dir(settings)
+        yield Ledger(copy, None)
         return
     with open_grid(settings) as grid:
-        yield GridLedger(grid, settings)
+        yield Ledger(copy, grid)
 
 
 @contextmanager
@@ -138,10 +108,6 @@ def temporary_token(settings: Settings) -> Iterator[str]:
             yield secret
         finally:
             grid.revoke_token(name)
-
-
-def _is_taken(name: str, table: Table) -> bool:
-    return any(token.name == name for token in token_table.valid(table).values())
 
 
 def _now_ms() -> int:

@@ -1,7 +1,7 @@
 """The copy of the grid's tokens that an appliance keeps in RUN_DIR: it outlives Redis, which keeps nothing on disk.
 
-It holds digests, never tokens. It belongs to one grid: if the appliance is moved to another, it counts as
-empty, so that nobody is let in there by a token of the former.
+It holds digests, never tokens. It belongs to one grid: if the appliance moves to another, it counts as
+empty, so that no token of the former grid admits anybody there.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class TokenFile:
     """The file of one RUN_DIR. Every call raises SettingsError if the file cannot be read or understood."""
 
     def __init__(self, run_dir: Path, redis_url: str, namespace: str, owner: str | None = None) -> None:
-        """Take RUN_DIR, what tells the grid from others, and the proxy's account; the file need not exist."""
+        """Set RUN_DIR, what tells the grid from others, and the account that owns the file; it need not exist."""
         self.path = RunDir(run_dir).tokens
         self._grid = f"{mask(redis_url)} {namespace}"
         self._owner = owner
 
     def read(self) -> dict[str, Token]:
-        """Give the table; it is empty if there is none of this grid's."""
+        """Return the table; it is empty if the file holds none of this grid's."""
         try:
             content = json.loads(self.path.read_text())
             return token_table.parse(content["tokens"]) if content["grid"] == self._grid else {}
@@ -42,7 +42,7 @@ class TokenFile:
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # to take it for empty might open the grid
             raise SettingsError(
                 f"{self.path} cannot be understood: {error}",
-                "Remove it; tokens that Redis does not know must then be created anew.",
+                "Remove it; tokens that Redis does not know must then be created again.",
             ) from error
         except OSError as error:
             raise SettingsError(
@@ -50,11 +50,11 @@ class TokenFile:
             ) from error
 
     def join(self, table: Table) -> dict[str, Token]:
-        """Add what a table says, and give all that is known then; raises OSError if it cannot be written."""
+        """Add a table's tokens. Return all tokens; raises OSError if they cannot be written."""
         return self.change(lambda known: token_table.joined(known, table))
 
     def change(self, change: Callable[[Table], Table]) -> dict[str, Token]:
-        """Let `change` make a new table of the one in the file, as the only one who does; gives the new one.
+        """Replace the table by what `change` makes of it, while no other process does. Return the new table.
 
         Raises OSError if it cannot be written, and what `change` raises.
         """

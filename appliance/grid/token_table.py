@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -22,16 +22,12 @@ _NAME = re.compile(r"[\w.-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What the grid knows of a token, beside its digest; times are milliseconds of the grid's clock, 0 for never."""
+    """A token without its digest; times are milliseconds of the grid's clock, 0 for never."""
 
     name: str
     created_ms: int
     revoked_ms: int = 0
     expires_ms: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as plain data, for JSON."""
-        return asdict(self)
 
 
 Table = Mapping[str, Token]  # by the digest of the token
@@ -43,17 +39,17 @@ def new_token() -> str:
 
 
 def digest_of(token: str) -> str:
-    """Give the SHA-256 of a token in hexadecimal digits."""
+    """Return the SHA-256 of a token in hexadecimal digits."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def is_name(text: str) -> bool:
-    """Say whether a token may be called so: up to 64 letters, digits, dots, hyphens and underscores."""
+    """Return whether a token may have this name: up to 64 letters, digits, dots, hyphens and underscores."""
     return bool(_NAME.fullmatch(text))
 
 
 def valid(table: Table) -> dict[str, Token]:
-    """Give the tokens that are not revoked."""
+    """Return the tokens that are not revoked."""
     return {digest: token for digest, token in table.items() if not token.revoked_ms}
 
 
@@ -63,25 +59,25 @@ def joined(one: Table, other: Table) -> dict[str, Token]:
 
 
 def is_news(table: Table, digest: str, token: Token) -> bool:
-    """Say whether a table does not know yet that there is this token, or that it is revoked."""
+    """Return whether a table does not yet have this token, or does not have it as revoked."""
     known = table.get(digest)
     return known is None or bool(token.revoked_ms and not known.revoked_ms)
 
 
-def revoked(table: Table, name: str, now_ms: int) -> dict[str, Token]:
-    """Give the table with every token of a name revoked."""
+def revoked(table: Table, names: Collection[str], now_ms: int) -> dict[str, Token]:
+    """Return the table with every token of these names revoked."""
     return {
-        digest: replace(token, revoked_ms=now_ms) if token.name == name and not token.revoked_ms else token
+        digest: replace(token, revoked_ms=now_ms) if token.name in names and not token.revoked_ms else token
         for digest, token in table.items()
     }
 
 
 def with_boot_token(table: Table, token: str, now_ms: int) -> dict[str, Token]:
-    """Give the table with the token of APPLIANCE_TOKEN, which replaces an earlier one; a revoked one stays revoked."""
+    """Return the table with the token of APPLIANCE_TOKEN in place of an earlier one; a revoked one stays revoked."""
     digest = digest_of(token)
     if digest in table:
         return dict(table)
-    return {**revoked(table, BOOT_NAME, now_ms), digest: Token(BOOT_NAME, now_ms)}
+    return {**revoked(table, [BOOT_NAME], now_ms), digest: Token(BOOT_NAME, now_ms)}
 
 
 def has_boot_token(table: Table) -> bool:
@@ -90,11 +86,11 @@ def has_boot_token(table: Table) -> bool:
 
 
 def parse(data: Mapping[str, Any]) -> dict[str, Token]:
-    """Understand a table that was plain data, of this version or a later one; raises TypeError if it is none."""
+    """Read a table from plain data, of this version or a later one; raises TypeError if it is not one."""
     known = {field.name for field in fields(Token)}
     return {digest: Token(**{name: given[name] for name in known & given.keys()}) for digest, given in data.items()}
 
 
 def as_data(table: Table) -> dict[str, dict[str, Any]]:
-    """Give a table as plain data, for JSON."""
-    return {digest: token.as_dict() for digest, token in table.items()}
+    """Return a table as plain data, for JSON."""
+    return {digest: asdict(token) for digest, token in table.items()}

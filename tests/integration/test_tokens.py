@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ class OlderRelease:
         self._store, self._key = grid.store, grid.store.shared_key(str(schema), "tokens")
 
     def write(self, secret: str, name: str, revoked_ms: int = 0) -> None:
-        text = json.dumps(Token(name, 1, revoked_ms).as_dict())
+        text = json.dumps(asdict(Token(name, 1, revoked_ms)))
         self._store.read(("HSET", self._key, digest_of(secret), text))
 
     def lets_in(self, secret: str) -> bool:

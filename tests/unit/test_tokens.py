@@ -76,5 +76,5 @@ def test_a_changed_boot_token_replaces_the_former_for_good() -> None:
 
 
 def test_a_name_is_free_again_when_its_token_is_revoked() -> None:
-    table = revoked({"a": Token("ci", 1, revoked_ms=2), "b": Token("ci", 3), "c": Token("cd", 3)}, "ci", 9)
+    table = revoked({"a": Token("ci", 1, revoked_ms=2), "b": Token("ci", 3), "c": Token("cd", 3)}, ["ci"], 9)
     assert [token.revoked_ms for token in table.values()] == [2, 9, 0]

@@ -6,7 +6,7 @@ ApplianceError
 ├─ LaunchError              a driver or browser did not start
 ├─ SupervisorError          supervisord is away, or refused
 │  └─ NotRunning            the appliance is not running
-├─ GuardError               the firewall rules that keep pages from private networks cannot be made
+├─ FirewallError               the firewall rules that keep pages from private networks cannot be made
 └─ RequestError             carries the HTTP answer that a client gets
    ├─ InternalError         500
    ├─ BadRequest            400
@@ -90,7 +90,7 @@ class NotRunning(SupervisorError):
         super().__init__("The appliance is not running. Start it with `applctl up`.")
 
 
-class GuardError(ApplianceError):
+class FirewallError(ApplianceError):
     """The firewall rules cannot be made, or the kernel does not accept them."""
 
     hint = "The firewall needs a kernel with nftables, and CAP_NET_ADMIN. GUARD=false starts without it."

@@ -1,4 +1,4 @@
-"""A check of the firewall that keeps pages from private networks: it is in force, as the settings ask."""
+"""A check of the firewall: whether the rules that the settings ask for are loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from appliance.checks.check import Check, failed, ok, warning
-from appliance.machine import firewall as guard
+from appliance.machine import firewall
 from appliance.machine.environment import started_settings
 from appliance.settings.config import Settings
 from appliance.settings.networks import is_loopback
@@ -15,7 +15,7 @@ _OPEN = "off: pages reach this machine and its private networks"
 
 
 def check_firewall(settings: Settings) -> Iterator[Check]:
-    """The rules are loaded, and are those that follow from the settings and this machine's networks."""
+    """The loaded rules are those that the settings and this machine's networks require."""
     settings = started_settings(settings) or settings
     if settings.browser_user is None:
         yield _without_accounts(settings)
@@ -35,10 +35,10 @@ def _without_accounts(settings: Settings) -> Check:
 
 
 def _loaded(settings: Settings) -> Check:
-    loaded = guard.is_loaded(guard.ruleset(guard.values_of(settings)))
-    if loaded is None:
-        return failed("firewall", "its rules are not loaded: pages reach private networks", "Run: applctl guard apply")
-    if not loaded:
+    loaded = firewall.is_loaded(firewall.ruleset(firewall.values_of(settings)))
+    if loaded:
+        return ok("firewall", "its rules are loaded")
+    finding = "its rules are not loaded: pages reach private networks"
+    if loaded is not None:
         finding = "its rules were changed, or the settings or this machine's networks were"
-        return failed("firewall", finding, "Run: applctl guard apply")
-    return ok("firewall", "its rules are loaded")
+    return failed("firewall", finding, "Run: applctl firewall apply")

@@ -40,14 +40,14 @@ class StillNeeded(ApplianceError):
 class Gone(ApplianceError):
     """The appliance was stopped, or is cut off from Redis with its sessions."""
 
-    hint = "If it was stopped, there is nothing to drain. If it still runs, look there: applctl status."
+    hint = "If it was stopped, nothing is left to drain. If it still runs, run `applctl status` on that machine."
 
 
 @group("applctl appliance drain --wait && applctl down")
 def appliance() -> None:
     """Take an appliance out of service, or put it back.
 
-    No session fails. `applctl appliances` lists the appliances.
+    Running sessions go on. `applctl appliances` lists the appliances.
     """
 
 
@@ -59,13 +59,13 @@ def appliance() -> None:
     "   it was undrained, or it is gone",
 )
 @click.argument("name", required=False)
-@click.option("--wait", is_flag=True, help="Wait until nothing runs on it any more, its own or others'.")
+@click.option("--wait", is_flag=True, help="Wait until no session uses its workers or its proxy.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0), help="Seconds for --wait. Default: no limit.")
 def drain(out: Output, name: str | None, wait: bool, timeout_s: float | None) -> dict[str, Any]:
     """Take an appliance, by default this one, out of service.
 
-    It gets no new sessions; running ones go on, for DRAIN_TIMEOUT at most. Its /readyz fails at once. For DRAIN_NOTICE
-    its proxy still accepts sessions, for other appliances' workers. It stays drained until `undrain` or a restart.
+    It gets no new sessions; running ones have DRAIN_TIMEOUT to end. Its /readyz fails at once, and for DRAIN_NOTICE its
+    proxy still accepts sessions, for other appliances' workers. It stays drained until `undrain` or a restart.
     """
     settings, name = _ask(name, drains=True)
     state = _await_drained(settings, name, timeout_s, out) if wait else _state_of(settings, name)

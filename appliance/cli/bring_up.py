@@ -8,7 +8,7 @@ from typing import Any
 from appliance.checks import When, require
 from appliance.cli import welcome
 from appliance.cli.demo import Demo, describe, run_demo
-from appliance.cli.guard import apply_guard
+from appliance.cli.firewall import apply_firewall
 from appliance.cli.output import Output
 from appliance.cli.setup import provide
 from appliance.grid.token_copy import token_copy_of
@@ -41,8 +41,8 @@ def bring_up(settings: Settings, out: Output, *, with_setup: bool) -> None:
         redis = None if settings.redis_url else _require_redis()
         for concern in require(settings, When.START):
             out.warn(concern)
-        if settings.is_guarded:
-            apply_guard(settings, out)
+        if settings.has_firewall:
+            apply_firewall(settings, out)
         start(settings, redis)
 
 

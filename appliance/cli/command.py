@@ -22,6 +22,8 @@ _MEANT = {
     **dict.fromkeys(("settings", "env"), "config list"),
 }
 
+_RENAMED = {"guard": "firewall"}  # a command's former name, which still works, and is not listed
+
 _JSON_HELP = "Print machine-readable JSON; messages go to stderr."
 
 
@@ -36,6 +38,8 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command. The error for an unknown one suggests what may be meant."""
+        if (renamed := _RENAMED.get(args[0])) in self.commands:
+            args = [str(renamed), *args[1:]]
         if args[0] not in self.commands and not ctx.resilient_parsing:
             similar = ", ".join(f"{ctx.command_path} {name}" for name in self._similar(args[0]))
             raise click.UsageError(f"No such command '{args[0]}'." + (f" Did you mean: {similar}?" if similar else ""))

@@ -63,7 +63,7 @@ def names_of(settings: Settings) -> list[str]:
     """Return the names of all logs that there are or will be."""
     known = ["supervisord", "proxy", *settings.worker_slots]
     known += [] if settings.redis_url else ["redis"]
-    known += ["guard"] if settings.is_guarded else []
+    known += ["firewall"] if settings.has_firewall else []
     return sorted({*known, *(path.stem for path in settings.paths.logs.glob("*.log"))})
 
 

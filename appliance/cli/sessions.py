@@ -43,7 +43,7 @@ def list_(out: Output) -> list[dict[str, Any]]:
 def kill(out: Output, ids: tuple[str, ...], everyone: bool) -> list[dict[str, str]]:
     """End sessions, including those that wait for a slot.
 
-    ID is a session's id as `applctl sessions list` shows it, or the beginning of one. The client's pending calls fail
+    ID is a session's id, or its first characters; `applctl sessions list` shows them. The client's pending calls fail
     with the reason "session closed by operator".
     """
     if everyone == bool(ids):

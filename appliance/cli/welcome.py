@@ -42,7 +42,7 @@ Stop    {applctl} down{or_make}"""
 _OTHERS = """From elsewhere:     {endpoint}
 """
 
-_GUARDED = """
+_ACCESS = """
 Clients need a token in place of TOKEN: {applctl} token create NAME
 """
 
@@ -58,7 +58,7 @@ def text(endpoint: str, browser: str, version: str, *, for_others: str, wants_to
     return _TEXT.format(
         endpoint=endpoint + query,
         others=_OTHERS.format(endpoint=for_others + query) if for_others else "",
-        access=_GUARDED.format(applctl=program) if wants_token else "",
+        access=_ACCESS.format(applctl=program) if wants_token else "",
         browser=browser,
         minor=minor_version(version),
         applctl=program,

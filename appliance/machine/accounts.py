@@ -9,7 +9,7 @@ Rules
     real one is another, so that the browser may not end or pause it in turn: kill(2) asks for the real one. Its real
     group is BROWSER_USER's, its effective one SERVICE_USER's: so it reaches Redis, by its unix socket or by TCP.
  4. Its driver and browser have its effective user id and its real group alone (kernel.bound_to_parent). The kernel
-    notes the group of the process in every socket, by which the guard tells those of all browsers from all others.
+    notes the group of the process in every socket, by which the firewall tells those of all browsers from all others.
  5. A worker starts as root's and becomes its slot's itself (`become_worker`). From then on its memory and environment
     are closed to all but root, so also to its own browser.
 """

@@ -57,7 +57,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         "APPLIANCE_AS_SERVICE": f"{shlex.join(accounts.as_service(settings.port))} " if accounts else "",
         "REDIS_SERVER": str(redis_server or "/bin/true"),
         "REDIS_PROCESSES": "1" if redis_server else "0",
-        "GUARD_PROCESSES": str(int(settings.is_guarded)),
+        "FIREWALL_PROCESSES": str(int(settings.has_firewall)),
         **{f"{browser.upper()}_PROCESSES": str(settings.processes_of(browser)) for browser in Browser},
         "STOP_WAIT": str(stop_wait_s(settings)),
     }

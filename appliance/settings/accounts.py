@@ -32,7 +32,7 @@ def _private(value: Any) -> Any:
 
 
 class AccountSettings(BaseSettings):
-    """The accounts of the processes, and the guard of the browsers' account."""
+    """The accounts of the processes, and the firewall around the browsers."""
 
     service_user: str | None = Field(
         None,
@@ -54,7 +54,7 @@ class AccountSettings(BaseSettings):
     guard: bool = Field(
         True,
         description="If BROWSER_USER is set: a firewall (nftables) that keeps pages from this machine, its private "
-        "networks and cloud metadata. `applctl guard show` prints its rules.",
+        "networks and cloud metadata. `applctl firewall show` prints its rules.",
     )
     guard_inbound: bool = Field(
         True,
@@ -92,6 +92,6 @@ class AccountSettings(BaseSettings):
         return next(vain, None)
 
     @property
-    def is_guarded(self) -> bool:
-        """Whether the guard is wanted: without an account of their own, browsers cannot be told from other programs."""
+    def has_firewall(self) -> bool:
+        """Whether there is a firewall: without an account of their own, browsers cannot be told from other programs."""
         return self.guard and self.browser_user is not None

@@ -42,14 +42,14 @@ def _short_enough(run_dir: Path) -> bool:
     return len(str(run_dir)) <= _LONGEST_RUN_DIR
 
 
-def _peers_known(is_guarded: bool, guard_inbound: bool, listen: str | None, peers: Sequence[Network]) -> bool:
+def _peers_known(has_firewall: bool, guard_inbound: bool, listen: str | None, peers: Sequence[Network]) -> bool:
     """The firewall drops connections to REDIS_LISTEN from all but PEERS."""
-    return bool(peers) or not (is_guarded and guard_inbound and listen) or _is_local(listen)
+    return bool(peers) or not (has_firewall and guard_inbound and listen) or _is_local(listen)
 
 
-def _reaches_driver(is_guarded: bool, workers: int, channel: str) -> bool:
+def _reaches_driver(has_firewall: bool, workers: int, channel: str) -> bool:
     """Its driver speaks with it by TCP on loopback (Playwright's bidi/bidiFirefox), which is closed to both."""
-    return not (is_guarded and workers and channel == "moz-firefox")
+    return not (has_firewall and workers and channel == "moz-firefox")
 
 
 def _redis_closed(listen: str | None, password: object) -> bool:
@@ -81,13 +81,13 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Any], str], ...] = (
     (("service_user", "browser_user"), _together, "SERVICE_USER and BROWSER_USER must be set together"),
     (("egress_to_peers",), not_, "EGRESS_PRIVATE has {0}, which is in PEERS: pages cannot reach those"),
     (
-        ("is_guarded", "guard_inbound", "redis_listen", "peers"),
+        ("has_firewall", "guard_inbound", "redis_listen", "peers"),
         _peers_known,
         "PEERS is required: the firewall keeps the grid's other appliances from this one's Redis. "
         "Set PEERS to their addresses or network; if there are none, remove REDIS_LISTEN",
     ),
     (
-        ("is_guarded", "firefox_workers", "firefox_channel"),
+        ("has_firewall", "firefox_workers", "firefox_channel"),
         _reaches_driver,
         "FIREFOX_CHANNEL=moz-firefox does not work with the firewall: choose firefox, or set GUARD=false",
     ),

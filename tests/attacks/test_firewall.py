@@ -20,8 +20,8 @@ def test_rules_that_something_flushed_are_soon_in_force_again(machine: Machine, 
     subprocess.run(machine.inside("nft", "flush", "ruleset"), check=True)
     until(lambda: is_loaded(machine), "the rules are loaded again", within_s=30)
     assert_refused(reached(machine, grid, [f"http://{places.OUTSIDE}/"]), [f"http://{places.OUTSIDE}/"])
-    assert "guard.loaded_again why='they were gone'" in grid.log("guard").replace('"', "'")
-    refused = grid.applctl("guard", "remove", check=False)
+    assert "firewall.loaded_again why='they were gone'" in grid.log("firewall").replace('"', "'")
+    refused = grid.applctl("firewall", "remove", check=False)
     assert "the running appliance would load the rules again" in refused.stderr
 
 
@@ -33,7 +33,7 @@ def test_an_appliance_whose_rules_cannot_be_loaded_serves_no_sessions_until_they
     subprocess.run(machine.inside("mount", "--bind", "/bin/false", nft), check=True)
     try:
         until(lambda: "drained" in readiness(machine, grid), "it is not ready", within_s=30)
-        assert "guard.not_in_force" in grid.log("guard")
+        assert "firewall.not_in_force" in grid.log("firewall")
     finally:
         subprocess.run(machine.inside("umount", nft), check=True)
     until(lambda: is_loaded(machine), "the rules are loaded again", within_s=30)

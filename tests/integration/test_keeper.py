@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import GuardError
+from appliance.errors import FirewallError
 from appliance.grid.grid import Grid
 from appliance.grid.records import ApplianceStatus
 from appliance.machine.firewall import Values, holder, keeper
@@ -17,7 +17,7 @@ from appliance.settings import config
 from tests.support.announced import announcement
 
 Look = Callable[[Exception | None], ApplianceStatus]
-REFUSED = GuardError("nft -f -: Operation not permitted")
+REFUSED = FirewallError("nft -f -: Operation not permitted")
 
 
 @pytest.fixture

@@ -362,3 +362,8 @@ def test_doctor_names_the_folders_that_workers_have_left(tmp_path: Path) -> None
         assert [check.status for check in check_workspaces(view)] == ["ok"]
     (check,) = check_workspaces(view)
     assert (check.status, str(folder) in check.remedy) == ("warning", True)
+
+
+def test_a_command_answers_to_its_former_name_which_is_not_listed() -> None:
+    assert applctl("guard", "show", "-h").stdout.startswith("Usage: applctl firewall show")
+    assert "guard" not in applctl("-h").stdout

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from appliance.errors import GuardError
+from appliance.errors import FirewallError
 
 _FOLDER = Path("/run")
 _FOR_ROOT = 0o600
@@ -21,7 +21,7 @@ _FOR_ROOT = 0o600
 def hold(run_dir: Path) -> IO[str]:
     """Hold the machine's rules for the appliance of a RUN_DIR, until this process ends or closes the file.
 
-    Raises GuardError if another appliance has them.
+    Raises FirewallError if another appliance has them.
     """
     file = os.fdopen(os.open(_file(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FOR_ROOT), "r+")
     os.fchmod(file.fileno(), _FOR_ROOT)  # an earlier release let everybody read it
@@ -30,7 +30,7 @@ def hold(run_dir: Path) -> IO[str]:
     except BlockingIOError:
         file.close()
         require_unheld(run_dir)
-        raise GuardError("another process of this appliance looks after the firewall rules") from None
+        raise FirewallError("another process of this appliance looks after the firewall rules") from None
     file.truncate(0)
     file.write(f"{run_dir}\n")
     file.flush()
@@ -38,7 +38,7 @@ def hold(run_dir: Path) -> IO[str]:
 
 
 def require_unheld(run_dir: Path) -> None:
-    """Raise GuardError if an appliance with another RUN_DIR looks after the machine's rules."""
+    """Raise FirewallError if an appliance with another RUN_DIR looks after the machine's rules."""
     try:
         with _file().open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -47,7 +47,7 @@ def require_unheld(run_dir: Path) -> None:
     except BlockingIOError:
         holder = _file().read_text().strip()
         if holder != str(run_dir):
-            raise GuardError(
+            raise FirewallError(
                 f"the appliance in {holder} already looks after the firewall rules of this machine",
                 "A machine has one set of rules. Stop that appliance, or set GUARD=false for this one.",
             ) from None

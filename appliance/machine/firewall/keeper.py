@@ -1,11 +1,11 @@
-"""Keep the guard in force while the appliance runs: what flushed or changed the rules is noticed, and mended.
+"""Keep the firewall in force while the appliance runs: rules that were flushed or changed are loaded again.
 
-It is a process of its own, since only root may look at the rules, and of the appliance's processes only supervisord is
-root's. It also loads them anew when what they are made of changes: networks, resolvers, names.
+It is a process of its own, because only root may look at the rules, and beside it only supervisord is root's. It also
+loads them when networks, resolvers or the addresses of names change.
 
-Rules that cannot be loaded again leave pages unguarded. Then the appliance is drained, so that no proxy gives its
-workers sessions and its /readyz fails, until they are loaded. The same holds while another appliance has this machine's
-rules. Redis has the drain's reason: by it a keeper that was started again knows the drain, and leaves an operator's.
+If they cannot be loaded, pages reach private networks. The appliance is then drained until they are: no proxy gives its
+workers sessions, and its /readyz fails. The same holds while another appliance has this machine's rules. Redis has the
+drain's reason: by it a keeper that was started again knows its own drain from an operator's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from typing import IO
 
 from appliance import logs
-from appliance.errors import ApplianceError, GuardError, SettingsError, StoreUnavailable
+from appliance.errors import ApplianceError, FirewallError, SettingsError, StoreUnavailable
 from appliance.grid.grid import Grid, open_grid
 from appliance.grid.records import ApplianceStatus
 from appliance.machine import kernel
@@ -50,11 +50,11 @@ class Keeper:
         """
         try:
             self._mend()
-        except (GuardError, SettingsError, OSError) as error:
-            log.error("guard.not_in_force", error=str(error), hint=getattr(error, "hint", ""))
+        except (FirewallError, SettingsError, OSError) as error:
+            log.error("firewall.not_in_force", error=str(error), hint=getattr(error, "hint", ""))
             self._drain()
         except Exception as error:
-            log.exception("guard.not_in_force", error=str(error))
+            log.exception("firewall.not_in_force", error=str(error))
             self._drain()
         else:
             self._undrain()
@@ -66,7 +66,7 @@ class Keeper:
         if not loaded:
             apply(text)
             why = "they were gone" if loaded is None else "they, or what they are made of, had changed"
-            log.warning("guard.loaded_again", why=why)
+            log.warning("firewall.loaded_again", why=why)
 
     def _drain(self) -> None:
         """Give this appliance no sessions; an operator's own drain is left alone."""
@@ -75,7 +75,7 @@ class Keeper:
             with open_grid(self._settings) as grid:
                 self._drain_in(grid)
         except StoreUnavailable as error:
-            log.error("guard.not_drained", error=str(error))
+            log.error("firewall.not_drained", error=str(error))
 
     def _drain_in(self, grid: Grid) -> None:
         name = self._settings.appliance_name
@@ -98,7 +98,7 @@ class Keeper:
                 grid.undrain_appliance(self._settings.appliance_name, REASON)
             self._is_undrained, self._has_drained = True, False
         except StoreUnavailable as error:
-            log.error("guard.not_undrained", error=str(error))
+            log.error("firewall.not_undrained", error=str(error))
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What the guard asks of the machine's resolver, in bounded time; an answer that is missing now is that of before."""
+"""What the firewall asks of the machine's resolver, in bounded time; without an answer the one before counts."""
 
 from __future__ import annotations
 

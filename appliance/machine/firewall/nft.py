@@ -1,4 +1,4 @@
-"""The guard's rules in the kernel, by nftables' program `nft`; only root may ask it."""
+"""The firewall's rules in the kernel, by nftables' program `nft`; only root may ask it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from appliance.errors import GuardError
+from appliance.errors import FirewallError
 from appliance.machine.firewall.ruleset import TABLE, mark_of, outline_of, removal
 
 _TIMEOUT_S = 30
@@ -20,17 +20,17 @@ def find_nft() -> Path | None:
 
 
 def apply(text: str) -> None:
-    """Put rules in force, in place of those that are; raises GuardError."""
+    """Put rules in force, in place of those that are; raises FirewallError."""
     _nft("-f", "-", said=text)
 
 
 def remove() -> None:
-    """Remove the rules, if there are any; raises GuardError."""
+    """Remove the rules, if there are any; raises FirewallError."""
     _nft("-f", "-", said=removal())
 
 
 def is_loaded(text: str) -> bool | None:
-    """Tell whether these rules are in force, all and no other; None if our table is not there. Raises GuardError."""
+    """Tell whether these rules are in force, all and no other; None if our table is not there. Raises FirewallError."""
     if f"table {TABLE}\n" not in _nft("list", "tables"):
         return None
     listed = _nft("list", "table", *TABLE.split())
@@ -40,18 +40,18 @@ def is_loaded(text: str) -> bool | None:
 def _nft(*arguments: str, said: str = "") -> str:
     program = find_nft()
     if program is None:
-        raise GuardError(
-            "the guard needs nftables, and there is no program nft",
-            "Run `applctl setup`, or as root: apt-get install nftables. GUARD=false goes without the guard.",
+        raise FirewallError(
+            "the firewall needs nftables, and there is no program nft",
+            "Run `applctl setup`, or as root: apt-get install nftables. GUARD=false goes without the firewall.",
         )
     try:
         done = subprocess.run(
             [program, *arguments], input=said, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        raise GuardError(f"nft {' '.join(arguments)}: no answer within {_TIMEOUT_S} s") from None
+        raise FirewallError(f"nft {' '.join(arguments)}: no answer within {_TIMEOUT_S} s") from None
     if done.returncode:
         why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
         hint = "" if os.geteuid() == 0 else "Run it as root."
-        raise GuardError(f"nft {' '.join(arguments)}: {why}", hint)
+        raise FirewallError(f"nft {' '.join(arguments)}: {why}", hint)
     return done.stdout

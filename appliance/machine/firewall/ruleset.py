@@ -1,4 +1,4 @@
-"""The guard's rules as text for `nft -f`. Pure: values in, text out.
+"""The firewall's rules as text for `nft -f`. Pure: values in, text out.
 
 Rules for what the browsers' group sends; the first that holds decides
  1. What belongs to a connection that was let through, or that was made to them, passes.

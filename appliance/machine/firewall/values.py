@@ -1,4 +1,4 @@
-"""What the guard's rules are made of on this machine: the settings, and what they refer to."""
+"""What the firewall's rules are made of on this machine: the settings, and what they refer to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from appliance.errors import GuardError
+from appliance.errors import FirewallError
 from appliance.machine.accounts import accounts_of
 from appliance.machine.firewall.names import addresses_of, nat64_prefixes
 from appliance.machine.firewall.routes import connected
@@ -21,11 +21,11 @@ _RESOLVERS = Path("/etc/resolv.conf")
 
 
 def values_of(settings: Settings) -> Values:
-    """Look up what the rules need. Raises GuardError without BROWSER_USER, SettingsError if it is no account."""
+    """Look up what the rules need. Raises FirewallError without BROWSER_USER, SettingsError if it is no account."""
     accounts = accounts_of(settings)
     if accounts is None:
-        raise GuardError(
-            "the guard tells browsers by their account, and BROWSER_USER is not set",
+        raise FirewallError(
+            "the firewall tells browsers by their account, and BROWSER_USER is not set",
             "Set SERVICE_USER and BROWSER_USER, each to an account of its own.",
         )
     return Values(

@@ -24,12 +24,12 @@ __all__ = [
 
 
 def provide(settings: Settings, say: Say) -> list[Provided]:
-    """See to Redis, nftables for the guard, the pools' browsers and ffmpeg; `say` is told of each longer step.
+    """See to Redis, nftables for the firewall, the pools' browsers and ffmpeg; `say` is told of each longer step.
 
     Raises ProvisionError, whose message is one sentence that says what to install.
     """
     provided = [provide_redis(settings, say)]
-    provided += [provide_nft(say)] if settings.is_guarded else []
+    provided += [provide_nft(say)] if settings.has_firewall else []
     provided += [provide_browser(b, settings, say) for b, workers in settings.pools.items() if workers]
     provided.append(provide_ffmpeg(settings, say))  # which may have come with a browser
     profile = provide_profile(settings, say)

@@ -1,4 +1,4 @@
-"""nftables' program, where the guard is wanted."""
+"""nftables' program, where there is a firewall."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guard's rules as text, and what they are made of; tests/system/test_guard.py has them in force."""
+"""The guard's rules as text, and what they are made of; tests/system/test_firewall.py has them in force."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import GuardError
+from appliance.errors import FirewallError
 from appliance.machine.firewall import Inbound, Values, ruleset, values_of
 from appliance.machine.firewall.ruleset import mark_of
 from appliance.machine.firewall.values import resolvers
@@ -131,7 +131,7 @@ def test_what_the_settings_name_is_in_the_rules() -> None:
 
 
 def test_without_an_account_of_the_browsers_there_is_nothing_to_guard() -> None:
-    assert not config.load().is_guarded
-    assert not config.load(**BOTH, guard=False).is_guarded
-    with pytest.raises(GuardError, match="BROWSER_USER is not set"):
+    assert not config.load().has_firewall
+    assert not config.load(**BOTH, guard=False).has_firewall
+    with pytest.raises(FirewallError, match="BROWSER_USER is not set"):
         values_of(config.load())

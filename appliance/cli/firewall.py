@@ -1,11 +1,11 @@
-"""`applctl guard`: the firewall rules that keep pages from private networks, and others from this machine."""
+"""`applctl firewall`: the rules that keep pages from private networks, and others from this machine."""
 
 from __future__ import annotations
 
 from appliance.cli.command import command, group
 from appliance.cli.connection import current_settings
 from appliance.cli.output import Output
-from appliance.errors import GuardError
+from appliance.errors import FirewallError
 from appliance.machine import firewall as rules
 from appliance.machine.environment import started_settings
 from appliance.machine.firewall.values import described
@@ -13,8 +13,8 @@ from appliance.settings import config
 from appliance.settings.config import Settings
 
 
-@group("applctl guard show", "applctl guard apply", "applctl guard remove")
-def guard() -> None:
+@group("applctl firewall show", "applctl firewall apply", "applctl firewall remove")
+def firewall() -> None:
     """Show, load or remove the firewall rules.
 
     The rules (nftables) keep pages from this machine, its private networks and cloud metadata. `applctl up` and
@@ -24,7 +24,7 @@ def guard() -> None:
     """
 
 
-@command("applctl guard show")
+@command("applctl firewall show")
 def show(out: Output) -> dict[str, str]:
     """Print the rules in the language of nft.
 
@@ -35,25 +35,25 @@ def show(out: Output) -> dict[str, str]:
     return {"rules": text}
 
 
-@command("applctl guard apply")
+@command("applctl firewall apply")
 def apply(out: Output) -> dict[str, bool]:
     """Load the rules, replacing those that are loaded.
 
-    A setting that was changed counts after `applctl restart`.
+    A changed setting applies after `applctl restart`.
     """
-    apply_guard(current_settings(), out)
+    apply_firewall(current_settings(), out)
     return {"loaded": True}
 
 
-@command("applctl guard remove")
+@command("applctl firewall remove")
 def remove(out: Output) -> dict[str, bool]:
     """Remove the rules.
 
-    Nothing is guarded until they are loaded again. Refused while an appliance runs that keeps them loaded.
+    Pages reach private networks until they are loaded again. Refused while an appliance runs that keeps them loaded.
     """
     running = started_settings(config.load())
-    if running and running.is_guarded:
-        raise GuardError(
+    if running and running.has_firewall:
+        raise FirewallError(
             "the running appliance would load the rules again within seconds",
             "Run `applctl down` first; or set GUARD=false, run `applctl restart`, and try again.",
         )
@@ -62,8 +62,8 @@ def remove(out: Output) -> dict[str, bool]:
     return {"loaded": False}
 
 
-def apply_guard(settings: Settings, out: Output) -> None:
-    """Load the rules, and print what they do. Raises GuardError."""
+def apply_firewall(settings: Settings, out: Output) -> None:
+    """Load the rules, and print what they do. Raises FirewallError."""
     rules.require_unheld(settings.run_dir)
     values = rules.values_of(settings)
     rules.apply(rules.ruleset(values))
@@ -74,4 +74,4 @@ def apply_guard(settings: Settings, out: Output) -> None:
 
 
 for _command in (show, apply, remove):
-    guard.add_command(_command)
+    firewall.add_command(_command)

@@ -82,9 +82,9 @@ def test_without_the_guard_all_of_that_is_reached_and_the_doctor_says_so(
             found = reached(machine, grid, private)
             (check,) = [check for check in json.loads(doctor(grid)) if check["name"] == "firewall"]
         finally:
-            said = grid.applctl("guard", "apply").stdout
+            said = grid.applctl("firewall", "apply").stdout
     assert set(map(tuple, found.values())) == {("reached", "reached")}
-    assert (check["status"], check["remedy"]) == ("failed", "Run: applctl guard apply")
+    assert (check["status"], check["remedy"]) == ("failed", "Run: applctl firewall apply")
     assert "The firewall rules are loaded: pages reach no private network" in said
     assert f"only TCP 22, {grid.port} is open" in said
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import GuardError
+from appliance.errors import FirewallError
 from appliance.machine.firewall import holder
 
 ONE, OTHER = Path("/run/one"), Path("/run/other")
@@ -21,7 +21,7 @@ def test_one_appliance_holds_the_rules_and_another_is_refused_until_it_ends() ->
     held = holder.hold(ONE)
     holder.require_unheld(ONE)
     for ask in (holder.hold, holder.require_unheld):
-        with pytest.raises(GuardError, match="the appliance in /run/one already looks after"):
+        with pytest.raises(FirewallError, match="the appliance in /run/one already looks after"):
             ask(OTHER)
     held.close()
     holder.require_unheld(OTHER)
@@ -29,7 +29,7 @@ def test_one_appliance_holds_the_rules_and_another_is_refused_until_it_ends() ->
 
 
 def test_of_one_appliance_one_process_holds_the_rules() -> None:
-    with holder.hold(ONE), pytest.raises(GuardError, match="another process of this appliance"):
+    with holder.hold(ONE), pytest.raises(FirewallError, match="another process of this appliance"):
         holder.hold(ONE)
 
 

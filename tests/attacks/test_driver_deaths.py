@@ -117,7 +117,16 @@ def test_a_picture_that_would_take_all_memory_is_refused_to_its_session_alone(gr
         client.call(client.context(), "newPage")
         expected = base64.b64encode(picture).decode()
         answer = client.call(client.guid("Page"), "expectScreenshot", expected=expected, isNot=False, timeout=5000)
-        assert "at most 64 megapixels" in answer["error"]
+        assert "up to 25 megapixels" in answer["error"]
+    assert neighbour.evaluate("6 * 7") == 42
+
+
+def test_a_screenshot_that_is_compared_is_refused_if_it_is_too_large(grid: Appliance, neighbour: Page) -> None:
+    with RawClient(grid) as client:
+        client.call(client.context(viewport={"width": 9000, "height": 3000}), "newPage")
+        call = {"id": 99, "guid": client.guid("Page"), "method": "expectScreenshot", "metadata": {"timeout": 5000}}
+        answer = client.send(call | {"params": {"isNot": False}})
+        assert "up to 25 megapixels on this grid. These have 9000x3000 pixels" in "".join(answer["log"])
     assert neighbour.evaluate("6 * 7") == 42
 
 

@@ -43,7 +43,7 @@ class RawClient:
         return self.guids[kind][-1]
 
     def call(self, guid: str, method: str, **params: Any) -> dict[str, Any]:
-        """Call a method of an object; return its result, or `{"error": the message}`."""
+        """Call a method of an object; return its result, or `{"error": the message, "log": its log}`."""
         self._last_id += 1
         return self.send({"id": self._last_id, "guid": guid, "method": method, "params": params, "metadata": {}})
 
@@ -60,7 +60,7 @@ class RawClient:
             if answer.get("method") == "__create__":
                 self.guids.setdefault(answer["params"]["type"], []).append(answer["params"]["guid"])
         if "error" in answer:
-            return {"error": answer["error"]["error"]["message"]}
+            return {"error": answer["error"]["error"]["message"], "log": answer.get("log", [])}
         result: dict[str, Any] = answer.get("result") or {}
         return result
 

@@ -114,7 +114,7 @@ const CHECKED = {
   'ElementHandle.setInputFiles': noFilesOfTheGrid,
   'Frame.drop': noFilesOfTheGrid,
   'Frame.setInputFiles': noFilesOfTheGrid,
-  'Page.expectScreenshot': ({ params }) => pictures.whyNot(params.expected),
+  'Page.expectScreenshot': ({ params }) => pictures.whyNot(params.comparator, params.expected),
   'Tracing.tracingStart': traces.nameSafely,
   'Tracing.tracingStartChunk': traces.nameSafely,
   'WritableStream.write': ({ dispatcher }) => dispatcher._object?.streamOrDirectory?.errored?.message,

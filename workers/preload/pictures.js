@@ -1,27 +1,52 @@
 'use strict';
 
-// Pictures that a session sends to be compared, which the driver decodes: 4 bytes for each pixel, several times over.
+// Pictures that a session's screenshots are compared with. The driver decodes both, lays them into a frame with room for
+// either, and serves nobody meanwhile.
 //
-// A file of some kilobytes may be a picture that takes all memory (measured: 9000x9000 pixels took 1.1 GiB).
+// A file of some kilobytes may be a picture that takes all memory, and a page may be of any size. Measured, with pages of
+// noise: 0.45 s for a megapixel, and 1.15 s by the other comparator. A driver that is busy for HANG_TIMEOUT is ended, with
+// the sessions of the neighbours.
 
-const LARGEST_MEGAPIXELS = 64;
-const LONGEST_SIDE = 32768;  // the driver compares pictures of two sizes in a frame with room for both
+const { AsyncLocalStorage } = require('async_hooks');
+
+const bundle = require('./bundle');
+const { Refusal } = require('./refusal');
+
+const LARGEST_MEGAPIXELS = 25;
+const LARGEST_BY_COMPARATOR = { 'ssim-cie94': 8 };
 
 const PNG = Buffer.from('89504e470d0a1a0a', 'hex');
 
-/** Return why a picture, in base64, is not decoded, or undefined; what is no picture the driver itself refuses. */
-function whyNot(picture) {
-  if (typeof picture !== 'string')
-    return undefined;
-  const bytes = Buffer.from(picture, 'base64');
-  for (const { width, height, interlaced } of headers(bytes)) {
-    if (width * height > LARGEST_MEGAPIXELS * 1e6 || Math.max(width, height) > LONGEST_SIDE)
-      return `A picture to compare has at most ${LARGEST_MEGAPIXELS} megapixels, and ${LONGEST_SIDE} pixels in a row or ` +
-        `column, on this grid. This one has ${width}x${height} pixels.`;
-    if (interlaced)
-      return 'This grid compares no interlaced PNG. Save the picture without interlacing.';
-  }
+const comparison = new AsyncLocalStorage();  // the parameters of the call that takes a screenshot to be compared
+const limited = new WeakSet();  // prototypes
+
+/** Return why pictures are not decoded, or undefined; what is no picture the driver itself refuses. */
+function whyNot(comparator, ...pictures) {
+  const found = pictures.filter(Boolean).flatMap(picture => [...headers(Buffer.from(picture, 'base64'))]);
+  const [width, height] = ['width', 'height'].map(side => Math.max(0, ...found.map(header => header[side])));
+  const largest = LARGEST_BY_COMPARATOR[comparator] ?? LARGEST_MEGAPIXELS;
+  if (width * height > largest * 1e6)
+    return `Pictures are compared up to ${largest} megapixels on this grid. These have ${width}x${height} pixels.`;
+  if (found.some(header => header.interlaced))
+    return 'This grid compares no interlaced PNG. Save the picture without interlacing.';
   return undefined;
+}
+
+/** Make a call that compares what `screenshotter` takes, unless that is too large. */
+function comparing(screenshotter, params, call) {
+  const prototype = Object.getPrototypeOf(screenshotter);
+  if (!limited.has(prototype)) {
+    for (const name of ['screenshotPage', 'screenshotElement'])
+      bundle.wrap(prototype, name, take => async function(...args) {
+        const picture = await take.apply(this, args), compared = comparison.getStore();
+        const reason = compared && whyNot(compared.comparator, compared.expected, picture);
+        if (reason)
+          throw new Refusal(reason);
+        return picture;
+      });
+    limited.add(prototype);
+  }
+  return comparison.run(params, call);
 }
 
 function headers(bytes) {
@@ -54,4 +79,4 @@ function webpHeader(bytes) {
   }
 }
 
-module.exports = { whyNot };
+module.exports = { whyNot, comparing };

@@ -8,6 +8,7 @@ const clipboard = require('./clipboard');
 const leftovers = require('./leftovers');
 const messages = require('./messages');
 const patterns = require('./patterns');
+const pictures = require('./pictures');
 const sizes = require('./sizes');
 const streams = require('./streams');
 const uncaught = require('./uncaught');
@@ -30,7 +31,8 @@ function install() {
       if (reason)
         return answer(reason);
       const { method } = message, object = dispatcher?._object;
-      const call = () => leftovers.placing(this, method, object, () => dispatch.call(this, message));
+      const place = () => leftovers.placing(this, method, object, () => dispatch.call(this, message));
+      const call = method === 'expectScreenshot' ? () => pictures.comparing(object.screenshotter, message.params, place) : place;
       const delay = clipboard.delay(leftovers.sessionOf(this), dispatcher?._type, method, object);
       return (delay ? delay.then(call) : call()).catch(error => answer(error.message));
     } catch (error) {

@@ -2,11 +2,13 @@
 
 import signal
 
-_before = signal.getsignal(signal.SIGINT)
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while this is imported ends the program without a traceback
 
-from appliance.cli.application import main  # noqa: E402
+def main() -> None:
+    """Run `applctl`. Ctrl-C while its parts are imported ends it without a traceback."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # it may be ignored, in a shell's background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from appliance.cli.application import main as applctl
 
-signal.signal(signal.SIGINT, _before)
-
-__all__ = ["main"]
+    signal.signal(signal.SIGINT, before)
+    applctl()

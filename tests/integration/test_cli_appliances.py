@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli import main
+from appliance.cli.application import main
 from appliance.grid.grid import Grid
 from tests.support.announced import announcement
 from tests.support.waiting import until

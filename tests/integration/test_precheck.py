@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli import main
+from appliance.cli.application import main
 from appliance.errors import StoreRefuses
 from appliance.grid.grid import Grid
 from appliance.settings import config

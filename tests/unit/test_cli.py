@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from click.testing import CliRunner, Result
 from appliance import __version__
 from appliance.checks.running import check_changes, check_workers, check_workspaces
 from appliance.checks.view import GridView
-from appliance.cli import main
 from appliance.cli.appliances import appliances_table
+from appliance.cli.application import main
 from appliance.cli.output import Output, console
 from appliance.cli.up import say_what_runs
 from appliance.grid.records import ApplianceInfo, ApplianceStatus
@@ -367,3 +369,9 @@ def test_doctor_names_the_folders_that_workers_have_left(tmp_path: Path) -> None
 def test_a_command_answers_to_its_former_name_which_is_not_listed() -> None:
     assert applctl("guard", "show", "-h").stdout.startswith("Usage: applctl firewall show")
     assert "guard" not in applctl("-h").stdout
+
+
+def test_its_parts_can_be_imported_in_a_thread() -> None:
+    load = "submit(__import__, 'appliance.cli.application').result()"
+    program = f"from concurrent.futures import ThreadPoolExecutor; ThreadPoolExecutor().{load}"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli import main
+from appliance.cli.application import main
 from appliance.cli.log_files import LogFile
 from appliance.cli.log_lines import parse
 

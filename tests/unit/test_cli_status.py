@@ -17,7 +17,8 @@ from appliance.checks import Check
 from appliance.checks.firewall import check_firewall
 from appliance.checks.fonts import check_fonts
 from appliance.checks.view import GridView
-from appliance.cli import main, welcome
+from appliance.cli import welcome
+from appliance.cli.application import main
 from appliance.cli.log_lines import parse, print_record
 from appliance.cli.output import Output
 from appliance.cli.sessions import sessions_table

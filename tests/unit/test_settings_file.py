@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance.checks.settings_file import check_settings_file
-from appliance.cli import main
+from appliance.cli.application import main
 from appliance.settings import config
 
 

@@ -94,8 +94,8 @@ def appliances(machine: Machine, count: str) -> dict[str, int]:
 
 def with_workers(machine: Machine) -> set[str]:
     """Name the appliances that have available workers; none is known before the grid's Redis runs."""
-    said = machine.run("applctl appliances --json", check=False)
-    return {one["name"] for one in json.loads(said or "[]") if one["workers"]["available"]}
+    said = json.loads(machine.run("applctl appliances --json", check=False) or "[]")
+    return {one["name"] for one in said if one["workers"]["available"]} if isinstance(said, list) else set()
 
 
 def sessions_across(machine: Machine) -> int:

@@ -66,7 +66,7 @@ class OpenToAll(SettingsError):
     )
 
     def __init__(self) -> None:
-        """Say what could happen."""
+        """Set the message."""
         super().__init__("HOST is not loopback, and the grid has no token: anyone could open sessions")
 
 

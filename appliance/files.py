@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def replace(path: Path, text: str, owner: str | None = None, mode: int = 0o600) -> None:
-    """Write a file anew for `owner`, by default this account, who may be root; raises OSError, which names it."""
+    """Replace a file for `owner`, by default this account, who may be root; raises OSError, which names it."""
     try:
         _replace(path, text, owner, mode)
     except OSError as error:

@@ -46,7 +46,7 @@ class LogWriter:
         return len(self._lines)
 
     def write(self, text: str) -> None:
-        """Take text that ends a line, or drop it if too much waits."""
+        """Queue text that ends a line, or drop it if too much waits."""
         self._has_thread = self._has_thread or self._try_to_start()
         if not self._has_thread:
             self._write_all(text.encode(errors="backslashreplace"))

@@ -74,5 +74,5 @@ def flush() -> None:
 
 
 def get_logger() -> BoundLogger:
-    """Give a logger: `log.info("session.started", session=…, worker=…)`."""
+    """Return a logger: `log.info("session.started", session=…, worker=…)`."""
     return cast("BoundLogger", structlog.get_logger())

@@ -26,7 +26,7 @@ class WorkerId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> WorkerId:
-        """Return the parts of an id; those that are missing are ""."""
+        """Return the parts of an id; "" for each missing one."""
         return cls(*("", "", *text.rsplit(".", 2))[-3:])
 
 

@@ -58,7 +58,7 @@ class GridView:
 
     @property
     def name_taken(self) -> str:
-        """Say who else has this appliance's name."""
+        """A sentence about who else has this appliance's name."""
         return f"another appliance of the grid is also called {self.settings.appliance_name}: {self.rival}"
 
     @property

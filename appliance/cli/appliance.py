@@ -57,6 +57,7 @@ def appliance() -> None:
     exit_codes="0  done; with --wait: the appliance can be stopped\n"
     "1  with --wait: sessions are left after --timeout, others use its Redis,\n"
     "   it was undrained, or it is gone",
+    of=appliance,
 )
 @click.argument("name", required=False)
 @click.option("--wait", is_flag=True, help="Wait until no session uses its workers or its proxy.")
@@ -76,7 +77,7 @@ def drain(out: Output, name: str | None, wait: bool, timeout_s: float | None) ->
     return state.as_dict() if state else {"name": name}
 
 
-@command("applctl appliance undrain", "applctl appliance undrain grid-2")
+@command("applctl appliance undrain", "applctl appliance undrain grid-2", of=appliance)
 @click.argument("name", required=False)
 def undrain(out: Output, name: str | None) -> dict[str, Any]:
     """Put a drained appliance, by default this one, back in service."""
@@ -144,7 +145,3 @@ def _sessions_left(state: ApplianceInfo | None) -> str:
     if not (state.on_workers or state.in_proxy):
         return "no sessions left; waiting for the proxy to stop accepting (DRAIN_NOTICE)"
     return f"{counted(state.on_workers, 'session')} left on its workers, {state.in_proxy} in its proxy"
-
-
-appliance.add_command(drain)
-appliance.add_command(undrain)

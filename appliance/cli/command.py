@@ -54,9 +54,14 @@ class Group(click.Group):
 
 
 def command(
-    *examples: str, name: str | None = None, exit_codes: str = "", cls: type[click.Command] = click.Command, **more: Any
+    *examples: str,
+    of: click.Group | None = None,
+    name: str | None = None,
+    exit_codes: str = "",
+    cls: type[click.Command] = click.Command,
+    **more: Any,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Make a command of a function, whose first argument is the `Output`.
+    """Make a command of a function, whose first argument is the `Output`, and add it to a group.
 
     With --json, what the function returns is printed as JSON; None prints nothing. `examples` and `exit_codes` end the
     help. The first sentence of the docstring is the summary in lists of commands.
@@ -75,6 +80,8 @@ def command(
         epilog = _epilog(exit_codes, examples)
         made = click.command(name=name or function.__name__, cls=cls, epilog=epilog, **more)(run)
         made.params.append(click.Option(["--json", "as_json"], is_flag=True, help=_JSON_HELP))
+        if of:
+            of.add_command(made)
         return made
 
     return decorate

@@ -64,7 +64,7 @@ def config(out: Output) -> list[dict[str, Any]] | None:
     return None if click.get_current_context().invoked_subcommand else _show(out)
 
 
-@command("applctl config list", "applctl config list --json | jq -r '.[].name'", name="list")
+@command("applctl config list", "applctl config list --json | jq -r '.[].name'", name="list", of=config)
 def list_(out: Output) -> list[dict[str, Any]]:
     """List all settings: value, source, and what it does.
 
@@ -73,14 +73,18 @@ def list_(out: Output) -> list[dict[str, Any]]:
     return _show(out)
 
 
-@command("applctl config explain DRAIN_NOTICE DRAIN_TIMEOUT", "applctl config explain PORT --json | jq '.[].value'")
+@command(
+    "applctl config explain DRAIN_NOTICE DRAIN_TIMEOUT",
+    "applctl config explain PORT --json | jq '.[].value'",
+    of=config,
+)
 @_names
 def explain(out: Output, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Explain some settings, as `applctl config list` explains all."""
     return _show(out, _known(names))
 
 
-@command("applctl config get PORT", "applctl config get PORT HOST --json")
+@command("applctl config get PORT", "applctl config get PORT HOST --json", of=config)
 @_names
 def get(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
     """Print the values of settings, one on each line.
@@ -97,7 +101,7 @@ def get(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: found[name] for name in chosen}
 
 
-@command("applctl config check && applctl restart")
+@command("applctl config check && applctl restart", of=config)
 def check(out: Output) -> dict[str, bool]:
     """Check the settings and start nothing.
 
@@ -116,6 +120,7 @@ def check(out: Output) -> dict[str, bool]:
     "applctl config set APPLIANCE_TOKEN           # asks for it, so that no history keeps it",
     "applctl config set APPLIANCE_TOKEN < secret  # reads a line",
     name="set",
+    of=config,
 )
 @click.argument("assignments", metavar="NAME=VALUE...", nargs=-1, required=True, shell_complete=_complete)
 def set_(out: Output, assignments: tuple[str, ...]) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def set_(out: Output, assignments: tuple[str, ...]) -> dict[str, Any]:
     return _change(out, {name: _ask(name) if value is None else value for name, value in given.items()})
 
 
-@command("applctl config unset CHROMIUM_WORKERS")
+@command("applctl config unset CHROMIUM_WORKERS", of=config)
 @_names
 def unset(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
     """Remove settings from the settings file.
@@ -235,7 +240,3 @@ def _source(name: str) -> tuple[str, str | None]:
             if key.lower() == name and text:
                 return source, text
     return "default", None
-
-
-for _command in (list_, get, set_, unset, explain, check):
-    config.add_command(_command)

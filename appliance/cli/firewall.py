@@ -24,7 +24,7 @@ def firewall() -> None:
     """
 
 
-@command("applctl firewall show")
+@command("applctl firewall show", of=firewall)
 def show(out: Output) -> dict[str, str]:
     """Print the rules in the language of nft.
 
@@ -35,7 +35,7 @@ def show(out: Output) -> dict[str, str]:
     return {"rules": text}
 
 
-@command("applctl firewall apply")
+@command("applctl firewall apply", of=firewall)
 def apply(out: Output) -> dict[str, bool]:
     """Load the rules, replacing those that are loaded.
 
@@ -45,7 +45,7 @@ def apply(out: Output) -> dict[str, bool]:
     return {"loaded": True}
 
 
-@command("applctl firewall remove")
+@command("applctl firewall remove", of=firewall)
 def remove(out: Output) -> dict[str, bool]:
     """Remove the rules.
 
@@ -71,7 +71,3 @@ def apply_firewall(settings: Settings, out: Output) -> None:
     ports = ", ".join(map(str, sorted({settings.port, *settings.open_ports})))
     others = f"from outside, only TCP {ports} is open" if values.inbound else "all ports are open to others"
     out.say(f"The firewall rules are loaded: pages reach {networks}; {others}.")
-
-
-for _command in (show, apply, remove):
-    firewall.add_command(_command)

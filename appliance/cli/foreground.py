@@ -94,7 +94,7 @@ def _collect(supervisord: int) -> int | None:
 
 @contextmanager
 def _told_by_signals() -> Iterator[None]:
-    """Let the first signal raise _Told in here. After that, and after the block, signals are ignored."""
+    """Raise _Told in the block at the first signal. After that, and after the block, signals are ignored."""
 
     def ignore() -> None:
         for one in _SIGNALS:

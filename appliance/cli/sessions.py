@@ -28,6 +28,7 @@ def sessions() -> None:
     "applctl sessions list",
     "applctl sessions list --json | jq -r '.[] | select(.name == \"nightly\").id'",
     name="list",
+    of=sessions,
 )
 def list_(out: Output) -> list[dict[str, Any]]:
     """List active and waiting sessions, the oldest first."""
@@ -37,7 +38,7 @@ def list_(out: Output) -> list[dict[str, Any]]:
     return [asdict(session) for session in found]
 
 
-@command("applctl sessions kill 3f9a", "applctl sessions kill --all")
+@command("applctl sessions kill 3f9a", "applctl sessions kill --all", of=sessions)
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--all", "everyone", is_flag=True, help="End all sessions of the grid.")
 def kill(out: Output, ids: tuple[str, ...], everyone: bool) -> list[dict[str, str]]:
@@ -81,7 +82,3 @@ def sessions_table(found: list[SessionInfo], now_ms: int, appliance: str) -> Tab
         name = Text(session.name)  # the client chose it: not markup
         shown.add_row(session.id, status, name_of_worker or f"({session.browser})", session.client, age, name)
     return shown
-
-
-sessions.add_command(list_)
-sessions.add_command(kill)

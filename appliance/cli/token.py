@@ -30,7 +30,7 @@ def token() -> None:
     """
 
 
-@command("applctl token create ci", "TOKEN=$(applctl token create ci 2>/dev/null)")
+@command("applctl token create ci", "TOKEN=$(applctl token create ci 2>/dev/null)", of=token)
 @click.argument("name")
 def create(out: Output, name: str) -> dict[str, Any]:
     """Create a token and print it, only this once.
@@ -66,6 +66,7 @@ or, where URLs may end up in logs, with connect("{endpoint}", headers={{"Authori
     "applctl token list",
     "applctl token list --json | jq -r '.[] | select(.last_used == null) | .name'",
     name="list",
+    of=token,
 )
 def list_(out: Output) -> list[dict[str, Any]]:
     """List the valid tokens.
@@ -86,7 +87,7 @@ def list_(out: Output) -> list[dict[str, Any]]:
     return rows
 
 
-@command("applctl token revoke ci")
+@command("applctl token revoke ci", of=token)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def revoke(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
     """Revoke tokens, on every appliance at once.
@@ -113,7 +114,3 @@ def revoke(out: Output, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _iso(time_ms: int) -> str | None:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds") if time_ms else None
-
-
-for _command in (create, list_, revoke):
-    token.add_command(_command)

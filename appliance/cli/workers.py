@@ -30,6 +30,7 @@ def workers() -> None:
     "applctl workers list --all",
     "applctl workers list --json | jq '.[] | {slot, status, active}'",
     name="list",
+    of=workers,
 )
 @click.option("--all", "everywhere", is_flag=True, help="List the workers of all appliances of the grid.")
 def list_(out: Output, everywhere: bool) -> list[dict[str, Any]]:
@@ -43,7 +44,7 @@ def list_(out: Output, everywhere: bool) -> list[dict[str, Any]]:
     return [asdict(worker) for worker in found]
 
 
-@command("applctl workers drain chromium-00", "applctl workers drain --all")
+@command("applctl workers drain chromium-00", "applctl workers drain --all", of=workers)
 @click.argument("names", metavar="[WORKER]...", nargs=-1)
 @click.option("--all", "everyone", is_flag=True, help="Drain all workers of this appliance.")
 def drain(out: Output, names: tuple[str, ...], everyone: bool) -> list[dict[str, Any]]:
@@ -99,7 +100,3 @@ def _choose(workers: list[WorkerInfo], names: tuple[str, ...], everyone: bool, a
         there = ", ".join(worker.slot for worker in own) or "none"
         raise ApplianceError(f"there is no worker {', '.join(unknown)}", f"This appliance's workers: {there}.")
     return [known[name] for name in names]
-
-
-workers.add_command(list_)
-workers.add_command(drain)

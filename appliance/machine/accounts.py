@@ -127,7 +127,7 @@ def accounts_of(settings: Named) -> Accounts | None:
 
 
 def become_worker(settings: Named, slot: str) -> None:
-    """Give root up for the user id of a worker's slot, if there are accounts; raises SettingsError."""
+    """Change from root to the user id of a worker's slot, if there are accounts; raises SettingsError."""
     accounts = accounts_of(settings)
     if accounts is None:
         return

@@ -1,4 +1,4 @@
-"""Which address of this machine others reach it by, told by the kernel's routes, and whether HOST is open there."""
+"""By which address others reach this machine, from the kernel's routes, and whether HOST is open there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PORT = 9  # any
 
 
 def reachable_by_others(redis_url: str | None, redis_listen: str | None) -> str:
-    """Give the address by which the other appliances of this Redis reach this one.
+    """Return the address by which the other appliances of this Redis reach this one.
 
     That is the one by which it reaches their Redis, or at which it serves its own to them; loopback if that is this
     machine's alone. A name is not looked up: for that the default route counts.
@@ -79,7 +79,7 @@ def _look_up(setting: str, host: str) -> list[str]:
 
 
 def _source(host: str) -> str:
-    """Give the address from which this machine sends to another; "" if it does not."""
+    """Return the address from which this machine sends to another; "" if it does not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

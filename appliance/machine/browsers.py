@@ -56,7 +56,7 @@ class Program:
 
 
 def find(browser: Browser, settings: Settings) -> Program:
-    """Give the program that a browser's workers run.
+    """Return the program that a browser's workers run.
 
     Raises LaunchError, whose hint says how to get one, if there is none or the setting's is not usable.
     """
@@ -75,7 +75,7 @@ def find(browser: Browser, settings: Settings) -> Program:
 
 
 def channel_of(browser: Browser, settings: Settings) -> str:
-    """Give Playwright's name of the kind of browser; the headless shell knows no windows."""
+    """Return Playwright's name of the kind of browser; the headless shell knows no windows."""
     if browser is Browser.CHROMIUM:
         shell = "chromium-headless-shell"
         with_window = settings.chromium_channel == shell and not settings.headless
@@ -86,7 +86,7 @@ def channel_of(browser: Browser, settings: Settings) -> str:
 
 
 def driver_folder(settings: Settings) -> Path:
-    """Give the folder of Playwright's driver, which holds `node` and `package/`.
+    """Return the folder of Playwright's driver, which holds `node` and `package/`.
 
     Raises LaunchError if PLAYWRIGHT_DRIVER names no such folder or Playwright is not installed.
     """
@@ -107,12 +107,12 @@ def driver_folder(settings: Settings) -> Path:
 
 
 def driver_version(settings: Settings) -> str:
-    """Give the driver's Playwright version, such as "1.65.1"; raises LaunchError as driver_folder does."""
+    """Return the driver's Playwright version, such as "1.65.1"; raises LaunchError as driver_folder does."""
     return str(_read_json(driver_folder(settings) / "package" / "package.json")["version"])
 
 
 def downloads_folder(driver: Path) -> Path:
-    """Give the folder that Playwright downloads browsers into."""
+    """Return the folder that Playwright downloads browsers into."""
     chosen = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")  # Playwright's own variable, not a setting of ours
     if chosen == "0":
         return driver / "package" / ".local-browsers"
@@ -133,7 +133,7 @@ def _named(browser: Browser, path: Path) -> Program:
 
 
 def _downloads(channel: str, driver: Path) -> Iterator[Path]:
-    """Give the paths at which Playwright's own download of a browser can be, if it is complete."""
+    """Return the paths at which Playwright's own download of a browser can be, if it is complete."""
     for name in folder_names(channel, driver):
         folder = downloads_folder(driver) / name
         if os.path.isfile(folder / "INSTALLATION_COMPLETE"):
@@ -156,7 +156,7 @@ def folder_names(name: str, driver: Path) -> list[str]:
 
 
 def is_program(path: Path) -> bool:
-    """Tell whether a path leads to a program that this account may run."""
+    """Return whether a path leads to a program that this account may run."""
     return os.path.isfile(path) and os.access(path, os.X_OK)  # False, too, in a folder that is closed to this user
 
 

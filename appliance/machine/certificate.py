@@ -13,7 +13,7 @@ _FIRST = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", r
 
 
 def load_into(context: ssl.SSLContext, certificate: Path, key: Path, prefix: str = "") -> bytes:
-    """Let a context serve with TLS_CERT (a certificate, and the chain that signed it) and TLS_KEY.
+    """Load TLS_CERT (a certificate, and the chain that signed it) and TLS_KEY into a context.
 
     Returns the certificate in DER form. Raises SettingsError that says what is wrong with the files; the settings'
     names begin with `prefix`.

@@ -51,7 +51,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         **{name.upper(): "" for name in secret_files.NAMES},
         secret_files.VARIABLE: str(settings.paths.secrets),
         "APPLIANCE_TOKEN": "",  # the proxies know its digest (start.py), and nobody needs more
-        # What the settings file says is in the values already: a respawned process shall not read it anew.
+        # What the settings file says is in the values already: a respawned process shall not read it again.
         "APPLIANCE_ENV": os.devnull,
         "APPLIANCE_PYTHON": sys.executable,
         "APPLIANCE_AS_SERVICE": f"{shlex.join(accounts.as_service(settings.port))} " if accounts else "",
@@ -80,12 +80,12 @@ def write_secrets(settings: Settings) -> None:
 
 
 def stop_wait_s(settings: Settings) -> int:
-    """Give the seconds that supervisord waits for a process to end before it kills it."""
+    """Return the seconds that supervisord waits for a process to end before it kills it."""
     return math.ceil(settings.shutdown_grace + _STOP_MARGIN_S)
 
 
 def recover(environment: Mapping[str, str]) -> Settings:
-    """Give the settings that `export` wrote into an environment; raises SettingsError."""
+    """Return the settings that `export` wrote into an environment; raises SettingsError."""
     values: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
         text = environment.get(name.upper(), "")

@@ -87,7 +87,7 @@ def _close(paths: RunDir) -> None:
 
 
 def _share(paths: RunDir, accounts: Accounts) -> None:
-    """Give each account what is its own; links, which would be of an account's making, are not followed."""
+    """Set the owner of each folder. Links are not followed: an account may have made them."""
     os.chown(paths.path, 0, accounts.service.gid)
     paths.path.chmod(_SHARED)
     _give(paths.logs, 0, 0)

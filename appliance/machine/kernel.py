@@ -24,7 +24,7 @@ _libc = ctypes.CDLL(None, use_errno=True)  # loaded here, since little is safe b
 
 
 def die_with_parent(number: int) -> None:
-    """Let the kernel send this process a signal when its parent (the thread that forked it) ends."""
+    """Make the kernel send this process a signal when its parent (the thread that forked it) ends."""
     _prctl(_PR_SET_PDEATHSIG, number)
 
 

@@ -24,7 +24,7 @@ proc-title-template "{{title}} {{unixsocket}} {{listen-addr}}"
 
 
 def text(settings: Settings) -> str:
-    """Give the configuration; RUN_DIR holds nothing that Redis would unquote (`environment.export` sees to that)."""
+    """Return the configuration; RUN_DIR holds nothing that Redis would unquote (`environment.export` sees to that)."""
     lines = [_TEXT.format(run_dir=settings.run_dir, socket=settings.paths.redis_socket)]
     if settings.redis_password:
         lines.append(f'requirepass "{settings.redis_password.get_secret_value()}"\n')

@@ -123,7 +123,7 @@ class Respawning:
             process.change_state(ProcessStates.BACKOFF)
 
     def _start_again(self, event: Any) -> None:
-        """Let supervisord take a process that was stopped for a restart for one that it has not started yet."""
+        """Make supervisord treat a process that was stopped for a restart as one that it has not started yet."""
         self._bell.ring()
         process = event.process
         if process.config.name in self._to_be_started:
@@ -145,7 +145,7 @@ class Bell:
         signal.set_wakeup_fd(self._rope, warn_on_full_buffer=False)
 
     def ring(self) -> None:
-        """Let supervisord look after its processes once more before it sleeps."""
+        """Make supervisord look after its processes once more before it sleeps."""
         with suppress(BlockingIOError):  # it has rung often enough
             os.write(self._rope, b"\0")
 

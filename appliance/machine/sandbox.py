@@ -63,19 +63,19 @@ def decide(settings: Settings, program: Path, prefix: Sequence[str] = ()) -> Dec
 
 @cache
 def works(program: Path, prefix: tuple[str, ...] = ()) -> bool:
-    """Tell whether Chromium's sandbox can be had: by a real trial, and never as root, as which Chromium refuses it."""
+    """Return whether Chromium's sandbox works, by a real trial; never as root, as which Chromium refuses it."""
     if not prefix and os.geteuid() == 0:
         return False
     return _may_make_namespaces(prefix) or _starts_in_it(program, prefix)
 
 
 def is_restricted_by_apparmor() -> bool:
-    """Tell whether this kernel gives user namespaces only to programs with a profile of AppArmor, as Ubuntu's does."""
+    """Return whether this kernel gives user namespaces only to programs with an AppArmor profile, as Ubuntu's does."""
     return _kernel("kernel/apparmor_restrict_unprivileged_userns") == "1"
 
 
 def _may_make_namespaces(prefix: tuple[str, ...]) -> bool:
-    """Try it in a process of its own, which needs none of the installed packages: namespaces cannot be left again."""
+    """Try it in a process of its own, which imports no installed package: a process cannot leave a namespace again."""
     command = [*prefix, sys.executable, "-I", "-S", "-c", _TRIAL]
     return subprocess.run(command, timeout=_TIMEOUT_S, check=False).returncode == 0
 
@@ -103,7 +103,7 @@ def _starts_in_it(program: Path, prefix: tuple[str, ...]) -> bool:
 
 
 def _obstacle(*, is_root: bool) -> tuple[str, str]:
-    """Say what keeps Chromium from its sandbox, and what to do about it."""
+    """Return what keeps Chromium from its sandbox, and what to do about it."""
     if is_root:
         return (
             "as root, Chromium has no sandbox",

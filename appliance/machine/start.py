@@ -55,14 +55,14 @@ def start(settings: Settings, redis_server: Path | None) -> None:
 
 
 def _keep_boot_token(settings: Settings) -> None:
-    """Let the digest of APPLIANCE_TOKEN be among the tokens; the proxy takes it from there to Redis."""
+    """Write the digest of APPLIANCE_TOKEN to the copy of the tokens; the proxy brings it to Redis."""
     if token := settings.appliance_token:
         secret, now_ms = token.get_secret_value(), int(time.time() * 1000)
         token_copy_of(settings).change(lambda table: token_table.with_boot_token(table, secret, now_ms))
 
 
 def _compile_driver(settings: Settings, environment: dict[str, str]) -> None:
-    """Let workers with user ids of their own find the driver compiled, which they may not do for each other.
+    """Compile the driver for workers with user ids of their own, which cannot do it for each other.
 
     Without it they start more slowly; why it failed is in the log.
     """

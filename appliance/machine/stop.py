@@ -37,7 +37,7 @@ def stop(settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> bo
 
 
 def _shut_down(supervisor: Supervisor, settings: Settings, meanwhile: Callable[[], None]) -> list[psutil.Process]:
-    """Let supervisord stop its processes and itself. Returns what then is left of them."""
+    """Let supervisord stop its processes and itself. Return those that are left."""
     root = psutil.Process(supervisor.pid())
     family = {root}
     supervisor.shutdown()

@@ -61,7 +61,7 @@ class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
 
 
 def _listener(connection: socket.socket) -> int:
-    """Give the user id of who listens at the other end (unix(7), SO_PEERCRED)."""
+    """Return the user id of who listens at the other end (unix(7), SO_PEERCRED)."""
     ids = struct.Struct("3i")  # process, user, group
     user: int = ids.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, ids.size))[1]
     return user
@@ -83,11 +83,11 @@ class Supervisor:
     """The supervisord of one RUN_DIR. Every call raises SupervisorError if it is away or refuses."""
 
     def __init__(self, run_dir: Path) -> None:
-        """Take RUN_DIR, which holds the socket; nothing is connected yet."""
+        """Set RUN_DIR, which holds the socket; nothing is connected yet."""
         self.socket = RunDir(run_dir).supervisor_socket
 
     def running(self) -> bool:
-        """Say whether a supervisord answers; raises AccessDenied if this account may not ask."""
+        """Return whether a supervisord answers; raises AccessDenied if this account may not ask."""
         try:
             self._call("getState")
         except AccessDenied:
@@ -97,11 +97,11 @@ class Supervisor:
         return True
 
     def pid(self) -> int:
-        """Give the process id of supervisord."""
+        """Return the process id of supervisord."""
         return int(self._call("getPID"))
 
     def processes(self) -> list[ProcessInfo]:
-        """Give the processes that it keeps alive, in the order of their names."""
+        """Return the processes that it keeps alive, in the order of their names."""
         return [
             ProcessInfo(
                 name=info["name"],

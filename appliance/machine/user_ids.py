@@ -68,7 +68,7 @@ def _processes_of(uids: range) -> list[psutil.Process]:
 
 
 def _is_foreign(process: psutil.Process, accounts: Accounts, run_dir: Path) -> bool:
-    """Whether a process with a user id of this RUN_DIR's workers is none of theirs, by what it cannot forge.
+    """Return whether a process with a user id of this RUN_DIR's workers is another's, by what it cannot forge.
 
     All that workers start has the group of BROWSER_USER as its real one, and no rights to take another.
     """

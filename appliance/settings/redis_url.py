@@ -56,7 +56,7 @@ def _check_sentinels(parts: SplitResult) -> str:
 
 
 def _check_address(address: str) -> str:
-    """Give the host of `host:port` or `host`; raises ValueError."""
+    """Return the host of `host:port` or `host`; raises ValueError."""
     try:
         parts = urlsplit(f"//{address}")
         usable = parts.port != 0 and not address.endswith(":")
@@ -68,7 +68,7 @@ def _check_address(address: str) -> str:
 
 
 def hosts(url: str) -> list[str]:
-    """Give the names or addresses that a valid URL leads to: none for a unix socket, all Sentinels' for theirs."""
+    """Return the names or addresses that a valid URL leads to: none for a unix socket, all Sentinels' for theirs."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return []
@@ -85,7 +85,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def mask(value: Any) -> Any:
-    """Give a setting's value with the passwords in its URLs replaced by ***."""
+    """Return a setting's value with the passwords in its URLs replaced by ***."""
     if isinstance(value, list):
         return [mask(item) for item in value]
     if not isinstance(value, str):

@@ -16,7 +16,7 @@ NAMES = ("redis_url", "redis_password")  # each file is named as its setting
 
 
 def write(folder: Path, values: Mapping[str, str], group: int | None) -> None:
-    """Write the secrets anew, readable by their owner and, if one is given, a group; raises OSError."""
+    """Replace the secrets, readable by their owner and, if one is given, a group; raises OSError."""
     for name in NAMES:
         path = folder / name
         path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""The firewall: nftables rules that keep pages, and who comes from outside, from what is none of their business.
+"""The firewall: nftables rules that keep pages from private networks, and others from this machine.
 
-The browsers' account is told by its group, which the kernel notes in every socket (machine/accounts.py). It is
+The rules tell the browsers' account by its group, which the kernel notes in every socket (machine/accounts.py). It is
 the driver's, too: `page.request` of a client is made by the driver. The rules are a table of their own, and no
 other table is touched.
 """

@@ -37,7 +37,7 @@ class Keeper:
     """Looks at the rules, and after them."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the settings that the rules follow."""
+        """Set the settings that the rules follow."""
         self._settings = settings
         self._is_undrained = False  # a keeper before this one may have left its drain
         self._has_drained = False
@@ -69,7 +69,7 @@ class Keeper:
             log.warning("firewall.loaded_again", why=why)
 
     def _drain(self) -> None:
-        """Give this appliance no sessions; an operator's own drain is left alone."""
+        """Drain this appliance; an operator's own drain stays as it is."""
         self._is_undrained = False
         try:
             with open_grid(self._settings) as grid:

@@ -14,13 +14,13 @@ _TIMEOUT_S = 30
 
 
 def find_nft() -> Path | None:
-    """Give nftables' program; None if it is not installed."""
+    """Return nftables' program; None if it is not installed."""
     found = shutil.which("nft") or shutil.which("nft", path="/usr/sbin:/sbin")
     return Path(found) if found else None
 
 
 def apply(text: str) -> None:
-    """Put rules in force, in place of those that are; raises FirewallError."""
+    """Load rules in place of the loaded ones; raises FirewallError."""
     _nft("-f", "-", said=text)
 
 
@@ -30,7 +30,7 @@ def remove() -> None:
 
 
 def is_loaded(text: str) -> bool | None:
-    """Tell whether these rules are in force, all and no other; None if our table is not there. Raises FirewallError."""
+    """Return whether exactly these rules are loaded; None if our table is not there. Raises FirewallError."""
     if f"table {TABLE}\n" not in _nft("list", "tables"):
         return None
     listed = _nft("list", "table", *TABLE.split())

@@ -5,7 +5,7 @@ Rules for what the browsers' group sends; the first that holds decides
  2. So do questions to the machine's resolvers of names, at port 53, and what goes to BROWSER_PROXY.
  3. This machine itself, by whichever of its addresses, is refused; and so are broadcast and multicast.
  4. Clouds' metadata is refused, even where EGRESS_PRIVATE allows its network; so are tunnels (images.py).
- 5. The grid's other appliances and its Redis are refused, likewise.
+ 5. The grid's other appliances and its Redis are refused, too.
  6. What EGRESS_PRIVATE names passes; all other private networks are refused, and those that the machine is directly
     connected to; the internet is not.
 An IPv4 network means its images behind a NAT64, too. Refused means answered at once, so that no page waits for a

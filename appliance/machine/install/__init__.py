@@ -1,4 +1,4 @@
-"""See to what the appliance needs beside Python: a Redis server, a program for each pool's browser, and ffmpeg.
+"""Install what the appliance needs beside Python: a Redis server, a program for each pool's browser, and ffmpeg.
 
 What is there and runs is kept, so that running this again is quick and changes nothing.
 """
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def provide(settings: Settings, say: Say) -> list[Provided]:
-    """See to Redis, nftables for the firewall, the pools' browsers and ffmpeg; `say` is told of each longer step.
+    """Install Redis, nftables for the firewall, the pools' browsers and ffmpeg; `say` announces each longer step.
 
     Raises ProvisionError, whose message is one sentence that says what to install.
     """

@@ -41,7 +41,7 @@ _PACKAGES = {
 
 
 def provide_browser(browser: Browser, settings: Settings, say: Say) -> Provided:
-    """Give the program of a browser, after getting it if need be: by Playwright's download, else by apt.
+    """Return the program of a browser; if it is missing, install it by Playwright's download, else by apt.
 
     Raises ProvisionError, or LaunchError if a setting names a program that is not usable.
     """
@@ -83,14 +83,14 @@ def _runnable(browser: Browser, settings: Settings, how: How) -> Provided | None
 
 
 def browser_version(browser: Browser, program: Path) -> str:
-    """Give what a browser says of its version; "" if it does not run, as without its system libraries."""
+    """Return the version that a browser prints; "" if it does not run, as without its system libraries."""
     # WebKit's wrapper script picks the build that needs no display by this argument.
     arguments = ["--headless"] if browser is Browser.WEBKIT else []
     return run_version(program, *arguments)
 
 
 def _download(channel: str, settings: Settings, say: Say) -> str:
-    """Let Playwright download a browser, and its libraries where that may be. Gives why it failed, or ""."""
+    """Let Playwright download a browser, and as root its libraries. Return why it failed, or ""."""
     arguments = _DOWNLOADS.get(channel)
     if not arguments:
         return ""

@@ -7,7 +7,7 @@ from appliance.machine.install.programs import Provided, ProvisionError, Say, ap
 
 
 def provide_nft(say: Say) -> Provided:
-    """Give the program, after installing it if need be; raises ProvisionError."""
+    """Return the program; install it if it is missing. Raises ProvisionError."""
     if found := find_nft():
         return Provided("nft", str(found), run_version(found), "found")
     say("installing nftables with apt")

@@ -42,7 +42,7 @@ class Provided:
 
 
 def run_version(program: Path, *arguments: str) -> str:
-    """Give the first line that `program --version` prints; "" if it does not run."""
+    """Return the first line that `program --version` prints; "" if it does not run."""
     try:
         done = subprocess.run(
             [program, *arguments, "--version"],

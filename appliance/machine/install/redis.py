@@ -13,7 +13,7 @@ MIN_REDIS = 7  # Redis Functions came with 7.0, and every Valkey has them
 
 
 def find_redis() -> Provided | None:
-    """Give a Redis or Valkey server that is recent enough; None if there is none on the path."""
+    """Return a Redis or Valkey server that is recent enough; None if there is none on the path."""
     for name in ("redis-server", "valkey-server"):
         path = shutil.which(name) or shutil.which(name, path="/usr/bin:/usr/sbin:/usr/local/bin")
         version = re.search(r"v=(\d+)\.[\d.]+", run_version(Path(path)) or "") if path else None
@@ -23,7 +23,7 @@ def find_redis() -> Provided | None:
 
 
 def provide_redis(settings: Settings, say: Say) -> Provided:
-    """Give the Redis server to run, after installing it if need be; raises ProvisionError."""
+    """Return the Redis server to run; install it if it is missing. Raises ProvisionError."""
     if settings.redis_url:
         return Provided("redis", "", "", "elsewhere", "elsewhere, as REDIS_URL says")
     found = find_redis()

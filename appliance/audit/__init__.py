@@ -1,11 +1,11 @@
-"""The auditor: compares Redis' view of this appliance with its sockets, processes and folders.
+"""The auditor: compares what Redis says of this appliance with its sockets, processes and folders.
 
 It reads and compares; it changes nothing, holds no lock, and asks no process of the appliance but Redis.
 
-What one machine cannot know is not covered: whether other appliances' workers and proxies live, which
-of them dropped a connection that this machine has not seen end, and renderers whose browser is gone,
-for they hide their environment. A session is compared where its worker is, whichever proxy its client came by: there it
-has a connection to the driver's socket. Sessions are tied to sockets by their number only.
+It does not cover what one machine cannot know: whether other appliances' workers and proxies live, and which of them
+dropped a connection that is still open here. Nor does it see renderers whose browser is gone, which hide their
+environment. A session is checked where its worker is, for there it has a connection to the driver's socket. Sessions
+and sockets are only counted against each other.
 """
 
 from appliance.audit.auditor import Audit, audit

@@ -1,4 +1,4 @@
-"""The audit: look, compare, and look again until what differs has either vanished or stayed too long."""
+"""The audit: look, compare, and look again until each difference has vanished or lasted too long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE_S = 15.0  # however long the appliance's own intervals are
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found, and how many sessions and workers Redis named to it."""
+    """What an audit found, and how many sessions and workers Redis knew."""
 
     differences: list[Difference]
     sessions: int
@@ -30,8 +30,8 @@ class Audit:
 def audit(settings: Settings, grid: Grid) -> Audit:
     """Compare Redis with this machine. Raises StoreUnavailable.
 
-    `settings` are those that the appliance was started with. One look, a fraction of a second, if all
-    agrees. What differs is looked at again until it vanishes or has been there for its `settle_s`.
+    `settings` are those with which the appliance was started. If all agrees, that takes one look, a fraction of a
+    second. A difference is looked at again until it vanishes or has lasted for its `settle_s`.
     """
     looks = [_look(settings, grid)]
     while left := compare(looks, settings):
@@ -43,18 +43,18 @@ def audit(settings: Settings, grid: Grid) -> Audit:
 
 
 def compare(looks: Sequence[Look], settings: Settings) -> list[Difference]:
-    """Name the differences that were there in all looks; the latest look's words are given."""
+    """Return the differences that all looks have, in the words of the latest."""
     found = [{d.key: d for d in _differences(look, settings)} for look in looks]
     steady = set(found[0]).intersection(*found)
     return [*(d for key, d in found[-1].items() if key in steady), *relays.differences(looks, settings)]
 
 
 def _differences(look: Look, settings: Settings) -> Iterator[Difference]:
-    """Name the differences that one look can tell."""
+    """Yield the differences that one look shows."""
     yield from state.differences(look.ledger, settings)
     yield from processes.differences(look.ledger, look.machine, settings)
 
 
 def _look(settings: Settings, grid: Grid) -> Look:
-    """Look at the machine, then at Redis: tally.py counts on this order."""
+    """Look at the machine first, then at Redis: tally.py relies on this order."""
     return Look(time.monotonic(), survey(settings), read(grid))

@@ -1,4 +1,4 @@
-"""Redis' view: what the grid's state says of workers, slots, leases and waiting sessions."""
+"""What Redis says of workers, slots, leases and waiting sessions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ _MOST_KEYS_SEARCHED = 10_000  # a Redis with more is shared with others, and a s
 class Ledger:
     """What Redis said in one look; times are milliseconds of the grid's clock.
 
-    `slots` are the sessions that hold a worker's slots, `pools` the claimable workers. `unclaimed` is how
-    many slots of a worker count as taken beyond that, for sessions that Redis has forgotten. `drained` names
-    appliances. Of `stored_sessions` Redis keeps anything, and of `stored_slots`, which are workers, it keeps the slots;
-    both are None if there is too much in Redis to search it.
+    `slots` are the sessions that hold a worker's slots, `pools` the claimable workers. `unclaimed` counts further slots
+    of a worker that are taken, by sessions that Redis has lost. `drained` names appliances. `stored_sessions` are the
+    sessions, `stored_slots` the workers with slots, that any key names; None if Redis has too many keys to search.
     """
 
     now_ms: int = 0
@@ -47,7 +46,7 @@ class Ledger:
 
 
 def read(grid: Grid) -> Ledger:
-    """Read all of it; raises StoreUnavailable."""
+    """Read it from Redis; raises StoreUnavailable."""
     store = grid.store
     workers, sessions = grid.workers(), grid.sessions()
     pools = {(worker.browser, minor_version(worker.version)) for worker in workers}
@@ -79,13 +78,13 @@ def read(grid: Grid) -> Ledger:
 
 
 def _queues(pools: Iterable[Pool], sessions: Iterable[SessionInfo]) -> set[Pool]:
-    """Name all queues in which somebody may wait."""
+    """Return all queues in which a session may wait."""
     named = {(session.browser, session.minor) for session in sessions}
     return {*pools, *named, *((browser.value, "") for browser in Browser)}
 
 
 def _unclaimed(fields: list[str | None], now_ms: int) -> int:
-    """Read how many connections of a worker belong to sessions that proxies may still assert."""
+    """Return how many connections of a worker belong to sessions that proxies may still assert."""
     number, until_ms = fields
     return int(number or 0) if float(until_ms or 0) > now_ms else 0
 
@@ -96,7 +95,7 @@ def _scores(flat: list[Any]) -> dict[str, float]:
 
 
 def _search(store: Store) -> dict[str, frozenset[str] | None]:
-    """Find the ids of all sessions, and of all workers with slots taken, of which Redis keeps a key."""
+    """Return the ids of all sessions, and of all workers with taken slots, that have a key."""
     if store.read(("DBSIZE",))[0] > _MOST_KEYS_SEARCHED:
         return {"stored_sessions": None, "stored_slots": None}
     names: set[str] = set()

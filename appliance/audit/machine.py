@@ -1,4 +1,4 @@
-"""The truth: the appliance's processes, sockets and temporary folders, as the kernel shows them."""
+"""The appliance's processes, sockets and temporary folders, as the kernel shows them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PAUSED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A process of the appliance's own: supervisord, or one that it keeps alive.
+    """supervisord, or a process that it keeps alive.
 
-    `slot` is that of a worker, and `workspaces` the folders whose locks it has open.
+    A worker has a `slot`; `workspaces` are the folders whose locks it has open.
     """
 
     pid: int
@@ -36,7 +36,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A driver, or a process of a browser: whatever was started with a workspace's name as its marker."""
+    """A driver, or a process of a browser: a workspace's name marks it."""
 
     pid: int
     parent: int
@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A TCP socket that a process of the appliance holds; addresses are "host:port", `remote` "" if it listens."""
+    """A TCP socket of the appliance; addresses are "host:port", `remote` is "" if it listens."""
 
     pid: int
     local: str
@@ -66,7 +66,7 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A connection to a driver's unix socket; `name` is the same in all looks, `caller` a process of ours or 0."""
+    """A connection to a driver's unix socket; `name` is the same in all looks, `caller` is a program's pid or 0."""
 
     path: str
     name: str
@@ -75,7 +75,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What was there in one look; `folders` are the workers' temporary folders, named "<slot>.<hex>"."""
+    """What one look found; `folders` are the workers' temporary folders, named "<slot>.<hex>"."""
 
     programs: tuple[Program, ...] = ()
     parts: tuple[Part, ...] = ()
@@ -85,21 +85,21 @@ class Machine:
     calls: tuple[Call, ...] = ()
 
     def of(self, role: Role) -> list[Program]:
-        """Give the processes of one role."""
+        """Return the processes of one role."""
         return [program for program in self.programs if program.role == role]
 
     def drivers(self, worker_pid: int) -> list[Part]:
-        """Return the driver that a worker's process has started, if it lives."""
+        """Return the driver of a worker's process, if it lives."""
         return [part for part in self.parts if part.parent == worker_pid]
 
     def all_drivers(self) -> list[Part]:
-        """Return what the workers' processes have started."""
+        """Return the drivers of all workers."""
         workers = {program.pid for program in self.of("worker")}
         return [part for part in self.parts if part.parent in workers]
 
 
 def survey(settings: Settings) -> Machine:
-    """Look at this machine, with the eyes of this account: it must be that of the appliance, or root."""
+    """Look at this machine. Only the appliance's own account and root see everything."""
     workers = settings.paths.workers.resolve()
     programs: list[Program] = []
     parts: list[Part] = []
@@ -117,7 +117,7 @@ def survey(settings: Settings) -> Machine:
 
 
 def _describe(process: psutil.Process, run_dir: Path, workers: Path) -> Program | Part | None:
-    """Say what a process is to the appliance; None if it is nothing, has just ended, or is another account's."""
+    """Return a process as part of the appliance; None if it is not, has just ended, or is another account's."""
     try:
         environment = process.environ()
         if environment.get("RUN_DIR") == str(run_dir) and "REDIS_PROCESSES" in environment:
@@ -131,7 +131,7 @@ def _describe(process: psutil.Process, run_dir: Path, workers: Path) -> Program 
 
 
 def _program(process: psutil.Process, environment: dict[str, str], workers: Path) -> Program | None:
-    """Tell a process by the module that it runs: `python -m workers`."""
+    """Return a program, known by the module that it runs: `python -m workers`."""
     line = process.cmdline()
     module = line[line.index("-m") + 1] if "-m" in line[:-1] else ""
     role = _ROLES.get(module)
@@ -151,7 +151,7 @@ def _part(process: psutil.Process, workspace: str) -> Part:
 
 
 def _wires(holders: set[int]) -> tuple[Wire, ...]:
-    """Give the TCP sockets that processes hold. One that is closed, and only lingers in the kernel, is nobody's."""
+    """Return the TCP sockets of these processes. A closed one that lingers in the kernel has no process."""
     return tuple(
         Wire(socket.pid, _address(socket.laddr), _address(socket.raddr), socket.status)
         for socket in psutil.net_connections("tcp")
@@ -171,7 +171,7 @@ def _doors_and_calls(machine: Machine) -> tuple[tuple[Door, ...], tuple[Call, ..
 
 
 def _name(folder: Path) -> str:
-    """Name a worker's folder as the worker's id ends."""
+    """Return the name of a worker's folder, with which the worker's id ends."""
     return f"{folder.parent.name}.{folder.name}"
 
 

@@ -1,4 +1,4 @@
-"""Do the registered workers live, and does everything that lives belong to one? Pure: values in, differences out."""
+"""Compare the registered workers with the processes and folders. Pure: values in, differences out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from appliance.machine.firewall.ruleset import HELPERS
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 
-_PROBE_S = 10.0  # for a worker to see that its browser answers, and to register
+_PROBE_S = 10.0  # for a worker to check that its browser answers, and to register
 _REPLACED_S = 5.0  # for supervisord to start a worker's successor, which removes what its predecessor left
 
 
@@ -50,7 +50,7 @@ def _registered(worker: WorkerInfo, machine: Machine, settings: Settings) -> Ite
 
 
 def _unregistered(own: list[WorkerInfo], machine: Machine, settings: Settings) -> Iterator[Difference]:
-    """A worker whose driver has been up for longer than any launch takes is registered."""
+    """A worker is registered if its driver has run for longer than any launch takes."""
     registered = {worker.pid for worker in own}
     for program in machine.of("worker"):
         ages_s = [part.age_s for part in machine.drivers(program.pid)]
@@ -61,7 +61,7 @@ def _unregistered(own: list[WorkerInfo], machine: Machine, settings: Settings) -
 
 
 def _listeners(machine: Machine, settings: Settings) -> Iterator[Difference]:
-    """A driver listens on its own socket alone, and for client certificates where no other program can come."""
+    """A driver listens on its own socket only, and for client certificates on addresses that nothing else reaches."""
     drivers = {part.pid: part for part in machine.all_drivers()}
     workers = settings.paths.workers
     places = [(w.pid, w.local) for w in machine.wires if w.pid in drivers and w.status == psutil.CONN_LISTEN]
@@ -75,7 +75,7 @@ def _listeners(machine: Machine, settings: Settings) -> Iterator[Difference]:
 
 
 def _paused(machine: Machine) -> Iterator[Difference]:
-    """No process is paused: it would be alive for supervisord, and dead for everyone else."""
+    """No process is paused: to supervisord it would be alive, to everything else dead."""
     processes: list[Program | Part] = [*machine.programs, *machine.parts]
     for process in processes:
         if process.paused:
@@ -84,7 +84,7 @@ def _paused(machine: Machine) -> Iterator[Difference]:
 
 
 def _strangers(machine: Machine) -> Iterator[Difference]:
-    """The proxy and the workers are children of the supervisord that runs."""
+    """The proxy and the workers are children of the running supervisord."""
     supervisors = {program.pid for program in machine.of("supervisord")}
     for program in machine.programs:
         if program.role != "supervisord" and program.parent not in supervisors:
@@ -94,7 +94,7 @@ def _strangers(machine: Machine) -> Iterator[Difference]:
 
 
 def _abandoned(machine: Machine, settings: Settings) -> Iterator[Difference]:
-    """Each driver, browser and temporary folder has an owner: a worker that has its lock open."""
+    """Each driver, browser and temporary folder belongs to a worker that has its lock open."""
     owned = {name for program in machine.of("worker") for name in program.workspaces}
     for part in machine.parts:
         if part.workspace not in owned:

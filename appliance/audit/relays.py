@@ -1,4 +1,4 @@
-"""Does each slot have a socket, and each socket a slot? Pure: a series of looks in, differences out."""
+"""Compare the sessions with the sockets. Pure: a series of looks in, differences out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLOSE = "See its log: applctl logs proxy. To close all its connections: applctl
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen at one moment, in seconds of the monotonic clock: the machine first, then Redis."""
+    """One look at the machine, then at Redis, and when (monotonic seconds)."""
 
     at_s: float
     machine: Machine
@@ -41,7 +41,7 @@ def differences(looks: Sequence[Look], settings: Settings) -> Iterator[Differenc
 
 
 def door_of(worker: WorkerInfo, settings: Settings) -> str:
-    """Return the path of the socket on which a worker's driver listens, "" if its id tells none."""
+    """Return the path of the socket on which a worker's driver listens, "" if its id names none."""
     try:
         return str(settings.paths.driver_socket(worker.id))
     except ValueError:
@@ -49,7 +49,7 @@ def door_of(worker: WorkerInfo, settings: Settings) -> str:
 
 
 def _connected_sessions(worker: WorkerInfo, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
-    """Compare for one worker of this appliance, through whose proxy all its sessions come."""
+    """Compare a worker of this appliance: all its sessions come through this appliance's proxy."""
     place = door_of(worker, settings)
     series = [Tally(_active(look.ledger, worker), _calls(look.machine, place)) for look in looks]
     if surplus := sessions_without_socket(series):
@@ -63,7 +63,7 @@ def _connected_sessions(worker: WorkerInfo, looks: Sequence[Look], settings: Set
 
 
 def _relayed_to_nobody(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
-    """Find connections to drivers of this machine that are registered no more."""
+    """No proxy is connected to a driver whose worker is not registered."""
     registered = {door_of(worker, settings) for look in looks for worker in look.ledger.workers}
     for door in looks[-1].machine.doors:
         sockets = common([_calls(look.machine, door.path) for look in looks]) if door.path not in registered else []
@@ -74,7 +74,7 @@ def _relayed_to_nobody(looks: Sequence[Look], settings: Settings) -> Iterator[Di
 
 
 def _clients(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
-    """Compare what needs a client, a session that waits or a connection to a worker, with the proxy's clients."""
+    """Each waiting session, and each connection to a worker, has a client that is connected to the proxy."""
     series = [Tally(_needing_client(look, settings), _connected(look.machine, settings)) for look in looks]
     if surplus := sessions_without_socket(series):
         needing = _counted(surplus, "session", common([tally.sessions for tally in series]))
@@ -83,7 +83,7 @@ def _clients(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
 
 
 def _is_own(session: SessionInfo, settings: Settings) -> bool:
-    """Whether it is in this appliance's proxy, whose id is "<appliance>.<6 hex digits>" (proxy/proxy.py)."""
+    """Return whether a session is in this appliance's proxy."""
     return appliance_of_proxy(session.proxy) == settings.appliance_name
 
 
@@ -93,13 +93,13 @@ def _active(ledger: Ledger, worker: WorkerInfo) -> frozenset[str]:
 
 
 def _calls(machine: Machine, place: str) -> frozenset[str]:
-    """Return the connections to a driver, without those of its own worker, which asks whether the browser answers."""
+    """Return the connections to a driver, except those by which its own worker checks the browser."""
     workers = {program.pid for program in machine.of("worker")}
     return frozenset(call.name for call in machine.calls if call.path == place and call.caller not in workers)
 
 
 def _needing_client(look: Look, settings: Settings) -> frozenset[str]:
-    """Return the sessions that wait in the proxy, and its connections to drivers, one for each that is relayed."""
+    """Return the sessions that wait in the proxy, and its connections to drivers: one per relayed session."""
     proxies = {program.pid for program in look.machine.of("proxy")}
     relayed = (call.name for call in look.machine.calls if call.caller in proxies)
     waiting = (s.id for s in look.ledger.sessions if s.state == "waiting" and _is_own(s, settings))
@@ -107,7 +107,7 @@ def _needing_client(look: Look, settings: Settings) -> frozenset[str]:
 
 
 def _connected(machine: Machine, settings: Settings) -> frozenset[str]:
-    """Give the clients that are connected to the proxy."""
+    """Return the clients that are connected to the proxy."""
     proxies = {program.pid for program in machine.of("proxy")}
     port = f":{settings.port}"
     accepted = (wire for wire in machine.wires if wire.pid in proxies and wire.local.endswith(port))
@@ -119,12 +119,12 @@ def _is_up(status: str) -> bool:
 
 
 def _counted(number: int, noun: str, names: list[str]) -> str:
-    """Say which: "session 3f", or "1 of the 2 sessions 3f, a0"."""
+    """Return which they are: "session 3f", or "1 of the 2 sessions 3f, a0"."""
     if len(names) == 1:
         return f"{noun} {names[0]}"
     return f"{number} of the {len(names)} {noun}s {_some(names)}"
 
 
 def _some(names: list[str]) -> str:
-    """List names, the first of them if they are many."""
+    """Return the names, or the first of them if they are many."""
     return ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])])

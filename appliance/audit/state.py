@@ -1,4 +1,4 @@
-"""Does Redis agree with itself? Pure: one look at it in, differences out."""
+"""Check that Redis agrees with itself. Pure: one look at it in, differences out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REPORT = "Restart Redis to set it right: applctl restart redis (running session
 
 
 def differences(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
-    """Compare the parts of the grid's state with each other, and with the time."""
+    """Compare the parts of the grid's state with each other and with the time."""
     yield from _slots(ledger)
     yield from _leases(ledger)
     yield from _claimable(ledger, settings)
@@ -30,7 +30,7 @@ def differences(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
 
 
 def _slots(ledger: Ledger) -> Iterator[Difference]:
-    """Each slot is held by an active session with a lease, and no worker gives more than it has."""
+    """Each slot is held by an active session with a lease, and no worker has more sessions than slots."""
     sessions = {session.id: session for session in ledger.sessions}
     for worker in ledger.workers:
         for held_by in sorted(ledger.slots.get(worker.id, ())):
@@ -55,7 +55,7 @@ def _slots(ledger: Ledger) -> Iterator[Difference]:
 
 
 def _leases(ledger: Ledger) -> Iterator[Difference]:
-    """Each lease is that of an active session, which holds a slot of a worker that is registered."""
+    """Each lease belongs to an active session that holds a slot of a registered worker."""
     sessions = {session.id for session in ledger.sessions}
     holders = {session for slots in ledger.slots.values() for session in slots}
     for lease in sorted(ledger.leases.keys() - sessions - holders):
@@ -69,7 +69,7 @@ def _leases(ledger: Ledger) -> Iterator[Difference]:
 
 
 def _claimable(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
-    """The claimable workers are those that are available and have room, by their next heartbeat at the latest."""
+    """A worker is claimable if it is available and has room, by its next heartbeat at the latest."""
     workers = {worker.id: worker for worker in ledger.workers}
     for pool, claimable in ledger.pools.items():
         for name in sorted(claimable):
@@ -84,7 +84,7 @@ def _claimable(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
 
 
 def _not_claimable(ledger: Ledger, worker: WorkerInfo) -> str:
-    """Say why a worker may not be given a session; "" if it may."""
+    """Return why a worker is not claimable; "" if it is."""
     if worker.status != WorkerStatus.AVAILABLE:
         return f"is {worker.status}"
     if worker.suspect:
@@ -97,7 +97,7 @@ def _not_claimable(ledger: Ledger, worker: WorkerInfo) -> str:
 
 
 def _queues(ledger: Ledger) -> Iterator[Difference]:
-    """Each place in a queue is that of a waiting session, which has a deadline, and the other way round."""
+    """Each place in a queue belongs to a waiting session with a deadline, and the other way round."""
     waiting = {session.id for session in ledger.sessions if session.state == "waiting"}
     queued = {ticket for queue in ledger.queues.values() for ticket in queue}
     for ticket in sorted(queued | ledger.deadlines.keys()):
@@ -113,7 +113,7 @@ def _queues(ledger: Ledger) -> Iterator[Difference]:
 
 
 def _waiters(ledger: Ledger) -> Iterator[Difference]:
-    """No session waits beside a slot that it could have."""
+    """No session waits while a slot is free for it."""
     fresh = {worker.id for worker in ledger.workers if not worker.stale}
     for (browser, minor), claimable in ledger.pools.items():
         for queue in {(browser, minor), (browser, "")}:
@@ -124,7 +124,7 @@ def _waiters(ledger: Ledger) -> Iterator[Difference]:
 
 
 def _first_waiting(ledger: Ledger, queue: Pool) -> SessionInfo | None:
-    """Give the first of a queue whose proxy lives and whose deadline has not passed: the others are passed over."""
+    """Return the first of a queue whose proxy lives and whose deadline has not passed; the others do not count."""
     sessions = {session.id: session for session in ledger.sessions}
     for ticket in ledger.queues.get(queue, ()):
         session = sessions.get(ticket)
@@ -138,7 +138,7 @@ def _proxy_lives(ledger: Ledger, session: SessionInfo) -> bool:
 
 
 def _standby(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
-    """No worker of this appliance stands by while one is missing in its place."""
+    """No worker of this appliance stands by while too few serve."""
     own = [worker for worker in ledger.workers if worker.appliance == settings.appliance_name]
     for pool in sorted({_pool_of(worker) for worker in own}):
         team = [worker for worker in own if _pool_of(worker) == pool]
@@ -160,7 +160,7 @@ def _drained(ledger: Ledger) -> Iterator[Difference]:
 
 
 def _overdue(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
-    """What is lost is reaped: after an outage of Redis, when everyone has had the time to speak."""
+    """What is overdue is removed; after an outage of Redis, once everybody has had the time to renew."""
     limit_ms = 1000 * (max(settings.lease_ttl, settings.worker_ttl) + 3 * settings.reaper_run_interval)
     for worker in ledger.workers:
         if ledger.now_ms - worker.heartbeat_ms > settings.worker_ttl * 1000 + limit_ms:
@@ -178,7 +178,7 @@ def _overdue(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
 
 
 def _orphaned(ledger: Ledger, settings: Settings) -> Iterator[Difference]:
-    """Each session that waits does so in a proxy that lives."""
+    """Each waiting session waits in a living proxy."""
     for session in ledger.sessions:
         if session.state == "waiting" and not _proxy_lives(ledger, session):
             text = f"session {session.id} waits in proxy {session.proxy}, which is gone"
@@ -190,7 +190,7 @@ def _ago(ledger: Ledger, then_ms: float) -> str:
 
 
 def _stored(ledger: Ledger) -> Iterator[Difference]:
-    """Nothing is kept of sessions and workers that are over."""
+    """Redis keeps nothing of sessions and workers that are gone."""
     if ledger.stored_sessions is None or ledger.stored_slots is None:
         return
     queued = {ticket for queue in ledger.queues.values() for ticket in queue}

@@ -1,15 +1,15 @@
-"""How many sessions have no socket, and how many sockets no session? Pure: a series of counts in, numbers out.
+"""Count the sessions without a socket, and the sockets without a session. Pure: a series of looks in, numbers out.
 
-Both come and go while one looks, and no name ties one to the other: the proxy alone knows which of its
-sockets serves which session. But each can be followed by itself from look to look. Of those that were
-there in all looks from one look to another, there are as many sessions as sockets, except
+Both come and go between looks, and only the proxy knows which socket serves which session. But each can be followed
+from look to look. Of the sessions and sockets that are in all looks from one look to another, there are equally many,
+except
 
  1. at the first of these looks: a session may have its slot, and not its socket yet;
  2. at the last of them: a session may have given back its slot while its socket is still closing, or
     be about to give it back.
 
-None of that takes longer than GRACE_S, or is true of most looks. So, with a first look from the first
-half of the series and a last one from its second half,
+Neither lasts longer than GRACE_S, nor is it so in most looks. So, with a first look from the first half of the series
+and a last look from the second half,
 
  3. sessions without a socket outnumber the sockets from every first look, to most of the last ones;
  4. sockets without a session outnumber the sessions to every last look, from most of the first ones;
@@ -28,37 +28,37 @@ _LATEST = 3  # looks
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The sessions and the sockets of one look, each by a name that it has in all looks."""
+    """The sessions and the sockets of one look, by names that stay the same."""
 
     sessions: frozenset[str]
     sockets: frozenset[str]
 
 
 def sessions_without_socket(series: Sequence[Tally]) -> int:
-    """Count the sessions that have no socket; sure if the looks, sockets first, go on for 2 × GRACE_S."""
+    """Return how many sessions have no socket; certain after looks, sockets first, for 2 × GRACE_S."""
     return max(0, min(_lasting(series), max(_surplus(series[-_LATEST:]).values())))
 
 
 def sockets_without_session(series: Sequence[Tally]) -> int:
-    """Count the sockets that have no session; sure if the looks, sockets first, go on for 2 × GRACE_S."""
+    """Return how many sockets have no session; certain after looks, sockets first, for 2 × GRACE_S."""
     mirrored = [Tally(tally.sockets, tally.sessions) for tally in reversed(series)]
     return max(0, min(_lasting(mirrored), max(_surplus(mirrored[:_LATEST]).values())))
 
 
 def common(names: Sequence[frozenset[str]]) -> list[str]:
-    """Give what was there in all looks, in order."""
+    """Return the names that all looks have, sorted."""
     return sorted(frozenset.intersection(*names))
 
 
 def _lasting(series: Sequence[Tally]) -> int:
-    """Give by how many the sessions outnumber the sockets, by rule 3; rule 4 is the same in a mirror."""
+    """Return by how many the sessions outnumber the sockets, by rule 3; mirrored, by rule 4."""
     surplus, looks = _surplus(series), range(len(series))
     half = max(_LATEST, (len(series) + 1) // 2)
     return median_high(min(surplus[first, last] for first in looks[:half] if first <= last) for last in looks[-half:])
 
 
 def _surplus(series: Sequence[Tally]) -> dict[tuple[int, int], int]:
-    """Give by how many the sessions outnumber the sockets, of those that last from one look to another."""
+    """Return by how many sessions outnumber sockets, for each first and last look, of those in all looks between."""
     surplus = {}
     for first, (sessions, sockets) in enumerate((tally.sessions, tally.sockets) for tally in series):
         for last in range(first, len(series)):

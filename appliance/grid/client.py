@@ -1,4 +1,4 @@
-"""The client of Redis: how it is reached, and one connection that knows which server it leads to."""
+"""Connections to Redis: how they are made, and which server is at the other end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _RUN_ID = re.compile(r"^run_id:(\w+)", re.MULTILINE)
 
 
 class Line:
-    """One connection to Redis, for one user at a time, and which server is at its other end."""
+    """One connection to Redis, for one caller at a time, and the run id of its server."""
 
     def __init__(self, connection: redis.Connection) -> None:
-        """Wrap a connection that is open, and that nobody else uses."""
+        """Wrap an open connection that nobody else uses."""
         self.connection = connection
         self.server = ""
         self.is_clear = True  # no answer is awaited on it
@@ -42,7 +42,7 @@ class Line:
         return answer
 
     def identify(self) -> None:
-        """Learn which server this is, if this user may ask for that."""
+        """Read the server's run id, if this user may ask for it."""
         try:
             found = _RUN_ID.search(str(self.ask("INFO", "server")))
         except redis.ResponseError as error:
@@ -53,7 +53,7 @@ class Line:
 
 
 def connect(url: str) -> redis.Redis:
-    """Make a client for a URL: redis://, rediss://, unix:// or redis+sentinel://.
+    """Return a client for a URL: redis://, rediss://, unix:// or redis+sentinel://.
 
     The last has the form `redis+sentinel://[user:password@]host:port[,host:port…]/service[/db]`.
     """

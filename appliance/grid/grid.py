@@ -38,9 +38,9 @@ class Grid(Views):
         avoid: Iterable[str] = (),
         server: str | None = None,
     ) -> dict[str, Any]:
-        """Ask for a slot, or where an earlier claim of the same session stands.
+        """Claim a slot, or return where an earlier claim of the same session stands.
 
-        `avoid` names the workers, and the appliances with a slash behind the name, that are out of the question.
+        `avoid` names workers, and appliances with a slash behind the name, that the session must not get.
         The answer's `state` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable" or "full".
         If a `server` is given, raises ServerChanged if Redis is another one.
         """
@@ -57,42 +57,42 @@ class Grid(Views):
         )
 
     def give_back(self, session_id: str, worker_id: str, blame: Blame = Blame.WORKER) -> None:
-        """Give a slot back whose worker could not be reached; the next claim has the place of the session's arrival."""
+        """Return the slot of a worker that was not reached; the session's next claim keeps its place in the queue."""
         self.store.call("give_back", id=session_id, worker=worker_id, blame=blame)
 
     def release(self, session_id: str, reason: str, bytes_relayed: int = 0, worker_id: str = "") -> bool:
-        """End a session, active or waiting; the worker's slot is free in any case. False if nothing was known of it."""
+        """End a session, active or waiting, and free the worker's slot in any case. Return False if it was unknown."""
         answer = self.store.call("release", id=session_id, worker=worker_id, reason=reason, bytes=bytes_relayed)
         return bool(answer["released"])
 
     def kill_session(self, session_id: str, reason: str) -> bool:
-        """Ask for the end of a session, active or waiting; its client is told the reason. False if it is unknown."""
+        """Ask a session's proxy to end it; its client reads the reason. Return False if the session is unknown."""
         return bool(self.store.call("kill_session", id=session_id, reason=reason)["known"])
 
     def renew(
         self, proxy: str, sessions: Mapping[str, str], lease_ms: int, server: str | None = None
     ) -> tuple[list[str], dict[str, str]]:
-        """Renew the leases of a proxy's sessions, each of which has its worker.
+        """Renew the leases of a proxy's `sessions`: the worker of each, by the session's id.
 
-        Return those of which Redis does not know that, and those that the proxy must end, with the reason for each.
+        Return the sessions that Redis does not know on that worker, and those the proxy must end, with the reasons.
         If a `server` is given, raises ServerChanged if Redis is another one.
         """
         answer = self.store.call_on(server, "renew", proxy=proxy, sessions=sessions, lease_ms=lease_ms)
         return list(answer["unknown"]), dict(answer["kills"])
 
     def release_proxy(self, proxy: str) -> int:
-        """End all sessions of a proxy that is known to have ended. Return how many there were."""
+        """End all sessions of a proxy that has ended. Return how many there were."""
         return sum(int(answer["sessions"]) for answer in self._slices("release_proxy", proxy=proxy))
 
     def leave(self, proxy: str) -> None:
-        """Let a proxy that has ended count as gone, as if its lease were over."""
+        """Count a proxy as gone, as if its lease had expired."""
         self.renew(proxy, {}, lease_ms=-1)
 
     def assert_session(self, grant: Grant, request: SessionRequest, *, proxy: str, lease_ms: int) -> dict[str, Any]:
-        """Say that a session is relayed although Redis does not know it.
+        """Restore a session that is relayed although Redis does not know it.
 
-        The answer's `state` is "active", with how many sessions its worker has `over` its slots, or "pending" as long
-        as the worker is not registered.
+        The answer's `state` is "active", with how many sessions its worker has `over` its slots, or "pending" while
+        the worker is not registered.
         """
         return self.store.call(
             "assert_session",
@@ -106,13 +106,13 @@ class Grid(Views):
     # ── Workers ───────────────────────────────────────────────────────────────────────────────────
 
     def take_launch_turn(self, appliance: str, stagger_s: float) -> float:
-        """Ask to launch a browser now. Gives the seconds after which to ask again; 0 is a yes."""
+        """Ask to launch a browser now. Return 0 for yes, or after how many seconds to ask again."""
         return float(
             self.store.call("take_launch_turn", appliance=appliance, stagger_ms=stagger_s * 1000)["wait_ms"] / 1000
         )
 
     def register_worker(self, spec: WorkerSpec) -> WorkerStatus:
-        """Register a worker, or register it again. Gives the status that it has."""
+        """Register a worker, or register it again. Return its status."""
         fields = asdict(spec)
         fields["ttl"] = fields.pop("ttl_ms")
         answer = self.store.call("register_worker", minor=spec.minor, memory=0, **fields)
@@ -121,12 +121,11 @@ class Grid(Views):
     def heartbeat_worker(
         self, worker_id: str, memory_bytes: int, healthy: bool = False, connections: int = -1, settle_ms: int = 0
     ) -> dict[str, Any] | None:
-        """Say that a worker lives, and if `healthy`, that its browser was just seen to answer.
+        """Renew a worker's registration; `healthy` if its browser has just answered.
 
-        If Redis may have lost sessions, `connections` counts those of the worker's driver: what is more than Redis
-        knows takes slots for `settle_ms`, in which the proxies assert them.
-        Gives its `status` with the `reason` of a drain, `lifetime`, `active` and whether it is `suspect`;
-        None if it is unknown.
+        If Redis may have lost sessions, `connections` counts those of the worker's driver: the ones that Redis does
+        not know take slots for `settle_ms`, in which the proxies assert their sessions.
+        Return its `status` with the `reason` of a drain, `lifetime`, `active` and `suspect`; None if it is unknown.
         """
         answer = self.store.call(
             "heartbeat_worker",
@@ -139,23 +138,23 @@ class Grid(Views):
         return answer if answer["known"] else None
 
     def drain_worker(self, worker_id: str, reason: str) -> int | None:
-        """Give a worker no new sessions. Gives how many it still has; None if it is unknown."""
+        """Drain a worker: it gets no new sessions. Return how many it still has; None if it is unknown."""
         answer = self.store.call("drain_worker", id=worker_id, reason=reason)
         return int(answer["active"]) if answer["known"] else None
 
     def end_sessions(self, worker_id: str, reason: str) -> int:
-        """Ask the proxies to end a worker's sessions. Gives how many there are."""
+        """Ask the proxies to end a worker's sessions. Return how many there are."""
         return int(self.store.call("end_sessions", worker=worker_id, reason=reason)["ended"])
 
     def remove_worker(self, worker_id: str, reason: str) -> int:
-        """Forget a worker. Gives how many sessions ended with it."""
+        """Remove a worker. Return how many sessions ended with it."""
         return int(self.store.call("remove_worker", id=worker_id, reason=reason)["sessions"])
 
     def reap(self, silence_s: float = 5.0, appliance: str = "") -> dict[str, int]:
-        """Remove what is lost. Return how many `workers`, `sessions` and `waiting` that were.
+        """Remove workers and sessions that are overdue. Return how many `workers`, `sessions` and `waiting` there were.
 
-        What Redis lost of an appliance's teams is mended, if one is named. From now on, a time in which nobody called
-        Redis, or could, counts as `silence_s` at most: so an outage makes nobody late.
+        Also restores what Redis lost of the named appliance's teams. From now on the grid's clock counts a time in
+        which nobody called Redis as `silence_s` at most, so that an outage makes nobody late.
         """
         count, more = Counter(workers=0, sessions=0, waiting=0), True
         while more:  # Redis serves others in between
@@ -165,7 +164,7 @@ class Grid(Views):
         return dict(count)
 
     def report_failure(self, appliance: str, slot: str, browser: Browser, reason: str, ttl_s: float) -> None:
-        """Note why a worker of a slot does not serve; that counts for `ttl_s`, or until one registers."""
+        """Record why a slot's worker does not serve: for `ttl_s`, or until a worker of the slot registers."""
         ttl_ms = int(ttl_s * 1000)
         self.store.call(
             "report_failure", appliance=appliance, slot=slot, browser=browser, reason=reason[:500], ttl_ms=ttl_ms
@@ -174,49 +173,49 @@ class Grid(Views):
     # ── Appliances ────────────────────────────────────────────────────────────────────────────────
 
     def announce(self, announcement: Announcement) -> Standing:
-        """Announce an appliance. Return what it must know: among others, whether it is drained."""
+        """Announce an appliance. Return what the grid knows of it, for instance whether it is drained."""
         fields = asdict(announcement)
         fields["pools"] = {browser.value: workers for browser, workers in announcement.pools.items()}
         answer = self.store.call("announce", minor=minor_version(announcement.version), **fields)
         return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]), int(answer["turn"]))
 
     def drain_appliance(self, appliance: str, reason: str) -> bool:
-        """Give an appliance no new sessions until it is undrained or restarted. False if it is unknown.
+        """Drain an appliance until it is undrained or restarted: no new sessions. Return False if it is unknown.
 
         If it is drained already, the reason is replaced.
         """
         return bool(self.store.call("drain_appliance", appliance=appliance, reason=reason)["known"])
 
     def undrain_appliance(self, appliance: str, reason: str = "") -> bool:
-        """Let a drained appliance serve again; with a reason, only if drained for that. False if it is unknown."""
+        """End an appliance's drain; with a reason, only a drain for that reason. Return False if it is unknown."""
         return bool(self.store.call("undrain_appliance", appliance=appliance, reason=reason)["known"])
 
     # ── Tokens ────────────────────────────────────────────────────────────────────────────────────
 
     def create_token(self, digest: str, name: str, ttl_s: float = 0) -> bool:
-        """Let a token in, for `ttl_s` or for ever. False if a valid one is called so already."""
+        """Add a token, for `ttl_s` or for ever (0). Return False if a valid token has that name already."""
         return bool(self.store.call("create_token", digest=digest, name=name, ttl_ms=int(ttl_s * 1000))["created"])
 
     def revoke_token(self, name: str) -> int:
-        """Revoke the valid tokens of a name. Gives how many there were."""
+        """Revoke the valid tokens of a name. Return how many there were."""
         return int(self.store.call("revoke_token", name=name)["revoked"])
 
     def check_token(self, digest: str) -> str | None:
-        """Give the name of a valid token, and note that it was used; None if Redis knows no such token."""
+        """Return the name of a valid token, and record its use; None if Redis does not know it."""
         answer = self.store.call("check_token", digest=digest)
         return str(answer["name"]) if answer["valid"] else None
 
     def restore_tokens(self, table: Table) -> dict[str, Token]:
-        """Join a copy of the tokens to those in Redis, where they may be forgotten. Gives all."""
+        """Add a copy's tokens to those in Redis, which may have lost them. Return all."""
         return token_table.parse(self.store.call("restore_tokens", tokens=token_table.as_data(table))["tokens"])
 
     # ── The inner door ────────────────────────────────────────────────────────────────────────────
 
     def door_keys(self, known: str, fresh: str, rotate_s: float) -> list[str]:
-        """Return the inner door's key, and the one before it.
+        """Return the inner door's key, and the key before it if there is one.
 
-        `known` becomes the key if Redis has lost it ("" for none), `fresh` if there never was one, or when it is
-        `rotate_s` old.
+        If Redis has lost the key, `known` becomes it ("" if the caller knows none). `fresh` becomes the key if there
+        never was one, or when the key is `rotate_s` old.
         """
         answer = self.store.call("door_keys", known=known, fresh=fresh, rotate_ms=rotate_s * 1000)
         return list(answer["keys"])

@@ -9,7 +9,7 @@ _LANGUAGE = re.compile(r"\) (csharp|java|node|python)/")
 
 
 def how_to_install(user_agent: str, minor: str) -> str:
-    """Return how to install a client of a version like "1.65", for a person who reads an error."""
+    """Return how to install a client of a version like "1.65", as a sentence for an error."""
     language = _LANGUAGE.search(user_agent)
     return {
         "csharp": _dotnet,

@@ -1,7 +1,7 @@
 """A mailbox: the messages that Redis publishes to one proxy or one worker.
 
-A message is only a hint to look: it may be lost, and then a slower look finds the same. So nothing
-here needs to be reliable; it needs to be quick, and to come back by itself when Redis was away.
+A message is only a hint to look: if it is lost, a later poll finds the same. So a mailbox need not be reliable, but
+quick, and it reconnects when Redis was away.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Mailbox:
     """Listens on one channel and hands each message to a function."""
 
     def __init__(self, store: Store, kind: str, owner: str, handle: Callable[[dict[str, Any]], None]) -> None:
-        """Take the channel as `kind` ("proxy" or "worker") and owner's id, and what handles a message."""
+        """Set the channel, by `kind` ("proxy" or "worker") and the owner's id, and what handles a message."""
         self._store = store
         self._channel = store.key(kind, owner)
         self._handle = handle
@@ -44,16 +44,16 @@ class Mailbox:
             except redis.RedisError as error:
                 log.warning("mailbox.disconnected", channel=self._channel, error=str(error))
                 time.sleep(RECONNECT_DELAY_S)
-            except Exception:  # a message is only a hint; whoever is deaf to all of them is slow at everything
+            except Exception:  # one failure must not end all listening
                 log.exception("mailbox.failed", channel=self._channel)
                 time.sleep(RECONNECT_DELAY_S)
 
     def wait_until_listening(self, longest_s: float) -> bool:
-        """Wait until messages come in; False if Redis has not made that possible by then."""
+        """Wait until the mailbox is subscribed. Return False if it is not by then."""
         return self._listening.wait(longest_s)
 
     def close(self) -> None:
-        """Let `run` return, within LOOK_INTERVAL_S."""
+        """End `run`, within LOOK_INTERVAL_S."""
         self._closed = True
 
     def _listen(self, subscription: redis.client.PubSub) -> None:

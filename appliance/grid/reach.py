@@ -1,4 +1,4 @@
-"""Which appliances' workers a proxy reaches, by the evidence of its dials.
+"""Which appliances' workers a proxy reaches, as its dials show.
 
 Rules
  1. A dial that fails for want of something in this proxy (Blame.SELF) says nothing of any worker. The proxy refuses all
@@ -26,7 +26,7 @@ log = logs.get_logger()
 
 EVERYWHERE = ""  # instead of an appliance's name: no worker can be dialled
 REFUTATIONS = 2
-PATIENCE_S = 3.0  # sessions wait so long for an appliance whose proxy may only be starting again
+PATIENCE_S = 3.0  # how long sessions wait for an appliance whose proxy may only be restarting
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +44,26 @@ class Trouble:
 
 
 class Reach:
-    """What of the grid one proxy reaches."""
+    """Which appliances one proxy reaches."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin without doubts."""
+        """Start with every appliance in reach."""
         self._clock = clock
         self._refutations: Counter[str] = Counter()
         self._on_change: list[Callable[[], None]] = []
         self.troubles: dict[str, Trouble] = {}
 
     def on_change(self, call: Callable[[], None]) -> None:
-        """Call a function whenever an appliance comes out of reach or into it again."""
+        """Call a function whenever an appliance gets out of reach or back into it."""
         self._on_change.append(call)
 
     @property
     def avoided(self) -> list[str]:
-        """The appliances whose workers sessions must not be sent to, as `Grid.claim` names them."""
+        """The appliances to avoid, as `Grid.claim` names them."""
         return [f"{name}/" for name in self.troubles if name != EVERYWHERE]
 
     def failed(self, appliance: str, worker: str, error: DialFailed) -> Blame:
-        """Note that a worker of an appliance could not be dialled. Return whom the evidence blames."""
+        """Record a failed dial. Return what is to blame."""
         if error.blame is Blame.SELF:
             self._doubt(EVERYWHERE, error, appliance, worker)
             return Blame.SELF
@@ -73,11 +73,11 @@ class Reach:
         return Blame.PATH
 
     def refuted(self, appliance: str) -> None:
-        """Note that a worker answers which this proxy suspected."""
+        """Record that a worker which this proxy suspected answers."""
         self._refutations[appliance] += 1
 
     def succeeded(self, appliance: str) -> None:
-        """Note that a worker of an appliance was reached."""
+        """Record that a worker of an appliance was reached."""
         if not self._refutations and not self.troubles:
             return
         self._refutations.pop(appliance, None)
@@ -87,7 +87,7 @@ class Reach:
             self._tell()
 
     def probe_failed(self, name: str, error: DialFailed) -> None:
-        """Note that a probe failed which was made for the trouble of that name: rules 4 and 5."""
+        """Record that the probe for a trouble failed: rules 4 and 5."""
         if (trouble := self.troubles.get(name)) is None:
             return
         if name != EVERYWHERE:
@@ -99,19 +99,19 @@ class Reach:
             self.forget(EVERYWHERE)
 
     def forget(self, name: str) -> None:
-        """Forget the trouble of that name: it is over, or its appliance is gone."""
+        """Forget a trouble: it is over, or its appliance is gone."""
         if self.troubles.pop(name, None):
             self._tell()
 
     def refusal(self) -> CannotDial | None:
-        """Return why every session is refused; None while some may be served."""
+        """Return why every session is refused; None if some may be served."""
         trouble = self.troubles.get(EVERYWHERE)
         return (
             CannotDial(f"This appliance cannot reach its workers: {trouble.reason.rstrip('.')}.") if trouble else None
         )
 
     def refusal_of_the_unreachable(self, patiently: bool = True) -> CannotDial | None:
-        """Return why a session is refused for which only avoided appliances have workers; None while it may wait."""
+        """Return why a session is refused if only avoided appliances serve it; None while it may wait."""
         named = {name: trouble for name, trouble in self.troubles.items() if name != EVERYWHERE}
         if not named:
             return self.refusal()

@@ -12,10 +12,7 @@ from appliance.grid.values import WorkerStatus
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker as Redis sees it; times are milliseconds of the Redis server's clock.
-
-    `reason` says why it drains; "" if it does not.
-    """
+    """A worker. `reason` says why it drains; "" if it does not."""
 
     id: str
     browser: str
@@ -70,7 +67,7 @@ class WorkerFailure:
 
 @dataclass(slots=True)
 class SessionInfo:
-    """A session as Redis sees it; `worker` is "" while it waits."""
+    """A session; `worker` is "" while it waits."""
 
     id: str
     state: str
@@ -105,7 +102,7 @@ class SessionInfo:
 
 @dataclass(slots=True)
 class PoolCapacity:
-    """What the workers of one browser and Playwright version offer at this moment."""
+    """The slots of the workers of one browser and Playwright version."""
 
     browser: str
     version: str
@@ -117,7 +114,7 @@ class PoolCapacity:
 
     @classmethod
     def counted(cls, browser: str, version: str, counts: dict[str, int]) -> PoolCapacity:
-        """Make one of what `count_workers` counted in a pool."""
+        """Return the capacity that `count_workers` counted in a pool."""
         workers = {status.value: counts[status] for status in WorkerStatus}
         return cls(browser, version, workers, counts["slots"], counts["active"], counts["free"])
 
@@ -127,7 +124,7 @@ class PoolCapacity:
 
 
 class ApplianceStatus(StrEnum):
-    """What an appliance does: one that is `drained` may be stopped, and nobody notices."""
+    """The status of an appliance. One that is drained may be stopped unnoticed."""
 
     SERVING = "serving"
     DRAINING = "draining"
@@ -137,12 +134,12 @@ class ApplianceStatus(StrEnum):
 
 @dataclass(slots=True)
 class ApplianceInfo:
-    """An appliance as Redis sees it; times are milliseconds of the Redis server's clock.
+    """An appliance.
 
-    `on_workers` counts the sessions of its workers, whichever proxy relays them, and `in_proxy` those of its proxy, the
-    waiting ones too, whichever appliance's workers they have. `proxies` counts its proxies that live, and `needed_by`
-    the other appliances, those with a proxy or a worker, that use the Redis which runs on it. `rival` is where another
-    one of its name is, or "". `drain_reason` is "" also if Redis has forgotten why it is drained.
+    `on_workers` counts the sessions of its workers, whichever proxy relays them. `in_proxy` counts the sessions of its
+    proxy, the waiting ones too, whichever appliance's workers they have. `proxies` counts its living proxies.
+    `needed_by` counts the other appliances that use the Redis on this one. `rival` is where another appliance of the
+    same name is, or "". `drain_reason` is "" also if Redis has lost it.
     """
 
     name: str
@@ -161,7 +158,7 @@ class ApplianceInfo:
 
     @property
     def safe_to_stop(self) -> bool:
-        """Whether it is drained, and nothing runs on it: neither of its own nor of others, nor their Redis."""
+        """Whether it is drained, and no other appliance needs its Redis."""
         return self.status is ApplianceStatus.DRAINED and not self.needed_by
 
     def as_dict(self) -> dict[str, Any]:

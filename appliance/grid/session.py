@@ -24,10 +24,10 @@ class SessionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why a session is to end.
+    """Why a session ends.
 
-    `reason` is what a client reads that is relayed, `answer` is raised for one that waits: without one it goes on
-    waiting, and ends when it is relayed. With a `grant` it is only that grant's end.
+    The client reads `reason` if it is relayed. If it waits, `answer` is raised; without an answer it goes on waiting,
+    and ends when it is relayed. With a `grant`, the end counts for that grant only.
     """
 
     reason: str
@@ -49,7 +49,7 @@ class Session:
     """One session of a client, from its claim to its release."""
 
     def __init__(self, request: SessionRequest, deadline: Deadline) -> None:
-        """Set the request, and until when the client waits for its slot."""
+        """Set the request, and until when the client waits for a slot."""
         self.id = secrets.token_hex(8)
         self.request = request
         self.deadline = deadline
@@ -57,53 +57,53 @@ class Session:
         self.grant: Grant | None = None
         self.end_reason = "client disconnected"
         self.bytes_relayed = 0
-        self.tried: set[str] = set()  # workers that failed it; appliances, with a slash, whose path did
-        self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and what is said of it
-        self.unknown_since: float | None = None  # monotonic: when Redis first knew neither it nor its worker
+        self.tried: set[str] = set()  # workers that failed it; "appliance/" if the path to it did
+        self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and the error
+        self.unknown_since: float | None = None  # monotonic: since when Redis knows neither it nor its worker
         self._woken = threading.Event()
         self._end: End | None = None
         self._end_relay: Callable[[str], None] | None = None
 
     def wake(self) -> None:
-        """Say that the claim may have been granted."""
+        """Wake the session: its claim may have been granted."""
         self._woken.set()
 
     def wait(self, longest_s: float) -> None:
-        """Wait to be woken; raises the answer of an end that has come."""
+        """Wait to be woken. Raises the answer if the session has ended."""
         self._woken.wait(longest_s)
         self._woken.clear()
         self.raise_if_ended()
 
     def raise_if_ended(self) -> None:
-        """Raise the answer of an end that has come."""
+        """Raise the answer if the session has ended."""
         if self._end and self._end.answer:
             raise self._end.answer
 
     def dial(self, grant: Grant) -> None:
-        """Note the slot that the session has."""
+        """Set the granted slot."""
         self.status, self.grant = SessionStatus.DIALLING, grant
 
     def wait_again(self) -> Grant | None:
-        """Note that the worker was not reached; returns the grant, which is the session's no more."""
+        """Give up the grant, whose worker was not reached, and return it."""
         grant, self.grant, self.unknown_since = self.grant, None, None
         self.status = SessionStatus.WAITING
         return grant
 
     def relay(self, end_relay: Callable[[str], None]) -> None:
-        """Note what ends the relay; it is called at once if the end has come before."""
+        """Set what ends the relay; it is called at once if the session has already ended."""
         self.status, self._end_relay = SessionStatus.RELAYED, end_relay
         if self._end and self._end.grant in (None, self.grant):
             end_relay(self._end.reason)
 
     def finish(self, reason: str, bytes_relayed: int) -> None:
-        """Note how the relay ended."""
+        """Set how the relay ended."""
         self.status = SessionStatus.OVER
         self.end_reason, self.bytes_relayed = reason, bytes_relayed
 
     def end(self, end: End) -> None:
         """End the session: now if it is relayed or `end` has an answer, else as soon as it is relayed.
 
-        The first reason counts. Only one of an earlier grant, and one without an answer, gives way.
+        The first end counts, unless it is that of an earlier grant or has no answer.
         """
         if self._end is None or self._end.grant or not self._end.answer:
             self._end = end
@@ -114,7 +114,7 @@ class Session:
     def lose_worker(self, worker_id: str, reason: str) -> None:
         """End the session because its worker is gone.
 
-        While that is only dialled, the session may find another; then the message may come late, and is of none.
+        A message about an earlier grant's worker is ignored: the session may have found another since.
         """
         if self.grant and self.grant.worker_id == worker_id:
             self.end(End(reason, grant=self.grant))

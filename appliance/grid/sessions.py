@@ -23,7 +23,7 @@ from appliance.settings.config import Settings
 
 log = logs.get_logger()
 
-POLL_INTERVAL_S = 2.0  # only finds what a lost message would have told
+POLL_INTERVAL_S = 2.0  # finds what a lost message would have told
 UNREACHABLE_POLL_S = 0.5
 PATH_FAILURES_MAX = 3  # of one session's dials to one appliance
 BACK_OFF_S = 0.1  # before the third dial of a session; twice as long before each further one
@@ -41,14 +41,14 @@ class Sessions:
         announce: Callable[[], None] = lambda: None,
         reach: Reach | None = None,
     ) -> None:
-        """Use the settings' timings. `announce` announces the appliance, `reach` knows whose workers to avoid."""
+        """Set the grid and the timings. `announce` announces the appliance, `reach` knows which workers to avoid."""
         self._grid = grid
         self._announce = announce
         self._reach = reach or Reach()
         self._reach.on_change(self._reconsider)
         self._proxy = proxy_id
         self._queue_timeout_s = settings.queue_timeout
-        self._poll_s = min(POLL_INTERVAL_S, settings.lease_ttl / 3)  # or the lease of a grant that was not heard ends
+        self._poll_s = min(POLL_INTERVAL_S, settings.lease_ttl / 3)  # before the lease of an unheard grant ends
         self._queue_max = settings.queue_max_length
         self._live: dict[str, Session] = {}
         self._leases = Leases(grid, settings, proxy_id, self._live)
@@ -149,7 +149,7 @@ class Sessions:
     # ── Claims ────────────────────────────────────────────────────────────────────────────────────
 
     def _claim(self, session: Session) -> dict[str, Any]:
-        """Claim; if Redis knows of nobody who serves this browser, it may have forgotten this appliance."""
+        """Claim; if Redis knows no appliance that serves this browser, announce this one, for it may be lost there."""
         answer = self._claim_after_renewal(session)
         if answer["state"] == "unserved":
             self._announce()
@@ -157,7 +157,7 @@ class Sessions:
         return answer
 
     def _claim_after_renewal(self, session: Session) -> dict[str, Any]:
-        """Claim when Redis, also after a failover, has been told what this proxy relays: that has the older right."""
+        """Claim, but first tell a new server, after a failover, what this proxy relays: that has the older right."""
         self._leases.renew_if_late()
         for _ in range(SERVERS_TRIED):
             try:

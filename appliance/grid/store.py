@@ -37,7 +37,7 @@ _SHUT = (
 
 @cache
 def library() -> tuple[str, str]:
-    """Give the Lua library: the hash of its text, and the text as Redis loads it."""
+    """Return the hash of the Lua library's text, and the text as Redis loads it."""
     common = [(LUA_FOLDER / f"{name}.lua").read_text() for name in LUA_COMMON]
     others = [f"do\n{(LUA_FOLDER / f'{name}.lua').read_text()}end" for name in LUA_FILES]  # names of their own
     body = "\n".join(common + others)
@@ -53,7 +53,7 @@ class Store:
     """
 
     def __init__(self, url: str, namespace: str) -> None:
-        """Take a URL as REDIS_URL has it; nothing is connected yet."""
+        """Set the URL, as in REDIS_URL, and the namespace; nothing is connected yet."""
         self.url = url
         self._root = f"{{{namespace}}}:"
         self.prefix = f"{self._root}{SCHEMA}:"
@@ -67,11 +67,11 @@ class Store:
         self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
 
     def key(self, *parts: str) -> str:
-        """Give the name of a key: `key("worker", id)`."""
+        """Return the name of a key: `key("worker", id)`."""
         return self.prefix + ":".join(parts)
 
     def shared_key(self, *parts: str) -> str:
-        """Return the name of a key that means the same to every schema: `shared_key("tokens")`."""
+        """Return the name of a key that every schema shares: `shared_key("tokens")`."""
         return self._root + ":".join(parts)
 
     def call(self, function: str, **argument: Any) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Store:
         return self.call_on(None, function, **argument)
 
     def call_on(self, server: str | None, function: str, **argument: Any) -> dict[str, Any]:
-        """Call a function as `call` does; raises ServerChanged if Redis is another server than that one (`server`)."""
+        """Call a function as `call` does. Raises ServerChanged if Redis is not the server of this run id (`server`)."""
         digest, text = library()
         command = ("FCALL", f"{function}_{digest}", 1, self.prefix, json.dumps(argument))
         try:
@@ -90,9 +90,9 @@ class Store:
         return result
 
     def server(self) -> str:
-        """Return which server is asked: its run id, "" if this user may not ask for it. Raises StoreUnavailable.
+        """Return the run id of the server, "" if this user may not ask for it. Raises StoreUnavailable.
 
-        A failover, and a restart, make it another one.
+        A failover changes it, and so does a restart.
         """
         try:
             return str(self._ask(None))
@@ -109,10 +109,10 @@ class Store:
         return self._retry.call_with_retry(lambda: self._load_and_ask(text, *command), lambda _: None)
 
     def _load_and_ask(self, text: str, *command: Any) -> Any:
-        """Load the library and call a function in one transaction: it is not lost in between.
+        """Load the library and call a function in one transaction, so that it cannot be lost in between.
 
-        Whoever else found it missing loads it, too. So it replaces none of the same text, which takes Redis 40 times
-        as long as to say that it has that.
+        Other callers may load it at the same time. It does not replace theirs: that takes Redis 40 times as long as
+        the error that it is there.
         """
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.execute_command("FUNCTION", "LOAD", text)  # type: ignore[no-untyped-call]
@@ -124,16 +124,15 @@ class Store:
         return answer
 
     def _ask(self, server: str | None, *command: Any) -> Any:
-        """Send one command, on a connection that is kept for the next, and again if Redis was away.
+        """Send one command on a kept connection, and again if Redis was away.
 
-        The client's own way of taking a connection from its pool looks for unread bytes first, which
-        under gevent costs more than the command (0.35 ms of 0.6 ms); a dead connection is found just as
-        well by using it.
+        redis-py's pool looks for unread bytes whenever a connection is taken from it. Under gevent that costs more
+        than the command (0.35 ms of 0.6 ms), and using a dead connection shows just as well that it is dead.
         """
         return self._retry.call_with_retry(lambda: self._ask_once(server, *command), lambda _: None)
 
     def _ask_once(self, server: str | None, *command: Any) -> Any:
-        """Wait for one of the places, of which thousands may want one when their sessions end together."""
+        """Send a command when one of the places is free: thousands of sessions may end at once."""
         if not self._places.acquire(timeout=ANSWER_TIMEOUT_S):
             raise redis.TimeoutError(f"all {CONNECTIONS_MAX} connections wait for an answer")
         try:
@@ -147,7 +146,7 @@ class Store:
             self._places.release()
 
     def _ask_on(self, line: Line, server: str | None, *command: Any) -> Any:
-        """Send a command, if there is one, on a line that is kept for the next one if its answer came."""
+        """Send a command, if there is one; the line is kept for the next command if its answer came."""
         try:
             if server is not None and line.server != server:
                 raise ServerChanged("Redis is another server than before.")
@@ -169,7 +168,7 @@ class Store:
         return line
 
     def _take_idle(self) -> Line | None:
-        """Take a connection that is kept; another thread may have taken the last one since it was counted."""
+        """Return a kept connection, None if there is none: another thread may have taken the last one."""
         try:
             return self._idle.pop()
         except IndexError:
@@ -194,18 +193,18 @@ class Store:
         return list(pipeline.execute())
 
     def subscribe(self, channel: str) -> redis.client.PubSub:
-        """Give a subscription to one channel; raises redis.RedisError."""
+        """Subscribe to one channel; raises redis.RedisError."""
         subscription: redis.client.PubSub = self._redis.pubsub()  # type: ignore[no-untyped-call]
         subscription.subscribe(channel)
         return subscription
 
     def ping(self) -> dict[str, Any]:
-        """Give what Redis says of its server and its clients; raises StoreUnavailable."""
+        """Return the answer to INFO; raises StoreUnavailable."""
         info: dict[str, Any] = self.read(("INFO",))[0]
         return info
 
     def facts(self) -> dict[str, Any]:
-        """Return what `ping` does, but nothing if this user may not ask for it."""
+        """Return the answer to INFO, or nothing if this user may not ask for it."""
         try:
             return self.ping()
         except StoreRefuses as error:
@@ -216,8 +215,8 @@ class Store:
     def require_keeping(self) -> None:
         """Raise StoreRefuses if Redis may evict any key when its memory is full.
 
-        A policy that evicts keys with an expiry alone (`volatile-*`) is no harm: what the grid gives one is there for
-        a moment, or to be asked for again.
+        A policy that evicts only keys with an expiry (`volatile-*`) does no harm: the grid's are short-lived, or come
+        back with the next call.
         """
         policy = str(self.facts().get("maxmemory_policy", ""))
         if policy.startswith(EVICTS_ANY):

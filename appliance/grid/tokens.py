@@ -1,7 +1,7 @@
-"""A proxy's view of the grid's tokens: whom to let in, also when Redis has lost its own.
+"""A proxy's view of the grid's tokens: which are valid, even when Redis has lost them.
 
-Each request's token is looked up in Redis, so one that is revoked is refused at once, by every appliance.
-It is looked up by its digest, which nobody who guesses can steer: how long that takes tells nothing.
+Each request's token is looked up in Redis, so every appliance refuses a revoked token at once. The key is the token's
+digest, which a guesser cannot choose, so the time that a look-up takes tells nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ InThread = Callable[[Callable[[], object]], object]
 
 
 class Tokens:
-    """The tokens as one proxy knows them: what Redis said last, of which the file keeps a copy."""
+    """The tokens as one proxy knows them: what Redis said last. The file keeps a copy."""
 
     def __init__(self, grid: Grid, file: TokenFile, in_thread: InThread = lambda call: call()) -> None:
         """Set the grid and the copy that the appliance keeps; nothing is read yet.
 
-        `in_thread` calls what waits for the disk and for other processes, so that nothing else waits with it.
+        `in_thread` calls what waits for the disk or other processes, so that nothing else waits with it.
         """
         self._grid = grid
         self._file = file
@@ -40,10 +40,10 @@ class Tokens:
         self._known = token_table.joined(self._known, self._file.read())
 
     def sync(self) -> None:
-        """Learn what Redis knows, bring back what it has forgotten, and keep a copy; raises StoreUnavailable."""
+        """Read the tokens from Redis, restore there what it has lost, and keep a copy; raises StoreUnavailable."""
         there = self._grid.tokens()
         if any(token_table.is_news(there, digest, token) for digest, token in self._known.items()):
-            self._look_into_copy()  # a revocation may be there of which Redis' message was lost
+            self._look_into_copy()  # it may have a revocation whose message was lost
             there = self._grid.restore_tokens(self._known)
             log.info("tokens.restored", tokens=len(valid(there)))
         elif not self._is_synchronous:  # Redis also brings over what an older release's table holds
@@ -63,14 +63,14 @@ class Tokens:
         return bool(self._known)
 
     def are_for_everybody(self) -> bool:
-        """Return whether also the appliance's own account needs a token: APPLIANCE_TOKEN says so, even a revoked one.
+        """Return whether even the appliance's own account needs a token, because APPLIANCE_TOKEN was ever set.
 
         Asks Redis if nothing is known yet; raises StoreUnavailable.
         """
         return self.are_required() and token_table.has_boot_token(self._known)
 
     def check(self, token: str) -> str | None:
-        """Give the name of a token that is valid, or None; raises StoreUnavailable."""
+        """Return the name of a valid token, else None; raises StoreUnavailable."""
         digest = digest_of(token)
         name = self._grid.check_token(digest)
         if name is None and digest in valid(self._known):  # revoked just now, or Redis has forgotten it

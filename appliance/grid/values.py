@@ -1,4 +1,4 @@
-"""The things that the parts of the appliance speak about, as plain values."""
+"""What callers tell the grid, and what it answers, as plain values. What Redis knows is in records.py."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ class WorkerStatus(StrEnum):
 class WorkerSpec:
     """What a worker says of itself when it registers.
 
-    `version` is the Playwright version of its driver, of which major.minor (`minor`) decides which
-    clients it serves. `quota` is the number of sessions after which it is recycled, 0 for never.
-    `target` is how many workers of its pool and appliance are to take sessions; the others, `spares`, stand by.
-    `lifetime` and `status` are what it remembers of an earlier registration; a new one stands by.
-    `connections` are those that its driver holds when it registers again: if Redis has forgotten their
-    sessions, they count as active for `settle_ms`, in which the proxies assert them.
-    `run`, `drained` and `turn` are what its appliance remembers of itself (appliance/machine/record.py).
+    `version` is the Playwright version of its driver; its major.minor (`minor`) decides which clients it serves.
+    `quota` is the number of sessions after which it is recycled, 0 for never. Of the workers of its pool and appliance,
+    `target` take sessions and `spares` stand by. `lifetime` and `status` come from an earlier registration; a new
+    worker stands by. `connections` counts its driver's when it registers again: if Redis has lost their sessions, they
+    count as active for `settle_ms`, in which the proxies assert them. `run`, `drained` and `turn` come from its
+    appliance's record (appliance/machine/record.py).
     """
 
     id: str
@@ -58,7 +57,7 @@ class WorkerSpec:
 class SessionRequest:
     """What a client asks for. `minor` is "" if its User-Agent names no Playwright version.
 
-    `token` is the name of the token that let it in, "" if it came without.
+    `token` is the name of its token, "" if it has none.
     """
 
     browser: Browser
@@ -71,7 +70,7 @@ class SessionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A slot that was claimed: the worker to dial, by its appliance, and how long the claim waited for it."""
+    """A claimed slot: the worker to dial, its appliance, and how long the claim waited for it."""
 
     session_id: str
     worker_id: str
@@ -84,9 +83,9 @@ class Grant:
 class Announcement:
     """What a proxy says of its appliance.
 
-    `relayed` counts its sessions, the waiting ones too; `admits` says whether it still takes further ones.
+    `relayed` counts its sessions, the waiting ones too; `admits` says whether it still admits new ones.
     `address`, `port` and `certificate` say where its inner door is, as in Door.
-    `serves_redis` says whether the grid's Redis runs on it, and `rival` is as Standing has it, if it is so for certain.
+    `serves_redis` says whether the grid's Redis runs on it. `rival` is as in Standing, once it is certain.
     """
 
     appliance: str
@@ -111,10 +110,10 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where an appliance lets the others of its grid in.
+    """Where an appliance's inner door is.
 
-    `address` is a name or address; `certificate` is the SHA-256 of the certificate that it serves there, in hexadecimal
-    digits, "" without TLS.
+    `address` is a name or an address; `certificate` is the SHA-256 of the certificate served there, in hexadecimal, ""
+    without TLS.
     """
 
     address: str
@@ -126,8 +125,8 @@ class Door:
 class Standing:
     """What an appliance is told when it announces itself.
 
-    `turn` counts the beginnings and ends of its drains.
-    `others` counts the other appliances that serve; `rival` is the endpoint of one that goes by the same name, or "".
+    `turn` counts the beginnings and ends of its drains. `others` counts the other appliances that serve. `rival` is the
+    endpoint of another appliance with the same name, or "".
     """
 
     drained: bool

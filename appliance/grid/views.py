@@ -14,7 +14,7 @@ from appliance.grid.records import ApplianceInfo, ApplianceStatus, PoolCapacity,
 from appliance.grid.store import Store
 from appliance.grid.token_table import Token
 from appliance.grid.values import Door
-from appliance.names import Browser
+from appliance.names import Browser, appliance_of_proxy
 
 KEPT_MS = 2000
 OLDER_SCHEMAS = ("4", "3", "2")  # whose releases kept the tokens under their own prefix, as in lua/tokens.lua
@@ -26,7 +26,7 @@ class Views:
     """The readable part of `Grid`. Every method raises StoreUnavailable if Redis is away."""
 
     def __init__(self, store: Store) -> None:
-        """Read from this store."""
+        """Set the store to read."""
         self.store = store
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────
@@ -62,7 +62,7 @@ class Views:
         return sorted(workers, key=lambda w: (w.appliance, w.slot, w.id))
 
     def workers_on(self, appliance: str, most: int) -> list[str]:
-        """Return the ids of up to `most` workers of an appliance whose heartbeats come."""
+        """Return the ids of up to `most` workers of an appliance, only those with a recent heartbeat."""
         return list(self.store.call("workers_on", appliance=appliance, most=most)["workers"])
 
     def sessions(self) -> list[SessionInfo]:
@@ -128,7 +128,7 @@ class Views:
         return next(iter(self._appliances([name], self.count_appliances())), None)
 
     def _appliances(self, names: list[str], census: Counts) -> list[ApplianceInfo]:
-        """Return those that have a record. Records are read last: what Redis has lost meanwhile is not believed."""
+        """Return the appliances that have a record; records are read last, so one that Redis has just lost is left out."""
         drained, stopping, proxies, *records = self.store.read(
             ("ZRANGE", self.store.key("drained"), 0, -1),
             ("ZRANGE", self.store.key("stopping"), 0, -1),
@@ -137,8 +137,7 @@ class Views:
         )
         now_ms = self.now_ms()
         until_ms = zip(proxies[::2], proxies[1::2], strict=True)
-        # A proxy's id is "<appliance>.<6 hex digits>" (proxy/proxy.py).
-        alive = Counter(proxy.rpartition(".")[0] for proxy, score in until_ms if float(score) >= now_ms)
+        alive = Counter(appliance_of_proxy(proxy) for proxy, score in until_ms if float(score) >= now_ms)
         there = {*alive, *census}
         found = []
         for name, fields in zip(names, records, strict=True):
@@ -155,7 +154,7 @@ class Views:
         return found
 
     def rival_of(self, appliance: str, run: str) -> str:
-        """Return where another appliance is that has the name of this one, which is the given run of it; "" if none."""
+        """Return where another run of this appliance's name is, whose proxy lives; "" if there is none."""
         return str(self.store.call("rival_of", appliance=appliance, run=run)["rival"])
 
     def door(self, name: str) -> Door | None:

@@ -128,7 +128,7 @@ class Views:
         return next(iter(self._appliances([name], self.count_appliances())), None)
 
     def _appliances(self, names: list[str], census: Counts) -> list[ApplianceInfo]:
-        """Return the appliances that have a record; records are read last, so one that Redis has just lost is left out."""
+        """Return the appliances that have a record, which is read last: one that Redis has just lost is left out."""
         drained, stopping, proxies, *records = self.store.read(
             ("ZRANGE", self.store.key("drained"), 0, -1),
             ("ZRANGE", self.store.key("stopping"), 0, -1),

@@ -1,14 +1,14 @@
--- Appliances: what each says of itself, and whether it is drained.
+-- Appliances: what each announces, and whether it is drained.
 --
--- The workers of a drained appliance drain, and those that come in their place stand by: its teams have the
--- target 0 (workers.lua). It offers no browser: a client of a version that only it serves is refused, not kept waiting.
+-- The workers of a drained appliance drain, and their successors stand by: its teams have the target 0 (workers.lua).
+-- It offers no browser: a client of a version that only this appliance serves is refused instead of queued.
 --
--- `run` tells one start of an appliance from the next, and `turn` counts the beginnings and ends of its drains. While a
--- run is known here, what is here says whether it is drained. Of one that is new, or that Redis has forgotten, the
--- appliance's own memory says it (appliance/machine/record.py), which comes with each announcement and each registration; also
--- if it has heard of a later turn: then Redis came back with older data.
+-- `run` tells one start of an appliance from the next, and `turn` counts the beginnings and ends of its drains. Redis
+-- decides whether a known run is drained. For a new run, or one that Redis has lost, the appliance's own record decides
+-- (appliance/machine/record.py); it comes with each announcement and registration. It also decides if it has heard of a
+-- later turn: then Redis came back with older data.
 
--- Tells whether an appliance is drained.
+-- Returns whether an appliance is drained.
 function appliances.is_drained(appliance)
   return redis.call('ZSCORE', key('drained'), appliance) and true or false
 end
@@ -27,7 +27,7 @@ local function tell_proxies_of(appliance)
   end
 end
 
--- Returns the pools ("browser minor") that others than the drained ones serve, or are about to.
+-- Returns the pools ("browser minor") that appliances which are not drained serve, or are about to serve.
 local function pools_offered()
   local offered = {}
   for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, -1)) do
@@ -45,7 +45,7 @@ local function pools_offered()
   return offered
 end
 
--- Offers no longer what only a drained appliance served.
+-- Withdraws the offers that only a drained appliance made.
 local function withdraw_offers(appliance, served)
   local offered = pools_offered()
   local function withdraw(browser, minor)
@@ -77,7 +77,7 @@ local function end_drain(appliance)
   tell_proxies_of(appliance)
 end
 
--- Takes over what an appliance remembers of its drain, if nothing is known of this run of it, or not its last turn.
+-- Adopts what an appliance's record says of its drain, if Redis does not know this run of it, or not its last turn.
 function appliances.recall(appliance, run, is_to_be_drained, turn)
   local name = key('appliance', appliance)
   local known = read_fields(name, {'run', 'turn'})
@@ -94,7 +94,7 @@ function appliances.recall(appliance, run, is_to_be_drained, turn)
   redis.call('HSET', name, 'turn', whole(turn))
 end
 
--- Returns where another run is that goes by an appliance's name, and whose proxy lives, or "".
+-- Returns where another run of an appliance's name is, whose proxy lives, or "".
 local function find_rival(a)
   local known = read_fields(key('appliance', a.appliance), {'run', 'proxy', 'endpoint', 'address'})
   if not known or not known.proxy or known.proxy == a.proxy or known.run == a.run then return '' end
@@ -102,16 +102,16 @@ local function find_rival(a)
   return is_alive and known.endpoint .. ' at ' .. known.address or ''
 end
 
--- announce {appliance, run, drained, turn, stopping, proxy, endpoint, address, port, certificate, version, minor, pools,
---           relayed, admits, serves_redis, rival, settle_ms, ttl_ms} -> {drained, turn, others, rival}
--- Says what an appliance is: how many sessions its proxy has (`relayed`, the waiting ones too), whether it still
--- `admits` further ones, whether this Redis runs on it, and which browsers it is configured to serve. So a client may
--- wait for a worker that is only just starting, and is refused at once where none will ever be.
+-- announce {appliance, run, drained, turn, stopping, proxy, endpoint, address, port, certificate, version, minor,
+--           pools, relayed, admits, serves_redis, rival, settle_ms, ttl_ms} -> {drained, turn, others, rival}
+-- Records what an appliance says of itself: how many sessions its proxy has (`relayed`, the waiting ones too), whether
+-- it still `admits` new ones, whether this Redis runs on it, and which browsers it is configured to serve. So a client
+-- may wait for a worker that is only starting, and is refused at once where there will be none.
 --
--- Returns whether it is to be drained and since which `turn`, of which it has `heard` then, how many `others` serve, and
--- where a `rival` is: another run of this name, whose proxy lives. A rival that it was told of twice it says itself,
--- for the two overwrite each other's record. `settle_ms` is how long it takes until all sessions are known again that
--- Redis may have forgotten.
+-- Returns whether it is drained, its `turn`, which it has `heard` from then on, how many `others` serve, and where a
+-- `rival` is: another run of this name, whose proxy lives. An appliance that was told of a rival twice announces it
+-- itself, for the two overwrite each other's record. `settle_ms` is how long it takes to restore all sessions that
+-- Redis may have lost.
 register('announce', function(a)
   local rival = find_rival(a)
   appliances.recall(a.appliance, a.run, a.drained, a.turn)
@@ -137,14 +137,14 @@ register('announce', function(a)
 end)
 
 -- rival_of {appliance, run} -> {rival}
--- Returns where another appliance is that goes by the name of this one, whichever of the two spoke last, or "".
+-- Returns where another appliance of this name is, whichever of the two announced itself last, or "".
 register('rival_of', function(a)
   local known = read_fields(key('appliance', a.appliance), {'run', 'rival'})
   return {rival = known and known.run == a.run and known.rival or find_rival(a)}
 end)
 
 -- workers_on {appliance, most} -> {workers}
--- Returns workers of an appliance whose heartbeats come, `most` at most: those that were heard last.
+-- Returns up to `most` workers of an appliance, those with the latest heartbeats.
 register('workers_on', function(a)
   local found = {}
   for _, id in ipairs(redis.call('ZRANGE', key('workers'), '+inf', whole(NOW), 'BYSCORE', 'REV')) do
@@ -155,8 +155,8 @@ register('workers_on', function(a)
 end)
 
 -- drain_appliance {appliance, reason} -> {known}
--- No new sessions for this appliance's workers; its proxies are told to leave their load balancer. Of several drains
--- the last one's reason holds.
+-- Drains an appliance: its workers get no new sessions, and its proxy leaves its load balancer. If it is drained
+-- already, the reason is replaced.
 register('drain_appliance', function(a)
   if redis.call('EXISTS', key('appliance', a.appliance)) == 0 then return {known = false} end
   if not appliances.is_drained(a.appliance) then start_drain(a.appliance, a.reason) end
@@ -165,8 +165,8 @@ register('drain_appliance', function(a)
 end)
 
 -- undrain_appliance {appliance, reason} -> {known}
--- Lets a drained appliance serve again, with its workers that stand by and those that are yet to come back. If a
--- reason is given, only a drain for that reason ends.
+-- Ends the drain of an appliance: its spares serve, and so do the workers that come later. If a reason is given, only a
+-- drain for that reason ends.
 register('undrain_appliance', function(a)
   if redis.call('EXISTS', key('appliance', a.appliance)) == 0 then return {known = false} end
   local is_meant = a.reason == '' or redis.call('HGET', key('appliance', a.appliance), 'drain_reason') == a.reason
@@ -174,8 +174,7 @@ register('undrain_appliance', function(a)
   return {known = true}
 end)
 
--- Forgets the appliances of which neither a proxy nor a worker was heard any more. Should one come back, it remembers
--- by itself whether it was drained.
+-- Forgets the appliances whose proxy and workers have fallen silent. One that comes back has a record of its drain.
 function appliances.forget()
   redis.call('ZREMRANGEBYSCORE', key('stopping'), '-inf', '(' .. whole(NOW))
   for _, name in ipairs(redis.call('ZRANGE', key('appliances'), '-inf', '(' .. whole(NOW), 'BYSCORE')) do

@@ -1,6 +1,6 @@
--- The grid's own time, in milliseconds. It does what the server's does, but a step back counts as nothing, and a silence
--- of all callers as `longest` at most. So a step of the server's clock, a pause of the server and a network that was
--- away expire nothing: those who could not speak in time still can.
+-- The grid's own time, in milliseconds. It follows the server's, but a step back counts as nothing, and a silence of
+-- all callers as `longest` at most. So nothing expires by a step of the server's clock, a pause of the server or an
+-- outage of the network: whoever could not renew in time still can.
 
 local CLOCK_RESOLUTION = 100
 local LONGEST_SILENCE = 5000

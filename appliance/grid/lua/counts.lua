@@ -1,6 +1,6 @@
--- What the operations' pages ask for: is_ready, count_workers, count_appliances. They are asked often, by every load balancer and
--- scraper of every proxy: so the one looks no further than it must, and the others count in slices, between
--- which sessions are served.
+-- For the operations' pages: is_ready, count_workers, count_appliances. Load balancers and scrapers call them often, on
+-- every proxy. So is_ready stops at the first worker it finds, and the others count in slices, between which sessions
+-- are served.
 
 local function has_fresh_worker(pool, avoid)
   for rank = 0, redis.call('ZCARD', pool) - 1 do
@@ -12,7 +12,7 @@ local function has_fresh_worker(pool, avoid)
 end
 
 -- is_ready {browser, avoid} -> {ready}
--- Tells whether a worker of a browser is available, free or not, on an appliance that is not to be avoided.
+-- Returns whether a worker of a browser is available, free or not, on an appliance that is not avoided.
 register('is_ready', function(a)
   local avoid = pools.avoided(a.avoid) or {}
   for _, minor in ipairs(pools.minors(a.browser)) do
@@ -21,8 +21,8 @@ register('is_ready', function(a)
   return {ready = false}
 end)
 
--- Returns fields of the next ones of all workers, from the cursor "0" on until it is "0" again, and the next cursor. Up to
--- 128 of them, which Redis keeps as a list, are read at once; if many more come or go meanwhile, some may come twice.
+-- Returns the next cursor, and fields of the next workers, from the cursor "0" on until it is "0" again. Up to 128
+-- workers, which Redis keeps as a list, come at once; of more, some may come twice if many register or leave meanwhile.
 local function next_workers(cursor, fields)
   local following, found = unpack(redis.call('ZSCAN', key('workers'), cursor, 'COUNT', 100))
   local counted = {}
@@ -49,7 +49,7 @@ local function count_worker(pool, worker)
 end
 
 -- count_workers {cursor} -> {cursor, counts}, these by browser and minor: {standby, available, draining, slots, active, free}
--- Counts the next ones of all workers (`next_workers`).
+-- Counts the next workers (`next_workers`).
 register('count_workers', function(a)
   local cursor, next_ones = next_workers(a.cursor, COUNTED)
   local counts = {}
@@ -66,8 +66,8 @@ end)
 local COUNTED_HERE = {'appliance', 'status', 'version', 'unclaimed', 'settled'}
 
 -- count_appliances {cursor} -> {cursor, counts}, these by name: {standby, available, draining, sessions, versions}
--- Counts the next ones of all workers (`next_workers`) by their appliances, and their sessions. A
--- connection whose session Redis has forgotten counts as one.
+-- Counts the next workers (`next_workers`) and their sessions by appliance. A connection whose session Redis has lost
+-- counts as a session.
 register('count_appliances', function(a)
   local cursor, next_ones = next_workers(a.cursor, COUNTED_HERE)
   local by_name = {}

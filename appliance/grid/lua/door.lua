@@ -1,22 +1,22 @@
--- The door: every call of the library comes in here, and what follows from its changes is done here.
+-- The door: every call of the library enters here, and what follows from its changes is done here.
 --
--- A function changes records, and says what it changed: `touch` and its like. It never places a worker, promotes a
--- spare or hands out a slot. That is done when the function is done (`settle`), and the first four steps also before
--- each choice of a worker, which so sees what was changed before it (`arrange`):
+-- A function changes records and marks what it changed, with `touch` and the like. It never places a worker, promotes a
+-- spare or hands out a slot. `settle` does that when the function is done. The first four steps (`arrange`) also run
+-- before each choice of a worker, so that it sees the changes made before it.
 --
 --  1. Place   each touched worker in its pool, by what is left of it; one that drains is told when it is idle.
---  2. Fill    each touched team: a spare takes the place of a worker that has left.
+--  2. Fill    each touched team: a spare replaces a worker that has left.
 --  3. Adapt   the policy of the pool, if its workers or those being recycled have changed.
---  4. Look    whether the ends of the pool's workers are apart, if somebody asked for that.
---  5. Hand    the pool's next free slot to whoever has waited longest for it.
+--  4. Look    whether the ends of the pool's workers are apart, if that was asked for.
+--  5. Hand    the pool's next free slot to the session that has waited longest for it.
 --
--- Each step may touch again: so it goes on from the first one, until nothing is touched and nobody can be served. No
--- step reaches beyond its pool. What is touched is kept in lists, so that the same calls always lead to the same state.
+-- A step may touch again. So they repeat from the first, until nothing is touched and no session can be served. No step
+-- reaches beyond its pool. Lists keep what is touched, so that the same calls always lead to the same state.
 
-local notes = {}    -- what is touched of each pool, by browser and minor; kept, for making them costs as much as settling
-local touched = {}  -- the notes of those pools of which something is, in order
+local notes = {}    -- what is touched of each pool, by browser and minor; kept, for new tables cost as much as settling
+local touched = {}  -- the notes of the touched pools, in order
 
--- Returns the notes of a pool, which is touched: `workers` to place, `teams` to fill, and so on.
+-- Touches a pool. Returns its notes: `workers` to place, `teams` to fill, and so on.
 local function touched_in(browser, minor)
   local of_browser = notes[browser] or {}
   local pool = of_browser[minor] or {browser = browser, minor = minor, workers = {}, teams = {}}
@@ -27,7 +27,7 @@ local function touched_in(browser, minor)
   return pool
 end
 
--- Says that a slot of a worker was taken, so that nobody else can be served. `worker` is its record as Redis has it now.
+-- Marks a worker of which a slot was taken: that serves no waiting session. `worker` is its record as Redis has it now.
 local function touch_taken(worker)
   local list = touched_in(worker.browser, worker.minor).workers
   local at = 1
@@ -35,25 +35,25 @@ local function touch_taken(worker)
   list[at] = worker  -- the newer record counts
 end
 
--- Says that something else of a worker has changed on which its place depends; of nil, one that is gone, nothing has.
+-- Marks a worker of which anything else has changed that decides on its place; nil, for one that is gone, is ignored.
 local function touch(worker)
   if not worker then return end
   touch_taken(worker)
   touched_in(worker.browser, worker.minor).is_open = true
 end
 
--- Says that somebody waits for a pool who may be served at once.
+-- Marks a pool for which a session waits that may be served at once.
 local function touch_queue(browser, minor)
   touched_in(browser, minor).is_open = true
 end
 
--- Says that somebody has come to or left a team, that of a worker or of `{browser, minor, appliance}`.
+-- Marks a team that a worker has joined or left; `member` is the worker, or `{browser, minor, appliance}`.
 local function touch_team(member)
   local teams = touched_in(member.browser, member.minor).teams
   if teams[#teams] ~= member.appliance then teams[#teams + 1] = member.appliance end
 end
 
--- Says that the number of a pool's workers has changed, or of those being recycled.
+-- Marks a pool whose number of workers, or of workers being recycled, has changed.
 local function touch_policy(browser, minor)
   touched_in(browser, minor).is_to_adapt = true
 end
@@ -98,13 +98,12 @@ local function settle()
   end
 end
 
--- Forgets what is touched, for a call has failed.
+-- Forgets what is touched, after a call that has failed.
 local function forget_touched()
   if touched[1] then notes, touched = {}, {} end
 end
 
--- Does something and what follows from it. Returns whether that succeeded, and else the error; then nothing of it is
--- left to follow.
+-- Runs a step and settles. Returns whether that succeeded, else also the error; then nothing stays touched.
 local function attempt(step, id)
   local succeeded, problem = pcall(function()
     step(id)
@@ -114,8 +113,8 @@ local function attempt(step, id)
   return succeeded, problem
 end
 
--- Makes a function of the library out of a body. The body is given its argument as a table, and as it came; it returns
--- its answer as a table, or as a function that gives it once all is settled.
+-- Registers a function of the library. The body gets its argument as a table, and as it came. It returns its answer as
+-- a table, or as a function that is called once all is settled.
 local function register(name, body)
   redis.register_function(name .. '_@HASH@', function(keys, args)
     forget_touched()

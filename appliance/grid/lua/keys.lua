@@ -1,8 +1,8 @@
 -- The grid's state and every change of it: one library of Redis Functions.
 --
 -- The files of this folder are joined in the order that appliance/grid/store.py gives and loaded under a
--- name that holds their hash, so that proxies of two versions can run side by side, if what the keys mean is
--- the same in both; else appliance/grid/store.py gives them another prefix, and they are two grids.
+-- name that holds their hash, so that proxies of two versions can run side by side if the keys mean the same
+-- to both. Otherwise their prefixes differ (SCHEMA in appliance/grid/store.py), and they are two grids.
 --
 -- Rules
 --  1. Every function takes one key, the namespace in a hash tag ("{grid}:"), and one argument, a JSON
@@ -12,11 +12,11 @@
 --     does a step of the server's, nor time in which the server could not be reached.
 --  3. A slot is taken by membership in its worker's set of sessions, never by a counter. Each member
 --     has a lease, and a lease that nobody renews expires.
---  4. A function says what it changed, and the door does what follows (door.lua): a claimable worker and
---     a waiter that it suits never exist side by side once a function has returned. A claim relies on that:
---     it takes a claimable worker without looking at the queue.
+--  4. A function says what it changed, and the door does what follows (door.lua). So when a function has
+--     returned, no session waits that a claimable worker suits. A claim relies on that: it takes a claimable
+--     worker without looking at the queue.
 --  5. Every function may be called again with the same argument: the second call changes nothing.
---  6. What one file offers to others stands in the table that bears its name; all else in it is its own.
+--  6. What one file offers to others is in the table with its name; all else in the file is its own.
 --
 -- Keys, below the namespace
 --  worker:<id>                hash     one worker
@@ -47,25 +47,25 @@
 --    avoid                                              what it avoids now, if that is not what it claimed with
 --  leases                     zset     active session -> expiry
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
---  queue:<browser>:<minor>:<avoid>  zset  the same for those that avoid these workers and appliances (queue.lua)
+--  queue:<browser>:<minor>:<avoid>  zset  the sessions that avoid these workers and appliances (queue.lua)
 --  avoiding:<browser>         set      "minor avoid", of each such queue
 --  deadlines                  zset     waiting session -> until when it waits
 --  proxies                    zset     proxy -> until when it counts as alive
 --  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
 --  appliance:<name>           hash     one appliance
---    run since turn drain_reason                        its present run, since when; its drains' number, the last one's reason
+--    run since turn drain_reason                        its run, since when; number of drains, last reason
 --    proxy endpoint address port certificate version minor pools relayed admits heard settle_ms serves_redis rival
 --                                                       what it announces (appliances.lua)
 --  drained                    zset     appliance that is drained -> since when
 --  stopping                   zset     appliance that shuts down, without a drain -> until when that is believed
---  kills:<proxy>              hash     session that the proxy is to end -> the reason
+--  kills:<proxy>              hash     session that the proxy must end -> the reason
 --  arrivals:<browser>         string   the last number of arrival
 --  clock                      string   the server's time, the grid's time then, and the longest silence
 --  sweep                      string   how far the reaper has looked through all keys (a cursor of SCAN)
---  failures                   hash     "appliance/slot" -> why its worker does not start, and until when that counts (JSON)
+--  failures                   hash     "appliance/slot" -> why its worker does not start, and until when (JSON)
 --  launch:<appliance>         string   time of the appliance's last launch turn
---  capacity                   string   how many workers of each pool there were, for a moment (grid/views.py)
---  census                     string   how many workers and sessions of each appliance, likewise (grid/views.py)
+--  capacity                   string   what count_workers counted, kept for 2 s (appliance/grid/views.py)
+--  census                     string   what count_appliances counted, kept for 2 s
 --  door                       hash     the inner door's key (secret.lua)
 --    current previous made                              the key, the one before it, and since when it is the key
 --  events                     stream   starts and ends, the newest ones
@@ -73,13 +73,13 @@
 --  tokens                     hash     digest -> token, the revoked ones too
 --  tokens:used                hash     digest -> when the token was last used
 --
--- Messages: JSON on the channels proxy:<id> and worker:<id>. Each is only a hint to look; what it says stands in a key.
+-- Messages: JSON on the channels proxy:<id> and worker:<id>. Each is only a hint to look; a key says the same.
 --  to a proxy   {granted = session}                     a slot was handed to a session that waited
 --               {kill = session, reason}                an operator ends a session
 --               {end = session, worker, reason}         a worker's end is the session's
---               {expired = session}                     its lease expired: it is to be asserted if it runs
+--               {expired = session}                     its lease expired: the proxy asserts it if it runs
 --               {refuted = worker, appliance}           a worker that the proxy suspected is healthy
---               {appliance = true}, {tokens = true}     the appliance was drained or is no longer; tokens have changed
+--               {appliance = true}, {tokens = true}     a drain of the appliance has begun or ended; tokens have changed
 --  to a worker  {drain = reason}, {drained = true}      it gets no new sessions; it has none left
 --               {suspect = true}                        a proxy could not reach it
 

@@ -5,10 +5,10 @@
 -- the fewest active sessions; if there is none, the same among those with remaining >= 1. So workers
 -- reach their quota one after another. Both orders are one score, so a choice costs O(log N).
 --
--- That packs sessions onto few workers, which is there to age them apart. Those that are `apart` have no
--- need of it: they come before the others, as long as they have two sessions left, and among them the one
--- with the fewest active sessions, so that sessions are spread. Which are apart is found by looks at the
--- pool twice a second at most (recycling.lua), once its starts have been measured.
+-- That packs sessions onto few workers, so that they age apart. Workers that are `apart` already need no
+-- packing: while they have two sessions left they come before the others, the one with the fewest active
+-- sessions first, so that sessions are spread. recycling.lua finds out which are apart, twice a second at
+-- most, once the pool's starts have been measured.
 --
 -- Where more sessions than the margin start while one worker is away (`demand`, see recycling.lua), the
 -- workers that wait at the margin would be used up in a row before it is back: then there is no margin,
@@ -33,7 +33,7 @@ local CHOSEN = {'slot', 'appliance', 'concurrency', 'quota', 'fresh_until', 'unc
 
 local OFFERS_KEPT_MS = 600000  -- after they are over, for the sake of workers that were lost meanwhile
 
--- Returns a list of what is to be avoided as a set, or nil if it is empty.
+-- Returns a list of names to avoid as a set, or nil if it is empty.
 function pools.avoided(list)
   if not list or list == '' then return nil end
   local set = {}
@@ -49,7 +49,7 @@ local function quota_in(pool)
   end
 end
 
--- Works out what `pick` goes by, whenever a pool's workers or those being recycled have changed.
+-- Updates what `pick` goes by, after a pool's workers or those being recycled have changed.
 function pools.update_policy(browser, minor)
   local policy = key('policy', browser, minor)
   recycling.forget_awaited(browser, minor)
@@ -74,13 +74,12 @@ local function score_of(worker)
   return (claimable and CROWDED or BLOCKED) + remaining * SCORE_PER_SESSION + taken
 end
 
--- Takes a worker out of a pool.
+-- Removes a worker from a pool.
 function pools.leave(browser, minor, id)
   if redis.call('ZREM', key('pool', browser, minor), id) == 1 then touch_policy(browser, minor) end
 end
 
--- Puts an available worker into its place in its pool, claimable or not. One that drains is told when its last session
--- has ended.
+-- Places an available worker in its pool, claimable or not. A draining worker is told when its last session has ended.
 function pools.place(worker)
   if worker.status == 'draining' and workers.active(worker.id) == 0 then tell('worker', worker.id, {drained = true}) end
   if worker.status ~= 'available' then return end
@@ -99,7 +98,7 @@ local function appliance_of(id)
   return appliance_by_worker[id]
 end
 
--- Returns the worker with the lowest score of a range that is not among those to `avoid`, or nil.
+-- Returns the worker with the lowest score in a range, except those to `avoid`, or nil.
 local function lowest_in(pool, least, past, avoid)
   if not avoid then return redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', '0', '1')[1] end
   for _, id in ipairs(redis.call('ZRANGE', pool, whole(least), past, 'BYSCORE', 'LIMIT', '0', LOOKED_AT)) do
@@ -107,7 +106,7 @@ local function lowest_in(pool, least, past, avoid)
   end
 end
 
--- Returns `margin` and `recycles_until` of a pool's policy; works them out if they are lost.
+-- Returns `margin` and `recycles_until` of a pool's policy, which is updated if it is lost.
 local function policy_of(browser, minor)
   local policy = key('policy', browser, minor)
   local margin, recycles_until = unpack(redis.call('HMGET', policy, 'margin', 'recycles_until'))
@@ -118,9 +117,9 @@ local function policy_of(browser, minor)
   return margin, recycles_until
 end
 
--- Returns the claimable worker that is next by the rule above, or nil. One whose heartbeat is overdue is claimable no
--- longer; the reaper sees to the rest. `avoid`, if it is given, has the workers and the appliances (with a slash
--- behind the name) that are out of the question for this session.
+-- Returns the claimable worker that the rule above selects, or nil. A worker whose heartbeat is overdue loses its
+-- place; the reaper does the rest. `avoid` is nil, or the set of workers and appliances (with a slash behind the name)
+-- that this session avoids.
 function pools.pick(browser, minor, avoid)
   local pool = key('pool', browser, minor)
   local function lowest(least, past) return lowest_in(pool, least, past, avoid) end
@@ -172,8 +171,8 @@ function pools.offer(browser, minor, until_ms)
   redis.call('ZADD', key('offers', browser), 'GT', whole(until_ms), minor)
 end
 
--- Returns the available workers nearest to their quota, at least `count` of them, in the order of their ends. Of those
--- that are apart, which are no more than that, all are read.
+-- Returns at least `count` of the available workers, those nearest to their quota, sorted by it. All workers that are
+-- apart are among them; there are no more than `count`.
 function pools.nearest(pool, count)
   local found = {}
   local function add(id, remaining, taken)

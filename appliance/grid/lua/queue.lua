@@ -1,21 +1,21 @@
 -- The queue: sessions that wait for a slot, first come, first served across all proxies.
 --
--- Sessions that avoid workers or appliances (`avoid`, a sorted list with spaces between) wait in queues of their own,
--- one for all that avoid the same. If the first of such a queue finds no worker, none behind it does: so a look at
--- the first of each queue is enough, and who cannot be served holds up nobody.
+-- Sessions that avoid workers or appliances (`avoid`, a sorted list separated by spaces) wait in queues of their own,
+-- one for each such list. If no worker suits the first of a queue, none suits those behind it. So it is enough to look
+-- at the first of each queue, and a session that cannot be served holds up no other.
 
 local function queue_of(browser, minor, avoid)
   return avoid == '' and key('queue', browser, minor) or key('queue', browser, minor, avoid)
 end
 
--- Lets a session wait without a place in its queue: until its proxy asks again, or its deadline.
+-- Makes a session wait without a place in its queue, until its proxy claims again or its deadline passes.
 function queue.rest(session)
   sessions.save(session, 'waiting', '')
   redis.call('ZADD', key('proxies'), 'GT', NOW + session.lease_ms, session.proxy)
   redis.call('ZADD', key('deadlines'), session.deadline, session.id)
 end
 
--- Puts a session into its queue, in the place of its arrival.
+-- Puts a session into its queue, by its number of arrival.
 function queue.enqueue(session)
   queue.rest(session)
   if session.avoid ~= '' then
@@ -29,7 +29,7 @@ function queue.dequeue(session)
   redis.call('ZREM', key('deadlines'), session.id)
 end
 
--- Tells whether a waiting session is in its queue, where it will be looked at when a slot comes free.
+-- Returns whether a waiting session is in its queue, and so will be served when a slot comes free.
 function queue.has(session)
   local entry = session.minor .. ' ' .. session.avoid
   return redis.call('ZSCORE', queue_of(session.browser, session.minor, session.avoid), session.id)
@@ -56,7 +56,7 @@ function queue.length(browser)
   return length
 end
 
--- Returns the next number of arrival; if the count is lost, one that is behind all who wait.
+-- Returns the next number of arrival; if the count is lost, one behind all waiting sessions.
 function queue.number_arrival(browser)
   local number = redis.call('INCR', key('arrivals', browser))
   if number > 1 then return number end
@@ -68,8 +68,8 @@ function queue.number_arrival(browser)
   return number
 end
 
--- Returns the first of a queue whose proxy lives and whose deadline has not passed, or nil; the dead
--- before it are forgotten.
+-- Returns the first of a queue whose proxy lives and whose deadline has not passed, or nil. Those before it are
+-- forgotten.
 local function first_waiting(browser, minor, avoid)
   local name = queue_of(browser, minor, avoid)
   while true do
@@ -86,8 +86,7 @@ local function first_waiting(browser, minor, avoid)
   end
 end
 
--- Returns the first of each queue that a pool suits, the longest-waiting first: those that asked for this version,
--- and those that asked for any.
+-- Returns the first of each queue that a pool suits, for its version or for any, the longest-waiting first.
 local function first_of_each(browser, minor)
   if redis.call('ZCARD', key('deadlines')) == 0 then return {} end
   local found = {first_waiting(browser, minor, '')}
@@ -104,7 +103,7 @@ local function first_of_each(browser, minor)
   return found
 end
 
--- Hands the next free slot of a pool to whoever has waited longest for it. Returns whether there was one for somebody.
+-- Hands the next free slot of a pool to the session that has waited longest for it. Returns whether it did.
 function queue.serve_next(browser, minor)
   for _, session in ipairs(first_of_each(browser, minor)) do
     local worker = pools.pick(browser, minor, pools.avoided(session.avoid))
@@ -114,7 +113,7 @@ function queue.serve_next(browser, minor)
       tell('proxy', session.proxy, {granted = session.id})
       return true
     end
-    if session.avoid == '' then return false end  -- who avoids nobody may have any worker
+    if session.avoid == '' then return false end  -- any worker suits it, so there is none
   end
   return false
 end

@@ -4,7 +4,7 @@
 
 local REAPED_AT_ONCE = 100
 
--- Does something with each of some records. Of one with which that fails, `forget` is done. Returns how many there were.
+-- Calls `step` with each id, and `forget` if that fails. Returns how many ids there were.
 local function each(ids, step, forget)
   for _, id in ipairs(ids) do
     local succeeded, problem = attempt(step, id)
@@ -39,8 +39,7 @@ local function remove_late_workers()
   return removed, looked_at
 end
 
--- Ends the sessions whose leases have expired. A proxy that lives all the same, and was only paused or cut off, is told,
--- so that it asserts them soon.
+-- Ends the sessions whose leases have expired. Their proxy is told: if it was only paused or cut off, it asserts them.
 local function end_expired()
   local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
   return each(expired, function(id)
@@ -53,7 +52,7 @@ local function end_expired()
   end)
 end
 
--- Forgets that a session waits, whose record is lost: it is looked for in every queue.
+-- Removes a session whose record is lost from every queue.
 local function forget_ticket(id)
   redis.call('ZREM', key('deadlines'), id)
   for _, browser in ipairs(BROWSERS) do
@@ -61,7 +60,7 @@ local function forget_ticket(id)
   end
 end
 
--- Ends sessions that wait, and forgets the tickets of those that do not, or are lost.
+-- Ends the waiting sessions among these, and removes the others from the queues.
 local function end_waiting(ids, reason)
   return each(ids, function(id)
     local is_waiting = redis.call('HGET', key('session', id), 'state') == 'waiting'
@@ -69,7 +68,7 @@ local function end_waiting(ids, reason)
   end, forget_ticket)
 end
 
--- Forgets the proxies that are gone, and the tickets that waited in them: they would fill the queue.
+-- Forgets the proxies that are gone, and ends the sessions that waited in them, which would fill the queue.
 local function forget_proxies()
   local proxies, orphans = key('proxies'), {}
   if redis.call('ZREMRANGEBYSCORE', proxies, '-inf', '(' .. NOW) == 0 then return 0 end
@@ -82,8 +81,8 @@ end
 
 local SAMPLE = 10  -- workers of a pool that each reap looks at: with many proxies, all of them soon
 
--- Mends an appliance's team, and some of its pool: who has lost its record is no member any more, and whom only the
--- reaper has lost is reaped like others.
+-- Mends an appliance's team, and a sample of its pool: a worker without a record is removed, and a worker that is not
+-- in `workers` is added there, to be reaped like others.
 local function mend(browser, minor, appliance)
   local pool, serving = key('pool', browser, minor), key('serving', browser, minor, appliance)
   local function look_at(id)
@@ -101,7 +100,7 @@ end
 local SWEPT_AT_ONCE = '200'  -- of all keys that Redis holds; those of another user cost a tenth of a microsecond each
 local LEASE_OF_LOST_MS = 15000
 
--- Lists a session, by its state, where the reaper looks for overdue ones, if it is not there.
+-- Adds a session to `leases` or `deadlines`, where the reaper looks, if it is in neither.
 local function list_session(id)
   if redis.call('ZSCORE', key('leases'), id) or redis.call('ZSCORE', key('deadlines'), id) then return end
   local session = sessions.read(id)
@@ -110,16 +109,16 @@ local function list_session(id)
   redis.call('ZADD', key('leases'), whole(NOW + session.lease_ms), id)
 end
 
--- Lists a worker where the reaper looks for overdue ones, if it is not there. One whose record is lost may register again:
--- its sessions keep their slots as long as they have leases.
+-- Adds a worker to `workers`, where the reaper looks, if it is not there. A worker whose record is lost may register
+-- again: its sessions keep their slots as long as they have leases.
 local function list_worker(id)
   local fresh_until = redis.call('HGET', key('worker', id), 'fresh_until')
   if fresh_until then return redis.call('ZADD', key('workers'), 'NX', whole(fresh_until), id) end
   workers.mend_slots({id = id, ttl = LEASE_OF_LOST_MS})
 end
 
--- Looks at the next ones of all keys. Redis may have lost all that leads to a session or a worker; if its proxy or its
--- process is gone, too, nobody else would find it.
+-- Looks at some of all keys. Redis may have lost everything that leads to a session or a worker; if its proxy or
+-- process is gone too, nothing else finds it.
 local function sweep()
   local cursor = redis.call('GET', key('sweep')) or '0'
   local following, found = unpack(redis.call('SCAN', cursor, 'MATCH', NS .. '*', 'COUNT', SWEPT_AT_ONCE))
@@ -134,9 +133,9 @@ local function sweep()
 end
 
 -- reap {silence_ms, appliance} -> {workers, sessions, waiting, more}
--- Removes workers whose heartbeats have stopped, sessions whose leases have expired, tickets whose proxies
--- or deadlines are gone, and appliances that nobody hears of. Every proxy calls it; whoever comes first does
--- the work. There is `more` to do if there was more than one call does: others have their turn in between.
+-- Removes workers without heartbeats, sessions whose leases have expired, waiting sessions whose proxy is gone or whose
+-- deadline has passed, and silent appliances. Every proxy calls it; the first to come does the work. There is `more` to
+-- do if one call cannot do all of it: other calls run in between.
 --
 -- Mends the teams of `appliance`, the caller's own, and sweeps some of all keys. From now on the grid's clock counts a
 -- silence of all callers as `silence_ms` at most.
@@ -156,8 +155,8 @@ register('reap', function(a)
 end)
 
 -- release_proxy {proxy, cursor} -> {cursor, sessions}
--- Ends the next ones of all active sessions (from the cursor "0" on until it is "0" again) that a proxy had which is
--- known to have ended. Those that waited in it end with the last ones. Returns how many ended.
+-- Ends the sessions of a proxy that has ended: the active ones in slices (from the cursor "0" on until it is "0"
+-- again), the waiting ones with the last slice. Returns how many ended.
 register('release_proxy', function(a)
   local following, found = unpack(redis.call('ZSCAN', key('leases'), a.cursor, 'COUNT', REAPED_AT_ONCE))
   local held = {}

@@ -14,7 +14,7 @@
 -- The k-th nearest to its quota outlasts those before it if it has (k - 1 + those away already) / places
 -- shares left. If one has less, the nearest is recycled now, which costs up to EARLY of its sessions; but not
 -- if a worker is missing already and no spare would take its place. If the demand is greater than the
--- quota for each place, more must be away at once whatever is done, and nothing is.
+-- quota for each place, more must be away at once in any case, and none is recycled early.
 --
 -- A worker is `apart`, so that selection need not age it apart, if it has at least EVEN x quota / workers more sessions
 -- left than the one before it, in the order of their ends; the first always is, or it would not get away from the
@@ -47,7 +47,7 @@ function recycling.count_start(worker)
   if remaining <= worker.quota * EARLY then touch_ends(worker.browser, worker.minor) end
 end
 
--- Takes back that a session was counted, which its worker did not get.
+-- Undoes `count_start`, for a session that its worker did not get.
 function recycling.uncount_start(worker)
   redis.call('HINCRBY', key('policy', worker.browser, worker.minor), 'starts', -1)
   if tonumber(worker.lifetime) > 0 then
@@ -55,8 +55,8 @@ function recycling.uncount_start(worker)
   end
 end
 
--- Notes until when a worker's slot counts as being recycled: while it drains, and for a while after it is gone, unless
--- the slot has another already. `before` is the status that it had.
+-- Sets until when a worker's slot counts as being recycled: while the worker drains, and for RETURN_MS after it is
+-- gone, unless the slot has a new one already. `before` is the worker's previous status.
 function recycling.mark(worker, before)
   local awaited, slot, until_ms = key('recycling', worker.browser, worker.minor), workers.slot_of(worker), nil
   if worker.status == 'draining' then until_ms = NOW + worker.ttl end
@@ -73,7 +73,7 @@ function recycling.mark(worker, before)
   touch_policy(worker.browser, worker.minor)
 end
 
--- Forgets slots that are awaited no longer, and how large their teams were if nobody is left of those.
+-- Forgets the slots that are no longer awaited, and the size of their teams if no member is left.
 function recycling.forget_awaited(browser, minor)
   local awaited = key('recycling', browser, minor)
   for _, slot in ipairs(redis.call('ZRANGE', awaited, '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', 0, 100)) do
@@ -85,7 +85,7 @@ function recycling.forget_awaited(browser, minor)
   end
 end
 
--- Notes how long a slot was without a worker that takes sessions: the mean, and the mean deviation from it.
+-- Measures how long slots are without a worker: the mean, and the mean deviation from it.
 local function measure_away(policy, away_ms)
   local mean, deviation = unpack(redis.call('HMGET', policy, 'away_ms', 'away_deviation_ms'))
   if mean then
@@ -95,7 +95,7 @@ local function measure_away(policy, away_ms)
   redis.call('HSET', policy, 'away_ms', mean or away_ms, 'away_deviation_ms', deviation or away_ms / 2)
 end
 
--- Notes that a worker has come to a slot, and how long the slot was without one since it was recycled.
+-- Measures how long the slot of a new worker was without one since its predecessor was recycled.
 function recycling.welcome(worker)
   local left = key('left', worker.browser, worker.minor)
   local since = redis.call('HGET', left, workers.slot_of(worker))
@@ -128,8 +128,8 @@ local function measure_rate(policy, name)
   return rate
 end
 
--- Until it was measured how long a worker is away, its drain is taken to last twice as long as a session,
--- in which twice as many sessions start as there are (Little's law).
+-- Until it is measured how long a worker is away, its drain is assumed to last twice as long as a session. In that time
+-- twice as many sessions start as are active (Little's law).
 local function demand_of(policy, rate, nearest)
   if policy.away_ms then return rate * policy.away_ms end
   local active = 0
@@ -137,7 +137,7 @@ local function demand_of(policy, rate, nearest)
   return rate * USUAL_RETURN_MS + 2 * active
 end
 
--- Tells how many workers are away, and how many are missing because no spare took their place.
+-- Returns how many workers are away, and how many are missing because no spare took their place.
 local function count_away(teams, browser, minor)
   local by_appliance, away, missing = {}, 0, 0
   for _, slot in ipairs(redis.call('ZRANGE', key('recycling', browser, minor), whole(NOW), '+inf', 'BYSCORE')) do
@@ -159,7 +159,7 @@ local function count_places(teams)
   return places
 end
 
--- Tells whether some of the nearest would reach their quota while those before them are away.
+-- Returns whether some of the nearest would reach their quota while those before them are away.
 local function is_crowded(nearest, share, away, places)
   for k = 2, math.min(#nearest, NEAREST) do
     if nearest[k].remaining < (k - 1 + away) / places * share then return true end
@@ -167,8 +167,8 @@ local function is_crowded(nearest, share, away, places)
   return false
 end
 
--- Recycles the worker nearest to its quota early, if the ends of its pool of `size` workers are too close. `mean` is how
--- many sessions each of the others is given while one is away, on average.
+-- Recycles the worker nearest to its quota early, if the ends of its pool of `size` workers are too close. `mean` is
+-- how many sessions each of the others is given while one is away, on average.
 local function recycle_early(browser, minor, nearest, size, demand, mean)
   local first = workers.read(nearest[1].id)
   if not first then return pools.leave(browser, minor, nearest[1].id) end

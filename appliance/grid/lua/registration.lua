@@ -1,8 +1,8 @@
--- What a worker calls in its life: a turn to launch, registration, heartbeats, drain, removal; or why it cannot start.
+-- A worker's life: a turn to launch, registration, heartbeats, drain, removal; or the reason why it cannot start.
 
 -- take_launch_turn {appliance, stagger_ms} -> {wait_ms}
--- 0: launch now. Otherwise: ask again after that time. A turn that is not taken is not reserved, so
--- that a worker that dies while it waits delays nobody.
+-- 0: launch now. Otherwise: ask again after that time. A turn is not reserved, so a worker that dies while it waits
+-- delays no other.
 register('take_launch_turn', function(a)
   local name = key('launch', a.appliance)
   local wait = tonumber(redis.call('GET', name) or 0) + a.stagger_ms - NOW
@@ -12,9 +12,9 @@ register('take_launch_turn', function(a)
   return {wait_ms = 0}
 end)
 
--- Notes how many more connections a driver holds than Redis knows sessions of: their proxies are about to assert these,
--- and so long, at most `settle_ms`, their slots are taken. Until then the number does not fall by itself: a session that
--- was granted meanwhile may not be among the connections yet. Returns whether there is anything to note.
+-- Sets how many connections a driver has beyond the sessions that Redis knows: their slots are taken until the proxies
+-- assert these sessions, or for `settle_ms`. In that time the number does not fall by itself: a session that was
+-- granted meanwhile may not have its connection yet. Returns whether there was anything to set.
 local function note_unclaimed(worker, connections, settle_ms)
   local surplus, known = math.max(0, connections - workers.active(worker.id)), tonumber(worker.unclaimed or 0)
   if surplus == 0 and known == 0 then return false end
@@ -27,9 +27,8 @@ end
 -- register_worker {id, browser, version, minor, appliance, slot, status, lifetime,
 --                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, turn}
 -- -> {status, lifetime}
--- Registers a worker, or registers it again: then its status stays and its lifetime never falls. One
--- that comes as standby serves at once if its team has fewer than `target` that do. `run`, `drained` and `turn` are
--- what its appliance remembers of itself.
+-- Registers a worker, or registers it again: then its status stays, and its lifetime never falls. A standby serves at
+-- once if fewer than `target` of its team do. `run`, `drained` and `turn` come from its appliance's record.
 register('register_worker', function(a)
   appliances.recall(a.appliance, a.run, a.drained, a.turn)
   a.run, a.drained, a.turn = nil, nil, nil
@@ -57,7 +56,7 @@ register('register_worker', function(a)
   return function() return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime} end
 end)
 
--- Lets a worker that was suspect take sessions again. Who suspected it is told that it was wrong.
+-- Makes a suspect worker claimable again, and tells the proxy that suspected it.
 local function clear_suspicion(worker)
   if not worker.suspect then return end
   redis.call('HDEL', key('worker', worker.id), 'suspect')
@@ -66,9 +65,9 @@ local function clear_suspicion(worker)
 end
 
 -- heartbeat_worker {id, memory, healthy, connections, settle_ms} -> {known, status, reason, lifetime, active, suspect}
--- `healthy` says that the browser was just seen to answer: a suspect worker is claimable again. `connections` counts
--- those of its driver if Redis may have lost sessions (a failover), else it is -1.
--- `reason` says why it drains, for a worker that the message about it has not reached (yet).
+-- `healthy` means that the browser has just answered: a suspect worker is claimable again. `connections` counts those
+-- of its driver if Redis may have lost sessions (a failover), else it is -1. `reason` says why it drains, in case that
+-- message was lost.
 register('heartbeat_worker', function(a)
   local name, worker = key('worker', a.id), workers.read(a.id)
   if not worker then return {known = false} end
@@ -92,7 +91,7 @@ register('heartbeat_worker', function(a)
 end)
 
 -- drain_worker {id, reason} -> {known, active}
--- No new sessions for this worker; it is told, and told again when its last session has ended.
+-- Drains a worker: it gets no new sessions. It is told, and told again when its last session has ended.
 register('drain_worker', function(a)
   local worker = workers.read(a.id)
   if not worker then return {known = false, active = 0} end
@@ -101,19 +100,19 @@ register('drain_worker', function(a)
 end)
 
 -- end_sessions {worker, reason} -> {ended}
--- Asks for the end of a worker's sessions; each slot comes free when its proxy has released it.
+-- Asks the proxies to end a worker's sessions. Each slot comes free when its proxy releases it.
 register('end_sessions', function(a)
   return {ended = #workers.end_sessions(a.worker, a.reason)}
 end)
 
 -- remove_worker {id, reason} -> {sessions}
--- Forgets a worker; its remaining sessions end with the reason. Returns how many these were.
+-- Removes a worker and ends its sessions with the reason. Returns how many there were.
 register('remove_worker', function(a)
   return {sessions = workers.remove(a.id, a.reason)}
 end)
 
 -- report_failure {appliance, slot, browser, reason, ttl_ms} -> {}
--- Notes that a worker of this slot failed before it could serve, or soon after: until one registers, or for a while.
+-- Records that a worker of this slot failed before it could serve, or soon after; for `ttl_ms`, or until one registers.
 register('report_failure', function(a)
   local failures = key('failures')
   local failure = {appliance = a.appliance, slot = a.slot, browser = a.browser, reason = a.reason, until_ms = NOW + a.ttl_ms}

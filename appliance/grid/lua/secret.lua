@@ -1,9 +1,9 @@
 -- The inner door's key, by which appliances prove to each other that they are of one grid (proxy/door/).
 
 -- door_keys {known, fresh, rotate_ms} -> {keys}
--- Returns the key, and the one before it if there is one. If there is none at all, `known` becomes the key, which the
--- caller had before Redis lost it, or else `fresh`; and so does `fresh` when the key is `rotate_ms` old. Keys are made
--- by proxies: Lua's random numbers can be foreseen.
+-- Returns the key, and the previous one if there is one. If there is no key, `known` becomes it, the one that the
+-- caller had before Redis lost it, or else `fresh`. `fresh` also replaces a key that is `rotate_ms` old. Proxies make
+-- the keys, because Lua's random numbers can be predicted.
 register('door_keys', function(a)
   local name = key('door')
   local door = read_fields(name, {'current', 'previous', 'made'})

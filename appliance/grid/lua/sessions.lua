@@ -1,7 +1,7 @@
--- Sessions: how each comes by its slot, keeps it and gives it up: claim, give_back, release, kill_session, renew,
+-- Sessions, from claim to release: claim, give_back, release, kill_session, renew,
 -- assert_session.
 
--- Reads a session: its claim, and what became of it; nil if it is unknown. One that cannot be read is forgotten.
+-- Reads a session, its claim and its state; nil if it is unknown. One that cannot be read is forgotten.
 function sessions.read(id)
   local state = read(key('session', id))
   if not state then return nil end
@@ -15,7 +15,7 @@ function sessions.read(id)
   return session
 end
 
--- Writes what became of a session; `request` is its claim as it came.
+-- Writes the state of a session; `request` is its claim as it came.
 function sessions.save(session, state, worker)
   local name = key('session', session.id)
   session.state, session.worker = state, worker
@@ -24,7 +24,7 @@ function sessions.save(session, state, worker)
     'arrival', session.arrival, 'deadline', session.deadline)
 end
 
--- Gives a session the next slot of a worker.
+-- Grants a session a slot of a worker.
 function sessions.grant(session, worker)
   redis.call('SADD', key('worker', worker.id, 'sessions'), session.id)
   redis.call('ZADD', key('leases'), whole(NOW + session.lease_ms), session.id)
@@ -34,7 +34,7 @@ function sessions.grant(session, worker)
   recycling.count_start(worker)
 end
 
--- Ends a session, wherever it is, and frees what it held. `details` go into the event.
+-- Ends a session, active or waiting, and frees what it held. `...` goes into the event.
 function sessions.finish(id, reason, ...)
   local state, worker_id = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
   if not state then return false end
@@ -52,12 +52,12 @@ function sessions.finish(id, reason, ...)
   return true
 end
 
--- Returns the versions that suit a session: its own, or all that are offered if it names none.
+-- Returns the versions that suit a session: its own, or all that are offered if it names no version.
 local function suitable(session)
   return session.minor ~= '' and {session.minor} or pools.minors(session.browser)
 end
 
--- Gives a session a free slot at once, for which nobody else waits (rule 4). Returns its worker, or nil.
+-- Grants a session a free slot, for which no other session waits (rule 4). Returns its worker, or nil.
 local function admit(session)
   local avoid = pools.avoided(session.avoid)
   for _, minor in ipairs(suitable(session)) do
@@ -74,7 +74,7 @@ local function is_served(session)
   return minor and pools.is_offered(session.browser, minor)
 end
 
--- Tells whether an appliance that a session does not avoid serves it, or is about to.
+-- Returns whether an appliance that a session does not avoid serves it, or is about to.
 local function is_reachable(session)
   local avoid = pools.avoided(session.avoid)
   if not avoid then return true end
@@ -86,8 +86,8 @@ local function is_reachable(session)
   return false
 end
 
--- Returns what a proxy needs to know of its session; `worker` saves reading it where it is known. One that waits for what
--- nobody offers any more, or for what it avoids, is told so: its proxy releases it.
+-- Returns a claim's answer; `worker` is given where it is known. "unserved" and "unreachable" are for a session that
+-- waits for what no appliance offers any more, or only those that it avoids: its proxy releases it.
 local function answer(session, worker)
   if session.state ~= 'active' then
     if not is_served(session) then return {state = 'unserved', versions = pools.minors(session.browser)} end
@@ -101,8 +101,8 @@ local function answer(session, worker)
   }
 end
 
--- Returns where an earlier claim stands. One that waits is put back into its queue if it is not there: it rested,
--- its queue was lost, or it avoids others now.
+-- Returns where an earlier claim stands. A waiting session that is not in its queue is put back: it rested, its queue
+-- was lost, or it avoids others now.
 local function ask_again(session, avoid)
   if session.state ~= 'waiting' or session.avoid == avoid and queue.has(session) then return answer(session) end
   queue.dequeue(session)
@@ -119,8 +119,8 @@ end
 -- claim {id, browser, minor, name, client, user_agent, token, proxy, lease_ms, wait_ms, queue_max, avoid}
 -- -> {state = 'active', worker, slot, appliance, waited_ms} | {state = 'waiting'} | {state = 'lost'}
 --  | {state = 'unserved', versions} | {state = 'unreachable'} | {state = 'full'}
--- Called again, it tells where the claim stands. `avoid` lists the workers, and the appliances (with a slash behind the
--- name), that are out of the question: "unreachable" says that nobody else serves what is asked for.
+-- Called again, it returns where the claim stands. `avoid` lists workers, and appliances with a slash behind the name,
+-- that the session must not get; "unreachable" means that only those serve what it asks for.
 register('claim', function(a, request)
   local session, known = a, sessions.read(a.id)
   session.avoid = a.avoid or ''
@@ -140,7 +140,7 @@ register('claim', function(a, request)
 end)
 
 -- release {id, worker, reason, bytes} -> {released}
--- `worker` is the one whose slot the session had, or "": it comes free even if Redis has lost the session.
+-- `worker` is the session's, or "". Its slot comes free even if Redis has lost the session.
 register('release', function(a)
   local released = sessions.finish(a.id, a.reason, 'bytes', a.bytes)
   if not released and a.worker and redis.call('SREM', key('worker', a.worker, 'sessions'), a.id) == 1 then
@@ -150,7 +150,7 @@ register('release', function(a)
   return {released = released}
 end)
 
--- Takes the slot of a session back from a worker that did not get it.
+-- Undoes a grant, for a session that its worker did not get.
 local function undo_grant(session, worker)
   redis.call('SREM', key('worker', session.worker, 'sessions'), session.id)
   redis.call('ZREM', key('leases'), session.id)
@@ -158,12 +158,12 @@ local function undo_grant(session, worker)
 end
 
 -- give_back {id, worker, blame} -> {}
--- A session's proxy could not reach its worker, and gives the slot back; `blame` is "worker", "path" or "self". A worker
--- to blame is told, and not claimable until a heartbeat says that it is healthy. The session waits without a place in
--- its queue until its proxy claims again; then it has the place of its arrival.
+-- Returns the slot of a worker that the proxy could not reach; `blame` is "worker", "path" or "self". A worker to blame
+-- is told, and is not claimable until a heartbeat says that it is healthy. The session waits without a place in its
+-- queue until its proxy claims again; then it gets the place of its arrival.
 --
--- The dial costs the worker nothing of its lifetime. If this was its last session it drains all the same: it has been
--- told so, and may be on its way out.
+-- The dial costs the worker no lifetime. If this was its last session it drains all the same: it was told so, and may
+-- be about to end.
 register('give_back', function(a)
   local session, worker = sessions.read(a.id), workers.find(a.worker)
   local is_its_own = session and session.state == 'active' and session.worker == a.worker
@@ -184,8 +184,8 @@ end)
 local KILLS_KEPT_S = '3600'
 
 -- kill_session {id, reason} -> {known}
--- Asks for the end of a session, active or waiting; it is over when its proxy has released it. The order
--- stands until then, in case its message is lost.
+-- Asks a session's proxy to end it, active or waiting; it is over when the proxy releases it. Until then the order is
+-- kept, in case its message is lost.
 register('kill_session', function(a)
   local proxy = redis.call('HGET', key('session', a.id), 'proxy')
   if not proxy then return {known = false} end
@@ -196,8 +196,8 @@ register('kill_session', function(a)
   return {known = true}
 end)
 
--- Returns the sessions that a proxy is to end, with the reason for each. Those that have ended are forgotten, but not
--- the `unknown` ones, which the proxy relays although nothing is known of them.
+-- Returns the sessions that a proxy must end, with the reason for each. Orders for ended sessions are forgotten, but
+-- not those for `unknown` ones, which the proxy relays although Redis does not know them.
 local function kills_of(proxy, unknown)
   local kills, relayed = read(key('kills', proxy)) or {}, {}
   for _, id in ipairs(unknown) do relayed[id] = true end
@@ -210,7 +210,7 @@ local function kills_of(proxy, unknown)
   return kills
 end
 
--- Tells whether a worker is known. One that only the reaper has lost is made known to it.
+-- Returns whether a worker is known. One that is missing in `workers` only is added there.
 local function is_known(worker)
   if redis.call('ZSCORE', key('workers'), worker) then return true end
   local fresh_until = redis.call('HGET', key('worker', worker), 'fresh_until')
@@ -219,8 +219,8 @@ local function is_known(worker)
 end
 
 -- renew {proxy, sessions = {id -> worker}, lease_ms} -> {unknown, kills}
--- Says that a proxy lives and still relays these sessions, each on its worker. Returns those of which Redis does not
--- know that, and those that the proxy must end, with the reason for each. A lease or a slot that was lost is restored.
+-- Renews a proxy, and the leases of the sessions that it relays, each on its worker. A lost lease or slot is restored.
+-- Returns the sessions that Redis does not know on that worker, and those the proxy must end, with the reasons.
 register('renew', function(a)
   redis.call('ZADD', key('proxies'), NOW + a.lease_ms, a.proxy)
   local unknown, expiry, known = {}, whole(NOW + a.lease_ms), {}
@@ -238,7 +238,7 @@ register('renew', function(a)
   return {unknown = unknown, kills = kills_of(a.proxy, unknown)}
 end)
 
--- Forgets what Redis, with older data, still believes of a session that its proxy relays elsewhere.
+-- Forgets what older data in Redis says of a session that its proxy relays elsewhere.
 local function forget_stale(session)
   if session.state == 'waiting' then return queue.dequeue(session) end
   redis.call('SREM', key('worker', session.worker, 'sessions'), session.id)
@@ -247,9 +247,9 @@ end
 
 -- assert_session {id, worker, browser, minor, name, client, user_agent, token, proxy, lease_ms}
 -- -> {state = 'active', over} | {state = 'pending'}
--- A proxy relays a session that Redis has forgotten. It is taken up again; if its worker is not (yet) registered it stays
--- pending. A session that runs is never ended because its slot was given away meanwhile: its worker has one too many
--- then, and `over` says by how many its sessions exceed its slots. It gets no further ones until they fit again.
+-- Restores a session that a proxy relays and that Redis has lost; "pending" if its worker is not registered yet. A
+-- running session is never ended because its slot was granted to another meanwhile. Its worker then has too many:
+-- `over` says by how many its sessions exceed its slots, and it gets no new ones until they fit again.
 register('assert_session', function(a, request)
   local known, worker = sessions.read(a.id), workers.find(a.worker)
   if not worker then return {state = 'pending'} end

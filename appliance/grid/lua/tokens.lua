@@ -1,12 +1,12 @@
 -- The tokens' functions: create_token, revoke_token, check_token, restore_tokens.
 --
--- The field of a token is its digest; the token itself never comes here. One that is revoked stays, marked, so
--- that no proxy brings it back from a copy that is older than that (appliance/grid/token_table.py has the rule). Only
--- one that has expired is forgotten: it is of no use even if it comes back.
+-- A token's field is its digest; the token itself is never stored. A revoked token stays, marked, so that no proxy
+-- restores it from an older copy (appliance/grid/token_table.py has the rule). Only an expired token is forgotten: it
+-- would be useless even if restored.
 --
--- Tokens lie outside of the schema's version: a token that is revoked is revoked in every release that shares this Redis.
--- Releases before schema 5 keep a table of their own each. While one is there, it is read along, and what changes here
--- changes there too; where two tables differ, revoked wins.
+-- Tokens are outside the schema's version: a revoked token is revoked in every release that shares this Redis. Releases
+-- before schema 5 keep tables of their own. While there is one, it is read and changed together with this one; where
+-- two tables differ, revoked wins.
 
 local OLDER_SCHEMAS = {'4', '3', '2'}
 
@@ -15,7 +15,7 @@ local function shared(kind, a)
   return a and root .. kind .. ':' .. a or root .. kind
 end
 
--- Returns the names of the tables: this one first, then those of older releases that there are.
+-- Returns the names of the tables: this one first, then the existing ones of older releases.
 local function tables()
   local names = {shared('tokens')}
   for _, schema in ipairs(OLDER_SCHEMAS) do
@@ -33,7 +33,7 @@ local function write_token(digest, token)
   for _, name in ipairs(tables()) do redis.call('HSET', name, digest, cjson.encode(token)) end
 end
 
--- Returns all tokens, after every table has been told what another one knows.
+-- Joins all tables, and returns all tokens.
 local function join_tables()
   local all, known = {}, {}
   for i, name in ipairs(tables()) do
@@ -88,13 +88,13 @@ local function forget_expired(tokens)
   end
 end
 
--- Lets every proxy look at the tokens anew.
+-- Tells every proxy that the tokens have changed.
 local function tell_proxies()
   for _, proxy in ipairs(redis.call('ZRANGE', key('proxies'), 0, -1)) do tell('proxy', proxy, {tokens = true}) end
 end
 
 -- create_token {digest, name, ttl_ms} -> {created}
--- Not if there is a valid token of that name; `ttl_ms` 0 is for ever.
+-- Adds a token, unless a valid one has that name; `ttl_ms` 0 is for ever.
 register('create_token', function(a)
   local tokens = join_tables()
   forget_expired(tokens)
@@ -109,7 +109,7 @@ register('create_token', function(a)
 end)
 
 -- revoke_token {name} -> {revoked}
--- Revokes the valid tokens of a name: two, if a copy brought back one of the same name. Gives how many.
+-- Revokes the valid tokens of a name: two, if a copy restored one. Returns how many.
 register('revoke_token', function(a)
   local revoked = 0
   for digest, token in pairs(join_tables()) do
@@ -124,7 +124,7 @@ register('revoke_token', function(a)
 end)
 
 -- check_token {digest} -> {valid, name}
--- Returns the name of a valid token, and notes that it was used.
+-- Returns the name of a valid token, and records its use.
 register('check_token', function(a)
   local token = find_token(a.digest)
   if not token or not is_valid(token) then return {valid = false} end
@@ -133,7 +133,7 @@ register('check_token', function(a)
 end)
 
 -- restore_tokens {tokens = {digest -> token}} -> {tokens}
--- Joins a proxy's copy of the tokens to those here, and returns all.
+-- Adds a copy's tokens to those in Redis, and returns all.
 register('restore_tokens', function(a)
   local tokens = join_tables()
   for digest, token in pairs(a.tokens) do

@@ -1,8 +1,8 @@
 -- Workers: their records, their statuses and their teams.
 --
 -- A team is the workers of one pool on one appliance. `target` of them serve, the others stand by with a warm browser.
--- When one of them leaves, for whatever reason, the spare that started first takes its place in the same step, so that
--- recycling costs no capacity. Of a drained appliance (appliances.lua) none serves, and who leaves is not awaited.
+-- When one leaves, for whatever reason, the spare that started first takes its place in the same step, so that
+-- recycling costs no capacity. On a drained appliance (appliances.lua) no worker serves, and no successor is awaited.
 
 local UNLIMITED = 2 ^ 36  -- remaining sessions of a worker without quota; scores have room for so many (pools.lua)
 
@@ -17,7 +17,7 @@ function workers.read(id)
   return read(key('worker', id))
 end
 
--- Reads as much of a worker's record as is needed to touch it, or nil if there is none.
+-- Reads as much of a worker's record as `touch` needs, or nil if there is none.
 function workers.find(id)
   local worker = read_fields(key('worker', id), PLACED)
   if worker then worker.id = id end
@@ -28,8 +28,8 @@ function workers.active(id)
   return redis.call('SCARD', key('worker', id, 'sessions'))
 end
 
--- Returns how many slots of a worker are taken: by sessions, and by connections whose sessions Redis has
--- forgotten and their proxies are about to assert.
+-- Returns how many slots of a worker are taken: by sessions, and by connections whose sessions Redis has lost and the
+-- proxies will assert.
 function workers.taken(worker)
   local unclaimed = worker.unclaimed and tonumber(worker.settled) > NOW and tonumber(worker.unclaimed) or 0
   return workers.active(worker.id) + unclaimed
@@ -53,8 +53,8 @@ local function team(kind, worker)
   return key(kind, worker.browser, worker.minor, worker.appliance)
 end
 
--- Says with a worker's voice how large its team is, that its appliance is there, and what it offers; of a drained
--- appliance only that it is there, for its team may never come back.
+-- Renews, on a worker's behalf, the size of its team, its appliance and its offer; of a drained appliance only the
+-- appliance, for its team may never come back.
 local function speak_for(worker)
   local teams, until_ms = key('teams', worker.browser, worker.minor), whole(worker.fresh_until)
   redis.call('ZADD', key('workers'), until_ms, worker.id)
@@ -64,9 +64,9 @@ local function speak_for(worker)
   pools.offer(worker.browser, worker.minor, worker.fresh_until)
 end
 
--- Puts a worker into the lists that its status asks for, and takes it out of all others: one whose record was lost may
--- have had another status there. Each heartbeat does so, and mends what Redis lost. `worker` is its whole record, and
--- `before` the status from which it turned, if it did.
+-- Puts a worker into the lists of its status, and removes it from all others, where a lost record may have left it.
+-- Each heartbeat does so, and restores what Redis lost. `worker` is its whole record, `before` its previous status if
+-- it has turned.
 function workers.enlist(worker, before)
   redis.call(worker.status == 'available' and 'SADD' or 'SREM', team('serving', worker), worker.id)
   if worker.status == 'standby' then
@@ -81,7 +81,7 @@ function workers.enlist(worker, before)
   touch_team(worker)
 end
 
--- Which statuses a worker may turn to from each. Nothing leads back: a worker that was away registers as a new one.
+-- Which statuses a worker may turn to from each. None leads back: a worker that was away registers as a new one.
 local TURNS = {
   new = {standby = true, available = true, draining = true},
   standby = {available = true, draining = true, gone = true},
@@ -89,8 +89,8 @@ local TURNS = {
   draining = {gone = true},
 }
 
--- Changes a worker's status, records that, and tells it of a drain. Nothing else may. `worker` is its whole record, whose
--- status is nil if it is new; `reason` is for those that drain or are gone.
+-- Changes a worker's status, records the event, and tells the worker of a drain. Nothing else may. `worker` is its
+-- whole record, whose status is nil if it is new; `reason` says why it drains or is gone.
 function workers.turn(worker, status, reason)
   local before, name = worker.status or 'new', key('worker', worker.id)
   assert(TURNS[before][status], string.format('worker %s cannot turn from %s to %s', worker.id, before, status))
@@ -110,7 +110,7 @@ function workers.turn(worker, status, reason)
   workers.enlist(worker, before)
 end
 
--- Fills a team: spares serve until it has as many that do as its size says.
+-- Fills a team: spares begin to serve until as many serve as its size says.
 function workers.fill(browser, minor, appliance)
   local size = redis.call('HGET', key('teams', browser, minor), appliance)
   local target = tonumber((size or '0'):match('^%d+'))
@@ -122,14 +122,14 @@ function workers.fill(browser, minor, appliance)
   end
 end
 
--- Takes a worker whose record is lost out of a team. `member` is `{id, browser, minor, appliance}`.
+-- Removes a worker whose record is lost from a team. `member` is `{id, browser, minor, appliance}`.
 function workers.forget_member(member)
   local left = redis.call('SREM', team('serving', member), member.id)
   if left + redis.call('ZREM', team('standby', member), member.id) > 0 then touch_team(member) end
 end
 
--- Frees the slots of a worker whose sessions are lost or elsewhere: one whose record was lost may have been granted
--- another slot. One whose lease alone is lost gets a lease again, which its proxy renews if it lives.
+-- Frees a worker's slots whose sessions are lost or elsewhere: a session whose record was lost may have been granted
+-- another slot. A session that has only lost its lease gets one, which its proxy renews if it lives.
 function workers.mend_slots(worker)
   local held = redis.call('SMEMBERS', key('worker', worker.id, 'sessions'))
   if #held == 0 then return end
@@ -155,7 +155,7 @@ function workers.end_sessions(id, reason)
   return held
 end
 
--- Ends a worker's sessions, which have nowhere to be any more. Returns how many there were.
+-- Ends a worker's sessions at once. Returns how many there were.
 local function lose_sessions(id, reason)
   local held = workers.end_sessions(id, reason)
   for _, session in ipairs(held) do sessions.finish(session, reason) end
@@ -163,7 +163,7 @@ local function lose_sessions(id, reason)
   return #held
 end
 
--- Forgets a worker whose record is lost, so that it is not known what it served: it is looked for in every team.
+-- Forgets a worker whose record is lost. What it served is not known, so it is removed from every team.
 function workers.forget_traces(id, reason)
   redis.call('ZREM', key('workers'), id)
   for _, browser in ipairs(BROWSERS) do
@@ -178,7 +178,7 @@ function workers.forget_traces(id, reason)
   return lose_sessions(id, reason)
 end
 
--- Forgets a worker. Returns how many sessions ended with it.
+-- Removes a worker. Returns how many sessions ended with it.
 function workers.remove(id, reason)
   local worker = workers.read(id)
   if not worker then return workers.forget_traces(id, reason) end

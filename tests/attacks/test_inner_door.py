@@ -24,12 +24,11 @@ from proxy.door import protocol
 from proxy.door.protocol import Hello, Order, Seal, Unproven
 from tests.support.announced import announcement
 from tests.support.appliance import Appliance, free_port
-from tests.support.bare_client import UPGRADE
 from tests.support.certificates import Authority
 from tests.support.claims import spec
 from tests.support.knocking import Knock, Trap, between, trap
 from tests.support.waiting import until
-from tests.support.wire import Wire
+from tests.support.wire import UPGRADE, Wire
 
 SECRET_AGENT = "Playwright/1.65.1 (a-client's-own-words)"
 BESIDE_HOST = "127.0.0.2"  # where `back` opens its door, for its HOST is 127.0.0.1

@@ -10,8 +10,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.support.appliance import Appliance
-from tests.support.bare_client import UPGRADE
-from tests.support.wire import Wire
+from tests.support.wire import UPGRADE, Wire
 
 ANOTHER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")  # nobody, which every Debian has
 GUARDED = ("/metrics", "/api/v1/capacity", "/api/v1/appliance")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from playwright.async_api import Browser, Error, async_playwright
 
-from tests.support.bare_client import UPGRADE
+from tests.support.wire import UPGRADE
 
 ACT_MAX_S = 60.0
 LONG_NAME = "x" * 300  # longer than a file system takes

@@ -1,13 +1,31 @@
-"""A connection to an appliance in raw bytes: what is sent and what is answered, to the last header."""
+"""A connection to an appliance in raw bytes: what is sent and what is answered, to the last header.
+
+Two others speak more than HTTP: raw_client.py Playwright's protocol, knocking.py that of the inner door.
+"""
 
 from __future__ import annotations
 
 import json
+import select
 import socket
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.bare_client import UPGRADE
+from tests.support.appliance import Appliance
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",  # the example of RFC 6455, section 1.3
+    "x-playwright-proxy": "",  # every Playwright client sends it
+}
+
+
+def request(target: str = "/", headers: dict[str, str] | None = None, method: str = "GET") -> bytes:
+    """Return the bytes of a request, by default for a session."""
+    lines = [f"{name}: {value}" for name, value in (UPGRADE if headers is None else headers).items()]
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: grid", *lines, "", ""]).encode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +49,13 @@ class Answer:
 class Wire:
     """One TCP connection."""
 
-    def __init__(self, port: int) -> None:
-        """Connect to a port of loopback."""
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=15)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        """Connect to a port, by default of loopback."""
+        self.socket = socket.create_connection((host, port), timeout=30)
         self._received = b""
 
     def __enter__(self) -> Wire:
-        """Give itself."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,9 +63,8 @@ class Wire:
         self.socket.close()
 
     def get(self, target: str = "/", headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
-        """Ask, and give the answer."""
-        lines = [f"{method} {target} HTTP/1.1", "Host: grid", *(f"{n}: {v}" for n, v in (headers or {}).items())]
-        self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        """Ask for a page, and return the answer."""
+        self.socket.sendall(request(target, headers or {}, method))
         return self.answer(has_body=method != "HEAD")
 
     def upgrade(self, target: str = "/", **changed: str | None) -> Answer:
@@ -71,13 +88,13 @@ class Wire:
         return Answer(int(first.split()[1]), headers, rest[:size])
 
     def read_to(self, end: bytes) -> bytes:
-        """Read up to these bytes, and give all that has come."""
+        """Read up to these bytes, and return all that has come."""
         while not self._received.endswith(end):
             self._received += self._receive()
         return self._received
 
     def is_closed(self) -> bool:
-        """Wait for the other side's end, and say whether it came without another byte."""
+        """Wait for the other side's end; return whether it came without another byte."""
         try:
             return not self._received and not self.socket.recv(1)
         except TimeoutError:
@@ -87,3 +104,26 @@ class Wire:
         data = self.socket.recv(65536)
         assert data, f"closed in mid-answer, after {self._received!r}"
         return data
+
+
+class BareClient:
+    """A client that asks for a session at once, and keeps what it is given until `close`."""
+
+    def __init__(self, grid: Appliance) -> None:
+        """Ask a grid for a session."""
+        self._wire = Wire(grid.port)
+        self._wire.socket.sendall(request())
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answer has come, whatever it is."""
+        return bool(select.select([self._wire.socket], [], [], 0)[0])
+
+    def answer(self) -> tuple[int, str]:
+        """Wait for the answer: 101 and "", or the status and message of a refusal."""
+        answer = self._wire.answer()
+        return answer.status, "" if answer.status == 101 else answer.error["message"]
+
+    def close(self) -> None:
+        """Hang up."""
+        self._wire.socket.close()

@@ -12,8 +12,8 @@ from playwright.sync_api import Error, sync_playwright
 from appliance.errors import StoreUnavailable
 from appliance.grid.records import WorkerInfo
 from tests.support.appliance import Appliance, StartGrid
-from tests.support.bare_client import BareClient
 from tests.support.waiting import until
+from tests.support.wire import BareClient
 
 
 def why_not_ready(grid: Appliance) -> str:

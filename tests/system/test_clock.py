@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.support.appliance import TIMINGS, Appliance, StartGrid, tree
-from tests.support.bare_client import BareClient
 from tests.support.stepped_clock import HOUR_S, Clock
 from tests.support.waiting import until
+from tests.support.wire import BareClient
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ The first has the Redis of all; the third runs an older Playwright, and its cloc
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -21,13 +20,13 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 
 from appliance.grid.records import WorkerInfo
 from tests.support.appliance import APPLCTL, TIMINGS
-from tests.support.bare_client import UPGRADE
 from tests.support.cluster import Cluster, LoadBalancer, Member
 from tests.support.load import Load
 from tests.support.pages import said_to
 from tests.support.programs import require
 from tests.support.stepped_clock import HOUR_S, Clock
 from tests.support.waiting import until
+from tests.support.wire import Wire
 
 CLIENT = Path(__file__).parent / "clients" / "looping_client.py"
 HOLDER = CLIENT.with_name("waiting_client.py")
@@ -143,14 +142,10 @@ def end(client: subprocess.Popen[str]) -> None:
 
 
 def refusal(member: Member, version: str) -> tuple[int, str]:
-    """Ask for a session with a version; gives the status, and which version is served instead."""
-    connection = http.client.HTTPConnection(member.host, member.port, timeout=10)
-    try:
-        connection.request("GET", "/", headers=UPGRADE | {"User-Agent": f"Playwright/{version}"})
-        answer = connection.getresponse()
-        message = "" if answer.status == 101 else json.load(answer)["error"]["message"]
-    finally:
-        connection.close()
+    """Ask for a session with a version; return the status, and which version is served instead."""
+    with Wire(member.port, member.host) as wire:
+        answer = wire.upgrade(User_Agent=f"Playwright/{version}")
+    message = "" if answer.status == 101 else answer.error["message"]
     return answer.status, message.rpartition("Served: ")[2]
 
 

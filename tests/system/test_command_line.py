@@ -21,9 +21,9 @@ from appliance.machine.processes import left_over
 from appliance.machine.supervisor import Supervisor
 from appliance.settings.installation import installation_root
 from tests.support.appliance import APPLCTL, TIMINGS, StartGrid, free_port
-from tests.support.bare_client import BareClient
 from tests.support.machine import mounts
 from tests.support.waiting import until
+from tests.support.wire import BareClient
 
 NOBODYS_ID = 64321  # no account has it
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -20,17 +19,8 @@ from appliance.names import Browser
 from tests.support.appliance import Appliance
 from tests.support.driver_socket import listening
 from tests.support.waiting import until
+from tests.support.wire import UPGRADE, Answer, Wire, request
 
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
-UPGRADE = [
-    "GET / HTTP/1.1",
-    "Host: h",
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    f"Sec-WebSocket-Key: {KEY}",
-    "x-playwright-proxy: ",
-]
 REQUEST_TIMEOUT_S = 2
 UNHEARD_MAX = 1024  # proxy/proxy.py
 
@@ -54,92 +44,73 @@ def connect(grid: Appliance) -> socket.socket:
     return socket.create_connection(("127.0.0.1", grid.port), timeout=10)
 
 
-def ask(grid: Appliance, data: bytes) -> tuple[int, str, dict[str, str]]:
-    """Send bytes; gives the answer's status, the message of its JSON body, and its headers."""
-    with connect(grid) as connection:
-        connection.sendall(data)
-        received = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = received.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return int(first.split()[1]), json.loads(body)["error"]["message"] if body else "", headers
+def ask(grid: Appliance, data: bytes) -> Answer:
+    """Send bytes; return the answer, after which the connection is closed."""
+    with Wire(grid.port) as wire:
+        wire.socket.sendall(data)
+        answer = wire.answer(has_body=not data.startswith(b"HEAD"))
+        assert wire.is_closed()
+    return answer
 
 
-def upgrade(*more: str, without: str = "-", line: str = UPGRADE[0]) -> bytes:
-    """Build a request for a session, with further headers and without those that begin so."""
-    lines = [line, *(header for header in UPGRADE[1:] if not header.lower().startswith(without)), *more]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+def upgrade(target: str = "/", line: str = "", **headers: str) -> bytes:
+    """Return a request for a session with other headers (_ for -), or another line in place of its first."""
+    data = request(target, UPGRADE | {name.replace("_", "-"): value for name, value in headers.items()})
+    return line.encode() + data[data.index(b"\r\n") :] if line else data
 
 
 def proxy(grid: Appliance) -> psutil.Process:
     return next(process for process in grid.processes() if process.cmdline()[1:] == ["-m", "proxy"])
 
 
+# What else the parser refuses, tests/unit/test_request.py has.
 MALFORMED = {
     "nonsense": b"nonsense\r\n\r\n",
     "HTTP/1.0": upgrade(line="GET / HTTP/1.0"),
     "HEAD": upgrade(line="HEAD / HTTP/1.1"),
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "absolute": upgrade(line="GET http://h/ HTTP/1.1"),
-    "no host": upgrade(without="host"),
-    "two hosts": upgrade("Host: other"),
-    "two keys": upgrade(f"Sec-WebSocket-Key: {KEY}"),
-    "two versions": upgrade("Sec-WebSocket-Version: 8"),
-    "no key": upgrade(without="sec-websocket-key"),
-    "key": upgrade("Sec-WebSocket-Key: short", without="sec-websocket-key"),
-    "version": upgrade("Sec-WebSocket-Version: 12", without="sec-websocket-version"),
-    "body": upgrade("Content-Length: 5") + b"hello",
-    "two lengths": upgrade("Content-Length: 0", "Content-Length: 5") + b"hello",
-    "chunks": upgrade("Transfer-Encoding: chunked") + b"0\r\n\r\n",
-    "NUL": upgrade("X-A: a\x00b"),
-    "non-ASCII": upgrade("\xe9: a"),
-    "folded": upgrade("X-A: a\r\n b"),
-    "browser": upgrade(line="GET /?browser=net%73cape HTTP/1.1"),
+    "body": upgrade(Content_Length="5") + b"hello",
+    "chunks": upgrade(Transfer_Encoding="chunked") + b"0\r\n\r\n",
 }
 
 
-@pytest.mark.parametrize("request_", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_upgrade_is_told_what_is_wrong(request_: bytes, grid: Appliance) -> None:
-    status, message, headers = ask(grid, request_)
-    assert (status, headers["connection"]) == (400, "close")
-    assert bool(message) == (not request_.startswith(b"HEAD"))  # whose answer has no body (RFC 9110, section 9.3.2)
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_upgrade_is_told_what_is_wrong(data: bytes, grid: Appliance) -> None:
+    answer = ask(grid, data)
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert data.startswith(b"HEAD") or answer.error["message"]  # RFC 9110, section 9.3.2: no body for HEAD
     assert "Traceback" not in grid.log("proxy")
 
 
 @pytest.mark.parametrize(
     ("data", "status"),
     [
-        (upgrade("X-A: " + "a" * 17000), 431),
-        (upgrade(*["X-A: a"] * 100), 431),
+        (upgrade(X_A="a" * 17000), 431),
         (upgrade(line="POST / HTTP/1.1"), 405),
-        (upgrade(line="GET /elsewhere HTTP/1.1"), 404),
-        (upgrade("Origin: http://localhost"), 403),
-        (b"GET /json HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n", 403),
-        (b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
-        (upgrade(without="connection"), 426),
+        (request("/json", {"Origin": "null"}), 403),
+        (request("/metrics", {}).replace(b"Host: grid", b"Host: evil.example"), 403),
     ],
 )
 def test_other_refusals_have_their_own_status(data: bytes, status: int, grid: Appliance) -> None:
-    found, message, headers = ask(grid, data)
-    assert (found, headers["connection"], bool(message)) == (status, "close", True)
-    assert "access-control-allow-origin" not in headers
+    answer = ask(grid, data)
+    assert (answer.status, answer.headers["connection"]) == (status, "close")
+    assert answer.error["message"]
+    assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        upgrade("Connection: keep-alive, Upgrade", without="connection"),
-        upgrade("uPGRADE: WEBSOCKET, foo", without="upgrade"),
-        upgrade(line="GET /?name=a%20%C3%A9&browser=chrom%69um HTTP/1.1"),
-        upgrade("Host: any.name.example", "User-Agent: caf\xe9", "X-A: " + "a" * 15000, without="host"),
+        upgrade("/?name=a%20%C3%A9&browser=chrom%69um", Connection="keep-alive, Upgrade", Upgrade="WEBSOCKET, foo"),
+        upgrade(User_Agent="caf\xe9", X_A="a" * 15000).replace(b"Host: grid", b"Host: any.name.example"),
         upgrade() + b"\x88\x80\x00\x00\x00\x00",  # with a Close frame right behind it
     ],
 )
 def test_what_is_unusual_but_right_gets_a_session(data: bytes, grid: Appliance) -> None:
-    with connect(grid) as connection:
-        connection.sendall(data)
-        assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
+    with Wire(grid.port) as wire:
+        wire.socket.sendall(data)
+        assert wire.answer().status == 101
 
 
 def test_a_request_that_trickles_in_is_refused_in_time(grid: Appliance) -> None:
@@ -147,7 +118,7 @@ def test_a_request_that_trickles_in_is_refused_in_time(grid: Appliance) -> None:
         started = time.monotonic()
         connection.settimeout(0.1)
         received = b""
-        for byte in upgrade("X-A: " + "a" * 1000):
+        for byte in upgrade(X_A="a" * 1000):
             connection.send(bytes([byte]))
             try:
                 received = connection.recv(65536)
@@ -173,16 +144,13 @@ def test_idle_connections_keep_nobody_out_and_go_in_time(grid: Appliance) -> Non
 def test_one_client_has_so_many_connections_and_is_known_by_its_own_address(grid: Appliance) -> None:
     with ExitStack() as to_be_closed:
         for _ in range(3):
-            connection = to_be_closed.enter_context(connect(grid))
-            connection.sendall(upgrade("X-Forwarded-For: 9.9.9.9, 1.2.3.4, 10.1.1.1"))
-            assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
+            wire = to_be_closed.enter_context(Wire(grid.port))
+            assert wire.upgrade(X_Forwarded_For="9.9.9.9, 1.2.3.4, 10.1.1.1").status == 101
         assert {session.client for session in grid.state.sessions()} == {"1.2.3.4"}
-        status, message, headers = ask(grid, upgrade("X-Forwarded-For: 1.2.3.4"))
-        assert (status, headers["retry-after"]) == (429, "5")
-        assert message.startswith("1.2.3.4 already has 3 sessions")
-        other = to_be_closed.enter_context(connect(grid))
-        other.sendall(upgrade("X-Forwarded-For: 1.2.3.5"))
-        assert other.recv(4096).startswith(b"HTTP/1.1 101 ")
+        answer = ask(grid, upgrade(X_Forwarded_For="1.2.3.4"))
+        assert (answer.status, answer.headers["retry-after"]) == (429, "5")
+        assert answer.error["message"].startswith("1.2.3.4 already has 3 sessions")
+        assert to_be_closed.enter_context(Wire(grid.port)).upgrade(X_Forwarded_For="1.2.3.5").status == 101
     until(lambda: not grid.state.sessions(), "the sessions are over")
 
 
@@ -227,7 +195,7 @@ def test_a_client_that_never_reads_costs_no_memory(grid: Appliance) -> None:
     with FloodingWorker(grid) as worker, closing(socket.socket()) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.connect(("127.0.0.1", grid.port))
-        client.sendall(upgrade(line="GET /?browser=webkit HTTP/1.1"))
+        client.sendall(upgrade("/?browser=webkit"))
         looks: list[int] = []
 
         def stands_still() -> bool:
@@ -285,7 +253,7 @@ def test_a_page_inside_the_grids_browser_gets_nowhere(grid: Appliance, site: str
 def test_what_is_refused_leaves_nothing_behind(grid: Appliance) -> None:
     process = proxy(grid)
     before = process.num_fds()
-    for request_ in [*MALFORMED.values()] * 3:
-        ask(grid, request_)
+    for data in [*MALFORMED.values()] * 3:
+        ask(grid, data)
     until(lambda: process.num_fds() <= before, "the descriptors are free")
     assert not grid.state.sessions()

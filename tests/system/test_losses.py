@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Error, Playwright, sync_playwright
 
 from tests.support.appliance import Appliance, StartGrid
-from tests.support.bare_client import BareClient
 from tests.support.load import Load
 from tests.support.waiting import until
+from tests.support.wire import BareClient
 
 
 @pytest.fixture

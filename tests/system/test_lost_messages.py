@@ -12,10 +12,10 @@ from appliance.grid.grid import Grid
 from appliance.grid.sessions import POLL_INTERVAL_S
 from appliance.grid.store import Store
 from tests.support.appliance import TIMINGS, Appliance
-from tests.support.bare_client import BareClient
 from tests.support.redis_relay import RedisRelay, redis_relay
 from tests.support.redis_server import redis_server
 from tests.support.waiting import until
+from tests.support.wire import BareClient
 
 MARGIN_S = 3.0
 HEARTBEAT_S, RENEWAL_S = TIMINGS["HEARTBEAT_INTERVAL"], TIMINGS["LEASE_RENEW_INTERVAL"]

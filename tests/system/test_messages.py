@@ -16,9 +16,9 @@ from pathlib import Path
 import playwright
 
 from tests.support.appliance import Appliance, StartGrid, tree
-from tests.support.bare_client import UPGRADE
 from tests.support.frames import CLOSE, TEXT, frame, read_frame
 from tests.support.waiting import until
+from tests.support.wire import Wire
 
 # The driver's WebSocket server is made without a limit of its own, so that of the ws package holds: 100 MiB
 # (packages/utils/wsServer.ts of Playwright; maxPayload in ws/lib/websocket-server.js).
@@ -39,15 +39,10 @@ def test_messages_of_16_and_90_mb_pass_both_ways(grid: Appliance) -> None:
 
 @contextmanager
 def raw_session(grid: Appliance) -> Iterator[socket.socket]:
-    """Open a session without compression; gives the socket, from the first frame on."""
-    with socket.create_connection(("127.0.0.1", grid.port), timeout=30) as client:
-        lines = ["GET / HTTP/1.1", f"Host: 127.0.0.1:{grid.port}", *(f"{k}: {v}" for k, v in UPGRADE.items())]
-        client.sendall("\r\n".join([*lines, "", ""]).encode())
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
-        assert head.startswith(b"HTTP/1.1 101 ")
-        yield client
+    """Open a session without compression; yield the socket. The driver sends nothing of its own."""
+    with Wire(grid.port) as wire:
+        assert wire.upgrade().status == 101
+        yield wire.socket
 
 
 def test_the_client_sees_the_code_with_which_the_driver_refuses_a_message_of_101_mib(grid: Appliance) -> None:

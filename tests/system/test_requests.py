@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 from contextlib import closing
 from urllib.error import HTTPError
@@ -12,7 +11,6 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from tests.support.appliance import Appliance
-from tests.support.bare_client import UPGRADE
 from tests.support.waiting import until
 from tests.support.wire import Wire
 
@@ -118,12 +116,7 @@ def test_prometheus_finds_the_pools_gauges(grid: Appliance) -> None:
 
 
 def test_the_answer_tells_a_clients_log_its_session_and_how_long_it_waited(grid: Appliance) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=5)
-    connection.request("GET", "/", headers=UPGRADE)
-    answer = connection.getresponse()
-    assert answer.status == 101
-    assert answer.getheader("Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, section 1.3
-    said = answer.headers.get_all("x-playwright-debug-log")
-    (session,) = grid.state.sessions()
+    with Wire(grid.port) as wire:
+        said = wire.upgrade().headers["x-playwright-debug-log"].splitlines()
+        (session,) = grid.state.sessions()
     assert said == [f"session {session.id} on {session.worker}", "waited 0 ms for a slot"]
-    connection.close()

@@ -13,9 +13,9 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 
 from appliance.machine.supervisor import Supervisor
 from tests.support.appliance import Appliance, StartGrid
-from tests.support.bare_client import BareClient
 from tests.support.pages import said_to
 from tests.support.waiting import until
+from tests.support.wire import BareClient
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from tests.support.appliance import StartGrid
-from tests.support.bare_client import BareClient
 from tests.support.waiting import until
+from tests.support.wire import BareClient
 
 RECYCLES = 5
 DOCTOR = (

@@ -46,19 +46,27 @@ def test_a_worker_sees_the_drivers_headers_and_no_secrets() -> None:
     assert "secret" not in sent
 
 
+def test_a_browser_that_is_none_is_refused() -> None:
+    with pytest.raises(BadRequest, match="Unknown browser 'netscape'"):
+        parse("/?browser=net%73cape")
+
+
 @pytest.mark.parametrize(
-    ("items", "target"),
+    ("header", "values", "message"),
     [
-        (BASE, "/?browser=netscape"),
-        ([("Sec-WebSocket-Key", KEY), ("Sec-WebSocket-Version", "8")], "/"),
-        ([("Sec-WebSocket-Key", "short"), ("Sec-WebSocket-Version", "13")], "/"),
-        ([("Sec-WebSocket-Key", "é" * 24), ("Sec-WebSocket-Version", "13")], "/"),
-        ([("Sec-WebSocket-Version", "13")], "/"),
+        ("Sec-WebSocket-Version", ["8", "0", "x", "13, 8", None], "version must be 13"),
+        (
+            "Sec-WebSocket-Key",
+            ["short", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25j", "é" * 24, "", None],
+            "16 bytes in base64",
+        ),
     ],
 )
-def test_a_request_that_is_wrong_is_refused(items: list[tuple[str, str]], target: str) -> None:
-    with pytest.raises(BadRequest):
-        handshake.parse(items, target, "c", Browser.CHROMIUM)
+def test_a_version_or_key_that_is_wrong_is_refused(header: str, values: list[str | None], message: str) -> None:
+    others = [item for item in BASE if item[0] != header]
+    for value in values:
+        with pytest.raises(BadRequest, match=message):
+            handshake.parse([*others, *([(header, value)] if value is not None else [])], "/", "c", Browser.CHROMIUM)
 
 
 @pytest.mark.parametrize(

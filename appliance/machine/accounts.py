@@ -1,17 +1,17 @@
-"""The accounts that an appliance's processes run as where root starts it: SERVICE_USER and BROWSER_USER.
+"""The accounts of an appliance that root starts: SERVICE_USER and BROWSER_USER.
 
 Rules
- 1. supervisord stays root's, Redis and the proxy are SERVICE_USER's.
+ 1. supervisord stays root's; Redis and the proxy run as SERVICE_USER.
  2. Each worker slot has a user id of its own, so that a browser that broke out can neither read nor end what another
-    worker has. The ids have no names: they are taken from BROWSER_UIDS, a block for each RUN_DIR. Where two
-    RUN_DIRs have the same block by chance, or others the ids, `applctl up` refuses (user_ids.py).
- 3. A worker has its slot's user id as its effective one, so that it sees, and may end, what its browser leaves. Its
-    real one is another, so that the browser may not end or pause it in turn: kill(2) asks for the real one. Its real
-    group is BROWSER_USER's, its effective one SERVICE_USER's: so it reaches Redis, by its unix socket or by TCP.
- 4. Its driver and browser have its effective user id and its real group alone (kernel.bound_to_parent). The kernel
-    notes the group of the process in every socket, by which the firewall tells those of all browsers from all others.
- 5. A worker starts as root's and becomes its slot's itself (`become_worker`). From then on its memory and environment
-    are closed to all but root, so also to its own browser.
+    worker has. The ids have no names. They are taken from BROWSER_UIDS, one block for each RUN_DIR. If another RUN_DIR
+    has the same block by chance, or a program one of the ids, `applctl up` refuses (user_ids.py).
+ 3. A worker's effective user id is its slot's: so it sees, and may end, what its browser leaves. Its real user id is
+    another, so that the browser may not end or pause it: kill(2) checks the real one. Its real group is BROWSER_USER's;
+    its effective one is SERVICE_USER's, by which it reaches Redis.
+ 4. Driver and browser have only the worker's effective user id and its real group (kernel.bound_to_parent). The kernel
+    notes a process's group in each of its sockets: by it the firewall recognises browsers.
+ 5. A worker starts as root and changes to its slot's user id itself (`become_worker`). From then on only root may look
+    at its memory and environment; not even its own browser may.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from appliance.run_dir import RunDir
 from appliance.settings.accounts import UIDS_NEEDED
 
 _SETPRIV = "setpriv --no-new-privs"  # util-linux; no program that they start may give them more rights
-_FIRST_FREE_PORT = 1024  # ip(7): those before it are for who has CAP_NET_BIND_SERVICE
+_FIRST_FREE_PORT = 1024  # ip(7): those below it need CAP_NET_BIND_SERVICE
 _TRIAL = "import os, sys, appliance.settings.config, {}; os.chdir(sys.argv[1])"
 _TRIAL_TIMEOUT_S = 120  # an emulated machine imports for half a minute
 
@@ -43,7 +43,7 @@ _ALL_SLOTS = _SLOTS * len(Browser)
 
 
 class Named(Protocol):
-    """What names the accounts, and says what they share: the settings."""
+    """The settings that name the accounts and what they share."""
 
     service_user: str | None
     browser_user: str | None
@@ -83,7 +83,7 @@ class Accounts:
 
     @property
     def own_uids(self) -> range:
-        """Those among them that only workers have, as their real ones: rule 3."""
+        """The real user ids of workers, which no browser has: rule 3."""
         return self.uids[_ALL_SLOTS:]
 
     def as_service(self, port: int) -> list[str]:
@@ -98,7 +98,7 @@ class Accounts:
 
     @property
     def as_worker(self) -> list[str]:
-        """What to put before a command to run it with what the first worker may."""
+        """What to put before a command to run it with the rights of the first worker."""
         user, group = f"--reuid={self.first_uid}", f"--rgid={self.browser.gid}"
         return ["setpriv", user, group, f"--egid={self.service.gid}", "--clear-groups"]
 
@@ -109,7 +109,7 @@ class Accounts:
 
 
 def accounts_of(settings: Named) -> Accounts | None:
-    """Look up the accounts that the settings name; None if all is run by the account that starts it.
+    """Look up the accounts that the settings name; None if the account that starts the appliance runs all.
 
     Raises SettingsError if there is no such account, or one is not fit.
     """
@@ -147,7 +147,7 @@ def worker_uid(settings: Named, slot: str) -> int:
 
 
 def has_own_account(settings: Named, slot: str) -> bool:
-    """Whether this process is a worker whose user id nobody else has: not those of other slots, nor any person."""
+    """Return whether this process is a worker with a user id that neither another slot nor a person has."""
     accounts = accounts_of(settings)
     return accounts is not None and os.geteuid() == accounts.uid_of(slot)
 
@@ -168,14 +168,14 @@ def require_free_uids(settings: Named, slots: Iterable[str]) -> None:
 
 
 def _first_uid(settings: Named) -> int:
-    """Choose a block of user ids by RUN_DIR; two have the same one the more seldom the longer the range is."""
+    """Choose a block of user ids by RUN_DIR. The longer the range, the less often two choose the same."""
     first, _, last = settings.browser_uids.partition("-")
     blocks = (int(last) + 1 - int(first)) // UIDS_NEEDED
     return int(first) + zlib.crc32(os.fsencode(settings.run_dir)) % blocks * UIDS_NEEDED
 
 
 def browser_prefix(settings: Named) -> tuple[str, ...]:
-    """Return what to put before a command to try it as browsers are run, as far as this process may."""
+    """Return what to put before a command to try it as browsers run; empty if this process may not."""
     accounts = accounts_of(settings)
     return tuple(accounts.as_browser) if accounts and os.geteuid() == 0 else ()
 
@@ -212,7 +212,7 @@ def require_usable(settings: Named, installation: Path) -> None:
 
 
 def require_readable(settings: Named, files: Mapping[str, Path | None]) -> None:
-    """Raise SettingsError if Redis and the proxy may not read a file; `files` are named by the settings they are of."""
+    """Raise SettingsError if Redis and the proxy may not read a file; the keys of `files` are settings."""
     accounts = accounts_of(settings)
     for setting, path in files.items():
         if accounts and path and os.geteuid() == 0 and not _may_read(accounts.as_service(settings.port), path):

@@ -66,7 +66,7 @@ def endpoint_for_others(settings: EndpointSettings) -> str:
 
 
 def _is_reached(address: str, open_at: list[str]) -> bool:
-    """Whether a listener is reached at an address; Linux gives one on all of IPv6 those of IPv4, too (ipv6(7))."""
+    """Return whether a listener is reached at an address; one on all of IPv6 gets IPv4, too (ipv6(7))."""
     return address in open_at or "::" in open_at or ("0.0.0.0" in open_at and ":" not in address)  # noqa: S104
 
 
@@ -91,7 +91,7 @@ def _source(host: str) -> str:
 
 
 def _is_address(host: str) -> bool:
-    """Whether it is an address, and not the one that stands for all."""
+    """Return whether it is an address, and not one that stands for all."""
     try:
         return not ipaddress.ip_address(host).is_unspecified
     except ValueError:

@@ -59,7 +59,7 @@ def find_part(mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/
 
 
 def divide(part: Path) -> None:
-    """Make room for the workers' groups; raises OSError. For whoever starts the appliance, who is in the part."""
+    """Make room for the workers' groups; raises OSError. The caller, who starts the appliance, is in the part."""
     appliance = part / "appliance"
     appliance.mkdir(exist_ok=True)
     for pid in (part / "cgroup.procs").read_text().split():

@@ -1,12 +1,14 @@
 """RUN_DIR: its folders, and whose they are.
 
-One account, that of who starts the appliance: all is closed to the others. Root with SERVICE_USER and
-BROWSER_USER: it stays root's, and so do the logs and supervisord's socket, which gives command of the
-appliance. SERVICE_USER makes Redis' socket and the tokens' file in it, and by the sticky bit (inode(7)) can
-remove or replace none but its own. Each worker passes through to the folder of its slot, which is its own;
-SERVICE_USER's group passes through that to the driver's socket, and reads nothing there. What is compiled of the driver
-is root's: drivers read it, and a browser that broke out can put nothing there for later ones.
-RUN_DIR may have been SERVICE_USER's before: root then takes over no link and no log that is another's.
+Where one account starts and runs all, everything is closed to others. Where root starts an appliance with SERVICE_USER
+and BROWSER_USER:
+ - RUN_DIR is root's, and so are the logs and supervisord's socket, which gives command of the appliance.
+ - SERVICE_USER makes Redis' socket and the tokens' file in RUN_DIR; by the sticky bit (inode(7)) it can remove or
+   replace only its own files.
+ - Each worker slot has a folder of its own. SERVICE_USER's group passes through it to the driver's socket, and can read
+   nothing there.
+ - What is compiled of the driver is root's: drivers read it, and a browser that broke out can put nothing there.
+RUN_DIR may have been SERVICE_USER's before, so root takes over no link and no log that is another's.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def prepare_run_dir(settings: Settings) -> None:
 
 
 def renew_workers(settings: Settings) -> None:
-    """Remove what workers have left, of whatever slot and account, and make a folder for each slot.
+    """Remove what workers of all slots and accounts have left, and make a folder for each slot.
 
     Nothing of the appliance may run. Raises SettingsError if something cannot be removed.
     """
@@ -113,7 +115,7 @@ def _give(folder: Path, user: int, group: int, mode: int = _CLOSED) -> None:
 
 
 def _require_roots(folder: Path) -> None:
-    """Raise SettingsError if root, who writes there, would write to a link's end or to another's file."""
+    """Raise SettingsError if root, who writes there, would follow a link or write to another's file."""
     for path in folder.iterdir():
         kind = "a link" if path.is_symlink() else "another account's" if path.lstat().st_uid else ""
         if kind:
@@ -125,7 +127,7 @@ def _require_roots(folder: Path) -> None:
 
 @contextmanager
 def bringing_up(settings: Settings) -> Iterator[None]:
-    """Be the only one who starts an appliance in RUN_DIR; raises SupervisorError if another does already."""
+    """Let nobody else start the appliance in RUN_DIR meanwhile; raises SupervisorError if another is at it."""
     prepare_run_dir(settings)
     # no file of its own: in RUN_DIR, SERVICE_USER might have made it, a link or locked
     lock = os.open(settings.paths.logs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,9 +1,9 @@
-"""What counts of the environment of whoever starts the appliance: the names below, and nothing else.
+"""Which environment variables of the shell that starts the appliance count: those below, and no others.
 
-So the same settings give the same grid from every shell. A proxy, a debugger's switches, a language or a time zone
-that a shell happens to have reach neither the appliance's processes nor its browsers. Settings name what an operator
-wants: BROWSER_PROXY, BROWSER_TIMEZONE, BROWSER_LANGUAGE, BROWSER_ENV. `applctl` itself, and what it runs in the
-foreground (apt, Playwright's downloads), have the whole environment.
+So the same settings make the same grid from every shell. A proxy, a debugger's switches, a language or a time zone that
+a shell happens to have reach neither the appliance's processes nor its browsers. There are settings for them:
+BROWSER_PROXY, BROWSER_TIMEZONE, BROWSER_LANGUAGE, BROWSER_ENV. `applctl` itself, and what it runs in the foreground
+(apt, Playwright's downloads), have the whole environment.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
-_LOOK_S = 0.5  # between two looks at /proc, where nothing tells when they are worth it
+_LOOK_S = 0.5  # between two looks at /proc, where the kernel has no event for it
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here, since little is safe between fork and exec
 
@@ -54,11 +54,9 @@ def allow_open_files() -> None:
 def bound_to_parent(number: int, first: Callable[[], None] | None = None) -> Callable[[], None]:
     """Return a `preexec_fn` for a child that gets the signal when this process ends; it calls `first` with all rights.
 
-    It has this process's real group and its effective user id alone (machine/accounts.py), which the kernel must be
-    told first: a change of credentials clears the signal. Where that takes something from it, no program that it starts
-    gives it more again.
-    The child leads a process group of its own: a Ctrl-C in the terminal is for the worker, which then
-    stops it in order.
+    It has only this process's real group and effective user id (machine/accounts.py). They are set first: a change of
+    credentials clears the signal. If that takes rights from it, no program that it starts gets them back.
+    The child leads a process group of its own: Ctrl-C in the terminal reaches the worker, which stops it in order.
     """
     parent, group, user = os.getpid(), os.getgid(), os.geteuid()
 

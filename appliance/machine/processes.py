@@ -18,7 +18,7 @@ _POLL_INTERVAL_S = 0.1
 
 
 def left_over(run_dir: Path) -> list[psutil.Process]:
-    """Find the processes of a RUN_DIR whose supervisord does not answer: it was killed, say."""
+    """Return the processes of a RUN_DIR whose supervisord does not answer, because it was killed, say."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -61,9 +61,9 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def _belongs(process: psutil.Process, run_dir: Path) -> bool:
-    """Processes have the environment that supervisord gave them, drivers and browsers their worker's folder in theirs.
+    """Return whether a process is of a RUN_DIR: by its environment or, of Redis, by its title, which overwrites that.
 
-    Only Redis writes its title over it.
+    supervisord sets the environment of its processes; a worker sets its folder's in that of driver and browser.
     """
     if process.name().startswith(("redis-server", "valkey-server")):
         return any(str(RunDir(run_dir).redis_socket) in part for part in process.cmdline())

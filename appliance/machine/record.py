@@ -1,8 +1,8 @@
-"""What an appliance remembers of itself in RUN_DIR: which run of it this is, and whether it is drained.
+"""What an appliance records of itself in RUN_DIR: which run of it this is, and whether it is drained.
 
-Redis keeps nothing on disk. If it loses everything, or has not heard of an appliance for so long that it forgot it,
-or comes back with older data (of a snapshot, of a replica), the appliance says again whether it is drained.
-`applctl up` begins a new run, which is not.
+Redis keeps nothing on disk. If it loses everything, forgets an appliance that was silent for long, or comes back with
+older data (from a snapshot or a replica), the appliance tells it again whether it is drained. `applctl up` begins a new
+run, which is not drained.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _READABLE_BY_ALL = 0o644  # the file holds no secret, and worker processes may b
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`run` tells one start of an appliance from the next; "" if it was not started by `applctl up`.
+    """`run` is the id of one start of an appliance; "" if it was not started by `applctl up`.
 
-    `turn` counts the beginnings and ends of its drains that it has heard of.
+    `turn` counts the drains and undrains that it has heard of.
     """
 
     run: str = ""

@@ -1,4 +1,4 @@
-"""The configuration of the appliance's own Redis: a file of its account alone, for it may hold a password."""
+"""The configuration of the appliance's own Redis: only its account may read it, because it may hold a password."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from appliance.machine.accounts import accounts_of
 from appliance.settings.config import Settings
 from appliance.settings.redis_url import split_address
 
-_CLIENTS_MAX = 65_000  # each worker has two connections; Redis takes fewer, and says so, if it may open fewer files
+_CLIENTS_MAX = 65_000  # each worker has two connections; Redis lowers it, and logs that, if it may open fewer files
 
 # It keeps nothing on disk: workers and proxies bring the state back if it restarts. The title names the
 # socket whatever else it listens on: by that `applctl down` finds one whose supervisord is gone.
@@ -24,7 +24,7 @@ proc-title-template "{{title}} {{unixsocket}} {{listen-addr}}"
 
 
 def text(settings: Settings) -> str:
-    """Return the configuration; RUN_DIR holds nothing that Redis would unquote (`environment.export` sees to that)."""
+    """Return the configuration; RUN_DIR has no characters that Redis would unquote (`environment.export` checks)."""
     lines = [_TEXT.format(run_dir=settings.run_dir, socket=settings.paths.redis_socket)]
     if settings.redis_password:
         lines.append(f'requirepass "{settings.redis_password.get_secret_value()}"\n')

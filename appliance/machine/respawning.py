@@ -150,7 +150,7 @@ class Bell:
             os.write(self._rope, b"\0")
 
     def readable(self) -> bool:
-        """Whether supervisord is to poll it."""
+        """Return whether supervisord polls it."""
         return True
 
     def writable(self) -> bool:

@@ -1,4 +1,4 @@
-"""Chromium's sandbox: whether it can be had here, and what an appliance does without it.
+"""Chromium's sandbox: whether it works here, and what an appliance does without it.
 
 Rules
  1. CHROMIUM_SANDBOX=false is the operator's word, and true is: where that cannot be had, nothing starts.
@@ -81,7 +81,7 @@ def _may_make_namespaces(prefix: tuple[str, ...]) -> bool:
 
 
 def _starts_in_it(program: Path, prefix: tuple[str, ...]) -> bool:
-    """Try the browser itself, which may have what others lack: a profile of AppArmor, or a helper that is root's."""
+    """Try the browser itself, which may have what others lack: an AppArmor profile, or a setuid helper."""
     home = Path(tempfile.mkdtemp(prefix="sandbox-"))
     try:
         if prefix:

@@ -28,7 +28,7 @@ _POLL_INTERVAL_S = 0.1
 
 
 def start(settings: Settings, redis_server: Path | None) -> None:
-    """Start supervisord in the background; returns when it answers.
+    """Start supervisord in the background, and return when it answers.
 
     Raises SettingsError if the machine contradicts the settings, SupervisorError if it does not start.
     """

@@ -53,7 +53,7 @@ class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
     """A connection that gives up on a supervisord that hangs; supervisor's own waits for ever."""
 
     def connect(self) -> None:
-        """Connect to who is root or this account itself: another might name any process as its own to be ended."""
+        """Connect only to root or this account: another could name any process as its own, to have it ended."""
         super().connect()
         self.sock.settimeout(ANSWER_TIMEOUT_S)
         if _listener(self.sock) not in (0, os.geteuid()):
@@ -61,7 +61,7 @@ class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
 
 
 def _listener(connection: socket.socket) -> int:
-    """Return the user id of who listens at the other end (unix(7), SO_PEERCRED)."""
+    """Return the user id of the listener at the other end (unix(7), SO_PEERCRED)."""
     ids = struct.Struct("3i")  # process, user, group
     user: int = ids.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, ids.size))[1]
     return user

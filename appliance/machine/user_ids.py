@@ -20,7 +20,7 @@ _POLL_INTERVAL_S = 0.1
 
 
 def end_left(settings: Settings) -> None:
-    """Kill what workers with user ids of their own have left: a process may hide whose it is, but not its id.
+    """Kill what workers have left, by their user ids, which no process can hide.
 
     Others that have these user ids by chance are left alone.
     """
@@ -76,7 +76,7 @@ def _is_foreign(process: psutil.Process, accounts: Accounts, run_dir: Path) -> b
 
 
 def _is_worker_of_another(process: psutil.Process, accounts: Accounts, run_dir: Path) -> bool:
-    """Whether a process is a worker that another appliance of the same accounts has started: root gave it its id."""
+    """Return whether a process is a worker of another appliance with the same accounts: only root gives such ids."""
     if process.uids().real not in accounts.own_uids:
         return False
     try:

@@ -31,7 +31,7 @@ def networks(value: Any) -> list[Network]:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a listener there.
+    """Return whether only this machine reaches a listener at `host`.
 
     A name other than localhost may lead anywhere, even one that begins like a loopback address.
     """

@@ -1,8 +1,7 @@
 """Which appliance looks after the firewall rules of this machine: one at a time, or each would undo the other's.
 
-The holder locks a file, which names its RUN_DIR. It is root's alone: who may read a file may lock it (flock(2)). The
-lock ends with its process.
-Rules belong to one network namespace, and so does the file.
+The holder locks a file, which names its RUN_DIR. Only root may open it: who may read a file
+may lock it (flock(2)). The lock ends with its process. Rules belong to one network namespace, and so does the file.
 """
 
 from __future__ import annotations

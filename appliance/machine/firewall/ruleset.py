@@ -1,15 +1,15 @@
 """The firewall's rules as text for `nft -f`. Pure: values in, text out.
 
-Rules for what the browsers' group sends; the first that holds decides
- 1. What belongs to a connection that was let through, or that was made to them, passes.
- 2. So do questions to the machine's resolvers of names, at port 53, and what goes to BROWSER_PROXY.
- 3. This machine itself, by whichever of its addresses, is refused; and so are broadcast and multicast.
+Rules for what the browsers' group sends; the first that matches decides
+ 1. Packets of connections that were let through, or that were made to browsers, pass.
+ 2. So do questions to the machine's name resolvers, at port 53, and connections to BROWSER_PROXY.
+ 3. All addresses of this machine are refused, and so are broadcast and multicast.
  4. Clouds' metadata is refused, even where EGRESS_PRIVATE allows its network; so are tunnels (images.py).
  5. The grid's other appliances and its Redis are refused, too.
- 6. What EGRESS_PRIVATE names passes; all other private networks are refused, and those that the machine is directly
-    connected to; the internet is not.
-An IPv4 network means its images behind a NAT64, too. Refused means answered at once, so that no page waits for a
-time-out.
+ 6. Networks in EGRESS_PRIVATE pass. Other private networks, and those that the machine is directly connected to, are
+    refused. All else passes.
+A rule for an IPv4 network holds for its images behind a NAT64, too. A refused page gets an answer at once, so that it
+waits for no time-out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from appliance.settings.accounts import PRIVATE
 from appliance.settings.networks import Network, network
 
 TABLE = "inet appliance"
-MARK = "settings "  # begins the comment that tells of which text the loaded rules are
+MARK = "settings "  # begins the comment that identifies the text from which the rules were loaded
 
 # Where clouds tell machines about themselves, their credentials among it.
 METADATA = tuple(
@@ -39,7 +39,7 @@ METADATA = tuple(
     )
 )
 
-# Single addresses among them, by which a NAT64 of a prefix that nobody told us of shows them, too: the last 32 bits.
+# Single addresses among them: under a NAT64 prefix that is unknown here they are known by their last 32 bits.
 _METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "168.63.129.16", "100.100.100.200")
 _METADATA_HOSTS_AS_NUMBERS = tuple(hex(int(ipaddress.IPv4Address(one))) for one in _METADATA_HOSTS)
 # Where a driver listens for its session's client certificates (workers/preload/certificates.js). Browsers may connect

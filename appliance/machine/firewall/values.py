@@ -58,7 +58,7 @@ def resolvers(file: Path) -> set[Network]:
 
 
 def _redis(settings: Settings) -> set[Network]:
-    """Return the addresses of REDIS_URL's hosts. A name that leads nowhere now cannot be kept from pages by them."""
+    """Return the addresses of REDIS_URL's hosts. A name without an address now cannot be kept from pages."""
     hosts = redis_url.hosts(settings.redis_url) if settings.redis_url else []
     return {address for host in hosts for address in addresses_of(host)}
 

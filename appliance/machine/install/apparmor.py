@@ -49,7 +49,7 @@ def provide_profile(settings: Settings, say: Say) -> Provided | None:
 
 
 def _install(file: Path, text: str) -> str:
-    """Write the profile and load it. Returns why that failed, or ""."""
+    """Write the profile and load it. Return why that failed, or ""."""
     prefix, parser = as_root(), shutil.which(_PARSER) or shutil.which(_PARSER, path="/usr/sbin:/sbin")
     if not parser:
         return f"there is no program {_PARSER}: install the package apparmor"

@@ -117,7 +117,7 @@ def _disregard_download(browser: Browser, settings: Settings) -> None:
 
 
 def _install(channel: str, settings: Settings, say: Say) -> str:
-    """Install the system's browser. Gives why it failed, or ""."""
+    """Install the system's browser. Return why it failed, or ""."""
     package = _PACKAGES.get(channel)
     if not package:
         return ""

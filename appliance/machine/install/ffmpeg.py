@@ -1,4 +1,4 @@
-"""The program that records videos. A grid without it serves all else, so that it is no reason not to start."""
+"""The program that records videos. A grid without it serves everything else, so it starts all the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from appliance.settings.config import Settings
 
 
 def provide_ffmpeg(settings: Settings, say: Say) -> Provided:
-    """Return the program, after installing it if need be; without one, `note` says what that costs."""
+    """Return the program; install it if it is missing. Without one, `note` says what does not work."""
     try:
         return _usable(settings, "found")
     except LaunchError:

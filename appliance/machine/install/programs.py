@@ -57,7 +57,7 @@ def run_version(program: Path, *arguments: str) -> str:
 
 
 def apt_install(package: str) -> str:
-    """Install a Debian package. Gives why it failed, or "" if it did not."""
+    """Install a Debian package. Return why it failed, or ""."""
     prefix = as_root()
     if not shutil.which("apt-get"):
         return "this system has no apt"
@@ -93,7 +93,7 @@ def _proxies(environment: Mapping[str, str]) -> list[str]:
 
 
 def run(command: list[str], timeout_s: float) -> str:
-    """Run a command. Gives why it failed, in its own words, or "" if it did not."""
+    """Run a command. Return why it failed, in its own words, or ""."""
     try:
         done = subprocess.run(
             command,

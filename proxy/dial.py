@@ -32,6 +32,15 @@ class Connection:
     answer: Answer
 
 
+def dial_worker(forwarded: Headers, run_dir: Path, worker_id: str) -> Connection:
+    """Dial a worker of this appliance; raises DialFailed."""
+    try:
+        path = RunDir(run_dir).driver_socket(worker_id)
+    except ValueError as error:  # no worker has such an id
+        raise DialFailed(str(error), Blame.WORKER) from error
+    return dial(forwarded, path)
+
+
 def dial(forwarded: Headers, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Connection:
     """Connect to a driver's socket and ask it for a session, for `limit_s` seconds at most; raises DialFailed.
 

@@ -5,73 +5,61 @@ Capacity is the grid's, as every proxy sees it: sum these gauges over one applia
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from appliance.grid.records import ApplianceInfo, ApplianceStatus, PoolCapacity
+from proxy.services import Services
+
+_DRAINING = (ApplianceStatus.DRAINING, ApplianceStatus.DRAINED)
+_OF_POOLS: tuple[tuple[str, str, Callable[[PoolCapacity], float]], ...] = (
+    ("slots", "Slots of available workers.", lambda pool: pool.slots),
+    ("slots_free", "Slots that a session could have now.", lambda pool: pool.free),
+    ("sessions_active", "Sessions that hold a slot.", lambda pool: pool.active),
+    ("sessions_waiting", "Clients that wait for a slot.", lambda pool: pool.waiting),
+)
+_OF_APPLIANCES: tuple[tuple[str, str, Callable[[ApplianceInfo], float]], ...] = (
+    ("sessions_on_workers", "Sessions of its workers.", lambda one: one.on_workers),
+    ("sessions_in_proxy", "Sessions that its proxy relays.", lambda one: one.in_proxy),
+    ("draining", "1 if it is drained.", lambda one: one.status in _DRAINING),
+    (
+        "safe_to_stop",
+        "1 if it is drained, no session is left, and no other uses its Redis.",
+        lambda one: one.safe_to_stop,
+    ),
+)
 
 
 class GridCollector:
     """Reads the gauges when they are asked for."""
 
-    def __init__(
-        self,
-        capacity: Callable[[], list[PoolCapacity]],
-        appliances: Callable[[], list[ApplianceInfo]],
-        relayed: Callable[[], int],
-        inner: Callable[[], int],
-    ) -> None:
-        """Set what returns the pools' capacity, the appliances, and the sessions here and at the inner door."""
-        self._capacity = capacity
-        self._appliances = appliances
-        self._relayed, self._inner = relayed, inner
+    def __init__(self, services: Services) -> None:
+        """Set what the gauges show."""
+        self._services = services
 
     def collect(self) -> Iterator[Metric]:
         """Yield all gauges; raises StoreUnavailable."""
-        yield from self._pools()
-        yield from self._of_appliances()
-        relayed = GaugeMetricFamily("appliance_proxy_sessions", "Sessions in this proxy, the waiting ones too.")
-        relayed.add_metric([], self._relayed())
-        inner = GaugeMetricFamily("appliance_inner_sessions", "Sessions of other proxies that pass its inner door.")
-        inner.add_metric([], self._inner())
-        yield from (relayed, inner)
+        pools, appliances = self._services.grid.capacity(), self._services.grid.appliances()
+        workers = [((p.browser, p.version, status), count) for p in pools for status, count in p.workers.items()]
+        yield _gauge("workers", "Registered workers.", workers, "browser", "version", "status")
+        for name, text, value in _OF_POOLS:
+            yield _gauge(name, text, [((p.browser, p.version), value(p)) for p in pools], "browser", "version")
+        for name, text, value_of in _OF_APPLIANCES:
+            yield _gauge(name, text, [((one.name,), value_of(one)) for one in appliances], "appliance")
+        relayed, inner = len(self._services.sessions), len(self._services.door)
+        yield _gauge("proxy_sessions", "Sessions in this proxy, the waiting ones too.", [((), relayed)])
+        yield _gauge("inner_sessions", "Sessions of other proxies that pass its inner door.", [((), inner)])
 
-    def _of_appliances(self) -> Iterator[Metric]:
-        labels = ["appliance"]
-        on_workers = GaugeMetricFamily("appliance_sessions_on_workers", "Sessions of its workers.", labels=labels)
-        in_proxy = GaugeMetricFamily("appliance_sessions_in_proxy", "Sessions that its proxy relays.", labels=labels)
-        draining = GaugeMetricFamily("appliance_draining", "1 if it is drained.", labels=labels)
-        safe = GaugeMetricFamily(
-            "appliance_safe_to_stop",
-            "1 if it is drained, no session is left, and no other uses its Redis.",
-            labels=labels,
-        )
-        for one in self._appliances():
-            on_workers.add_metric([one.name], one.on_workers)
-            in_proxy.add_metric([one.name], one.in_proxy)
-            draining.add_metric([one.name], one.status in (ApplianceStatus.DRAINING, ApplianceStatus.DRAINED))
-            safe.add_metric([one.name], one.safe_to_stop)
-        yield from (on_workers, in_proxy, draining, safe)
 
-    def _pools(self) -> Iterator[Metric]:
-        labels = ["browser", "version"]
-        workers = GaugeMetricFamily("appliance_workers", "Registered workers.", labels=[*labels, "status"])
-        slots = GaugeMetricFamily("appliance_slots", "Slots of available workers.", labels=labels)
-        free = GaugeMetricFamily("appliance_slots_free", "Slots that a session could have now.", labels=labels)
-        active = GaugeMetricFamily("appliance_sessions_active", "Sessions that hold a slot.", labels=labels)
-        waiting = GaugeMetricFamily("appliance_sessions_waiting", "Clients that wait for a slot.", labels=labels)
-        for pool in self._capacity():
-            names = [pool.browser, pool.version]
-            for status, count in pool.workers.items():
-                workers.add_metric([*names, status], count)
-            slots.add_metric(names, pool.slots)
-            free.add_metric(names, pool.free)
-            active.add_metric(names, pool.active)
-            waiting.add_metric(names, pool.waiting)
-        yield from (workers, slots, free, active, waiting)
+def _gauge(name: str, text: str, samples: Iterable[tuple[Sequence[str], float]], *labels: str) -> Metric:
+    """Return a gauge; a sample is the values of its labels, and its own."""
+    gauge = GaugeMetricFamily(f"appliance_{name}", text, labels=labels)
+    for values, value in samples:
+        gauge.add_metric(values, value)
+    return gauge
 
 
 def registry(collector: GridCollector) -> CollectorRegistry:

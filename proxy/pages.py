@@ -31,13 +31,7 @@ class Pages:
     def __init__(self, services: Services) -> None:
         """Set what the pages show."""
         self._services = services
-        collector = metrics.GridCollector(
-            services.grid.capacity,
-            services.grid.appliances,
-            services.sessions.__len__,
-            services.door.__len__,
-        )
-        self._metrics = metrics.registry(collector)
+        self._metrics = metrics.registry(metrics.GridCollector(services))
         self._pages: dict[str, Callable[[], tuple[str, bytes]]] = {
             "/json": self._json,
             "/json/": self._json,

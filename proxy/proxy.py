@@ -14,7 +14,7 @@ from gevent.pywsgi import WSGIServer
 
 from appliance import logs
 from appliance.deadline import Deadline, wait_until
-from appliance.errors import Blame, DialFailed, OpenToAll, SettingsError, StoreRefuses, StoreUnavailable
+from appliance.errors import OpenToAll, SettingsError, StoreRefuses, StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.reach import Reach
@@ -24,12 +24,11 @@ from appliance.grid.token_copy import token_copy_of
 from appliance.grid.tokens import Tokens
 from appliance.grid.values import Grant
 from appliance.machine import addresses
-from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 from proxy import loops
 from proxy.access import Access
 from proxy.admission import Connections, Unheard
-from proxy.dial import Connection, dial
+from proxy.dial import Connection, dial_worker
 from proxy.door.answering import InnerDoor
 from proxy.door.dialling import Neighbours
 from proxy.door.keys import Keys
@@ -252,7 +251,4 @@ class Proxy:
         """
         if grant.appliance != self.settings.appliance_name:
             return self._neighbours.dial(forwarded, grant)
-        try:
-            return dial(forwarded, RunDir(self.settings.run_dir).driver_socket(grant.worker_id))
-        except ValueError as error:  # no worker has given itself such an id
-            raise DialFailed(str(error), Blame.WORKER) from error
+        return dial_worker(forwarded, self.settings.run_dir, grant.worker_id)

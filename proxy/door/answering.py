@@ -13,10 +13,9 @@ import gevent
 from appliance import logs
 from appliance.errors import BadRequest, Blame, ClientGone, DialFailed, RequestTimedOut, Unauthorized
 from appliance.names import WorkerId
-from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 from proxy import tcp
-from proxy.dial import Connection, dial
+from proxy.dial import Connection, dial_worker
 from proxy.door import protocol
 from proxy.door.exchange import NothingSaid, receive_message
 from proxy.door.keys import Keys
@@ -105,11 +104,7 @@ class InnerDoor:
         """Connect to a worker of this appliance; raises DialFailed."""
         if WorkerId.parse(order.worker).appliance != self._name:
             raise DialFailed(f"worker {order.worker} is not one of appliance {self._name}", Blame.WORKER)
-        try:
-            path = RunDir(self._run_dir).driver_socket(order.worker)
-        except ValueError as error:  # no worker has given itself such an id
-            raise DialFailed(str(error), Blame.WORKER) from error
-        return dial(order.headers, path)
+        return dial_worker(order.headers, self._run_dir, order.worker)
 
     def _relay(self, relay: Relay, order: Order) -> None:
         slot = WorkerId.parse(order.worker).slot

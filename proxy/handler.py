@@ -157,27 +157,27 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         """Serve one session, from the client's request to the last byte."""
         token, settings = self._admit(request), self.services.settings
         wanted = handshake.parse(request.items, request.target, self.client, settings.default_browser_type, token)
-        told = launch_options.check(request.headers, wanted.request.browser, settings)
+        log_lines = launch_options.check(request.headers, wanted.request.browser, settings)
         # Just before `open` counts the session: no session is missing from what is announced.
         if refusal := self.services.presence.refusal():
             raise refusal
         watch = HangupWatch(self.socket)
         with ExitStack() as to_be_closed:
             with closing(watch), self.services.sessions.open(wanted.request, watch.start) as session:
-                connection = self._reach_worker(wanted, session, watch)
+                grant, connection = self._reach_worker(wanted, session, watch)
                 to_be_closed.enter_context(closing(connection.socket))
                 watch.close()
-                self._greet(session, connection, told)
+                self._greet(grant, connection, log_lines)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
                     to_be_closed.callback(tcp.say_goodbye, self.socket)  # when the slot is free
                     return
                 relay = Relay(self.socket, connection.socket, request.rest, connection.answer.rest)
                 to_be_closed.callback(relay.close)
-                self._relay(relay, session)
+                self._relay(relay, session, grant)
             relay.finish()
 
-    def _reach_worker(self, wanted: Handshake, session: Session, watch: HangupWatch) -> Connection:
+    def _reach_worker(self, wanted: Handshake, session: Session, watch: HangupWatch) -> tuple[Grant, Connection]:
         """Dial the claimed worker; if that fails, claim another one, unless none can be reached."""
         while True:
             grant = session.grant
@@ -188,36 +188,35 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
                 self.services.sessions.retry(session, error, watch.start)
             else:
                 self.services.reach.succeeded(grant.appliance)
-                return connection
+                return grant, connection
 
     def _admit(self, request: Request) -> str:
         """Return the name of the request's token, "" if it needs none; raises Unauthorized."""
         return self.services.access.admit(self.socket, request.headers, request.query)
 
-    def _greet(self, session: Session, connection: Connection, told: list[str]) -> None:
+    def _greet(self, grant: Grant, connection: Connection, log_lines: list[str]) -> None:
         """Pass the worker's answer on, with lines on the session for the client's log."""
-        answer, grant = connection.answer, session.grant
-        head = answer.head
-        if answer.status == HTTPStatus.SWITCHING_PROTOCOLS and grant is not None:
-            log_lines = [f"session {session.id} on {grant.worker_id}", f"waited {grant.waited_ms} ms for a slot", *told]
-            head = handshake.with_log(head, log_lines)
+        answer, head = connection.answer, connection.answer.head
+        if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            about = [f"session {grant.session_id} on {grant.worker_id}", f"waited {grant.waited_ms} ms for a slot"]
+            head = handshake.with_log(head, about + log_lines)
         self._is_answered = True
         try:
             self.socket.sendall(head + answer.rest)
         except OSError as error:
             raise ClientGone(str(error)) from error
 
-    def _relay(self, relay: Relay, session: Session) -> None:
-        grant = session.grant
-        assert grant is not None  # noqa: S101
-        gevent.spawn(self._log_start, session, grant)  # written while the first bytes are awaited
+    def _relay(self, relay: Relay, session: Session, grant: Grant) -> None:
+        request = session.request
+        start = {"name": request.name, "token": request.token, "waited_ms": grant.waited_ms}
+        gevent.spawn(self._log, "session.started", grant, **start)  # written while the first bytes are awaited
         session.relay(relay.end)
         try:
             with self.services.watchdog.watch(relay):
                 relay.run(*self._if_it_ends(grant))
         finally:
             session.finish(relay.end_reason, relay.bytes_relayed)
-            self._log("session.ended", session, grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
+            self._log("session.ended", grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
 
     def _if_it_ends(self, grant: Grant) -> tuple[str, str]:
         """Return the reason if the worker's side ends and says nothing, and the name of that side.
@@ -228,12 +227,8 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             return f"worker {grant.slot} crashed", "the driver"
         return f"the connection to appliance {grant.appliance} was lost", f"appliance {grant.appliance}"
 
-    def _log_start(self, session: Session, grant: Grant) -> None:
-        request = session.request
-        self._log("session.started", session, grant, name=request.name, token=request.token, waited_ms=grant.waited_ms)
-
-    def _log(self, event: str, session: Session, grant: Grant, **fields: object) -> None:
-        log.info(event, session=session.id, worker=grant.worker_id, client=self.client, **fields)
+    def _log(self, event: str, grant: Grant, **fields: object) -> None:
+        log.info(event, session=grant.session_id, worker=grant.worker_id, client=self.client, **fields)
 
     def _refuse(self, error: RequestError, request: Request | None) -> None:
         """Answer a request with an error; Playwright's clients print the body."""

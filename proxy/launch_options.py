@@ -1,10 +1,10 @@
-"""What a client asks for beside a browser: in the headers that Playwright's `connect` sends.
+"""What a client asks for beside a browser, in the headers that Playwright's `connect` sends.
 
 The grid's browsers are started before a client connects, so most launch options come too late. Rules:
  1. An option that changes what a test sees is refused before a slot is taken, unless the browsers are so anyway.
- 2. An option that only changes how fast or how safely a browser runs is told in the client's log.
- 3. What concerns the client's own machine, and what every stock client sends, needs no word: Playwright Test always
-    sends `headless`, `handleSIGINT`, `tracesDir` and `artifactsDir`.
+ 2. An option that only changes how fast or how safely a browser runs is named in the client's log.
+ 3. Options for the client's own machine are passed over, and so is what every stock client sends: Playwright Test
+    always sends `headless`, `handleSIGINT`, `tracesDir` and `artifactsDir`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BROWSER_ARGS = "Leave args out, or set BROWSER_ARGS on the appliance to have th
 
 
 def check(headers: Mapping[str, str], browser: Browser, settings: Settings) -> list[str]:
-    """Return what the client's log should say of its wishes, a line each; raises BadRequest for what is refused.
+    """Return lines for the client's log, one for each wish without effect; raises BadRequest for a refused one.
 
     `headers` are those of the client's request by their names in lower case, `settings` those of this appliance.
     """
@@ -72,7 +72,7 @@ def _read(header: str) -> dict[str, Any]:
 
 
 def _refusals(options: dict[str, Any], browser: Browser, settings: Settings) -> list[tuple[str, str]]:
-    """Return each option that the grid knows with the hint to refuse it with, "" if it is honoured."""
+    """Return each option that the grid knows with its hint if it is refused, "" if it is honoured."""
     return [(name, _HINTS[name](value, browser, settings)) for name, value in options.items() if name in _HINTS]
 
 

@@ -176,7 +176,7 @@ class Proxy:
         return started
 
     def _require_redis(self) -> None:
-        """Raise StoreRefuses if Redis does not keep what it is told; one that is away may come back."""
+        """Raise StoreRefuses if Redis does not keep its data; log it if Redis is away."""
         try:
             self.grid.store.require_keeping()
         except StoreRefuses:

@@ -75,7 +75,7 @@ class Pump:
         ended: Callable[[], None],
         feed: Callable[[memoryview], int | None] | None = None,
     ) -> None:
-        """Set the sockets, what to call when the source has ended, and who else sees what passes.
+        """Set the sockets, what to call when the source has ended, and what else sees the bytes.
 
         `feed` returns how many of the bytes may pass, or None for all of them.
         """

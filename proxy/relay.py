@@ -9,7 +9,7 @@ Rules
    so by Redis a moment later. Until then there is no ending; it is waited for, while the slot is still taken.
 3. A Close frame that the driver sends unasked is held back meanwhile, for it says less ("Browser closed"). It is passed
    on only if the worker says nothing.
-4. A driver that finds a message too large says so by the frame's code alone: the client is told the limit.
+4. A driver closes for a message that is too large with a code and no reason: the client's Close frame names the limit.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Relay:
                 self._end(INTERNAL_ERROR, if_worker_is_lost)
 
     def end(self, reason: str) -> None:
-        """End the session for a reason of ours; each side that is not in the midst of a frame is told it."""
+        """End the session for a reason of ours, which each side reads that is not in the midst of a frame."""
         self._end(GOING_AWAY, reason)
 
     def _end(self, code: int, reason: str) -> None:

@@ -117,7 +117,7 @@ def _too_large() -> RequestTooLarge:
 
 
 def _wrong_method(path: str) -> MethodNotAllowed:
-    """Return the refusal of a method; raises NotFound if the path tells of a client of another kind of grid."""
+    """Return the refusal of a method; raises NotFound for a path of another kind of grid."""
     wrong_client.refuse_path(path)
     return MethodNotAllowed("This endpoint answers GET and HEAD only.")
 

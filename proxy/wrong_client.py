@@ -1,6 +1,6 @@
-"""Clients that came to the wrong place: what they speak, and what they are told instead of a bare 404.
+"""Clients of another protocol or another grid, and the refusal they read instead of a bare 404.
 
-Everything here is pure, and tells a stranger nothing but that this is a Playwright grid: no token is needed.
+Everything here is pure. No token is needed, for a refusal says only that this is a Playwright grid.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The door itself: lets sessions in that other appliances' proxies bring for the workers of this one."""
+"""The inner door itself: admits sessions from other appliances' proxies to the workers of this one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class InnerDoor:
     """The sessions of other appliances' clients that this proxy passes on to its own workers."""
 
     def __init__(self, settings: Settings, keys: Keys, watchdog: Watchdog) -> None:
-        """Set the settings, the grid's key, and who looks after the relays."""
+        """Set the settings, the grid's key, and the watchdog of the relays."""
         self._name, self._run_dir = settings.appliance_name, settings.run_dir
         self._keys = keys
         self._watchdog = watchdog
@@ -52,10 +52,10 @@ class InnerDoor:
             relay.end(reason)
 
     def welcome(self, connection: socket.socket, request: Request) -> Callable[[], None] | None:
-        """Prove who this is; return what serves the order of a proxy that proves itself too, None without an order.
+        """Prove which appliance this is; return what serves the other proxy's order, None if it has none.
 
         Raises RequestError for a request that cannot be answered at the door, and ClientGone for a proxy that does not
-        prove itself: it is told no more.
+        prove itself, which gets no answer.
         """
         if request.headers.get("upgrade") != protocol.PROTOCOL or (request.method, request.version) != ("GET", "1.1"):
             raise BadRequest(f"This path is for the grid's other appliances, which speak {protocol.PROTOCOL}.")

@@ -49,7 +49,7 @@ class Keys:
         return self._current
 
     def find(self, key_id: str) -> bytes | None:
-        """Return the key of an id, None if the grid has no such key. Redis is asked for one that is not known.
+        """Return the key of an id, None if the grid has no such key; ask Redis for an unknown one.
 
         Raises StoreUnavailable.
         """

@@ -10,11 +10,11 @@
 Rules
  1. Both know the grid's key (proxy/door/keys.py). From it each connection's own key is derived, with both nonces, the
     answering appliance's name, and the certificate of the connection (as RFC 5929's tls-server-end-point, always by
-    SHA-256). So what was recorded is of no use later, and who sits in between with a certificate of its own has a
-    connection of another key on each side.
- 2. The answering proxy proves itself first: who pretends to be an appliance learns nothing of a session.
- 3. Order and verdict each carry a MAC under the connection's key. Errors are verdicts too, so that it can be
-    believed whose fault they are.
+    SHA-256). So a recording is of no use later, and a man in the middle with a certificate of its own
+    has connections with two different keys.
+ 2. The answering proxy proves itself first: an impostor learns nothing of a session.
+ 3. Order and verdict each carry a MAC under the connection's key. Errors are verdicts, too, so that their blame can
+    be believed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LENGTH_BYTES, _MAC_BYTES = 4, 32
 
 
 class Unproven(Exception):
-    """The other side does not prove that it belongs to the grid; its words are not to be believed."""
+    """The other side does not prove that it belongs to the grid; it is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Order:
 
 
 def key_id(key: bytes) -> str:
-    """Return what a key is called on the wire; it tells nothing of the key."""
+    """Return a key's name on the wire, which reveals nothing of the key."""
     return hashlib.sha256(b"appliance-door-key " + key).hexdigest()[:16]
 
 
@@ -128,7 +128,7 @@ class Seal:
     """The key of one connection."""
 
     def __init__(self, key: bytes, nonces: tuple[bytes, bytes], appliance: str, certificate: str) -> None:
-        """Derive it from the grid's key, the dialling and the answering proxy's nonces, and whom they connect.
+        """Derive it from the grid's key, the nonces of the dialling and the answering proxy, and their connection.
 
         `appliance` is the answering one; `certificate` is the fingerprint of its certificate, "" without TLS.
         """

@@ -16,17 +16,17 @@ from proxy.services import Services
 
 _DRAINING = (ApplianceStatus.DRAINING, ApplianceStatus.DRAINED)
 _OF_POOLS: tuple[tuple[str, str, Callable[[PoolCapacity], float]], ...] = (
-    ("slots", "Slots of available workers.", lambda pool: pool.slots),
-    ("slots_free", "Slots that a session could have now.", lambda pool: pool.free),
-    ("sessions_active", "Sessions that hold a slot.", lambda pool: pool.active),
-    ("sessions_waiting", "Clients that wait for a slot.", lambda pool: pool.waiting),
+    ("appliance_slots", "Slots of available workers.", lambda pool: pool.slots),
+    ("appliance_slots_free", "Slots that a session could have now.", lambda pool: pool.free),
+    ("appliance_sessions_active", "Sessions that hold a slot.", lambda pool: pool.active),
+    ("appliance_sessions_waiting", "Clients that wait for a slot.", lambda pool: pool.waiting),
 )
 _OF_APPLIANCES: tuple[tuple[str, str, Callable[[ApplianceInfo], float]], ...] = (
-    ("sessions_on_workers", "Sessions of its workers.", lambda one: one.on_workers),
-    ("sessions_in_proxy", "Sessions that its proxy relays.", lambda one: one.in_proxy),
-    ("draining", "1 if it is drained.", lambda one: one.status in _DRAINING),
+    ("appliance_sessions_on_workers", "Sessions of its workers.", lambda one: one.on_workers),
+    ("appliance_sessions_in_proxy", "Sessions that its proxy relays.", lambda one: one.in_proxy),
+    ("appliance_draining", "1 if it is drained.", lambda one: one.status in _DRAINING),
     (
-        "safe_to_stop",
+        "appliance_safe_to_stop",
         "1 if it is drained, no session is left, and no other uses its Redis.",
         lambda one: one.safe_to_stop,
     ),
@@ -44,19 +44,19 @@ class GridCollector:
         """Yield all gauges; raises StoreUnavailable."""
         pools, appliances = self._services.grid.capacity(), self._services.grid.appliances()
         workers = [((p.browser, p.version, status), count) for p in pools for status, count in p.workers.items()]
-        yield _gauge("workers", "Registered workers.", workers, "browser", "version", "status")
+        yield _gauge("appliance_workers", "Registered workers.", workers, "browser", "version", "status")
         for name, text, value in _OF_POOLS:
             yield _gauge(name, text, [((p.browser, p.version), value(p)) for p in pools], "browser", "version")
         for name, text, value_of in _OF_APPLIANCES:
             yield _gauge(name, text, [((one.name,), value_of(one)) for one in appliances], "appliance")
         relayed, inner = len(self._services.sessions), len(self._services.door)
-        yield _gauge("proxy_sessions", "Sessions in this proxy, the waiting ones too.", [((), relayed)])
-        yield _gauge("inner_sessions", "Sessions of other proxies that pass its inner door.", [((), inner)])
+        yield _gauge("appliance_proxy_sessions", "Sessions in this proxy, the waiting ones too.", [((), relayed)])
+        yield _gauge("appliance_inner_sessions", "Sessions of other proxies that pass its inner door.", [((), inner)])
 
 
 def _gauge(name: str, text: str, samples: Iterable[tuple[Sequence[str], float]], *labels: str) -> Metric:
     """Return a gauge; a sample is the values of its labels, and its own."""
-    gauge = GaugeMetricFamily(f"appliance_{name}", text, labels=labels)
+    gauge = GaugeMetricFamily(name, text, labels=labels)
     for values, value in samples:
         gauge.add_metric(values, value)
     return gauge

@@ -61,7 +61,7 @@ def dial(forwarded: Headers, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Con
     except BaseException as error:  # whatever it is, also the greenlet's end
         _close(connection)
         if isinstance(error, (OSError, EOFError, ValueError, DialFailed)):
-            log.info("dial.failed", socket=str(path), error=str(error))
+            log.info("dial.error", socket=str(path), error=str(error))
         if isinstance(error, (OSError, EOFError, ValueError)):
             # Also for EACCES: a browser that has escaped may change the mode of its worker's socket.
             blame = Blame.SELF if is_own(error) else Blame.WORKER

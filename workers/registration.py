@@ -70,6 +70,9 @@ class Registration:
         if "drained" in message:
             self._idle()
         if "suspect" in message:
+            log.warning(
+                "worker.suspect", reason="a proxy could not dial it; it gets no session until it answers a probe"
+            )
             self._orders.doubted.set()
         if "resubscribed" in message:
             self.beat(self._memory_bytes, healthy=False)

@@ -108,6 +108,8 @@ class Sessions:
         """Claim until a slot is granted, waiting in between."""
         answer = self._claim(session)
         if answer["state"] == "waiting":
+            request = session.request
+            log.info("session.waiting", session=session.id, browser=request.browser, version=request.minor or "any")
             watch(session)
             if self._no_waiting:
                 session.end(End(str(self._no_waiting), self._no_waiting))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.errors import Blame
 from appliance.grid import views
 from appliance.grid.grid import Grid
 from appliance.names import Browser
@@ -28,6 +29,18 @@ def test_a_large_grid_is_counted_whole(grid: Grid) -> None:
     slots = CONCURRENCY * (MANY - 1)
     assert pool.workers == {"standby": 0, "available": MANY - 1, "draining": 1}
     assert (pool.slots, pool.active, pool.free) == (slots, 2, slots - 2)
+
+
+def test_only_slots_that_a_session_could_have_now_count_as_free(grid: Grid) -> None:
+    grid.register_worker(spec("doubted"))
+    grid.register_worker(spec("back", connections=2, settle_ms=60_000))
+    (pool,) = grid.capacity()
+    assert (pool.slots, pool.free) == (2 * CONCURRENCY, 2 * CONCURRENCY - 2)
+    claim(grid, "a")
+    (held,) = grid.sessions()
+    grid.give_back("a", held.worker, Blame.WORKER)
+    (pool,) = grid.capacity()
+    assert (pool.slots, pool.free) == (2 * CONCURRENCY, CONCURRENCY - (2 if held.worker == "doubted" else 0))
 
 
 def test_a_large_grid_is_counted_once_for_all_and_then_anew(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,15 +36,17 @@ local function next_workers(cursor, fields)
   return following, counted
 end
 
-local COUNTED = {'browser', 'minor', 'status', 'lifetime', 'concurrency', 'quota', 'fresh_until'}
+local COUNTED = {
+  'browser', 'minor', 'status', 'lifetime', 'concurrency', 'quota', 'fresh_until', 'suspect', 'unclaimed', 'settled',
+}
 
 local function count_worker(pool, worker)
   if not workers.is_fresh(worker) then return end
   local active, concurrency = workers.active(worker.id), tonumber(worker.concurrency)
   pool[worker.status], pool.active = pool[worker.status] + 1, pool.active + active
   if worker.status == 'available' then
-    pool.slots = pool.slots + concurrency
-    pool.free = pool.free + math.max(0, math.min(concurrency - active, workers.remaining(worker)))
+    local free = worker.suspect and 0 or math.min(concurrency - workers.taken(worker), workers.remaining(worker))
+    pool.slots, pool.free = pool.slots + concurrency, pool.free + math.max(0, free)
   end
 end
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from appliance.audit import processes, relays, state
 from appliance.audit.difference import Difference
-from appliance.audit.ledger import read
 from appliance.audit.machine import survey
 from appliance.audit.relays import Look
+from appliance.audit.snapshot import read
 from appliance.grid.grid import Grid
 from appliance.settings.config import Settings
 
@@ -39,7 +39,7 @@ def audit(settings: Settings, grid: Grid) -> Audit:
             break
         time.sleep(LOOK_INTERVAL_S)
         looks.append(_look(settings, grid))
-    return Audit(left, len(looks[-1].ledger.sessions), len(looks[-1].ledger.workers))
+    return Audit(left, len(looks[-1].snapshot.sessions), len(looks[-1].snapshot.workers))
 
 
 def compare(looks: Sequence[Look], settings: Settings) -> list[Difference]:
@@ -51,8 +51,8 @@ def compare(looks: Sequence[Look], settings: Settings) -> list[Difference]:
 
 def _differences(look: Look, settings: Settings) -> Iterator[Difference]:
     """Yield the differences that one look shows."""
-    yield from state.differences(look.ledger, settings)
-    yield from processes.differences(look.ledger, look.machine, settings)
+    yield from state.differences(look.snapshot, settings)
+    yield from processes.differences(look.snapshot, look.machine, settings)
 
 
 def _look(settings: Settings, grid: Grid) -> Look:

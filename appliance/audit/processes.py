@@ -8,9 +8,9 @@ from ipaddress import ip_address
 import psutil
 
 from appliance.audit.difference import AT_ONCE_S, STOPPING_S, Difference
-from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine, Part, Program
 from appliance.audit.relays import door_of
+from appliance.audit.snapshot import Snapshot
 from appliance.grid.records import WorkerInfo
 from appliance.machine.firewall.ruleset import HELPERS
 from appliance.run_dir import RunDir
@@ -20,9 +20,9 @@ _PROBE_S = 10.0  # for a worker to check that its browser answers, and to regist
 _REPLACED_S = 5.0  # for supervisord to start a worker's successor, which removes what its predecessor left
 
 
-def differences(ledger: Ledger, machine: Machine, settings: Settings) -> Iterator[Difference]:
+def differences(snapshot: Snapshot, machine: Machine, settings: Settings) -> Iterator[Difference]:
     """Compare this appliance's workers in Redis with its processes and folders."""
-    own = [worker for worker in ledger.workers if worker.appliance == settings.appliance_name]
+    own = [worker for worker in snapshot.workers if worker.appliance == settings.appliance_name]
     for worker in own:
         yield from _registered(worker, machine, settings)
     yield from _listeners(machine, settings)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import psutil
 
 from appliance.audit.difference import Difference
-from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Machine
+from appliance.audit.snapshot import Snapshot
 from appliance.audit.tally import GRACE_S, Tally, common, sessions_without_socket, sockets_without_session
 from appliance.grid.records import SessionInfo, WorkerInfo
 from appliance.names import appliance_of_proxy
@@ -28,12 +28,12 @@ class Look:
 
     at_s: float
     machine: Machine
-    ledger: Ledger
+    snapshot: Snapshot
 
 
 def differences(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
     """Compare the sessions that this appliance takes part in with the sockets of its drivers and its proxy."""
-    for worker in looks[-1].ledger.workers:
+    for worker in looks[-1].snapshot.workers:
         if worker.appliance == settings.appliance_name:
             yield from _connected_sessions(worker, looks, settings)
     yield from _relayed_to_nobody(looks, settings)
@@ -51,7 +51,7 @@ def door_of(worker: WorkerInfo, settings: Settings) -> str:
 def _connected_sessions(worker: WorkerInfo, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
     """Compare a worker of this appliance: all its sessions come through this appliance's proxy."""
     place = door_of(worker, settings)
-    series = [Tally(_active(look.ledger, worker), _calls(look.machine, place)) for look in looks]
+    series = [Tally(_active(look.snapshot, worker), _calls(look.machine, place)) for look in looks]
     if surplus := sessions_without_socket(series):
         sessions = _counted(surplus, "session", common([tally.sessions for tally in series]))
         text = f"no proxy here relays {sessions}, active on worker {worker.id}"
@@ -64,7 +64,7 @@ def _connected_sessions(worker: WorkerInfo, looks: Sequence[Look], settings: Set
 
 def _relayed_to_nobody(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
     """No proxy is connected to a driver whose worker is not registered."""
-    registered = {door_of(worker, settings) for look in looks for worker in look.ledger.workers}
+    registered = {door_of(worker, settings) for look in looks for worker in look.snapshot.workers}
     for door in looks[-1].machine.doors:
         sockets = common([_calls(look.machine, door.path) for look in looks]) if door.path not in registered else []
         if sockets:
@@ -87,9 +87,9 @@ def _is_own(session: SessionInfo, settings: Settings) -> bool:
     return appliance_of_proxy(session.proxy) == settings.appliance_name
 
 
-def _active(ledger: Ledger, worker: WorkerInfo) -> frozenset[str]:
+def _active(snapshot: Snapshot, worker: WorkerInfo) -> frozenset[str]:
     """Return a worker's active sessions."""
-    return frozenset(s.id for s in ledger.sessions if (s.state, s.worker) == ("active", worker.id))
+    return frozenset(s.id for s in snapshot.sessions if (s.state, s.worker) == ("active", worker.id))
 
 
 def _calls(machine: Machine, place: str) -> frozenset[str]:
@@ -102,7 +102,7 @@ def _needing_client(look: Look, settings: Settings) -> frozenset[str]:
     """Return the sessions that wait in the proxy, and its connections to drivers: one per relayed session."""
     proxies = {program.pid for program in look.machine.of("proxy")}
     relayed = (call.name for call in look.machine.calls if call.caller in proxies)
-    waiting = (s.id for s in look.ledger.sessions if s.state == "waiting" and _is_own(s, settings))
+    waiting = (s.id for s in look.snapshot.sessions if s.state == "waiting" and _is_own(s, settings))
     return frozenset(waiting).union(relayed)
 
 

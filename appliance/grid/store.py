@@ -19,7 +19,7 @@ from appliance.grid.client import ANSWER_TIMEOUT_S, Line, connect
 LUA_FOLDER = Path(__file__).parent / "lua"
 LUA_COMMON = ("keys", "clock", "door")  # whose names all other files use
 LUA_FILES = (
-    *("workers", "pools", "recycling", "queue", "sessions", "appliances"),
+    *("workers", "pools", "recycling", "queue", "sessions", "leases", "appliances"),
     *("registration", "counts", "reaper", "tokens", "secret"),
 )
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import psutil
 
 from appliance.audit.auditor import compare
-from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Call, Door, Machine, Part, Program, Wire
 from appliance.audit.relays import Look
+from appliance.audit.snapshot import Snapshot
 from appliance.grid.records import SessionInfo, WorkerInfo
 from appliance.settings.config import Settings
 
@@ -26,7 +26,7 @@ WORKER = WorkerInfo(
 )  # fmt: skip
 SESSION = SessionInfo(S, "active", "chromium", "1.65", W, "here.123456", "127.0.0.1", "", "", 0)
 WAITING = replace(SESSION, id="ticket", state="waiting", worker="")
-LEDGER = Ledger(
+LEDGER = Snapshot(
     now_ms=NOW_MS,
     workers=(WORKER,),
     sessions=(SESSION,),
@@ -55,20 +55,20 @@ MACHINE = Machine(
 )
 
 
-def texts(ledger: Ledger = LEDGER, machine: Machine = MACHINE, looks: int = 3) -> list[str]:
+def texts(snapshot: Snapshot = LEDGER, machine: Machine = MACHINE, looks: int = 3) -> list[str]:
     """Give the differences that stay through some looks that are all the same."""
-    series = [Look(float(number), machine, ledger) for number in range(looks)]
+    series = [Look(float(number), machine, snapshot) for number in range(looks)]
     return [difference.text for difference in compare(series, SETTINGS)]
 
 
-def waiting(**changes: object) -> Ledger:
-    """Give a ledger in which a second session waits because there is no room."""
+def waiting(**changes: object) -> Snapshot:
+    """Give a snapshot in which a second session waits because there is no room."""
     full = replace(WORKER, concurrency=1)
-    ledger = replace(
+    snapshot = replace(
         LEDGER, workers=(full,), sessions=(SESSION, WAITING), deadlines={"ticket": LATER_MS},
         pools={POOL: frozenset()}, queues={POOL: ("ticket",), ANY: ()}, stored_sessions=frozenset({S, "ticket"}),
     )  # fmt: skip
-    return replace(ledger, **changes)
+    return replace(snapshot, **changes)
 
 
 CLIENT_OF_TICKET = replace(MACHINE, wires=(*MACHINE.wires, Wire(20, "127.0.0.1:8080", "127.0.0.1:9002")))

@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from appliance.audit.auditor import compare
-from appliance.audit.ledger import Ledger
 from appliance.audit.machine import Call, Door, Machine, Wire
 from appliance.audit.relays import Look
+from appliance.audit.snapshot import Snapshot
 from tests.support.audited import (
     CLIENT_OF_TICKET,
     DOOR,
@@ -34,7 +34,7 @@ LISTENING = tuple(wire for wire in MACHINE.wires if wire.status == psutil.CONN_L
 def test_nothing_differs_where_all_is_well() -> None:
     assert texts() == []
     assert texts(waiting(), CLIENT_OF_TICKET) == []
-    assert texts(Ledger(), Machine()) == []
+    assert texts(Snapshot(), Machine()) == []
 
 
 def without(pid: int) -> Machine:
@@ -103,14 +103,14 @@ def test_a_connection_of_the_proxy_without_a_session_is_named() -> None:
 
 def test_a_connection_to_a_worker_that_is_registered_no_more_is_named() -> None:
     machine = replace(MACHINE, parts=tuple(replace(part, age_s=100.0) for part in MACHINE.parts))
-    assert texts(Ledger(), machine) == [
+    assert texts(Snapshot(), machine) == [
         "process 30 (worker chromium-00) has had a driver for 100 s, but is not registered",
         f"the proxy is connected, as unix:501, to process 40 at {DOOR}, which is no registered worker's",
     ]
 
 
 def test_a_worker_that_is_just_being_launched_is_none_of_its_business() -> None:
-    assert texts(Ledger(), replace(MACHINE, wires=LISTENING, calls=())) == []
+    assert texts(Snapshot(), replace(MACHINE, wires=LISTENING, calls=())) == []
 
 
 def test_a_ticket_whose_client_is_gone_is_named() -> None:
@@ -120,11 +120,11 @@ def test_a_ticket_whose_client_is_gone_is_named() -> None:
 
 def test_of_many_sessions_that_may_be_the_leaked_one_all_are_named() -> None:
     sessions = tuple(replace(SESSION, id=name) for name in (S, "other"))
-    ledger = replace(
+    snapshot = replace(
         LEDGER, sessions=sessions, leases={S: LATER_MS, "other": LATER_MS}, slots={W: frozenset({S, "other"})},
         pools={POOL: frozenset()}, stored_sessions=frozenset({S, "other"}),
     )  # fmt: skip
-    assert texts(ledger) == [
+    assert texts(snapshot) == [
         f"no proxy here relays 1 of the 2 sessions other, {S}, active on worker {W}",
     ]
 
@@ -134,7 +134,7 @@ def test_sessions_between_this_appliance_and_others_are_compared_as_far_as_they_
     theirs_here = replace(SESSION, id="in", proxy="there.654321")
     theirs_there = replace(SESSION, id="far", worker="there.x", proxy="there.654321")
     there = replace(WORKER, id="there.x", appliance="there", pid=99)
-    ledger = replace(
+    snapshot = replace(
         LEDGER,
         workers=(WORKER, there),
         sessions=(ours_there, theirs_here, theirs_there),
@@ -145,8 +145,10 @@ def test_sessions_between_this_appliance_and_others_are_compared_as_far_as_they_
         stored_slots=frozenset({W, "there.x"}),
     )
     probe = Call(DOOR, "unix:600", 30)
-    assert texts(ledger, replace(MACHINE, calls=(*MACHINE.calls, probe))) == []
-    assert texts(ledger, replace(MACHINE, calls=(probe,))) == [f"no proxy here relays session in, active on worker {W}"]
+    assert texts(snapshot, replace(MACHINE, calls=(*MACHINE.calls, probe))) == []
+    assert texts(snapshot, replace(MACHINE, calls=(probe,))) == [
+        f"no proxy here relays session in, active on worker {W}"
+    ]
 
 
 def test_a_listener_of_a_driver_beyond_its_own_is_named() -> None:
@@ -160,7 +162,7 @@ def test_a_listener_of_a_driver_beyond_its_own_is_named() -> None:
     ]
 
 
-def transient(make: Callable[[int], Ledger]) -> list[str]:
+def transient(make: Callable[[int], Snapshot]) -> list[str]:
     """Give the differences that stay through three looks at a grid that changes."""
     looks = [Look(float(number), MACHINE, make(number)) for number in range(3)]
     return [difference.text for difference in compare(looks, SETTINGS)]

@@ -56,11 +56,11 @@ def test_what_looks_odd_but_is_well_is_not_named(why: str) -> None:
 
 def test_a_ticket_of_a_dead_proxy_at_the_head_of_the_queue_is_named_and_nobody_else_is_accused() -> None:
     dead = replace(WAITING, id="dead", proxy="there.000000")
-    ledger = waiting(
+    snapshot = waiting(
         workers=(WORKER,), pools={POOL: frozenset({W})}, sessions=(SESSION, dead), queues={POOL: ("dead",), ANY: ()},
         deadlines={"dead": LATER_MS}, stored_sessions=frozenset({S, "dead"}),
     )  # fmt: skip
-    assert texts(ledger) == ["session dead waits in proxy there.000000, which is gone"]
+    assert texts(snapshot) == ["session dead waits in proxy there.000000, which is gone"]
 
 
 IN_REDIS = {

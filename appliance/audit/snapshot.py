@@ -18,7 +18,7 @@ _MOST_KEYS_SEARCHED = 10_000  # a Redis with more is shared with others, and a s
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class Snapshot:
     """What Redis said in one look; times are milliseconds of the grid's clock.
 
     `slots` are the sessions that hold a worker's slots, `pools` the claimable workers. `unclaimed` counts further slots
@@ -45,7 +45,7 @@ class Ledger:
         return len(self.slots.get(worker.id, ())) + self.unclaimed.get(worker.id, 0)
 
 
-def read(grid: Grid) -> Ledger:
+def read(grid: Grid) -> Snapshot:
     """Read it from Redis; raises StoreUnavailable."""
     store = grid.store
     workers, sessions = grid.workers(), grid.sessions()
@@ -61,7 +61,7 @@ def read(grid: Grid) -> Ledger:
     }
     answers = dict(zip(commands, store.read(*commands.values()), strict=True))
     now_ms = grid.now_ms()
-    return Ledger(
+    return Snapshot(
         now_ms=now_ms,
         workers=tuple(workers),
         sessions=tuple(sessions),

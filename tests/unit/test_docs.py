@@ -30,6 +30,7 @@ def test_the_map_of_the_house_names_every_folder() -> None:
     text = (DOCS / "development.md").read_text()
     folders = [path.parent for part in ("appliance", "proxy", "workers") for path in (ROOT / part).rglob("__init__.py")]
     assert not [folder for folder in folders if f"| `{folder.relative_to(ROOT)}/` |" not in text]
+    assert not [folder.name for folder in (ROOT / "tests").glob("[a-z]*/") if f"`tests/{folder.name}`" not in text]
 
 
 def test_every_setting_is_in_the_reference() -> None:
@@ -86,7 +87,7 @@ def commands(group: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
             yield from commands(command, *above, name)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_that_a_page_names_exists(page: Path) -> None:
     known, text = set(commands(application.main)), page.read_text()
     code = re.findall(r"`([^`\n]+)`|^ {4}(.+)$", text, re.MULTILINE)

@@ -28,7 +28,7 @@ from appliance.names import Browser as BrowserType
 from appliance.run_dir import RunDir
 from appliance.settings import config
 from tests.support import site
-from tests.support.bridge import bridged
+from tests.support.relay import bridged
 from tests.support.waiting import until
 from workers import workspace
 from workers.driver import Driver, launch_command, launch_environment

@@ -27,7 +27,7 @@ from appliance.machine import browsers
 from appliance.names import MARKER, Browser
 from appliance.run_dir import RunDir
 from appliance.settings import config
-from tests.support.bridge import bridged
+from tests.support.relay import bridged
 from tests.support.waiting import until
 from workers import probe, workspace
 

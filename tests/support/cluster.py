@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from tests.support.appliance import Appliance, free_port
+from tests.support.network import Switch, inside, ip
 from tests.support.waiting import until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
@@ -39,48 +39,6 @@ for _ in sys.stdin:
 """
 
 
-class Switch:
-    """A bridge with a port for each appliance; this machine is its host number 1."""
-
-    def __init__(self) -> None:
-        """Make the bridge; only root may."""
-        number = os.getpid() % 250
-        self.name, self._net = f"switch{number}", f"10.232.{number}"
-        self._members: list[str] = []
-        for command in (
-            f"link add {self.name} type bridge",
-            f"addr add {self.address(1)}/24 dev {self.name}",
-            f"link set {self.name} up",
-        ):
-            _ip(command)
-
-    def address(self, host: int) -> str:
-        """Give a host's address."""
-        return f"{self._net}.{host}"
-
-    def plug(self, *hosts: int) -> str:
-        """Make a namespace that has these addresses; gives its name."""
-        name = f"{self.name}-{hosts[0]}"
-        cable = f"{self.name[6:]}port{hosts[0]}"
-        self._members.append(name)
-        for command in (
-            f"netns add {name}",
-            f"link add {cable} type veth peer name eth0 netns {name}",
-            f"link set {cable} master {self.name} up",
-            f"-n {name} link set lo up",
-            f"-n {name} link set eth0 up",
-            *(f"-n {name} addr add {self.address(host)}/24 dev eth0" for host in hosts),
-        ):
-            _ip(command)
-        return name
-
-    def remove(self) -> None:
-        """Remove all of it."""
-        for name in self._members:
-            _ip(f"netns delete {name}")
-        _ip(f"link delete {self.name}")
-
-
 class Member(Appliance):
     """One of the appliances."""
 
@@ -88,9 +46,9 @@ class Member(Appliance):
         """Start it in its namespace."""
         self._switch, self._namespace = switch, namespace
         settings = {"HOST": address, "PRIVATE_HOSTNAME": address, "ALLOW_ANONYMOUS": "true"} | settings
-        self._in_network = ["ip", "netns", "exec", namespace]
-        inside = [*self._in_network, *settings.pop("inside", ())]
-        super().__init__(self._make_folder(), address, inside, **settings)
+        self._in_network = inside(namespace)
+        beginning = [*self._in_network, *settings.pop("inside", ())]
+        super().__init__(self._make_folder(), address, beginning, **settings)
 
     def _make_folder(self) -> Path:
         """Make its RUN_DIR."""
@@ -120,11 +78,11 @@ class Member(Appliance):
         `how` is the type of the route (ip-route(8)), and with it the error that a connection meets at once:
         blackhole EINVAL, unreachable EHOSTUNREACH, prohibit EACCES. What comes from there gets no answer.
         """
-        _ip(f"-n {self._namespace} route add {how} {address}/32")
+        ip(f"-n {self._namespace} route add {how} {address}/32")
         try:
             yield
         finally:
-            _ip(f"-n {self._namespace} route delete {how} {address}/32")
+            ip(f"-n {self._namespace} route delete {how} {address}/32")
 
 
 class Cluster:
@@ -195,7 +153,3 @@ class LoadBalancer:
         """Stop it."""
         self._process.terminate()
         self._process.wait()
-
-
-def _ip(command: str) -> None:
-    subprocess.run(["ip", *command.split()], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -61,3 +62,15 @@ def _read(source: socket.socket, size: int) -> bytes:
             raise EOFError(f"{len(data)} of {size} bytes")
         data += more
     return bytes(data)
+
+
+def frames(direction: bytes) -> Iterator[tuple[int, int]]:
+    """Yield each frame after the handshake: its first byte (RFC 6455, section 5.2), and its payload's length."""
+    place = direction.index(b"\r\n\r\n") + 4
+    while place + 2 <= len(direction):
+        length, extended = direction[place + 1] & 0x7F, 0
+        if length >= 126:
+            extended = 2 if length == 126 else 8
+            length = int.from_bytes(direction[place + 2 : place + 2 + extended], "big")
+        yield direction[place], length
+        place += 2 + extended + length + (4 if direction[place + 1] & 0x80 else 0)

@@ -15,6 +15,7 @@ import pytest
 from tests.support import machine as places
 from tests.support.appliance import Appliance
 from tests.support.machine import Machine
+from tests.support.network import ip
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts, networks and rules for them")
 
@@ -41,8 +42,7 @@ def one_machine() -> Iterator[Machine]:
     machine = Machine()
     try:
         for address in (PEER, FURTHER):
-            command = ["ip", "-n", machine.outside_name, "address", "add", f"{address}/24", "dev", "eth0"]
-            subprocess.run(command, check=True)
+            ip(f"-n {machine.outside_name} address add {address}/24 dev eth0")
         yield machine
     finally:
         machine.remove()

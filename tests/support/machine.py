@@ -19,6 +19,7 @@ from appliance.machine import browsers
 from appliance.names import Browser
 from appliance.settings import config
 from appliance.settings.installation import installation_root
+from tests.support.network import inside, ip
 
 ADDRESS, ADDRESS_6 = "10.9.0.2", "fd09::2"
 OUTSIDE, OUTSIDE_6 = "10.9.0.1", "fd09::1"  # private; also the machine's resolver of names
@@ -46,12 +47,12 @@ class Machine:
             raise
 
     def inside(self, *command: str) -> list[str]:
-        """Give a command as it runs on the machine."""
+        """Return a command as it runs on the machine."""
         return ["nsenter", f"--target={self._holder.pid}", "--mount", "--net", *command]
 
     def outside(self, *command: str) -> list[str]:
-        """Give a command as it runs outside."""
-        return ["ip", "netns", "exec", self.outside_name, *command]
+        """Return a command as it runs outside."""
+        return [*inside(self.outside_name), *command]
 
     def remove(self) -> None:
         """Remove all of it."""
@@ -59,8 +60,8 @@ class Machine:
 
     def _connect(self) -> None:
         for name in (self.name, self.outside_name):
-            _run("ip", "netns", "add", name)
-            self._ends.callback(_run, "ip", "netns", "delete", name)
+            ip(f"netns add {name}")
+            self._ends.callback(ip, f"netns delete {name}")
         at, out = f"-n {self.name}", f"-n {self.outside_name}"
         for command in (
             f"{at} link add eth0 type veth peer name eth0 netns {self.outside_name}",
@@ -72,7 +73,7 @@ class Machine:
             f"{at} route add default via {OUTSIDE}",
             f"{at} -6 route add default via {OUTSIDE_6}",
         ):
-            _run("ip", *command.split())
+            ip(command)
 
     def _start(self) -> None:
         hold = "; ".join(["set -e", "mount --make-rprivate /", *mounts(), "echo ready", "exec sleep infinity"])
@@ -87,10 +88,6 @@ class Machine:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         return process
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True)
 
 
 def mounts() -> Iterator[str]:

@@ -1,72 +1,65 @@
-"""A network of its own for a client, whose cable can be pulled, and a load balancer between it and a grid."""
+"""Machines on one switch, made of network namespaces; machine.py has a machine with mounts and a world outside."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import socket
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
-_numbers = itertools.count(os.getpid() % 200)
 
 
-class Network:
-    """A network namespace that is joined to this one by a pair of virtual interfaces."""
-
-    def __init__(self) -> None:
-        """Make the namespace; only root may."""
-        number = next(_numbers) % 250
-        self.name, self._cable = f"client{number}", f"cable{number}"
-        self.address = f"10.231.{number}.1"  # this side's
-        for command in (
-            f"netns add {self.name}",
-            f"link add {self._cable} type veth peer name eth0 netns {self.name}",
-            f"addr add {self.address}/30 dev {self._cable}",
-            f"link set {self._cable} up",
-            f"-n {self.name} addr add 10.231.{number}.2/30 dev eth0",
-            f"-n {self.name} link set eth0 up",
-            f"-n {self.name} link set lo up",
-        ):
-            _ip(command)
-
-    def inside(self, *command: str) -> list[str]:
-        """Give a command as it runs inside."""
-        return ["ip", "netns", "exec", self.name, *command]
-
-    def pull(self) -> None:
-        """Pull the cable: from now on each side hears nothing of the other, not even an end."""
-        _ip(f"link set {self._cable} down")
-
-    def remove(self) -> None:
-        """Remove it."""
-        _ip(f"netns delete {self.name}")
-
-
-def _ip(command: str) -> None:
+def ip(command: str) -> None:
+    """Run a command of iproute2."""
     subprocess.run(["ip", *command.split()], check=True)
 
 
-@contextmanager
-def load_balancer(address: str, port: int) -> Iterator[int]:
-    """Forward connections to a port of loopback, and keep each up until both sides have ended; gives its own port."""
-    with socket.create_server((address, 0)) as listener:
-        listener.settimeout(30)
-
-        def serve() -> None:
-            front, _ = listener.accept()
-            back = socket.create_connection(("127.0.0.1", port))
-            threading.Thread(target=_pass, args=(front, back), daemon=True).start()
-            _pass(back, front)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
+def inside(namespace: str) -> list[str]:
+    """Return the beginning of a command that runs in a namespace."""
+    return ["ip", "netns", "exec", namespace]
 
 
-def _pass(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):  # a side that is reset has ended, too
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+class Switch:
+    """A bridge with a port for each appliance; this machine is its host number 1."""
+
+    def __init__(self) -> None:
+        """Make the bridge; only root may."""
+        number = os.getpid() % 250
+        self.name, self._net = f"switch{number}", f"10.232.{number}"
+        self._members: list[str] = []
+        for command in (
+            f"link add {self.name} type bridge",
+            f"addr add {self.address(1)}/24 dev {self.name}",
+            f"link set {self.name} up",
+        ):
+            ip(command)
+
+    def address(self, host: int) -> str:
+        """Return a host's address."""
+        return f"{self._net}.{host}"
+
+    def plug(self, *hosts: int) -> str:
+        """Make a namespace that has these addresses; return its name."""
+        name = f"{self.name}-{hosts[0]}"
+        cable = self._cable(hosts[0])
+        self._members.append(name)
+        for command in (
+            f"netns add {name}",
+            f"link add {cable} type veth peer name eth0 netns {name}",
+            f"link set {cable} master {self.name} up",
+            f"-n {name} link set lo up",
+            f"-n {name} link set eth0 up",
+            *(f"-n {name} addr add {self.address(host)}/24 dev eth0" for host in hosts),
+        ):
+            ip(command)
+        return name
+
+    def pull(self, host: int) -> None:
+        """Pull a host's cable: from now on each side hears nothing of the other, not even an end."""
+        ip(f"link set {self._cable(host)} down")
+
+    def _cable(self, host: int) -> str:
+        return f"{self.name[6:]}port{host}"
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        for name in self._members:
+            ip(f"netns delete {name}")
+        ip(f"link delete {self.name}")

@@ -23,7 +23,7 @@ from appliance.names import MARKER, Browser
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 from tests.support.appliance import Appliance, StartGrid, tree
-from tests.support.bridge import bridged
+from tests.support.relay import bridged
 from tests.support.waiting import until
 
 # What is broken stays so: neither is it taken up again, nor reaped.

@@ -18,10 +18,11 @@ from appliance.grid.store import Store
 from appliance.machine.supervisor import Supervisor
 from appliance.names import Browser
 from tests.support.appliance import Appliance
+from tests.support.frames import frames
 from tests.support.recording_worker import ACCEPTED, RecordingWorker
 from tests.support.redis_relay import RedisRelay, redis_relay
 from tests.support.redis_server import redis_server
-from tests.support.tap import frames, tap
+from tests.support.relay import relay_to
 from tests.support.waiting import until
 from tests.support.wire import Answer, Wire, request
 
@@ -288,7 +289,7 @@ LARGE = 1_000_000
 
 
 def test_large_messages_are_compressed_from_end_to_end_both_ways(grid: Appliance) -> None:
-    with tap(grid.port) as wire, sync_playwright() as playwright:
+    with relay_to(grid.port) as wire, sync_playwright() as playwright:
         browser = playwright.chromium.connect(f"ws://127.0.0.1:{wire.port}")
         assert browser.new_page().evaluate("text => text + text", "x" * LARGE) == "x" * 2 * LARGE
         browser.close()

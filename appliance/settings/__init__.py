@@ -1,1 +1,4 @@
-"""The settings by their subjects; `config` makes one class of them and reads it. Nothing here asks the machine."""
+"""The settings by their subjects; `config` makes one class of them and reads it.
+
+Validating them reads no file and asks no socket; what depends on the machine is checked in appliance/checks/.
+"""

@@ -1,4 +1,4 @@
-"""The egress guard on the image: pages reach what is outside, and nothing of the machine, its network or its cloud."""
+"""The firewall on the image: pages reach what is outside, and nothing of the machine, its network or its cloud."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ def test_redis_and_supervisord_have_unix_sockets_that_browsers_cannot_open(seede
         assert "PermissionError" in said
 
 
-def test_the_guard_is_loaded_and_other_tables_are_left_alone(seeded: Machine) -> None:
+def test_the_firewall_is_loaded_and_other_tables_are_left_alone(seeded: Machine) -> None:
     assert re.findall(r"table (\S+ \S+)", seeded.run("nft list tables")) == ["inet appliance"]

@@ -1,4 +1,4 @@
-"""The guard's rules in the kernel, in a network of their own: whether they are still those that were loaded."""
+"""The firewall's rules in the kernel, in a network of their own: whether they are still those that were loaded."""
 
 from __future__ import annotations
 

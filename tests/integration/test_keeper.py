@@ -1,4 +1,4 @@
-"""What the guard's keeper does with the appliance while the rules cannot be loaded."""
+"""What the firewall's keeper does with the appliance while the rules cannot be loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guard, on a machine of its own: what pages reach, what reaches the machine, and whose processes are whose."""
+"""The firewall, on a machine of its own: what pages reach, what reaches the machine, and whose processes are whose."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def test_pages_and_their_clients_requests_reach_the_internet_and_nothing_that_is
     found = reached(machine, grid, [*public, *private])
     assert [found[url] for url in public] == [["reached", "reached"]] * 3
     assert_refused(found, private)
-    assert "guard" not in {check["name"] for check in json.loads(doctor(grid)) if check["status"] != "ok"}
+    assert "firewall" not in {check["name"] for check in json.loads(doctor(grid)) if check["status"] != "ok"}
 
 
-def test_without_the_guard_all_of_that_is_reached_and_the_doctor_says_so(
+def test_without_the_firewall_all_of_that_is_reached_and_the_doctor_says_so(
     machine: Machine, grid: Appliance, private: list[str]
 ) -> None:
     with unattended(grid):
@@ -106,7 +106,7 @@ def test_videos_are_recorded_by_the_browsers_account(machine: Machine, grid: App
     assert_plays(tmp_path / "film.webm", frames=1)
 
 
-def test_client_certificates_work_behind_the_guard_and_nothing_else_is_reached_that_way(
+def test_client_certificates_work_behind_the_firewall_and_nothing_else_is_reached_that_way(
     machine: Machine, grid: Appliance, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)

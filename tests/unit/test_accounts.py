@@ -263,7 +263,7 @@ SERVING = {"redis_listen": "10.0.0.5:6379", "redis_password": "0123456789abcdef"
 JOINING = {"redis_url": "redis://10.0.0.5", "private_hostname": "10.0.0.6"}
 
 
-def test_under_the_guard_an_appliance_that_serves_its_redis_to_others_must_name_them() -> None:
+def test_behind_the_firewall_an_appliance_that_serves_redis_must_name_its_peers() -> None:
     with pytest.raises(SettingsError, match=r"PEERS is required.*this one's Redis.* remove REDIS_LISTEN"):
         config.load(**SERVING, **BOTH)
     for unhindered in (BOTH | {"peers": "10.0.0.0/24"}, BOTH | {"guard_inbound": False}, BOTH | {"guard": False}, {}):
@@ -276,7 +276,7 @@ def test_an_appliance_whose_redis_nobody_else_needs_to_reach_names_no_peers() ->
     config.load(**JOINING, **BOTH)
 
 
-def test_a_firefox_that_its_driver_reaches_by_loopback_is_refused_under_the_guard() -> None:
+def test_a_firefox_that_its_driver_reaches_by_loopback_is_refused_behind_the_firewall() -> None:
     bidi = {"firefox_workers": 1, "firefox_channel": "moz-firefox"}
     with pytest.raises(SettingsError, match="does not work with the firewall"):
         config.load(**bidi, **BOTH)

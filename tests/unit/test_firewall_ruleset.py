@@ -1,4 +1,4 @@
-"""The guard's rules as text, and what they are made of; tests/system/test_firewall.py has them in force."""
+"""The firewall's rules as text, and what they are made of; tests/system/test_firewall.py has them in force."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_what_the_settings_name_is_in_the_rules() -> None:
     assert values_of(config.load(**BOTH, guard_inbound=False)).inbound is None
 
 
-def test_without_an_account_of_the_browsers_there_is_nothing_to_guard() -> None:
+def test_without_an_account_of_the_browsers_there_is_no_firewall() -> None:
     assert not config.load().has_firewall
     assert not config.load(**BOTH, guard=False).has_firewall
     with pytest.raises(FirewallError, match="BROWSER_USER is not set"):

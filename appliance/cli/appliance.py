@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from appliance.cli.command import command, group
 from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, counted
+from appliance.deadline import Deadline
 from appliance.errors import ApplianceError, StoreUnavailable
 from appliance.grid.grid import open_grid
 from appliance.grid.records import ApplianceInfo, ApplianceStatus
@@ -107,27 +109,27 @@ def _await_drained(settings: Settings, name: str, timeout_s: float | None, out: 
     Raises Undrained; Gone if Redis knew nothing of it for LEASE_TTL, within which an appliance that lives announces
     itself; StillNeeded; and NotDrained after `timeout_s`.
     """
-    deadline = time.monotonic() + timeout_s if timeout_s is not None else None
-    said, heard_at = "", time.monotonic()
+    deadline = Deadline(math.inf if timeout_s is None else timeout_s)
+    said, silence = "", Deadline(settings.lease_ttl)
     while True:
         try:
             state = _state_of(settings, name)
             left = _sessions_left(state)
         except StoreUnavailable as error:
-            state, left, heard_at = None, str(error), time.monotonic()
+            state, left, silence = None, str(error), Deadline(settings.lease_ttl)
         if state:
-            heard_at = time.monotonic()
+            silence = Deadline(settings.lease_ttl)
             _require_drained(state)
             if state.safe_to_stop:
                 return state
             if state.status is ApplianceStatus.DRAINED:
                 raise StillNeeded(f"{name} is drained, but its Redis is used by {counted(state.needed_by, 'other')}")
-        if time.monotonic() - heard_at > settings.lease_ttl:
+        if silence.is_over:
             raise Gone(f"{name} is gone: Redis has not heard from it for {settings.lease_ttl:g} s")
         if left != said:
             out.say(f"{name} is draining: {left}.")
         said = left
-        if deadline is not None and time.monotonic() > deadline:
+        if deadline.is_over:
             raise NotDrained(f"{name} was not drained within {timeout_s:g} s: {left}")
         time.sleep(_POLL_INTERVAL_S)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from appliance.cli.command import command
 from appliance.cli.output import Output, counted
+from appliance.deadline import Deadline
 from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid, open_grid
 from appliance.grid.records import SessionInfo
@@ -50,16 +50,15 @@ class Countdown:
         self._settings = settings
         self._grid: Grid | None = grid
         self._show = show
-        self._ends_at = time.monotonic() + settings.shutdown_grace
-        self._looks_at = 0.0
+        self._grace = Deadline(settings.shutdown_grace)
+        self._next_look = Deadline(0)
         self._left = 0
 
     def look(self) -> None:
         """Look at Redis, once a second at most, and say what has changed."""
-        now = time.monotonic()
-        if self._grid is None or now < self._looks_at:
+        if self._grid is None or not self._next_look.is_over:
             return
-        self._looks_at = now + _LOOK_INTERVAL_S
+        self._next_look = Deadline(_LOOK_INTERVAL_S)
         try:
             sessions = self._grid.sessions()
         except StoreUnavailable:  # it stops last: nothing is waited for any more
@@ -67,7 +66,7 @@ class Countdown:
             return
         left = sum(is_of(session, self._settings.appliance_name) for session in sessions)
         if left or self._left:
-            self._show(waiting_for(left, self._ends_at - now))
+            self._show(waiting_for(left, self._grace.left_s))
         self._left = left
 
 

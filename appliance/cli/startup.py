@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from appliance.checks.view import GridView, look
 from appliance.cli.log_files import last_lines
 from appliance.cli.output import Output
+from appliance.deadline import Deadline
 from appliance.errors import ApplianceError
 from appliance.settings.config import Settings
 
@@ -65,7 +66,7 @@ def await_grid(settings: Settings, out: Output) -> None:
     Raises NotReady when a process keeps failing, or after LAUNCH_TIMEOUT and STARTUP_STAGGER for each worker.
     """
     slots = settings.worker_slots
-    deadline = time.monotonic() + settings.launch_timeout + len(slots) * settings.startup_stagger + _MARGIN_S
+    deadline = Deadline(settings.launch_timeout + len(slots) * settings.startup_stagger + _MARGIN_S)
     failures = Failures()
     with _progress(out, len(slots)) as show:
         while True:
@@ -75,7 +76,7 @@ def await_grid(settings: Settings, out: Output) -> None:
                 _print_log(settings, name, out)
             if _is_up(view):
                 return
-            if failures.hopeless() or time.monotonic() > deadline:
+            if failures.hopeless() or deadline.is_over:
                 raise NotReady(_explain(view, failures))
             time.sleep(_POLL_INTERVAL_S)
 

@@ -11,9 +11,13 @@ import json
 import os
 from pathlib import Path
 
+import gevent
+
 from appliance import logs
+from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.run_dir import RunDir
+from proxy.loops import RETRY_S
 
 log = logs.get_logger()
 
@@ -41,6 +45,15 @@ class Predecessors:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def run(self, grid: Grid) -> None:
+        """Release them as soon as Redis can be asked."""
+        while True:
+            try:
+                self.release(grid)
+                return
+            except StoreUnavailable:
+                gevent.sleep(RETRY_S)
 
     def release(self, grid: Grid) -> None:
         """End the sessions of all of them; raises StoreUnavailable."""

@@ -236,13 +236,7 @@ class Proxy:
         self._announce()
 
     def _release_predecessors(self) -> None:
-        predecessors = Predecessors(self.settings.run_dir, self.id)
-        while True:
-            try:
-                predecessors.release(self.grid)
-                return
-            except StoreUnavailable:
-                gevent.sleep(RETRY_S)
+        Predecessors(self.settings.run_dir, self.id).run(self.grid)
 
     def _dial(self, forwarded: Headers, grant: Grant) -> Connection:
         """Connect to a worker of this appliance or another one, and ask it for a session with the client's headers.

@@ -7,10 +7,10 @@ has an older right to its slots than what is claimed: `renew` tells Redis of it 
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 
 from appliance import logs
+from appliance.deadline import Deadline
 from appliance.errors import ServerChanged, StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.session import Session, killed
@@ -36,7 +36,7 @@ class Leases:
         self._renewing = threading.Lock()
         self._renewals = 0
         self._renewal_failed = ""
-        self._renewed_at = time.monotonic()
+        self._expiry = Deadline(settings.lease_ttl)
         self._to_release: dict[str, Session] = {}  # they ended while Redis did not answer
 
     def renew(self) -> None:
@@ -54,18 +54,18 @@ class Leases:
 
     def renew_if_late(self) -> None:
         """Renew after a pause longer than a lease."""
-        if (time.monotonic() - self._renewed_at) * 1000 > self.lease_ms:
+        if self._expiry.is_over:
             self.renew()
 
     def _try_to_renew(self) -> None:
-        began, self._renewal_failed = time.monotonic(), ""
+        expiry, self._renewal_failed = Deadline(self.lease_ms / 1000), ""
         try:
             self._renew()
-            self._renewed_at = began
+            self._expiry = expiry
         except StoreUnavailable as error:
             self._renewal_failed = str(error)
             for session in list(self._live.values()):  # nobody knows what registers or ends while Redis is away
-                session.unknown_since = None
+                session.unknown_until = None
             raise
         finally:
             self._renewals += 1
@@ -79,7 +79,7 @@ class Leases:
                 session.end(killed(reason))
         for session_id, session in held.items():
             if session_id not in unknown:
-                session.unknown_since = None
+                session.unknown_until = None
             elif session_id in self._live and session.grant:
                 self._assert(session, session.grant)
         self.server = server
@@ -113,8 +113,8 @@ class Leases:
         if over:
             log.warning("worker.over_admitted", worker=grant.worker_id, over=over, reason="Redis lost what it held")
         if state == "pending":  # its worker registers again with its next heartbeat, if it lives
-            session.unknown_since = session.unknown_since or time.monotonic()
-            if time.monotonic() - session.unknown_since > self._worker_ttl_s:
+            session.unknown_until = session.unknown_until or Deadline(self._worker_ttl_s)
+            if session.unknown_until.is_over:
                 session.lose_worker(grant.worker_id, f"worker {grant.slot} stopped answering")
 
     def release(self, session: Session) -> None:

@@ -59,7 +59,7 @@ class Session:
         self.bytes_relayed = 0
         self.tried: set[str] = set()  # workers that failed it; "appliance/" if the path to it did
         self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and the error
-        self.unknown_since: float | None = None  # monotonic: since when Redis knows neither it nor its worker
+        self.unknown_until: Deadline | None = None  # while Redis knows neither it nor its worker
         self._woken = threading.Event()
         self._end: End | None = None
         self._end_relay: Callable[[str], None] | None = None
@@ -85,7 +85,7 @@ class Session:
 
     def wait_again(self) -> Grant | None:
         """Give up the grant, whose worker was not reached, and return it."""
-        grant, self.grant, self.unknown_since = self.grant, None, None
+        grant, self.grant, self.unknown_until = self.grant, None, None
         self.status = SessionStatus.WAITING
         return grant
 

@@ -197,11 +197,11 @@ def test_an_outage_does_not_count_as_the_workers_silence(
     with sessions.open(WANTED, ignore) as session:
         store.read(("FLUSHALL",))
         sessions.renew()
-        assert session.unknown_since, "its worker has not registered again yet"
+        assert session.unknown_until, "its worker has not registered again yet"
         monkeypatch.setattr(grid, "renew", fail)
         with pytest.raises(StoreUnavailable):
             sessions.renew()
-        assert session.unknown_since is None
+        assert session.unknown_until is None
 
 
 def test_a_session_that_ends_while_redis_is_away_is_released_as_soon_as_redis_answers(

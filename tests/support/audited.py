@@ -26,7 +26,7 @@ WORKER = WorkerInfo(
 )  # fmt: skip
 SESSION = SessionInfo(S, "active", "chromium", "1.65", W, "here.123456", "127.0.0.1", "", "", 0)
 WAITING = replace(SESSION, id="ticket", state="waiting", worker="")
-LEDGER = Snapshot(
+SNAPSHOT = Snapshot(
     now_ms=NOW_MS,
     workers=(WORKER,),
     sessions=(SESSION,),
@@ -55,7 +55,7 @@ MACHINE = Machine(
 )
 
 
-def texts(snapshot: Snapshot = LEDGER, machine: Machine = MACHINE, looks: int = 3) -> list[str]:
+def texts(snapshot: Snapshot = SNAPSHOT, machine: Machine = MACHINE, looks: int = 3) -> list[str]:
     """Give the differences that stay through some looks that are all the same."""
     series = [Look(float(number), machine, snapshot) for number in range(looks)]
     return [difference.text for difference in compare(series, SETTINGS)]
@@ -65,7 +65,7 @@ def waiting(**changes: object) -> Snapshot:
     """Give a snapshot in which a second session waits because there is no room."""
     full = replace(WORKER, concurrency=1)
     snapshot = replace(
-        LEDGER, workers=(full,), sessions=(SESSION, WAITING), deadlines={"ticket": LATER_MS},
+        SNAPSHOT, workers=(full,), sessions=(SESSION, WAITING), deadlines={"ticket": LATER_MS},
         pools={POOL: frozenset()}, queues={POOL: ("ticket",), ANY: ()}, stored_sessions=frozenset({S, "ticket"}),
     )  # fmt: skip
     return replace(snapshot, **changes)

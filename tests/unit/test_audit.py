@@ -16,11 +16,11 @@ from tests.support.audited import (
     CLIENT_OF_TICKET,
     DOOR,
     LATER_MS,
-    LEDGER,
     MACHINE,
     POOL,
     SESSION,
     SETTINGS,
+    SNAPSHOT,
     WORKER,
     S,
     W,
@@ -97,7 +97,7 @@ def test_each_difference_between_redis_and_the_machine_is_named(machine: Machine
 
 
 def test_a_connection_of_the_proxy_without_a_session_is_named() -> None:
-    forgotten = replace(LEDGER, sessions=(), leases={}, slots={W: frozenset()}, stored_sessions=frozenset())
+    forgotten = replace(SNAPSHOT, sessions=(), leases={}, slots={W: frozenset()}, stored_sessions=frozenset())
     assert texts(forgotten) == [f"no session is known for connection unix:501 to worker {W}"]
 
 
@@ -121,7 +121,7 @@ def test_a_ticket_whose_client_is_gone_is_named() -> None:
 def test_of_many_sessions_that_may_be_the_leaked_one_all_are_named() -> None:
     sessions = tuple(replace(SESSION, id=name) for name in (S, "other"))
     snapshot = replace(
-        LEDGER, sessions=sessions, leases={S: LATER_MS, "other": LATER_MS}, slots={W: frozenset({S, "other"})},
+        SNAPSHOT, sessions=sessions, leases={S: LATER_MS, "other": LATER_MS}, slots={W: frozenset({S, "other"})},
         pools={POOL: frozenset()}, stored_sessions=frozenset({S, "other"}),
     )  # fmt: skip
     assert texts(snapshot) == [
@@ -135,7 +135,7 @@ def test_sessions_between_this_appliance_and_others_are_compared_as_far_as_they_
     theirs_there = replace(SESSION, id="far", worker="there.x", proxy="there.654321")
     there = replace(WORKER, id="there.x", appliance="there", pid=99)
     snapshot = replace(
-        LEDGER,
+        SNAPSHOT,
         workers=(WORKER, there),
         sessions=(ours_there, theirs_here, theirs_there),
         leases=dict.fromkeys(("in", "out", "far"), LATER_MS),
@@ -169,17 +169,17 @@ def transient(make: Callable[[int], Snapshot]) -> list[str]:
 
 
 def test_what_is_seen_in_one_look_but_not_in_the_next_is_no_difference() -> None:
-    ghost = replace(LEDGER, leases={S: LATER_MS, "ghost": LATER_MS})
+    ghost = replace(SNAPSHOT, leases={S: LATER_MS, "ghost": LATER_MS})
     assert transient(lambda look: ghost) != []
-    assert transient(lambda look: ghost if look < 2 else LEDGER) == []
-    assert transient(lambda look: LEDGER if look < 2 else ghost) == []
+    assert transient(lambda look: ghost if look < 2 else SNAPSHOT) == []
+    assert transient(lambda look: SNAPSHOT if look < 2 else ghost) == []
 
 
 def test_the_same_kind_of_difference_of_other_sessions_in_each_look_is_none() -> None:
-    assert transient(lambda look: replace(LEDGER, leases={S: LATER_MS, f"ghost-{look}": LATER_MS})) == []
+    assert transient(lambda look: replace(SNAPSHOT, leases={S: LATER_MS, f"ghost-{look}": LATER_MS})) == []
 
 
 def test_a_grid_that_holds_too_much_to_be_searched_is_still_compared() -> None:
-    unsearched = replace(LEDGER, stored_sessions=None, stored_slots=None)
+    unsearched = replace(SNAPSHOT, stored_sessions=None, stored_slots=None)
     assert texts(unsearched) == []
     assert len(texts(replace(unsearched, leases={S: LATER_MS, "ghost": LATER_MS}))) == 1

@@ -11,11 +11,11 @@ from tests.support.audited import (
     ANY,
     CLIENT_OF_TICKET,
     LATER_MS,
-    LEDGER,
     MACHINE,
     NOW_MS,
     POOL,
     SESSION,
+    SNAPSHOT,
     WAITING,
     WORKER,
     S,
@@ -27,13 +27,13 @@ from tests.support.audited import (
 SPARE = "here.chromium-01.b"
 ALL_IS_WELL = {
     "a worker without a quota may be given any number of sessions": replace(
-        LEDGER, workers=(replace(WORKER, quota=0, lifetime=500),)
+        SNAPSHOT, workers=(replace(WORKER, quota=0, lifetime=500),)
     ),
     "a worker whose sessions are still being asserted is not claimable yet": replace(
-        LEDGER, unclaimed={W: 1}, pools={POOL: frozenset()}
+        SNAPSHOT, unclaimed={W: 1}, pools={POOL: frozenset()}
     ),
     "one that misses its heartbeats is passed over until it is reaped": replace(
-        LEDGER, workers=(replace(WORKER, stale=True),)
+        SNAPSHOT, workers=(replace(WORKER, stale=True),)
     ),
     "another appliance's proxy has its own clients": waiting(
         sessions=(SESSION, replace(WAITING, proxy="there.654321")), proxies={"there.654321": LATER_MS}
@@ -65,13 +65,13 @@ def test_a_ticket_of_a_dead_proxy_at_the_head_of_the_queue_is_named_and_nobody_e
 
 IN_REDIS = {
     f"session ghost holds a slot of worker {W}, but it has no lease": replace(
-        LEDGER,
+        SNAPSHOT,
         slots={W: frozenset({S, "ghost"})},
         pools={POOL: frozenset()},
         stored_sessions=frozenset({S, "ghost"}),
     ),
     f"session ghost holds a slot of worker {W}, but Redis knows nothing else of it": replace(
-        LEDGER, slots={W: frozenset({S, "ghost"})}, leases={S: LATER_MS, "ghost": LATER_MS}, pools={POOL: frozenset()}
+        SNAPSHOT, slots={W: frozenset({S, "ghost"})}, leases={S: LATER_MS, "ghost": LATER_MS}, pools={POOL: frozenset()}
     ),
     f"session ticket holds a slot of worker {W}, but it is waiting": waiting(
         workers=(replace(WORKER, concurrency=2),),
@@ -79,26 +79,28 @@ IN_REDIS = {
         leases={S: LATER_MS, "ticket": LATER_MS},
     ),
     f"worker {W} has more sessions than slots: 1 of 0": replace(
-        LEDGER, workers=(replace(WORKER, concurrency=0),), pools={POOL: frozenset()}
+        SNAPSHOT, workers=(replace(WORKER, concurrency=0),), pools={POOL: frozenset()}
     ),
-    "there is a lease of ghost, but no such session": replace(LEDGER, leases={S: LATER_MS, "ghost": LATER_MS}),
+    "there is a lease of ghost, but no such session": replace(SNAPSHOT, leases={S: LATER_MS, "ghost": LATER_MS}),
     "session far is active on worker there.x, which is not registered": replace(
-        LEDGER,
+        SNAPSHOT,
         sessions=(SESSION, replace(SESSION, id="far", worker="there.x", proxy="there.1")),
         leases={S: LATER_MS, "far": LATER_MS},
         stored_sessions=frozenset({S, "far"}),
     ),
-    f"session {S} is active on worker {W}, which knows nothing of it": replace(LEDGER, slots={W: frozenset()}),
-    "worker gone counts as claimable, but is not registered": replace(LEDGER, pools={POOL: frozenset({W, "gone"})}),
-    f"worker {W} counts as claimable, but is draining": replace(LEDGER, workers=(replace(WORKER, status="draining"),)),
-    f"worker {W} counts as claimable, but is suspect": replace(LEDGER, workers=(replace(WORKER, suspect=True),)),
+    f"session {S} is active on worker {W}, which knows nothing of it": replace(SNAPSHOT, slots={W: frozenset()}),
+    "worker gone counts as claimable, but is not registered": replace(SNAPSHOT, pools={POOL: frozenset({W, "gone"})}),
+    f"worker {W} counts as claimable, but is draining": replace(
+        SNAPSHOT, workers=(replace(WORKER, status="draining"),)
+    ),
+    f"worker {W} counts as claimable, but is suspect": replace(SNAPSHOT, workers=(replace(WORKER, suspect=True),)),
     f"worker {W} counts as claimable, but has reached its quota": replace(
-        LEDGER, workers=(replace(WORKER, lifetime=50),)
+        SNAPSHOT, workers=(replace(WORKER, lifetime=50),)
     ),
     f"worker {W} counts as claimable, but all its 1 slots are taken": replace(
-        LEDGER, workers=(replace(WORKER, concurrency=1),)
+        SNAPSHOT, workers=(replace(WORKER, concurrency=1),)
     ),
-    f"worker {W} is available and has room, but is not claimable": replace(LEDGER, pools={POOL: frozenset()}),
+    f"worker {W} is available and has room, but is not claimable": replace(SNAPSHOT, pools={POOL: frozenset()}),
     "ticket has a place in the queue, but is no waiting session": waiting(
         sessions=(SESSION,), stored_sessions=frozenset({S})
     ),
@@ -109,13 +111,13 @@ IN_REDIS = {
     ),
     "session ticket waits in proxy here.123456, which is gone": waiting(proxies={"here.123456": NOW_MS - 1}),
     "session ticket waits, although its deadline passed 60 s ago": waiting(deadlines={"ticket": NOW_MS - 60_000}),
-    f"session {S} keeps its slot, although its lease expired 60 s ago": replace(LEDGER, leases={S: NOW_MS - 60_000}),
+    f"session {S} keeps its slot, although its lease expired 60 s ago": replace(SNAPSHOT, leases={S: NOW_MS - 60_000}),
     f"worker {W} is still registered, although its last heartbeat was 60 s ago": replace(
-        LEDGER,
+        SNAPSHOT,
         workers=(replace(WORKER, heartbeat_ms=NOW_MS - 60_000, stale=True),),
     ),
     f"worker {SPARE} stands by, although only 0 of 1 chromium workers serve": replace(
-        LEDGER,
+        SNAPSHOT,
         workers=(
             replace(WORKER, status="draining"),
             replace(WORKER, id=SPARE, status="standby", pid=31, slot="chromium-01"),
@@ -123,11 +125,11 @@ IN_REDIS = {
         slots={W: frozenset({S}), SPARE: frozenset()},
         pools={POOL: frozenset()},
     ),
-    f"worker {W} is available, although its appliance is drained": replace(LEDGER, drained=frozenset({"here"})),
+    f"worker {W} is available, although its appliance is drained": replace(SNAPSHOT, drained=frozenset({"here"})),
     "Redis keeps session old, which neither waits nor holds a slot": replace(
-        LEDGER, stored_sessions=frozenset({S, "old"})
+        SNAPSHOT, stored_sessions=frozenset({S, "old"})
     ),
-    "Redis keeps slots of worker old, which is not registered": replace(LEDGER, stored_slots=frozenset({W, "old"})),
+    "Redis keeps slots of worker old, which is not registered": replace(SNAPSHOT, stored_slots=frozenset({W, "old"})),
 }
 
 
@@ -146,7 +148,9 @@ def test_each_contradiction_in_redis_is_named_once(expected: str) -> None:
 
 def test_that_all_stand_by_is_right_while_their_appliance_is_drained() -> None:
     spare = replace(WORKER, status="standby", active=0)
-    idle = replace(LEDGER, workers=(spare,), sessions=(), leases={}, slots={W: frozenset()}, pools={POOL: frozenset()})
+    idle = replace(
+        SNAPSHOT, workers=(spare,), sessions=(), leases={}, slots={W: frozenset()}, pools={POOL: frozenset()}
+    )
     named = [text for text in texts(replace(idle, stored_sessions=frozenset())) if "stands by" in text]
     assert named == [f"worker {W} stands by, although only 0 of 1 chromium workers serve"]
     drained = replace(idle, stored_sessions=frozenset(), drained=frozenset({"here"}))

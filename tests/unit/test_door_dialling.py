@@ -83,7 +83,7 @@ def test_an_address_that_does_not_accept_costs_no_other_its_turn(
 def test_a_place_that_cannot_be_dialled_is_the_paths_trouble(
     neighbours: Neighbours, door: tuple[str, int | str]
 ) -> None:
-    neighbours._places._appliances = Announced(*door)  # type: ignore[assignment]
+    neighbours._places._grid = Announced(*door)  # type: ignore[assignment]
     with pytest.raises(DialFailed) as failed:
         neighbours.dial((), THERE)
     assert failed.value.blame is Blame.PATH
@@ -93,7 +93,7 @@ def test_a_certificate_that_is_none_is_the_paths_trouble(
     neighbours: Neighbours, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.tls.secure_dialled", Secured)
-    neighbours._places._appliances = Announced(HERE, listener.getsockname()[1], "é")  # type: ignore[assignment]
+    neighbours._places._grid = Announced(HERE, listener.getsockname()[1], "é")  # type: ignore[assignment]
     with pytest.raises(DialFailed) as failed:
         neighbours.dial((), THERE)
     assert failed.value.blame is Blame.PATH

@@ -130,6 +130,23 @@ def test_a_screenshot_that_is_compared_is_refused_if_it_is_too_large(grid: Appli
     assert neighbour.evaluate("6 * 7") == 42
 
 
+def test_a_selector_that_takes_for_ever_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
+    long = " >> ".join(["a"] * 300_000)  # it would hold up all sessions of the worker for half a minute
+    with RawClient(grid) as client:
+        client.call(client.context(), "newPage")
+        frame, page = client.guid("Frame"), client.guid("Page")
+        mask = [{"frame": {"guid": frame}, "selector": long}]
+        answers = [
+            client.call(frame, "querySelector", selector=long),
+            client.call(frame, "dragAndDrop", source="a", target=long, timeout=100),
+            client.call(page, "screenshot", mask=mask, timeout=100),
+            client.call(page, "expectScreenshot", locator=mask[0], isNot=False),
+        ]
+        assert {answer["error"] for answer in answers} == {"A selector has at most 50000 characters on this grid."}
+        assert client.call(page, "addInitScript", source="// " + long)["disposable"]
+    assert neighbour.evaluate("6 * 7") == 42
+
+
 def test_a_number_that_is_too_large_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
     with RawClient(grid) as client:
         context = client.context()

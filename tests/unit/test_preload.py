@@ -174,6 +174,17 @@ def test_other_pictures_are_compared_unless_what_they_inflate_to_has_no_bound() 
     assert "interlaced" in ask("load('pictures').whyNot('', given[0])", png(10, 10, interlaced=True))
 
 
+def test_a_title_names_few_parameters_and_none_inside_of_others() -> None:
+    message = {
+        "id": 1,
+        "method": "click",
+        "metadata": {"title": "Click {selector} or {a.b.selector}" + "{selector}" * 1000},
+    }
+    title = ask("(load('messages').flaw(given[0]), given[0].metadata.title)", message)
+    assert title.startswith("Click {selector} or {selector}{selector}")
+    assert len(title) <= 1000
+
+
 def survivor(code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a node that survives errors that nobody catches."""
     script = f"require('{PRELOAD.parent}/uncaught.js').survive(); {code}"

@@ -148,11 +148,10 @@ for (const [type, methods] of RULES)
 
 /** Return why a session may not make this call, or undefined; a call that is allowed may be changed. */
 function whyNot(dispatcher, message, allowFiles) {
-  const found = RULES.get(dispatcher._type)?.get(message.method);
-  if (found === true)
-    return undefined;
-  if (typeof found === 'function')
-    return found({ params: message.params ??= {}, dispatcher, allowFiles });
+  const found = RULES.get(dispatcher._type)?.get(message.method), params = message.params;
+  if (found === true || typeof found === 'function')
+    return limits.whyNotSelectors(message.method, params) ??
+      (found === true ? undefined : found({ params, dispatcher, allowFiles }));
   return found ?? `This grid does not know ${dispatcher._type}.${message.method} of Playwright's protocol, and ` +
     'refuses what it does not know.';
 }

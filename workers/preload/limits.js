@@ -1,6 +1,6 @@
 'use strict';
 
-// Numbers of which a large one would take everything.
+// Numbers and selectors of which a large one would take everything.
 //
 // The driver clicks as often as it is told without a pause, and keeps a promise for each click; it makes a picture of
 // the size of a film; ffmpeg writes each of a film's pictures. One call would take all memory, or a core for hours, and
@@ -22,11 +22,28 @@ const LARGEST = new Map(Object.entries({
   'Page.screencastStart': { 'size.width': 8192, 'size.height': 8192, fps: 240 },
 }));
 
+// The driver takes a selector apart in a time that grows with the square of its parts (measured: 24 s for 300,000 of them).
+const LONGEST_SELECTOR = 50000;
+const SELECTORS = ['selector', 'source', 'target', 'locator.selector'];  // where the parameters of calls have them
+const HAS_SOURCE = new Set(['addInitScript', 'registerSelectorEngine']);  // whose source is a script
+
+/** Return why the selectors of a call are not taken apart, or undefined. */
+function whyNotSelectors(method, params) {
+  const found = SELECTORS.filter(name => name !== 'source' || !HAS_SOURCE.has(method)).map(name => inside(params, name));
+  const masks = Array.isArray(params.mask) ? params.mask.map(mask => mask?.selector) : [];
+  if ([...found, ...masks].some(selector => typeof selector === 'string' && selector.length > LONGEST_SELECTOR))
+    return `A selector has at most ${LONGEST_SELECTOR} characters on this grid.`;
+  return undefined;
+}
+
+function inside(params, name) {
+  return name.split('.').reduce((inner, part) => inner?.[part], params);
+}
+
 /** Return which number of a call is too large, or undefined. */
 function whyNot(type, method, params) {
   for (const [name, largest] of Object.entries(LARGEST.get(`${type}.${method}`) ?? {})) {
-    const value = name.split('.').reduce((inner, part) => inner?.[part], params);
-    if (value > largest)
+    if (inside(params, name) > largest)
       return `${name} is at most ${largest} on this grid.`;
   }
   return undefined;
@@ -37,4 +54,4 @@ function concerns(type, method) {
   return LARGEST.has(`${type}.${method}`);
 }
 
-module.exports = { concerns, whyNot };
+module.exports = { concerns, whyNot, whyNotSelectors };

@@ -7,6 +7,8 @@
 // Methods that every object has: they tell of a wait, and take a call back.
 const IMPLIED = new Set(['__waitInfo__', '__abort__']);
 
+const LONGEST_TITLE = 1000;
+
 /** Return what is wrong with a client's message, or undefined; what it may leave out is filled in. */
 function flaw(message) {
   if (!message || typeof message !== 'object' || !isId(message.id) || typeof message.method !== 'string')
@@ -14,7 +16,14 @@ function flaw(message) {
   for (const part of ['params', 'metadata'])
     if (typeof (message[part] ??= {}) !== 'object')
       return `The ${part} of a message must be an object.`;
+  if (typeof message.metadata.title === 'string')
+    message.metadata.title = plain(message.metadata.title);
   return undefined;
+}
+
+/** Keep a title from having the driver write out selectors that are not looked at (limits.js), or one time and again. */
+function plain(title) {
+  return title.slice(0, LONGEST_TITLE).replace(/\{[^}]*\./g, '{');  // "{selector}" stands for a parameter, "{x.y}" for one in it
 }
 
 /** Whether a client may number a call so: the driver names files by it. */

@@ -1,7 +1,7 @@
 """The settings: environment variables, typed, documented and checked in one place.
 
 They are read from the environment, then from the settings file `appliance.env` of the installation
-(or the file that `APPLIANCE_ENV` names), then from the defaults in `appliance/settings/` and below.
+(or the file that `APPLIANCE_ENV` names), then from the defaults in `appliance/settings/`.
 """
 
 from __future__ import annotations

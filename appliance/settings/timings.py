@@ -11,7 +11,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class TimingSettings(BaseSettings):
-    """Intervals and limits, in seconds."""
+    """Intervals and limits, in seconds, and how many clients may wait."""
 
     heartbeat_interval: Seconds = Field(5, description="Seconds between a worker's heartbeats.")
     worker_ttl: Seconds = Field(15, description="Seconds without a heartbeat after which a worker counts as lost.")

@@ -1,4 +1,4 @@
-"""A driver's doors: its own socket answers sessions alone, and no client can open another one."""
+"""Where a driver listens: its own socket answers sessions alone, and no client can open another one."""
 
 from __future__ import annotations
 

@@ -33,6 +33,11 @@ def test_the_map_of_the_house_names_every_folder() -> None:
     assert not [folder.name for folder in (ROOT / "tests").glob("[a-z]*/") if f"`tests/{folder.name}`" not in text]
 
 
+def test_the_map_says_which_settings_are_in_which_file() -> None:
+    row = (DOCS / "development.md").read_text().partition("| a setting, by subject |")[2].partition("\n")[0]
+    assert not [base for base in Settings.__bases__ if f"`{base.__module__.rpartition('.')[2]}.py`" not in row]
+
+
 def test_every_setting_is_in_the_reference() -> None:
     text = reference.settings()
     assert not [name for name in Settings.model_fields if f"| `{name.upper()}` |" not in text]

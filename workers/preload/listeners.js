@@ -4,7 +4,7 @@
 //  1. The socket is the one that `launch-server --config` names as its port. It can be opened once.
 //  2. What is no WebSocket is answered 404: Playwright's own server would tell its path to whoever asks (GET /json).
 //  3. Client certificates need another one, which is closed to all but their session: certificates.js.
-//  4. Every other listener is refused with an error, which the client that asked for it reads. It would be a door into
+//  4. Every other listener is refused with an error, which the client that asked for it reads. It would be a way into
 //     the browser, and so into all its sessions: without a token, a slot or an end.
 'use strict';
 

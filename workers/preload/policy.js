@@ -1,6 +1,6 @@
 'use strict';
 
-// The bounds of a session, kept in the driver itself: the proxy relays bytes and looks at none of them.
+// What a session may do, decided in the driver itself: the proxy relays bytes and looks at none of them.
 
 const bundle = require('./bundle');
 const calls = require('./calls');
@@ -15,7 +15,7 @@ const uncaught = require('./uncaught');
 const urls = require('./urls');
 const { warn } = require('./warning');
 
-/** Install the bounds, before the driver's own program runs; raises an error if that is not possible. */
+/** Install the checks, before the driver's own program runs; raises an error if that is not possible. */
 function install() {
   const allowFiles = bundle.options().allowFileUrls === true;
   streams.install();

@@ -15,7 +15,7 @@ function needsOwnBrowser(what, instead = '') {
   return instead ? `${sentence} ${instead}` : sentence;
 }
 
-/** Raise an error unless the driver is as expected: one whose bounds cannot be kept must not serve. */
+/** Raise an error unless the driver is as expected: one whose rules cannot be kept must not serve. */
 function need(condition, what) {
   if (!condition)
     throw new Error(`${what} of this Playwright version is not as expected`);

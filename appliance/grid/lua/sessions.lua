@@ -56,7 +56,7 @@ local function suitable(session)
   return session.minor ~= '' and {session.minor} or pools.minors(session.browser)
 end
 
--- Grants a session a free slot, for which no other session waits (rule 4). Returns its worker, or nil.
+-- Grants a session a free slot, for which no other session waits (rule 4 of keys.lua). Returns its worker, or nil.
 local function admit(session)
   local avoid = pools.avoided(session.avoid)
   for _, minor in ipairs(suitable(session)) do

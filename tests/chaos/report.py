@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from tests.chaos.calm import Calm
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
-from tests.chaos.load import Outcome
 from tests.chaos.verdict import excuse
+from tests.support.load import Outcome
 
 ALIKE_SHOWN = 3
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.chaos import calm, journal
 from tests.chaos.faults import Injector
-from tests.chaos.load import Load
+from tests.chaos.load import Visits
 from tests.chaos.plan import Fault
 from tests.chaos.report import Report
 from tests.chaos.rig import Rig, rig
@@ -20,14 +20,19 @@ def run(rounds: list[list[Fault]], workers: int, clients: int, say: Callable[[st
     with rig(workers, lambda: report.problems, report.other_problems.append) as found, CapacityWatch(found) as watch:
         for faults in rounds:
             _round(
-                found, faults, Load(found.endpoints, found.url, f"chaos-{faults[0].round}", clients), watch, report, say
+                found,
+                faults,
+                Visits(found.endpoints, found.url, f"chaos-{faults[0].round}", clients),
+                watch,
+                report,
+                say,
             )
         report.longest_loss_s = watch.longest_s
     return report
 
 
 def _round(
-    found: Rig, faults: list[Fault], load: Load, watch: CapacityWatch, report: Report, say: Callable[[str], None]
+    found: Rig, faults: list[Fault], load: Visits, watch: CapacityWatch, report: Report, say: Callable[[str], None]
 ) -> None:
     """Inject the faults of a round under load, wait until everything is whole, and judge."""
     began, number = time.time(), faults[0].round

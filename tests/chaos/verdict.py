@@ -8,7 +8,7 @@ from collections.abc import Collection
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
 from tests.chaos.kinds import DOOR_LOST, DOOR_SHUT, WORDLESS, WORKER_LOST, Target
-from tests.chaos.load import Outcome
+from tests.support.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
 ANY_SLOT = r"[a-z]+-\d\d"

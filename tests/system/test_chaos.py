@@ -21,11 +21,11 @@ from tests.chaos.causes import out_of_descriptors
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story, stories
 from tests.chaos.kinds import KINDS, Target, possible
-from tests.chaos.load import Outcome
 from tests.chaos.plan import Fault, plan
 from tests.chaos.run import run
 from tests.chaos.verdict import AFTERMATH_S, excuse
 from tests.support.appliance import StartGrid, tree
+from tests.support.load import Outcome
 from tests.support.waiting import until
 
 SEED = 3

@@ -181,7 +181,7 @@ def test_an_appliance_cut_off_from_redis_costs_only_what_it_had_at_hand(
     first, second, _ = cluster.members
     ((lost,), (kept,)) = workers_of(second), workers_of(first)
     relayed = page_on(playwright, second, kept)
-    with Load(haproxy, 2, REST_S) as load:
+    with Load({"": haproxy.endpoint}, 2, REST_S) as load:
         until(lambda: load.served > 4, "clients use the grid")
         with second.cut_off(cluster.redis_address):
             until(lambda: lost.id not in {w.id for w in first.state.workers()}, "its worker is reaped", 15)
@@ -202,7 +202,7 @@ def test_a_proxy_cut_off_from_anothers_workers_serves_with_those_that_it_reaches
     cluster: Cluster, playwright: Playwright
 ) -> None:
     first, second, _ = cluster.members
-    with second.cut_off(first.host), Load(second, 2, REST_S) as load:
+    with second.cut_off(first.host), Load({"": second.endpoint}, 2, REST_S) as load:
         until(lambda: load.served > 4, "clients of the one are served", 30)
         browser = playwright.chromium.connect(first.endpoint)  # whose dials to the other get no answer
         assert browser.new_page().evaluate("6 * 7") == 42
@@ -232,7 +232,7 @@ def test_an_upgrade_under_load_fails_no_session(
     cluster: Cluster, haproxy: LoadBalancer, older_playwright: Path
 ) -> None:
     first, _, third = cluster.members
-    with Load(haproxy, 2, REST_S) as load:
+    with Load({"": haproxy.endpoint}, 2, REST_S) as load:
         with older_clients(older_playwright, haproxy.endpoint) as older:
             until(lambda: load.served > 2, "clients of both versions are served")
         assert older["errors"] == []
@@ -263,7 +263,7 @@ def test_nginx_passes_on_what_a_drained_appliance_refuses(cluster: Cluster, tmp_
         first.applctl("appliance", "drain", second.name)
         until(lambda: refusal(second, "1.65.0") == (503, "The appliance is drained."), "it refuses new sessions", 20)
         refused = second.log("proxy").count("The appliance is drained")
-        with Load(nginx, 3, REST_S) as load:
+        with Load({"": nginx.endpoint}, 3, REST_S) as load:
             until(lambda: load.served > 8, "clients are served", 30)
         assert load.errors == []
         assert second.log("proxy").count("The appliance is drained") > refused, "it was asked, too"
@@ -277,7 +277,7 @@ def test_nginx_passes_on_what_a_drained_appliance_refuses(cluster: Cluster, tmp_
 def test_an_appliance_that_is_shut_down_under_load_fails_no_session(cluster: Cluster, haproxy: LoadBalancer) -> None:
     """The last test: nobody needs it any more."""
     first, second, _ = cluster.members
-    with Load(haproxy, 3, REST_S) as load:
+    with Load({"": haproxy.endpoint}, 3, REST_S) as load:
         until(lambda: load.served > 3, "clients use the grid")
         second.applctl("down")
         served = load.served

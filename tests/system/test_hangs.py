@@ -34,7 +34,7 @@ def test_what_hangs_under_load_is_found_and_costs_only_its_own_sessions(victim: 
         STARTUP_STAGGER=0.1,
     )
     hung, spared = grid.available(2)
-    with Load(grid, clients=4) as load:
+    with Load({"": grid.endpoint}, clients=4) as load:
         until(lambda: load.served > 8, "both workers are used")
         family = tree(hung.pid)
         hangs = [family["driver"]] if victim == "driver" else [*family.values()][2:]

@@ -159,7 +159,7 @@ CUT_OFF = "ECONNREFUSED|ECONNRESET|socket hang up|Target page, context or browse
 
 def test_a_proxy_killed_under_load_costs_only_what_it_had_at_hand(start_grid: StartGrid) -> None:
     grid = start_grid(MAX_CONCURRENT_SESSIONS=3)
-    with Load(grid, clients=8) as load:
+    with Load({"": grid.endpoint}, clients=8) as load:
         until(lambda: load.served > 8 and len(grid.state.sessions()) > 3, "some use the grid, and others wait")
         grid.process("proxy").kill()
         until(lambda: load.errors, "clients are told")
@@ -171,7 +171,7 @@ def test_a_proxy_killed_under_load_costs_only_what_it_had_at_hand(start_grid: St
 
 def test_that_redis_forgets_the_library_time_and_again_is_not_noticed(start_grid: StartGrid) -> None:
     grid = start_grid(MAX_CONCURRENT_SESSIONS=3)
-    with Load(grid, clients=6) as load:
+    with Load({"": grid.endpoint}, clients=6) as load:
         until(lambda: load.served > 6, "clients use the grid")
         served, flushes = load.served, 0
         while load.served < served + 40 and not load.errors:

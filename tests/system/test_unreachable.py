@@ -73,7 +73,7 @@ def test_a_proxy_without_a_route_harms_nobody_and_is_not_ready_until_it_has_one(
     connect(playwright, sick)
     lifetimes = {worker.id: worker.lifetime for worker in healthy.available(WORKERS)}
     began = len(waits_ms(healthy))
-    with sick.cut_off(healthy.host, how), Load(healthy, 2) as load:
+    with sick.cut_off(healthy.host, how), Load({"": healthy.endpoint}, 2) as load:
         for _ in range(8):
             with pytest.raises(Error, match=f"cannot reach the workers of {healthy.name}"):
                 playwright.chromium.connect(sick.endpoint)

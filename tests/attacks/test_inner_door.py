@@ -129,7 +129,7 @@ def said_to(trap: Trap) -> bytes:
     return b"".join(trap.heard)
 
 
-def test_a_session_passes_from_one_appliance_to_the_others_worker_and_keeps_nothing_from_it(
+def test_a_session_on_another_appliances_worker_keeps_nothing_from_it(
     pair: Pair, playwright: Playwright, site: str
 ) -> None:
     page = playwright.chromium.connect(pair.front.endpoint).new_page()

@@ -96,7 +96,7 @@ def test_only_the_grids_own_account_may_connect_to_a_driver(grid: Appliance) -> 
 
 
 @pytest.mark.parametrize("way", WAYS_TO_BIND, ids=str)
-def test_a_client_that_binds_the_browser_is_refused_and_neither_it_nor_its_neighbour_notices(
+def test_bind_is_refused_and_neither_the_client_nor_its_neighbour_notices(
     grid: Appliance, connect: Connect, browser: Browser, way: dict[str, object]
 ) -> None:
     neighbour = connect().new_page()
@@ -157,7 +157,7 @@ def context_with(browser: Browser, origin: str, pair: Pair) -> BrowserContext:
     return browser.new_context(ignore_https_errors=True, client_certificates=[certificate])  # type: ignore[list-item]
 
 
-def test_a_client_certificate_lets_its_sessions_page_and_requests_in_and_nobody_elses(
+def test_a_client_certificate_lets_in_pages_and_requests_of_its_session_alone(
     grid: Appliance, connect: Connect, browser: Browser, certified: str, pair: Pair
 ) -> None:
     context = context_with(browser, certified, pair)

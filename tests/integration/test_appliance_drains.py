@@ -24,7 +24,7 @@ def test_what_is_respawned_on_a_drained_appliance_stands_by(pair: Grid) -> None:
     assert statuses(pair) == {"A2": "standby", "B": "standby", "C": "available"}
 
 
-def test_undrained_it_serves_at_once_with_what_stands_by_and_those_who_wait_are_served(pair: Grid) -> None:
+def test_an_undrained_appliance_serves_those_who_wait_at_once_with_what_stands_by(pair: Grid) -> None:
     pair.drain_appliance("here", "drained by operator")
     for number in range(CONCURRENCY + 1):
         claim(pair, str(number))
@@ -108,7 +108,7 @@ def test_redis_knows_better_than_an_appliance_that_missed_the_end_of_its_drain(p
 
 @pytest.mark.parametrize("speaker", ["proxy", "worker"])
 @pytest.mark.parametrize("drains", [True, False])
-def test_a_redis_that_comes_back_with_older_data_believes_an_appliance_that_has_heard_of_a_later_turn(
+def test_a_redis_with_older_data_believes_an_appliance_that_knows_a_later_turn(
     drains: bool, speaker: str, pair: Grid
 ) -> None:
     if not drains:

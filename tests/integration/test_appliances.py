@@ -57,7 +57,7 @@ def test_a_version_that_only_drained_appliances_serve_is_not_waited_for(pair: Gr
     assert claim(pair, "t", minor="1.62")["state"] == "waiting"
 
 
-def test_who_waits_for_a_version_is_refused_when_its_last_appliance_is_drained_but_not_while_another_has_it(
+def test_clients_wait_for_a_version_until_its_last_appliance_is_drained(
     pair: Grid,
 ) -> None:
     for name in ("old", "as old"):
@@ -101,7 +101,7 @@ def test_a_worker_speaks_for_its_appliance_while_no_proxy_does(grid: Grid) -> No
     assert statuses(grid) == {"A": "draining"}
 
 
-def test_two_appliances_of_one_name_are_told_of_each_other_and_an_earlier_run_that_has_ended_is_not_one(
+def test_two_appliances_of_one_name_are_told_but_not_of_a_run_that_has_ended(
     pair: Grid,
 ) -> None:
     other = announcement("here", run="another", proxy="here.123456", endpoint="ws://another:8080")
@@ -112,7 +112,7 @@ def test_two_appliances_of_one_name_are_told_of_each_other_and_an_earlier_run_th
     assert pair.announce(other).rival == ""
 
 
-def test_an_earlier_run_of_an_appliance_does_not_take_its_name_and_a_proxy_that_is_gone_does_not(pair: Grid) -> None:
+def test_neither_an_earlier_run_nor_a_proxy_that_is_gone_takes_an_appliances_name(pair: Grid) -> None:
     assert pair.rival_of("here", "a new one") == "ws://here:8080 at here"
     assert pair.rival_of("here", announcement("here").run) == ""
     assert pair.rival_of("nobody", "a new one") == ""

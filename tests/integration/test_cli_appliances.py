@@ -71,7 +71,7 @@ def test_an_appliance_that_was_undrained_meanwhile_is_not_waited_for(wait: Wait,
     assert (result.exit_code, "here was undrained" in result.stderr) == (1, True)
 
 
-def test_an_appliance_of_which_nothing_is_heard_any_more_is_not_said_to_be_safe_to_stop(wait: Wait, grid: Grid) -> None:
+def test_an_appliance_that_is_not_heard_any_more_is_not_safe_to_stop(wait: Wait, grid: Grid) -> None:
     waiting = wait()
     grid.store.read(("FLUSHALL",))
     result = waiting.result(10)

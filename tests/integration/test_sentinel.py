@@ -159,7 +159,7 @@ def ignore(_: Session) -> None:
     """Watch nothing."""
 
 
-def test_after_a_failover_that_lost_writes_a_running_session_goes_on_and_no_slot_is_given_twice(
+def test_a_failover_that_lost_writes_ends_no_session_and_gives_no_slot_twice(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Claims that the master has granted and not passed on are asserted before the next claim is made."""

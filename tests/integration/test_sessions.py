@@ -204,7 +204,7 @@ def test_an_outage_does_not_count_as_the_workers_silence(
         assert session.unknown_until is None
 
 
-def test_a_session_that_ends_while_redis_is_away_is_released_as_soon_as_redis_answers(
+def test_a_session_that_ends_while_redis_is_away_is_released_when_redis_answers(
     grid: Grid, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -269,7 +269,7 @@ def test_a_session_that_redis_forgot_while_it_was_dialled_goes_to_another_worker
         assert ended == []
 
 
-def test_sessions_that_redis_forgot_are_taken_up_again_even_if_their_slots_were_given_away(
+def test_sessions_that_redis_forgot_are_taken_up_though_their_slots_are_given(
     store: Store, grid: Grid, sessions: Sessions
 ) -> None:
     grid.register_worker(spec("A", concurrency=1))
@@ -308,7 +308,7 @@ def test_a_proxy_that_was_away_takes_up_its_sessions_before_it_lets_a_new_one_in
     new.join()
 
 
-def test_a_proxy_that_lives_after_its_leases_have_expired_keeps_its_sessions_where_it_can(
+def test_a_proxy_whose_leases_have_expired_keeps_its_sessions_where_it_can(
     store: Store, grid: Grid, settings: Settings
 ) -> None:
     sessions = Sessions(grid, settings.model_copy(update={"lease_ttl": 0.01}), "proxy-1")
@@ -367,7 +367,7 @@ def test_launch_turns_are_spaced_per_appliance(grid: Grid) -> None:
     until(lambda: grid.take_launch_turn("a", 0.3) == 0, "the next turn comes", within_s=1)
 
 
-def test_after_redis_forgot_everything_the_connections_of_a_worker_keep_their_slots_until_they_are_asserted(
+def test_connections_keep_the_slots_that_redis_forgot_until_they_are_asserted(
     store: Store, grid: Grid, sessions: Sessions
 ) -> None:
     grid.register_worker(spec("A", concurrency=2))
@@ -388,7 +388,7 @@ def test_a_session_granted_meanwhile_is_not_taken_for_a_connection_that_redis_fo
     assert claim(grid, "one too many")["state"] == "waiting"
 
 
-def test_connections_that_nobody_asserts_free_their_slots_when_the_worker_has_settled(grid: Grid) -> None:
+def test_connections_that_nobody_asserts_free_their_slots_when_the_worker_settles(grid: Grid) -> None:
     grid.register_worker(spec("A", concurrency=1, connections=1, settle_ms=200))
     assert claim(grid, "s")["state"] == "waiting"
 

@@ -147,7 +147,7 @@ def test_a_change_is_told_to_every_proxy(grid: Grid) -> None:
     listener.join()
 
 
-def test_a_redis_that_lost_everything_gets_the_tokens_back_before_a_client_is_refused(
+def test_a_redis_that_lost_everything_has_the_tokens_before_a_client_is_refused(
     grid: Grid, start_proxy: StartProxy
 ) -> None:
     grid.create_token(digest_of(SECRET), "ci")
@@ -166,7 +166,7 @@ def test_a_proxy_that_starts_brings_the_tokens_of_its_file(grid: Grid, start_pro
     assert start_proxy("a").check(SECRET) == "ci"
 
 
-def test_a_revoked_token_stays_revoked_although_a_proxy_that_missed_it_restores_first(
+def test_a_revoked_token_stays_revoked_though_a_proxy_that_missed_it_restores_first(
     grid: Grid, start_proxy: StartProxy
 ) -> None:
     for secret, name in ((SECRET, "ci"), (OTHER, "cd")):

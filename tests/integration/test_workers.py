@@ -448,9 +448,7 @@ def test_a_worker_that_redis_forgot_registers_again_with_its_lifetime(start: Sta
     assert (again.lifetime, again.status) == (1, WorkerStatus.AVAILABLE)
 
 
-def test_a_draining_worker_that_redis_forgot_stays_draining_and_waits_for_its_sessions(
-    start: Start, grid: Grid
-) -> None:
+def test_a_draining_worker_that_redis_forgot_drains_on_and_waits_for_its_sessions(start: Start, grid: Grid) -> None:
     worker = start(LEASE_RENEW_INTERVAL=1, LEASE_TTL=5, SHUTDOWN_GRACE=60)
     worker.ready()
     claim(grid)

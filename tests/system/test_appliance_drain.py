@@ -32,9 +32,7 @@ def listed(grid: Appliance) -> dict[str, object]:
     return appliance
 
 
-def test_a_drain_lets_sessions_finish_and_outlives_the_loss_of_redis_and_of_the_processes(
-    start_grid: StartGrid, site: str
-) -> None:
+def test_a_drain_lets_sessions_finish_and_outlives_redis_and_the_processes(start_grid: StartGrid, site: str) -> None:
     grid = start_grid(MAX_CONCURRENT_SESSIONS=1, SPARE_WORKERS=1, STARTUP_STAGGER=0.1, DRAIN_NOTICE=30)
     (served,) = grid.available(1)
     with sync_playwright() as playwright:

@@ -239,9 +239,7 @@ async def keep_busy(grid: Appliance, site: str, over: asyncio.Event) -> int:
     return sessions
 
 
-def test_a_busy_grid_that_recycles_its_workers_is_never_accused_and_its_leak_is_found(
-    start_grid: StartGrid, site: str
-) -> None:
+def test_a_busy_grid_that_recycles_is_never_accused_and_its_leak_is_found(start_grid: StartGrid, site: str) -> None:
     grid = start_grid(
         CHROMIUM_WORKERS=2,
         SPARE_WORKERS=1,

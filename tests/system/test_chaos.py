@@ -167,7 +167,7 @@ def test_the_proxys_log_tells_which_worker_a_named_session_had() -> None:
     assert stories(lines) == {"s": Story("1", ["w"], ["closed"])}
 
 
-def test_a_session_whose_log_was_lost_is_known_by_the_workers_that_it_was_seen_to_have(tmp_path: Path) -> None:
+def test_a_session_whose_log_was_lost_is_known_by_the_workers_it_was_seen_on(tmp_path: Path) -> None:
     (tmp_path / "proxy.log").write_text('{"event": "session.started", "name": "s", "session": "1", "worker": "w"}\n')
     found = journal.read([tmp_path], {"s": {"v", "w"}, "t": {"x"}})
     assert found == {"s": Story("1", ["w", "v"]), "t": Story("", ["x"])}

@@ -126,7 +126,7 @@ def test_down_ends_a_grid_in_the_foreground(foreground: Callable[..., Foreground
     assert grid.ended() == (0, False)
 
 
-def test_a_grid_in_the_foreground_whose_supervisord_is_killed_fails_and_leaves_nothing(
+def test_a_foreground_grid_whose_supervisord_is_killed_fails_and_leaves_nothing(
     foreground: Callable[..., Foreground],
 ) -> None:
     grid = foreground()

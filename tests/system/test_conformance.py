@@ -147,7 +147,7 @@ def test_a_version_that_nobody_serves_is_refused_at_once_with_those_that_are(wir
     refused(wire, answer, 428, "No chromium worker serves Playwright 1.40. Served: 1.65.", "@playwright/test@1.65")
 
 
-def test_a_full_grid_lets_wait_then_refuses_and_refuses_at_once_when_its_queue_is_full(grid: Appliance) -> None:
+def test_a_full_grid_refuses_after_a_wait_and_at_once_when_its_queue_is_full(grid: Appliance) -> None:
     with Wire(grid.port) as holder, Wire(grid.port) as waiter, Wire(grid.port) as late:
         assert holder.upgrade().status == 101
         started = time.monotonic()
@@ -246,7 +246,7 @@ def test_the_workers_101_comes_back_byte_by_byte_with_the_log_of_the_session(
     assert re.search(added, received)
 
 
-def test_a_worker_that_is_just_ending_is_left_for_another_and_the_client_does_not_notice(
+def test_a_worker_that_is_just_ending_is_left_for_another_unnoticed_by_the_client(
     wire: Wire, grid: Appliance, firefox: RecordingWorker
 ) -> None:
     """A driver whose browser has ended answers so while it closes (ws, lib/websocket-server.js, completeUpgrade)."""

@@ -55,7 +55,7 @@ def test_a_client_is_told_in_words_when_the_appliance_shuts_down(start_grid: Sta
             page.title()
 
 
-def test_a_draining_worker_stays_so_when_redis_forgets_it_and_misses_its_heartbeat_and_its_session_goes_on(
+def test_a_draining_worker_stays_so_when_redis_forgets_it_or_it_misses_a_heartbeat(
     start_grid: StartGrid, site: str
 ) -> None:
     grid = start_grid(CHROMIUM_WORKERS=2, STARTUP_STAGGER=0.1)
@@ -90,7 +90,7 @@ def test_a_draining_worker_stays_so_when_redis_forgets_it_and_misses_its_heartbe
     assert other.id in {worker.id for worker in grid.available(2)}
 
 
-def test_a_draining_worker_waits_for_the_session_of_a_proxy_that_was_away_while_redis_forgot_everything(
+def test_a_draining_worker_waits_for_a_session_that_redis_forgot_with_its_proxy_away(
     start_grid: StartGrid, site: str
 ) -> None:
     grid = start_grid(CHROMIUM_WORKERS=1)

@@ -76,7 +76,7 @@ def test_the_doctor_says_that_a_shells_proxy_is_not_used(grid: Appliance, site: 
     assert "secret" not in said
 
 
-def test_pages_and_requests_go_through_the_proxy_of_the_settings_but_for_its_exceptions(
+def test_pages_and_requests_use_the_proxy_of_the_settings_but_for_its_exceptions(
     start_grid: StartGrid, site: str
 ) -> None:
     with upstream.proxy() as (port, asked):
@@ -93,9 +93,7 @@ def test_pages_and_requests_go_through_the_proxy_of_the_settings_but_for_its_exc
         assert upstream.PASSWORD not in grid.applctl("config").stdout
 
 
-def test_time_zone_and_language_are_those_of_the_settings_and_a_context_may_have_its_own(
-    start_grid: StartGrid, site: str
-) -> None:
+def test_time_zone_and_language_come_from_the_settings_or_from_the_context(start_grid: StartGrid, site: str) -> None:
     grid = start_grid(BROWSER_TIMEZONE="Europe/Berlin", BROWSER_LANGUAGE="de-DE", BROWSER_ENV="A_VARIABLE='of ours'")
     assert tree(grid.state.workers()[0].pid)["browser"].environ()["A_VARIABLE"] == "of ours"
     with sync_playwright() as playwright:

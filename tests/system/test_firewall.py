@@ -63,7 +63,7 @@ def connected(machine: Machine, ways: list[tuple[str, int]]) -> set[tuple[str, i
     return set(map(tuple, json.loads(done.stdout)))
 
 
-def test_pages_and_their_clients_requests_reach_the_internet_and_nothing_that_is_private(
+def test_pages_and_requests_reach_the_internet_and_nothing_that_is_private(
     machine: Machine, grid: Appliance, private: list[str]
 ) -> None:
     public = [f"http://{places.PUBLIC}/", f"http://[{places.PUBLIC_6}]/", "http://a-name.test/"]
@@ -106,7 +106,7 @@ def test_videos_are_recorded_by_the_browsers_account(machine: Machine, grid: App
     assert_plays(tmp_path / "film.webm", frames=1)
 
 
-def test_client_certificates_work_behind_the_firewall_and_nothing_else_is_reached_that_way(
+def test_client_certificates_work_behind_the_firewall_and_reach_nothing_else(
     machine: Machine, grid: Appliance, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)

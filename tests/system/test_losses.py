@@ -127,7 +127,7 @@ def test_a_redis_that_refuses_for_a_while_does_no_lasting_harm(
     until(lambda: active(grid)() == [0], "both slots are free")
 
 
-def test_right_after_redis_lost_everything_a_client_is_not_told_that_there_is_no_chromium(
+def test_a_client_waits_for_its_browser_right_after_redis_lost_everything(
     start_grid: StartGrid, playwright: Playwright
 ) -> None:
     grid = start_grid(HEARTBEAT_INTERVAL=2, WORKER_TTL=6, LEASE_RENEW_INTERVAL=20, LEASE_TTL=60)

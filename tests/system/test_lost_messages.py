@@ -109,7 +109,7 @@ def test_a_worker_that_was_not_told_drains_by_its_next_heartbeat_and_ends_by_ano
     assert relay.lost >= 2
 
 
-def test_a_session_whose_end_was_not_told_ends_once_its_worker_has_been_unknown_for_its_ttl(
+def test_a_session_whose_end_was_not_told_ends_when_its_worker_has_been_unknown(
     grid: Appliance, relay: RedisRelay
 ) -> None:
     worker = psutil.Process(grid.available(1)[0].pid)

@@ -73,7 +73,7 @@ def served(grid: Appliance, authority: Authority) -> int:
         return int(secured.getpeercert()["serialNumber"], 16)  # type: ignore[index, arg-type]
 
 
-def test_the_certificate_changes_under_a_running_session_and_a_broken_one_changes_nothing(
+def test_the_certificate_changes_under_a_session_and_a_broken_one_changes_nothing(
     grid: Appliance, authority: Authority, client: Callable[..., subprocess.Popen[str]]
 ) -> None:
     running = client()

@@ -121,7 +121,7 @@ class Crowd:
         resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, self._before)
 
 
-def test_a_proxy_without_descriptors_makes_no_worker_suspect_and_is_not_ready_until_it_has_some(
+def test_a_proxy_without_descriptors_makes_no_worker_suspect_and_is_not_ready(
     start_grid: StartGrid, playwright: Playwright
 ) -> None:
     grid = start_grid(MAX_LIFETIME_SESSIONS=500, ALLOW_ANONYMOUS="true", REQUEST_TIMEOUT=60)

@@ -129,7 +129,7 @@ def test_of_many_sessions_that_may_be_the_leaked_one_all_are_named() -> None:
     ]
 
 
-def test_sessions_between_this_appliance_and_others_are_compared_as_far_as_they_can_be_seen() -> None:
+def test_sessions_across_appliances_are_compared_as_far_as_they_can_be_seen() -> None:
     ours_there = replace(SESSION, id="out", worker="there.x")
     theirs_here = replace(SESSION, id="in", proxy="there.654321")
     theirs_there = replace(SESSION, id="far", worker="there.x", proxy="there.654321")

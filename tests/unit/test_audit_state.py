@@ -54,7 +54,7 @@ def test_what_looks_odd_but_is_well_is_not_named(why: str) -> None:
     assert texts(ALL_IS_WELL[why], replace(MACHINE, wires=(*MACHINE.wires, *(clients if here else ())))) == []
 
 
-def test_a_ticket_of_a_dead_proxy_at_the_head_of_the_queue_is_named_and_nobody_else_is_accused() -> None:
+def test_only_a_dead_proxys_ticket_at_the_head_of_the_queue_is_named() -> None:
     dead = replace(WAITING, id="dead", proxy="there.000000")
     snapshot = waiting(
         workers=(WORKER,), pools={POOL: frozenset({W})}, sessions=(SESSION, dead), queues={POOL: ("dead",), ANY: ()},

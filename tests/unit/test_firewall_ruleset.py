@@ -48,7 +48,7 @@ def test_no_other_table_is_touched_and_ours_is_replaced_in_one_step() -> None:
     assert sum(line.startswith("table") for line in lines) == 2
 
 
-def test_names_are_asked_before_this_machine_is_refused_and_the_grid_before_a_network_is_allowed() -> None:
+def test_names_come_before_this_machine_and_the_grid_before_allowed_networks() -> None:
     rules = chain("browsers", ruleset(SOME))
     order = (
         "ct state established,related accept",

@@ -110,5 +110,12 @@ def test_no_test_module_imports_another() -> None:
     assert not wrong
 
 
+def test_a_tests_name_has_at_most_80_characters() -> None:
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
+    names = [name for text in texts for name in re.findall(r"^\s*(?:async )?def (test_\w+)", text, re.MULTILINE)]
+    assert names
+    assert not [name for name in names if len(name) > 80]
+
+
 if __name__ == "__main__":
     PAGE.write_text(drawn(PAGE.read_text()))

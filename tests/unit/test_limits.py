@@ -189,7 +189,7 @@ def test_what_a_slow_reader_gets_is_whole_though_it_was_pinged_meanwhile(relayed
     sender.join()
 
 
-def test_a_ping_that_is_not_taken_at_once_is_not_lost_for_over_tls_half_of_it_may_be_sent(relayed: Any) -> None:
+def test_a_ping_that_is_taken_in_two_halves_over_tls_is_not_lost(relayed: Any) -> None:
     sides = relayed()
     left = fill(sides._near._sock)  # past the pump, so that nothing waits in it
     assert sides.relay.ping()
@@ -211,9 +211,7 @@ def test_a_session_ends_at_its_limit_however_busy(relayed: Any) -> None:
 
 
 @pytest.mark.parametrize("speaker", ["client", "worker"])
-def test_an_idle_session_ends_though_it_is_pinged_and_one_that_either_side_uses_does_not(
-    speaker: str, relayed: Any
-) -> None:
+def test_an_idle_session_ends_though_pinged_and_one_that_either_side_uses_does_not(speaker: str, relayed: Any) -> None:
     sides = relayed(ping_interval=0.05, session_idle_timeout=0.5)
     for _ in range(20):
         getattr(sides, speaker).sendall(frame(TEXT, b"busy", mask=MASK if speaker == "client" else b""))

@@ -101,9 +101,7 @@ def test_a_dial_that_succeeds_makes_up_for_what_was_refuted(reach: Reach) -> Non
     assert reach.failed("here", "here.chromium-00.abc", failure(Blame.WORKER)) is Blame.WORKER
 
 
-def test_sessions_wait_a_moment_for_an_appliance_whose_proxy_may_only_be_starting_again(
-    reach: Reach, clock: Clock
-) -> None:
+def test_sessions_wait_a_moment_for_an_appliance_whose_proxy_may_be_restarting(reach: Reach, clock: Clock) -> None:
     reach.failed("there", "there.chromium-00.abc", failure(Blame.PATH))
     assert reach.refusal_of_the_unreachable() is None
     assert reach.refusal_of_the_unreachable(patiently=False), "but the load balancer is told at once"

@@ -51,7 +51,7 @@ def test_on_a_kernel_that_gives_namespaces_chromium_has_its_sandbox() -> None:
 
 
 @as_root
-def test_on_a_kernel_that_gives_none_only_a_grid_on_loopback_goes_without_and_says_why() -> None:
+def test_without_namespaces_only_a_grid_on_loopback_has_no_sandbox_and_says_why() -> None:
     chromium = browsers.find(Browser.CHROMIUM, Settings()).path
     decision = sandbox.decide(Settings(), chromium, NO_NAMESPACES)
     assert (decision.on, bool(decision.remedy)) == (False, True)

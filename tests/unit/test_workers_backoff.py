@@ -15,7 +15,7 @@ def test_the_delay_doubles_up_to_its_bound(failures: int, expected_s: float) -> 
     assert delay_s(failures) == expected_s
 
 
-def test_a_slot_that_failed_twenty_times_waits_at_most_half_of_the_ten_seconds_it_is_promised() -> None:
+def test_a_slot_that_failed_twenty_times_waits_at_most_five_seconds() -> None:
     assert delay_s(20) == LONGEST_DELAY_S <= 5
 
 

@@ -64,7 +64,7 @@ def test_the_browser_does_not_learn_the_appliances_settings() -> None:
     assert environment == {"PATH": "/bin", **place, **added}
 
 
-def test_variables_of_the_settings_are_the_browsers_but_for_those_that_the_worker_lives_by() -> None:
+def test_browsers_get_the_variables_of_the_settings_but_not_those_a_worker_lives_by() -> None:
     environment = environment_of({"PATH": "/bin"}, browser_env="DEBUG=pw:browser TMPDIR=/tmp 'A=b c=d'")
     assert (environment["DEBUG"], environment["A"], environment["TMPDIR"]) == ("pw:browser", "b c=d", "/run/w/tmp")
 

@@ -67,7 +67,7 @@ def test_a_cdp_client_is_told_from_playwrights_connect(headers: dict[str, str], 
         wrong_client.refuse_session("/", headers, ENDPOINT)
 
 
-def test_a_page_that_names_the_endpoint_leads_connect_over_cdp_to_the_refusal_that_it_prints() -> None:
+def test_a_page_leads_connect_over_cdp_to_the_refusal_that_it_prints() -> None:
     agent = {"user-agent": "Playwright/1.65.1 (x64; debian 12) node/20.20"}
     wrong_client.refuse_page("/json/version/", agent, ENDPOINT)
     for path, headers in (("/json/version/", {"user-agent": "node"}), ("/json/list", agent)):

@@ -192,7 +192,7 @@ class Presence:
             appliance=settings.appliance_name,
             run=record.run,
             drained=record.drained,
-            turn=record.turn,
+            epoch=record.epoch,
             stopping=bool(self._stops),
             proxy=self._proxy_id,
             endpoint=settings.endpoint,
@@ -210,7 +210,7 @@ class Presence:
         )
         told = self._grid.announce(announcement)
         self.heed(told.drained, told.others)
-        self._keep(Record(record.run, told.drained, told.turn))
+        self._keep(Record(record.run, told.drained, told.epoch))
         self._note_rival(told.rival)
         return admits
 

@@ -153,7 +153,7 @@ class Registration:
 
     def _register(self) -> None:
         appliance = self._memory.read()
-        self._remember(run=appliance.run, drained=appliance.drained, turn=appliance.turn)
+        self._remember(run=appliance.run, drained=appliance.drained, epoch=appliance.epoch)
         self._remember(status=self._grid.register_worker(self.spec))
 
     def _idle(self) -> None:

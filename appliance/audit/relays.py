@@ -89,7 +89,7 @@ def _is_own(session: SessionInfo, settings: Settings) -> bool:
 
 def _active(snapshot: Snapshot, worker: WorkerInfo) -> frozenset[str]:
     """Return a worker's active sessions."""
-    return frozenset(s.id for s in snapshot.sessions if (s.state, s.worker) == ("active", worker.id))
+    return frozenset(s.id for s in snapshot.sessions if (s.status, s.worker) == ("active", worker.id))
 
 
 def _calls(machine: Machine, place: str) -> frozenset[str]:
@@ -102,7 +102,7 @@ def _needing_client(look: Look, settings: Settings) -> frozenset[str]:
     """Return the sessions that wait in the proxy, and its connections to drivers: one per relayed session."""
     proxies = {program.pid for program in look.machine.of("proxy")}
     relayed = (call.name for call in look.machine.calls if call.caller in proxies)
-    waiting = (s.id for s in look.snapshot.sessions if s.state == "waiting" and _is_own(s, settings))
+    waiting = (s.id for s in look.snapshot.sessions if s.status == "waiting" and _is_own(s, settings))
     return frozenset(waiting).union(relayed)
 
 

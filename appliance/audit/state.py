@@ -39,8 +39,8 @@ def _slots(snapshot: Snapshot) -> Iterator[Difference]:
                 wrong = "it has no lease"
             elif session is None:
                 wrong = "Redis knows nothing else of it"
-            elif (session.state, session.worker) != ("active", worker.id):
-                wrong = f"it is {session.state}{f' on {session.worker}' if session.worker else ''}"
+            elif (session.status, session.worker) != ("active", worker.id):
+                wrong = f"it is {session.status}{f' on {session.worker}' if session.worker else ''}"
             else:
                 continue
             text = f"session {held_by} holds a slot of worker {worker.id}, but {wrong}"
@@ -61,7 +61,7 @@ def _leases(snapshot: Snapshot) -> Iterator[Difference]:
     for lease in sorted(snapshot.leases.keys() - sessions - holders):
         yield Difference(("lease", lease), f"there is a lease of {lease}, but no such session", _REAPED)
     for session in snapshot.sessions:
-        if session.state != "active" or session.id in snapshot.slots.get(session.worker, ()):
+        if session.status != "active" or session.id in snapshot.slots.get(session.worker, ()):
             continue
         unknown = "is not registered" if session.worker not in snapshot.slots else "knows nothing of it"
         text = f"session {session.id} is active on worker {session.worker}, which {unknown}"
@@ -98,7 +98,7 @@ def _not_claimable(snapshot: Snapshot, worker: WorkerInfo) -> str:
 
 def _queues(snapshot: Snapshot) -> Iterator[Difference]:
     """Each place in a queue belongs to a waiting session with a deadline, and the other way round."""
-    waiting = {session.id for session in snapshot.sessions if session.state == "waiting"}
+    waiting = {session.id for session in snapshot.sessions if session.status == "waiting"}
     queued = {ticket for queue in snapshot.queues.values() for ticket in queue}
     for ticket in sorted(queued | snapshot.deadlines.keys()):
         if ticket not in waiting:
@@ -180,7 +180,7 @@ def _overdue(snapshot: Snapshot, settings: Settings) -> Iterator[Difference]:
 def _orphaned(snapshot: Snapshot, settings: Settings) -> Iterator[Difference]:
     """Each waiting session waits in a living proxy."""
     for session in snapshot.sessions:
-        if session.state == "waiting" and not _proxy_lives(snapshot, session):
+        if session.status == "waiting" and not _proxy_lives(snapshot, session):
             text = f"session {session.id} waits in proxy {session.proxy}, which is gone"
             yield Difference(("gone", session.id), text, _REAPED, 2 * settings.reaper_run_interval)
 

@@ -51,7 +51,7 @@ def kill(out: Output, ids: tuple[str, ...], everyone: bool) -> list[dict[str, st
         raise click.UsageError("Name sessions by their ids, or use --all.")
     with current_grid() as (_, grid):
         # The waiting first, or the slots of the others would be handed to them.
-        there = sorted(grid.sessions(), key=lambda session: session.state == "active")
+        there = sorted(grid.sessions(), key=lambda session: session.status == "active")
         known = [session.id for session in there]
         chosen = known if everyone else [choose(beginning, known) for beginning in ids]
         killed = [session for session in dict.fromkeys(chosen) if grid.kill_session(session, REASON)]
@@ -76,7 +76,7 @@ def sessions_table(found: list[SessionInfo], now_ms: int, appliance: str) -> Tab
     """Return a table of sessions. A worker of this appliance has its short name, any other its id."""
     shown = table("Id", "Status", "Worker", "Client", "Age", "Name")
     for session in found:
-        status, age = status_text(session.state), duration((now_ms - session.started_ms) / 1000)
+        status, age = status_text(session.status), duration((now_ms - session.started_ms) / 1000)
         worker = WorkerId.parse(session.worker)
         name_of_worker = worker.slot if worker.appliance == appliance else session.worker
         name = Text(session.name)  # the client chose it: not markup

@@ -94,7 +94,7 @@ def _as_data(view: GridView) -> dict[str, Any]:
 
 
 def _count_sessions(view: GridView) -> dict[str, int]:
-    waiting = sum(session.state == "waiting" for session in view.sessions)
+    waiting = sum(session.status == "waiting" for session in view.sessions)
     return {"active": len(view.sessions) - waiting, "waiting": waiting}
 
 

@@ -41,7 +41,7 @@ class Grid(Views):
         """Claim a slot, or return where an earlier claim of the same session stands.
 
         `avoid` names workers, and appliances with a slash behind the name, that the session must not get.
-        The answer's `state` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable" or "full".
+        The answer's `status` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable" or "full".
         If a `server` is given, raises ServerChanged if Redis is another one.
         """
         return self.store.call_on(
@@ -91,7 +91,7 @@ class Grid(Views):
     def assert_session(self, grant: Grant, request: SessionRequest, *, proxy: str, lease_ms: int) -> dict[str, Any]:
         """Restore a session that is relayed although Redis does not know it.
 
-        The answer's `state` is "active", with how many sessions its worker has `over` its slots, or "pending" while
+        The answer's `status` is "active", with how many sessions its worker has `over` its slots, or "pending" while
         the worker is not registered.
         """
         return self.store.call(
@@ -177,7 +177,7 @@ class Grid(Views):
         fields = asdict(announcement)
         fields["pools"] = {browser.value: workers for browser, workers in announcement.pools.items()}
         answer = self.store.call("announce", minor=minor_version(announcement.version), **fields)
-        return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]), int(answer["turn"]))
+        return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]), int(answer["epoch"]))
 
     def drain_appliance(self, appliance: str, reason: str) -> bool:
         """Drain an appliance until it is undrained or restarted: no new sessions. Return False if it is unknown.

@@ -108,11 +108,11 @@ class Leases:
 
     def _assert(self, session: Session, grant: Grant) -> None:
         answer = self._grid.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self.lease_ms)
-        state, over = answer["state"], answer.get("over", 0)
-        log.warning("session.asserted", session=session.id, worker=grant.worker_id, state=state)
+        status, over = answer["status"], answer.get("over", 0)
+        log.warning("session.asserted", session=session.id, worker=grant.worker_id, status=status)
         if over:
             log.warning("worker.over_admitted", worker=grant.worker_id, over=over, reason="Redis lost what it held")
-        if state == "pending":  # its worker registers again with its next heartbeat, if it lives
+        if status == "pending":  # its worker registers again with its next heartbeat, if it lives
             session.unknown_until = session.unknown_until or Deadline(self._worker_ttl_s)
             if session.unknown_until.is_over:
                 session.lose_worker(grant.worker_id, f"worker {grant.slot} stopped answering")

@@ -70,7 +70,7 @@ class SessionInfo:
     """A session; `worker` is "" while it waits."""
 
     id: str
-    state: str
+    status: str
     browser: str
     minor: str
     worker: str
@@ -87,7 +87,7 @@ class SessionInfo:
         request = json.loads(fields["request"])
         return cls(
             id=request["id"],
-            state=fields["state"],
+            status=fields["status"],
             browser=request["browser"],
             minor=request["minor"],
             worker=fields["worker"],
@@ -193,6 +193,6 @@ class ApplianceInfo:
         self.status = ApplianceStatus.DRAINING
         if "heard" not in fields or now_ms - self.since_ms < int(fields["settle_ms"]):
             return
-        may_have_more = fields["heard"] != fields.get("turn") or fields.get("admits") == "1"
+        may_have_more = fields["heard"] != fields.get("epoch") or fields.get("admits") == "1"
         if not (self.on_workers or (self.proxies and (self.in_proxy or may_have_more))):
             self.status = ApplianceStatus.DRAINED

@@ -107,13 +107,13 @@ class Sessions:
     def _take_slot(self, session: Session, watch: Callable[[Session], None]) -> None:
         """Claim until a slot is granted, waiting in between."""
         answer = self._claim(session)
-        if answer["state"] == "waiting":
+        if answer["status"] == "waiting":
             request = session.request
             log.info("session.waiting", session=session.id, browser=request.browser, version=request.minor or "any")
             watch(session)
             if self._no_waiting:
                 session.end(End(str(self._no_waiting), self._no_waiting))
-        while answer["state"] != "active":
+        while answer["status"] != "active":
             self._wait_to_claim_again(session, answer)
             answer = self._claim(session)
         session.raise_if_ended()  # perhaps while the claim was under way
@@ -122,22 +122,22 @@ class Sessions:
 
     def _wait_to_claim_again(self, session: Session, answer: dict[str, Any]) -> None:
         """Wait for what a claim has not granted. Raises the refusal if there is nothing to wait for."""
-        state = answer["state"]
+        status = answer["status"]
         self._raise_refusal(session, answer)
         if session.deadline.is_over:
-            raise self._no_slot(session, is_queued=state == "waiting")
-        if state == "lost":
+            raise self._no_slot(session, is_queued=status == "waiting")
+        if status == "lost":
             self._grid.release(session.id, "its worker was lost before it was dialled")
         else:
-            session.wait(min(session.deadline.left_s, UNREACHABLE_POLL_S if state == "unreachable" else self._poll_s))
+            session.wait(min(session.deadline.left_s, UNREACHABLE_POLL_S if status == "unreachable" else self._poll_s))
 
     def _raise_refusal(self, session: Session, answer: dict[str, Any]) -> None:
-        state = answer["state"]
-        if state == "full":
+        status = answer["status"]
+        if status == "full":
             raise refusals.queue_full(session.request, self._queue_max)
-        if state == "unserved":
+        if status == "unserved":
             raise refusals.not_served(session.request, answer["versions"])
-        if state != "unreachable":
+        if status != "unreachable":
             return
         if refusal := self._reach.refusal_of_the_unreachable():
             raise refusal
@@ -153,7 +153,7 @@ class Sessions:
     def _claim(self, session: Session) -> dict[str, Any]:
         """Claim; if Redis knows no appliance that serves this browser, announce this one, for it may be lost there."""
         answer = self._claim_after_renewal(session)
-        if answer["state"] == "unserved":
+        if answer["status"] == "unserved":
             self._announce()
             answer = self._claim_after_renewal(session)
         return answer

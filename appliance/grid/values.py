@@ -24,7 +24,7 @@ class WorkerSpec:
     `quota` is the number of sessions after which it is recycled, 0 for never. Of the workers of its pool and appliance,
     `target` take sessions and `spares` stand by. `lifetime` and `status` come from an earlier registration; a new
     worker stands by. `connections` counts its driver's when it registers again: if Redis has lost their sessions, they
-    count as active for `settle_ms`, in which the proxies assert them. `run`, `drained` and `turn` come from its
+    count as active for `settle_ms`, in which the proxies assert them. `run`, `drained` and `epoch` come from its
     appliance's record (appliance/machine/record.py).
     """
 
@@ -45,7 +45,7 @@ class WorkerSpec:
     settle_ms: int = 0
     run: str = ""
     drained: bool = False
-    turn: int = 0
+    epoch: int = 0
 
     @property
     def minor(self) -> str:
@@ -91,7 +91,7 @@ class Announcement:
     appliance: str
     run: str
     drained: bool
-    turn: int
+    epoch: int
     stopping: bool
     proxy: str
     endpoint: str
@@ -125,11 +125,11 @@ class Door:
 class Standing:
     """What an appliance is told when it announces itself.
 
-    `turn` counts the beginnings and ends of its drains. `others` counts the other appliances that serve. `rival` is the
-    endpoint of another appliance with the same name, or "".
+    `epoch` counts the beginnings and ends of its drains. `others` counts the other appliances that serve. `rival` is
+    the endpoint of another appliance with the same name, or "".
     """
 
     drained: bool
     others: int
     rival: str = ""
-    turn: int = 0
+    epoch: int = 0

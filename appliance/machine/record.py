@@ -23,12 +23,12 @@ _READABLE_BY_ALL = 0o644  # the file holds no secret, and worker processes may b
 class Record:
     """`run` is the id of one start of an appliance; "" if it was not started by `applctl up`.
 
-    `turn` counts the drains and undrains that it has heard of.
+    `epoch` counts the drains and undrains that it has heard of.
     """
 
     run: str = ""
     drained: bool = False
-    turn: int = 0
+    epoch: int = 0
 
 
 class RecordFile:
@@ -43,7 +43,7 @@ class RecordFile:
         """Return the record: an empty one if there is no file, or it cannot be understood."""
         try:
             content = json.loads(self.path.read_text())
-            return Record(str(content["run"]), bool(content["drained"]), int(content.get("turn", 0)))
+            return Record(str(content["run"]), bool(content["drained"]), int(content.get("epoch", 0)))
         except (OSError, ValueError, TypeError, KeyError):
             return Record()
 

@@ -74,7 +74,7 @@ def latencies_ms(grid: Grid, pairs: int) -> list[float]:
         answer = grid.claim(f"l{number}", WANTED, proxy="bench", lease_ms=LEASE_MS, wait_ms=1000, queue_max=100)
         grid.release(f"l{number}", "closed")
         taken.append((time.perf_counter() - started) * 1000)
-        assert answer["state"] == "active"
+        assert answer["status"] == "active"
     return taken
 
 

@@ -88,7 +88,7 @@ def _workers(rig: Rig) -> list[str]:
 
 
 def _sessions(state: Grid) -> list[str]:
-    return [f"session {s.id} {s.name} is {s.state} on {s.worker or 'no worker'}" for s in state.sessions()]
+    return [f"session {s.id} {s.name} is {s.status} on {s.worker or 'no worker'}" for s in state.sessions()]
 
 
 def _teams(state: Grid) -> list[str]:

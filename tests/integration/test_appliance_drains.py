@@ -95,15 +95,15 @@ def test_a_drain_outlives_the_loss_of_redis_data_whoever_speaks_first(first: str
     assert register(pair, "A", "here", drained=True, status=WorkerStatus.AVAILABLE) == "draining"
     assert register(pair, "B", "here", drained=True) == "standby"
     assert pair.announce(announcement("here", drained=True)).drained
-    assert claim(pair, "s")["state"] == "unserved"
+    assert claim(pair, "s")["status"] == "unserved"
 
 
 def test_redis_knows_better_than_an_appliance_that_missed_the_end_of_its_drain(pair: Grid) -> None:
     pair.drain_appliance("here", "drained by operator")
     pair.undrain_appliance("here")
-    assert pair.announce(announcement("here", drained=True)) == Standing(False, 1, turn=2)
+    assert pair.announce(announcement("here", drained=True)) == Standing(False, 1, epoch=2)
     pair.drain_appliance("here", "drained by operator")
-    assert pair.announce(announcement("here", drained=False)) == Standing(True, 1, turn=3)
+    assert pair.announce(announcement("here", drained=False)) == Standing(True, 1, epoch=3)
 
 
 @pytest.mark.parametrize("speaker", ["proxy", "worker"])
@@ -121,7 +121,7 @@ def test_a_redis_with_older_data_believes_an_appliance_that_knows_a_later_turn(
     told = pair.announce(announcement("here"))
     pair.store.read(("SWAPDB", 0, 1))
     assert status(pair) == ("serving" if drains else "draining")
-    memory = {"drained": told.drained, "turn": told.turn}
+    memory = {"drained": told.drained, "epoch": told.epoch}
     if speaker == "worker":
         register(pair, "A", "here", **memory)
         assert statuses(pair)["A" if drains else "B"] == ("draining" if drains else "available")

@@ -27,7 +27,7 @@ def test_the_workers_of_a_drained_appliance_drain_and_its_spare_is_not_promoted(
     assert pair.drain_appliance("here", "drained by operator")
     assert statuses(pair) == {"A": "draining", "B": "standby", "C": "available"}
     assert {claim(pair, str(number))["worker"] for number in range(CONCURRENCY)} == {"C"}
-    assert claim(pair, "one more")["state"] == "waiting"
+    assert claim(pair, "one more")["status"] == "waiting"
 
 
 def test_the_last_reason_of_a_drain_holds_and_an_end_for_another_reason_does_nothing(pair: Grid) -> None:
@@ -52,9 +52,9 @@ def test_a_version_that_only_drained_appliances_serve_is_not_waited_for(pair: Gr
     pair.drain_appliance("old", "drained by operator")
     pair.heartbeat_worker("O", 0)
     pair.announce(announcement("old", version="1.62.0", run="r"))
-    assert claim(pair, "t", minor="1.62") == {"state": "unserved", "versions": ["1.65"]}
+    assert claim(pair, "t", minor="1.62") == {"status": "unserved", "versions": ["1.65"]}
     pair.undrain_appliance("old")
-    assert claim(pair, "t", minor="1.62")["state"] == "waiting"
+    assert claim(pair, "t", minor="1.62")["status"] == "waiting"
 
 
 def test_clients_wait_for_a_version_until_its_last_appliance_is_drained(
@@ -63,21 +63,21 @@ def test_clients_wait_for_a_version_until_its_last_appliance_is_drained(
     for name in ("old", "as old"):
         pair.announce(announcement(name, version="1.62.0"))
         register(pair, name, name, version="1.62.0", concurrency=1)
-        assert claim(pair, f"on {name}", minor="1.62")["state"] == "active"
-    assert claim(pair, "s", minor="1.62") == {"state": "waiting"}
+        assert claim(pair, f"on {name}", minor="1.62")["status"] == "active"
+    assert claim(pair, "s", minor="1.62") == {"status": "waiting"}
     pair.drain_appliance("old", "drained by operator")
-    assert claim(pair, "s", minor="1.62") == {"state": "waiting"}
+    assert claim(pair, "s", minor="1.62") == {"status": "waiting"}
     pair.drain_appliance("as old", "drained by operator")
-    assert claim(pair, "s", minor="1.62") == {"state": "unserved", "versions": ["1.65"]}
+    assert claim(pair, "s", minor="1.62") == {"status": "unserved", "versions": ["1.65"]}
 
 
 def test_a_version_that_another_appliance_is_about_to_serve_is_waited_for(pair: Grid) -> None:
     for worker in "ABC":
         pair.remove_worker(worker, "crashed")
     pair.drain_appliance("here", "drained by operator")
-    assert claim(pair, "s")["state"] == "waiting"
+    assert claim(pair, "s")["status"] == "waiting"
     pair.drain_appliance("there", "drained by operator")
-    assert claim(pair, "t") == {"state": "unserved", "versions": {}}
+    assert claim(pair, "t") == {"status": "unserved", "versions": {}}
 
 
 def test_how_many_others_serve_counts_neither_the_drained_nor_those_that_stop(pair: Grid) -> None:
@@ -135,10 +135,10 @@ def test_who_serves_redis_to_others_is_not_safe_to_stop_until_they_are_gone(pair
 
 
 def test_a_browser_that_is_announced_is_waited_for(grid: Grid) -> None:
-    assert claim(grid, "s", Browser.WEBKIT) == {"state": "unserved", "versions": {}}
+    assert claim(grid, "s", Browser.WEBKIT) == {"status": "unserved", "versions": {}}
     grid.announce(announcement("here", pools={Browser.WEBKIT: 1}))
-    assert claim(grid, "s", Browser.WEBKIT)["state"] == "waiting"
-    assert claim(grid, "t", Browser.WEBKIT, "1.60") == {"state": "unserved", "versions": ["1.65"]}
+    assert claim(grid, "s", Browser.WEBKIT)["status"] == "waiting"
+    assert claim(grid, "t", Browser.WEBKIT, "1.60") == {"status": "unserved", "versions": ["1.65"]}
 
 
 def test_a_grid_of_many_is_counted_in_slices_and_the_count_is_kept(grid: Grid) -> None:

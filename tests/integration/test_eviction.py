@@ -29,9 +29,9 @@ def until_it_is_reaped(grid: Grid, *name: str) -> None:
 
 def wait_behind_another(grid: Grid, session: str, wait_ms: int) -> None:
     grid.register_worker(spec("A", concurrency=1))
-    assert claim(grid, "first")["state"] == "active"
+    assert claim(grid, "first")["status"] == "active"
     answer = grid.claim(session, WANTED, proxy="p", lease_ms=60_000, wait_ms=wait_ms, queue_max=100)
-    assert answer["state"] == "waiting"
+    assert answer["status"] == "waiting"
 
 
 def test_a_waiters_record_to_which_nothing_leads_is_removed_after_its_deadline(grid: Grid) -> None:
@@ -44,9 +44,9 @@ def test_a_waiter_whose_deadline_redis_lost_goes_on_waiting(grid: Grid) -> None:
     wait_behind_another(grid, "waits", wait_ms=60_000)
     lose(grid, ("deadlines",))
     grid.reap()
-    assert claim(grid, "waits")["state"] == "waiting"
+    assert claim(grid, "waits")["status"] == "waiting"
     grid.release("first", "released")
-    assert claim(grid, "waits")["state"] == "active"
+    assert claim(grid, "waits")["status"] == "active"
 
 
 def test_an_active_sessions_record_to_which_nothing_leads_ends_with_its_lease(grid: Grid) -> None:

@@ -94,6 +94,6 @@ def test_a_drain_that_an_operator_asks_for_meanwhile_outlasts_it(start: Callable
 def test_a_drain_that_redis_forgot_is_still_the_keepers(look: Look, pair: Grid) -> None:
     look(REFUSED)
     pair.store.read(("FLUSHALL",))
-    pair.announce(announcement("here", drained=True, turn=1))
+    pair.announce(announcement("here", drained=True, epoch=1))
     assert look(REFUSED) is not ApplianceStatus.SERVING
     assert look(None) is ApplianceStatus.SERVING

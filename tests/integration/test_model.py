@@ -160,7 +160,7 @@ class Everyone(Sessions):
         for client in [relayed[session] for session in unknown]:
             assert client.grant
             answer = self.grid.assert_session(client.grant, client.request, proxy=proxy, lease_ms=LEASE_MS)
-            if answer["state"] == "pending" and client.grant.worker_id not in [one.id for one in self.processes]:
+            if answer["status"] == "pending" and client.grant.worker_id not in [one.id for one in self.processes]:
                 self.clients.remove(client)  # its worker is gone
                 self.grid.release(client.id, "released")
 
@@ -168,9 +168,9 @@ class Everyone(Sessions):
         """Claim, or ask where a claim stands, as a proxy does: one that waited long enough gives up."""
         options = {"proxy": client.proxy, "lease_ms": LEASE_MS, "wait_ms": WAIT_MS, "queue_max": 100}
         answer = self.grid.claim(client.id, client.request, **options, avoid=client.avoid.split())
-        if answer["state"] == "active":
+        if answer["status"] == "active":
             client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["appliance"], 0)
-        elif answer["state"] != "waiting":
+        elif answer["status"] != "waiting":
             self.clients.remove(client)
             self.grid.release(client.id, "released")
 

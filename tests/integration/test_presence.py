@@ -95,7 +95,7 @@ def test_it_remembers_which_turn_of_its_drains_it_has_heard_of(settings: Setting
     pair.drain_appliance("here", "drained by operator")
     pair.undrain_appliance("here")
     presence.announce()
-    assert (record_of(settings).read().drained, record_of(settings).read().turn) == (False, 2)
+    assert (record_of(settings).read().drained, record_of(settings).read().epoch) == (False, 2)
 
 
 def test_sessions_that_are_left_when_drain_timeout_is_over_are_ended_and_not_before(

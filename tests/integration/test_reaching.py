@@ -190,12 +190,12 @@ def test_who_waits_for_what_it_does_not_avoid_holds_up_nobody_behind_it(grid: Gr
     grid.register_worker(spec("D", appliance="here", concurrency=1))
     claim(grid, "holder-3")
     grid.claim("picky", WANTED, **avoiding, avoid=["there/"])  # type: ignore[arg-type]
-    assert claim(grid, "behind it")["state"] == "waiting"
+    assert claim(grid, "behind it")["status"] == "waiting"
     grid.release("holder-0", "over")
-    assert claim(grid, "behind it")["state"] == "active"
+    assert claim(grid, "behind it")["status"] == "active"
     grid.release("holder-3", "over")
     by_id = {session.id: session for session in grid.sessions()}
-    assert (by_id["picky"].state, by_id["picky"].worker) == ("active", "D"), "and starves for nobody"
+    assert (by_id["picky"].status, by_id["picky"].worker) == ("active", "D"), "and starves for nobody"
 
 
 @pytest.mark.usefixtures("workers")
@@ -207,9 +207,9 @@ def test_a_session_waits_in_the_place_of_its_arrival_after_a_failed_dial(grid: G
     grid.give_back("first", first, Blame.PATH)
     assert claim(grid, "fourth")["worker"] == first, "its slot is not kept while it backs off"
     claim(grid, "fifth")
-    assert claim(grid, "first")["state"] == "waiting"
+    assert claim(grid, "first")["status"] == "waiting"
     grid.release("second", "over")
-    assert claim(grid, "first")["state"] == "active"
+    assert claim(grid, "first")["status"] == "active"
 
 
 def test_a_worker_whose_last_session_was_dialled_in_vain_drains_all_the_same(grid: Grid) -> None:

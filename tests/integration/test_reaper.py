@@ -69,7 +69,7 @@ def test_a_reaper_does_not_hurry_for_those_whose_wait_ends(grid: Grid, settings:
     grid.register_worker(spec("A", concurrency=1))
     claim(grid, "holder")
     grid.claim("waiter", WANTED, proxy="here.1", lease_ms=60_000, wait_ms=300, queue_max=9)
-    assert [one.state for one in grid.sessions() if one.id == "waiter"] == ["waiting"]
+    assert [one.status for one in grid.sessions() if one.id == "waiter"] == ["waiting"]
     assert grid.due_in_s() > settings.reaper_run_interval
 
 
@@ -77,7 +77,7 @@ def test_one_record_that_cannot_be_read_keeps_no_other_from_being_reaped(store: 
     hold(grid, "dead.1", 3, 100)
     claim(grid, "alive")
     broken = store.key("session", "dead.1-1")
-    store.read(("HSET", broken, "request", "{", "state", "waiting"), ("HSET", store.key("worker", "w1"), "quota", "x"))
+    store.read(("HSET", broken, "request", "{", "status", "waiting"), ("HSET", store.key("worker", "w1"), "quota", "x"))
     store.read(("ZADD", store.key("deadlines"), 1, "dead.1-1"), ("ZADD", store.key("workers"), 1, "w1"))
     store.read(("HSET", store.key("worker", "w1"), "fresh_until", "1"))
     until(lambda: grid.reap() and [one.id for one in grid.sessions()] == ["alive"], "all others are reaped")

@@ -53,11 +53,11 @@ def test_a_suspect_worker_is_chosen_again_only_after_a_good_heartbeat(grid: Grid
     grid.register_worker(spec("A"))
     claim(grid, "s")
     grid.give_back("s", "A")
-    assert [claim(grid, session)["state"] for session in "st"] == ["waiting", "waiting"]
+    assert [claim(grid, session)["status"] for session in "st"] == ["waiting", "waiting"]
     assert grid.heartbeat_worker("A", 0)["suspect"]
-    assert claim(grid, "t")["state"] == "waiting"
+    assert claim(grid, "t")["status"] == "waiting"
     grid.heartbeat_worker("A", 0, healthy=True)
-    assert [claim(grid, session)["state"] for session in "st"] == ["active", "active"]
+    assert [claim(grid, session)["status"] for session in "st"] == ["active", "active"]
 
 
 def test_a_suspects_session_moves_to_another_worker_at_once(grid: Grid) -> None:
@@ -73,7 +73,7 @@ def test_a_worker_whose_last_session_is_claimed_drains_in_that_step(grid: Grid) 
     grid.register_worker(spec("A", lifetime=19))
     assert claim(grid, "s")["worker"] == "A"
     assert grid.workers()[0].status == WorkerStatus.DRAINING
-    assert claim(grid, "t")["state"] == "waiting"
+    assert claim(grid, "t")["status"] == "waiting"
 
 
 def test_without_a_quota_the_fewest_active_is_chosen_for_ever(grid: Grid) -> None:

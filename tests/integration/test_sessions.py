@@ -69,7 +69,7 @@ def test_32_claims_at_once_over_10_slots_give_10_sessions_and_22_waiters(redis_u
     def one(number: int) -> str:
         own = Grid(Store(redis_url, "test"))
         together.wait()
-        return str(claim(own, str(number))["state"])
+        return str(claim(own, str(number))["status"])
 
     with ThreadPoolExecutor(32) as pool:
         states = list(pool.map(one, range(32)))
@@ -100,11 +100,11 @@ def test_a_freed_slot_goes_to_the_longest_waiting_and_its_proxy_is_told(grid: Gr
     waiter = threading.Thread(target=wait)
     waiter.start()
     assert waiting.wait(5)
-    assert claim(grid, "newcomer")["state"] == "waiting"
+    assert claim(grid, "newcomer")["status"] == "waiting"
     grid.release("first", "over")
     assert granted.wait(1), "the message was lost: a poll would take 2 s"
     waiter.join()
-    until(lambda: claim(grid, "newcomer")["state"] == "active", "the newcomer is next")
+    until(lambda: claim(grid, "newcomer")["status"] == "active", "the newcomer is next")
 
 
 def test_a_client_that_hangs_up_while_it_waits_costs_nothing(grid: Grid, sessions: Sessions) -> None:
@@ -184,7 +184,7 @@ def test_a_ticket_of_a_dead_proxy_is_skipped(grid: Grid) -> None:
     claim(grid, "alive")
     grid.renew("dead", {}, -1)  # its last sign of life is over
     grid.release("holder", "over")
-    assert claim(grid, "alive")["state"] == "active"
+    assert claim(grid, "alive")["status"] == "active"
 
 
 def test_an_outage_does_not_count_as_the_workers_silence(
@@ -287,7 +287,7 @@ def test_sessions_that_redis_forgot_are_taken_up_though_their_slots_are_given(
         assert [worker.active for worker in grid.workers()] == [2]
         assert "worker.over_admitted" in [event["event"] for event in grid.events()]
         grid.release("usurper", "over")
-        assert claim(grid, "newcomer")["state"] == "waiting", "the worker has no slot to give yet"
+        assert claim(grid, "newcomer")["status"] == "waiting", "the worker has no slot to give yet"
         assert told == []
 
 
@@ -303,7 +303,7 @@ def test_a_proxy_that_was_away_takes_up_its_sessions_before_it_lets_a_new_one_in
         until(lambda: time.monotonic() > late, "its lease has expired")
         new = threading.Thread(target=lambda: enter(sessions))
         new.start()
-        until(lambda: [session.state for session in grid.sessions()] == ["active", "waiting"], "the new one waits")
+        until(lambda: [session.status for session in grid.sessions()] == ["active", "waiting"], "the new one waits")
         assert grid.sessions()[0].id == old.id
     new.join()
 
@@ -374,27 +374,27 @@ def test_connections_keep_the_slots_that_redis_forgot_until_they_are_asserted(
     with sessions.open(WANTED, ignore):
         store.read(("FLUSHALL",))
         grid.register_worker(spec("A", concurrency=2, connections=1, settle_ms=60_000))
-        assert [claim(grid, name)["state"] for name in ("new", "one too many")] == ["active", "waiting"]
+        assert [claim(grid, name)["status"] for name in ("new", "one too many")] == ["active", "waiting"]
         sessions.renew()
         assert [worker.active for worker in grid.workers()] == [2]
         grid.release("new", "over")
-        assert claim(grid, "one too many")["state"] == "active"
+        assert claim(grid, "one too many")["status"] == "active"
 
 
 def test_a_session_granted_meanwhile_is_not_taken_for_a_connection_that_redis_forgot(grid: Grid) -> None:
     grid.register_worker(spec("A", concurrency=2, connections=1, settle_ms=60_000))
-    assert claim(grid, "new")["state"] == "active"
+    assert claim(grid, "new")["status"] == "active"
     grid.heartbeat_worker("A", 0, connections=1, settle_ms=60_000)  # "new" is not connected yet
-    assert claim(grid, "one too many")["state"] == "waiting"
+    assert claim(grid, "one too many")["status"] == "waiting"
 
 
 def test_connections_that_nobody_asserts_free_their_slots_when_the_worker_settles(grid: Grid) -> None:
     grid.register_worker(spec("A", concurrency=1, connections=1, settle_ms=200))
-    assert claim(grid, "s")["state"] == "waiting"
+    assert claim(grid, "s")["status"] == "waiting"
 
     def beat() -> bool:
         grid.heartbeat_worker("A", 0)
-        return bool(claim(grid, "s")["state"] == "active")
+        return bool(claim(grid, "s")["status"] == "active")
 
     until(beat, "a heartbeat after the settling places the worker")
 

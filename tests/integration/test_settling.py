@@ -28,7 +28,7 @@ def claim_elsewhere(grid: Grid, session: str, avoid: str) -> dict[str, Any]:
 def test_a_claim_that_lets_a_spare_serve_serves_who_avoids_the_others(grid: Grid) -> None:
     grid.register_worker(spec("A", status=STANDBY, quota=1))
     grid.register_worker(spec("B", status=STANDBY, quota=1))
-    assert claim_elsewhere(grid, "waiter", "A")["state"] == "waiting"
+    assert claim_elsewhere(grid, "waiter", "A")["status"] == "waiting"
     assert claim(grid, "other")["worker"] == "A"
     assert {session.id: session.worker for session in grid.sessions()} == {"waiter": "B", "other": "A"}
 
@@ -64,7 +64,7 @@ def test_a_slot_with_a_new_worker_is_not_awaited_when_its_predecessor_is_found_d
 def test_every_field_of_a_hash_is_explained_in_keys_lua(grid: Grid, store: Store) -> None:
     grid.announce(announcement("here", stopping=True, rival="another"))
     grid.register_worker(spec("A", appliance="here", connections=2, settle_ms=60_000, quota=3))
-    assert claim(grid, "s")["state"] == "active"
+    assert claim(grid, "s")["status"] == "active"
     grid.give_back("s", "A", Blame.WORKER)
     claim_elsewhere(grid, "s", "A")
     grid.heartbeat_worker("A", 0, healthy=True)

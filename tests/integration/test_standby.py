@@ -25,7 +25,7 @@ def team(grid: Grid) -> Grid:
 
 def test_the_first_workers_serve_and_the_others_stand_by(team: Grid) -> None:
     assert statuses(team) == {"A": "available", "B": "available", "C": "standby"}
-    assert [claim(team, str(number))["state"] for number in range(2 * CONCURRENCY + 1)][-2:] == ["active", "waiting"]
+    assert [claim(team, str(number))["status"] for number in range(2 * CONCURRENCY + 1)][-2:] == ["active", "waiting"]
 
 
 @pytest.mark.parametrize("leave", ["drained by an operator", "removed", "lost"])
@@ -48,7 +48,7 @@ def test_a_worker_at_its_quota_is_replaced_in_the_step_that_claims_its_last_sess
     grid.register_worker(spec("B", status=STANDBY, quota=3))
     assert [claim(grid, str(number))["worker"] for number in range(6)] == ["A"] * 3 + ["B"] * 3
     assert statuses(grid) == {"A": "draining", "B": "draining"}
-    assert claim(grid, "7")["state"] == "waiting"
+    assert claim(grid, "7")["status"] == "waiting"
     grid.register_worker(spec("A2", status=STANDBY))
     assert claim(grid, "7")["worker"] == "A2"
 
@@ -56,7 +56,7 @@ def test_a_worker_at_its_quota_is_replaced_in_the_step_that_claims_its_last_sess
 def test_a_waiter_is_served_by_the_spare_when_a_busy_worker_is_drained(team: Grid) -> None:
     for number in range(2 * CONCURRENCY):
         claim(team, str(number))
-    assert claim(team, "waiter")["state"] == "waiting"
+    assert claim(team, "waiter")["status"] == "waiting"
     team.drain_worker("A", "operator")
     assert claim(team, "waiter")["worker"] == "C"
 

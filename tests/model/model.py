@@ -138,8 +138,8 @@ class Model:
     def _ticket(self, f: dict[str, str]) -> Ticket:
         request = json.loads(f["request"])
         text = (request[name] for name in ("id", "browser", "minor", "proxy"))
-        avoid = f.get("avoid", request.get("avoid", "")) if f["state"] == "waiting" else ""
-        return Ticket(*text, f["state"], f["worker"], int(f["arrival"]), int(f["deadline"]), avoid=avoid)
+        avoid = f.get("avoid", request.get("avoid", "")) if f["status"] == "waiting" else ""
+        return Ticket(*text, f["status"], f["worker"], int(f["arrival"]), int(f["deadline"]), avoid=avoid)
 
     def zset(self, kind: str, *name: str) -> dict[str, int]:
         return self.zsets[kind].get(name, {})

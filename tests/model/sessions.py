@@ -63,33 +63,33 @@ class Sessions(Workers):
         )
         self.settle()
         queued = self.model.queue_length(client.browser)
-        if answer["state"] == "waiting":
+        if answer["status"] == "waiting":
             assert not is_new or queued <= queue_max
-        elif answer["state"] == "full":
+        elif answer["status"] == "full":
             assert queued >= queue_max
-        elif answer["state"] == "unreachable":
+        elif answer["status"] == "unreachable":
             assert not reachable
-        elif answer["state"] == "lost":
+        elif answer["status"] == "lost":
             assert ticket.deadline < self.now
         else:
-            assert answer["state"] == "active" or not served
+            assert answer["status"] == "active" or not served
         self.heed(client, answer)
 
     def heed(self, client: Client, answer: dict[str, Any]) -> None:
         """Do what a proxy does with the answer to a claim, which must be the truth."""
         held = self.model.sessions.get(client.id)
-        if answer["state"] in ("active", "waiting"):
+        if answer["status"] in ("active", "waiting"):
             assert held
-            assert held.state == answer["state"]
-            assert answer["state"] == "waiting" or held.worker == answer["worker"]
+            assert held.state == answer["status"]
+            assert answer["status"] == "waiting" or held.worker == answer["worker"]
         else:
             self.clients.remove(client)
             if held:  # it has waited for what nobody offers any more
-                assert answer["state"] in ("unserved", "unreachable")
+                assert answer["status"] in ("unserved", "unreachable")
                 assert held.state == "waiting"
                 self.release(client.id)
         client.grant = None
-        if answer["state"] == "active":
+        if answer["status"] == "active":
             client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["appliance"], 0)
 
     @precondition(lambda self: self.clients)
@@ -182,7 +182,7 @@ class Sessions(Workers):
             taken = Ticket(client.id, client.browser, client.minor, client.proxy, "active", worker.id)
             self.model.sessions[client.id] = taken
         answer = self.grid.assert_session(client.grant, client.request, proxy=client.proxy, lease_ms=LEASE_MS)
-        assert answer["state"] == expected
+        assert answer["status"] == expected
         assert not worker or answer["over"] == max(0, len(worker.sessions) - worker.concurrency)
         self.settle()
 

@@ -103,8 +103,8 @@ class Simulation:
         self._pending[name] = (self._agenda.now_s, length_s)
         lease_ms = int(self.case.beat_s * 3000)
         answer = self._grid.claim(name, REQUEST, proxy=PROXY, lease_ms=lease_ms, wait_ms=FOREVER_MS, queue_max=10**9)
-        assert answer["state"] in ("active", "waiting"), answer
-        assert (answer["state"] == "waiting") == (name in self._pending), "its start was not told"
+        assert answer["status"] in ("active", "waiting"), answer
+        assert (answer["status"] == "waiting") == (name in self._pending), "its start was not told"
 
     def _end(self, session: str) -> None:
         del self._active[session]

@@ -16,7 +16,7 @@ def announcement(appliance: str, **changes: Any) -> Announcement:
         "appliance": appliance,
         "run": f"first of {appliance}",
         "drained": False,
-        "turn": 0,
+        "epoch": 0,
         "stopping": False,
         "proxy": f"{appliance}.abcdef",
         "endpoint": f"ws://{appliance}:8080",

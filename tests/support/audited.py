@@ -25,7 +25,7 @@ WORKER = WorkerInfo(
     heartbeat_ms=NOW_MS, pid=30, memory_bytes=0, suspect=False, stale=False,
 )  # fmt: skip
 SESSION = SessionInfo(S, "active", "chromium", "1.65", W, "here.123456", "127.0.0.1", "", "", 0)
-WAITING = replace(SESSION, id="ticket", state="waiting", worker="")
+WAITING = replace(SESSION, id="ticket", status="waiting", worker="")
 SNAPSHOT = Snapshot(
     now_ms=NOW_MS,
     workers=(WORKER,),

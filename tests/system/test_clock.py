@@ -42,7 +42,7 @@ def await_heartbeats(grid: Appliance) -> None:
 def members(grid: Appliance) -> list[list[str]]:
     """Give who is in the grid, in what state, and the sessions since when: one that came again would be another."""
     workers = [f"{worker.id} {worker.status} {worker.active} {worker.suspect}" for worker in grid.state.workers()]
-    sessions = [f"{session.id} {session.state} {session.started_ms}" for session in grid.state.sessions()]
+    sessions = [f"{session.id} {session.status} {session.started_ms}" for session in grid.state.sessions()]
     return [workers, sessions]
 
 

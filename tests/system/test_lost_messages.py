@@ -74,7 +74,7 @@ def test_a_waiting_client_whose_grant_was_not_told_is_served_by_the_next_poll(
     holder, waiter = served(grid), waiting(grid)
     relay.loses_messages = True
     holder.close()
-    until(lambda: [session.state for session in grid.state.sessions()] == ["active"], "the slot is handed over")
+    until(lambda: [session.status for session in grid.state.sessions()] == ["active"], "the slot is handed over")
     until(lambda: waiter.is_answered, "the proxy looks", within_s=POLL_INTERVAL_S + MARGIN_S)
     assert waiter.answer() == (101, "")
     assert relay.lost
@@ -136,7 +136,7 @@ def test_a_claim_whose_answer_was_lost_takes_one_slot(grid: Appliance, relay: Re
     client = served(grid)
     assert relay.lost == 1
     assert [(worker.active, worker.lifetime) for worker in grid.state.workers()] == [(1, lifetime + 1)]
-    assert [session.state for session in grid.state.sessions()] == ["active"]
+    assert [session.status for session in grid.state.sessions()] == ["active"]
     client.close()
 
 
@@ -146,7 +146,7 @@ def test_a_claim_whose_answer_never_comes_is_refused_and_its_slot_comes_free(
     relay.lose_answer("claim", and_go_away=True)
     status, message = BareClient(grid).answer()
     assert (status, message.partition(":")[0]) == (503, "Redis does not answer.")
-    assert [session.state for session in grid.state.sessions()] == ["active"]
+    assert [session.status for session in grid.state.sessions()] == ["active"]
     until(lambda: "event=session.release_delayed" in grid.log("proxy"), "the proxy cannot release it")
     relay.is_away = False
     until(lambda: not grid.state.sessions(), "it is released with the next renewal", within_s=RENEWAL_S + MARGIN_S)

@@ -163,7 +163,7 @@ def test_sessions_are_a_line_each_on_80_columns(
         *("bc984efbfeb778ea", "active", "chromium", "1.65", "grid-1.chromium-00.abcdef", "grid-1.abcdef"),
         *("192.168.100.200", "", "nightly", 0),
     )
-    waiting = replace(active, id="cc984efbfeb778ea", state="waiting", worker="")
+    waiting = replace(active, id="cc984efbfeb778ea", status="waiting", worker="")
     Output().show(sessions_table([active, waiting], 7_500_000, "grid-1"))
     head, *lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines] == [

@@ -53,7 +53,7 @@ def test_each_field_that_python_reads_is_listed_in_keys_lua() -> None:
 
 
 def test_each_field_of_a_worker_that_registers_is_listed_in_keys_lua() -> None:
-    given = {field.name for field in fields(WorkerSpec)} - {"run", "drained", "turn"}
+    given = {field.name for field in fields(WorkerSpec)} - {"run", "drained", "epoch"}
     assert {"ttl" if name == "ttl_ms" else name for name in given} <= LISTED
 
 

@@ -13,10 +13,10 @@ def test_each_run_is_another_and_is_not_drained(tmp_path: Path) -> None:
     file = RecordFile(tmp_path)
     file.begin_run()
     first = file.read()
-    file.keep(Record(first.run, drained=True, turn=3))
-    assert file.read() == Record(first.run, drained=True, turn=3)
+    file.keep(Record(first.run, drained=True, epoch=3))
+    assert file.read() == Record(first.run, drained=True, epoch=3)
     file.begin_run()
-    assert (file.read().drained, file.read().turn) == (False, 0)
+    assert (file.read().drained, file.read().epoch) == (False, 0)
     assert file.read().run not in ("", first.run)
     assert [path.name for path in tmp_path.iterdir()] == ["appliance.json"]
 

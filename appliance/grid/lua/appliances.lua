@@ -3,10 +3,10 @@
 -- The workers of a drained appliance drain, and their successors stand by: its teams have the target 0 (workers.lua).
 -- It offers no browser: a client of a version that only this appliance serves is refused instead of queued.
 --
--- `run` tells one start of an appliance from the next, and `turn` counts the beginnings and ends of its drains. Redis
+-- `run` tells one start of an appliance from the next, and `epoch` counts the beginnings and ends of its drains. Redis
 -- decides whether a known run is drained. For a new run, or one that Redis has lost, the appliance's own record decides
 -- (appliance/machine/record.py); it comes with each announcement and registration. It also decides if it has heard of a
--- later turn: then Redis came back with older data.
+-- later epoch: then Redis came back with older data.
 
 -- Returns whether an appliance is drained.
 function appliances.is_drained(appliance)
@@ -58,7 +58,7 @@ end
 
 local function start_drain(appliance, reason)
   redis.call('ZADD', key('drained'), NOW, appliance)
-  redis.call('HINCRBY', key('appliance', appliance), 'turn', '1')
+  redis.call('HINCRBY', key('appliance', appliance), 'epoch', '1')
   record('appliance.drained', 'appliance', appliance, 'reason', reason)
   local served = workers_of(appliance)
   for _, worker in ipairs(served) do
@@ -70,19 +70,19 @@ end
 
 local function end_drain(appliance)
   redis.call('ZREM', key('drained'), appliance)
-  redis.call('HINCRBY', key('appliance', appliance), 'turn', '1')
+  redis.call('HINCRBY', key('appliance', appliance), 'epoch', '1')
   redis.call('HDEL', key('appliance', appliance), 'drain_reason')
   record('appliance.undrained', 'appliance', appliance)
   for _, worker in ipairs(workers_of(appliance)) do workers.enlist(worker) end
   tell_proxies_of(appliance)
 end
 
--- Adopts what an appliance's record says of its drain, if Redis does not know this run of it, or not its last turn.
-function appliances.recall(appliance, run, is_to_be_drained, turn)
+-- Adopts what an appliance's record says of its drain, if Redis does not know this run of it, or not its last epoch.
+function appliances.recall(appliance, run, is_to_be_drained, epoch)
   local name = key('appliance', appliance)
-  local known = read_fields(name, {'run', 'turn'})
-  local is_known = known and known.run == run and tonumber(known.turn or 0) >= turn
-  local is_lost = is_known and tonumber(known.turn) == turn and appliances.is_drained(appliance) ~= is_to_be_drained
+  local known = read_fields(name, {'run', 'epoch'})
+  local is_known = known and known.run == run and tonumber(known.epoch or 0) >= epoch
+  local is_lost = is_known and tonumber(known.epoch) == epoch and appliances.is_drained(appliance) ~= is_to_be_drained
   if is_known and not is_lost then return end
   redis.call('DEL', name)
   redis.call('HSET', name, 'run', run, 'since', whole(NOW))
@@ -91,7 +91,7 @@ function appliances.recall(appliance, run, is_to_be_drained, turn)
   elseif appliances.is_drained(appliance) and not is_to_be_drained then
     end_drain(appliance)
   end
-  redis.call('HSET', name, 'turn', whole(turn))
+  redis.call('HSET', name, 'epoch', whole(epoch))
 end
 
 -- Returns where another run of an appliance's name is, whose proxy lives, or "".
@@ -102,25 +102,25 @@ local function find_rival(a)
   return is_alive and known.endpoint .. ' at ' .. known.address or ''
 end
 
--- announce {appliance, run, drained, turn, stopping, proxy, endpoint, address, port, certificate, version, minor,
---           pools, relayed, admits, serves_redis, rival, settle_ms, ttl_ms} -> {drained, turn, others, rival}
+-- announce {appliance, run, drained, epoch, stopping, proxy, endpoint, address, port, certificate, version, minor,
+--           pools, relayed, admits, serves_redis, rival, settle_ms, ttl_ms} -> {drained, epoch, others, rival}
 -- Records what an appliance says of itself: how many sessions its proxy has (`relayed`, the waiting ones too), whether
 -- it still `admits` new ones, whether this Redis runs on it, and which browsers it is configured to serve. So a client
 -- may wait for a worker that is only starting, and is refused at once where there will be none.
 --
--- Returns whether it is drained, its `turn`, which it has `heard` from then on, how many `others` serve, and where a
+-- Returns whether it is drained, its `epoch`, which it has `heard` from then on, how many `others` serve, and where a
 -- `rival` is: another run of this name, whose proxy lives. An appliance that was told of a rival twice announces it
 -- itself, for the two overwrite each other's record. `settle_ms` is how long it takes to restore all sessions that
 -- Redis may have lost.
 register('announce', function(a)
   local rival = find_rival(a)
-  appliances.recall(a.appliance, a.run, a.drained, a.turn)
+  appliances.recall(a.appliance, a.run, a.drained, a.epoch)
   local drained = appliances.is_drained(a.appliance)
-  local turn = tonumber(redis.call('HGET', key('appliance', a.appliance), 'turn') or 0)
+  local epoch = tonumber(redis.call('HGET', key('appliance', a.appliance), 'epoch') or 0)
   redis.call('ZADD', key('appliances'), 'GT', whole(NOW + a.ttl_ms), a.appliance)
   redis.call('HSET', key('appliance', a.appliance), 'proxy', a.proxy, 'endpoint', a.endpoint, 'address', a.address,
     'port', whole(a.port), 'certificate', a.certificate, 'version', a.version, 'minor', a.minor, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
-    'admits', a.admits and '1' or '0', 'heard', whole(turn), 'settle_ms', whole(a.settle_ms),
+    'admits', a.admits and '1' or '0', 'heard', whole(epoch), 'settle_ms', whole(a.settle_ms),
     'serves_redis', a.serves_redis and '1' or '0', 'rival', a.rival)
   if a.stopping and not drained then
     redis.call('ZADD', key('stopping'), whole(NOW + a.ttl_ms), a.appliance)
@@ -133,7 +133,7 @@ register('announce', function(a)
   end
   local leaving = redis.call('ZCARD', key('drained')) + redis.call('ZCARD', key('stopping'))
   local others = redis.call('ZCOUNT', key('appliances'), whole(NOW), '+inf') - leaving - (is_leaving and 0 or 1)
-  return {drained = drained, turn = turn, others = math.max(0, others), rival = rival}
+  return {drained = drained, epoch = epoch, others = math.max(0, others), rival = rival}
 end)
 
 -- rival_of {appliance, run} -> {rival}

@@ -42,7 +42,7 @@
 --  serving:<browser>:<minor>:<appliance>  set   the available workers of a team
 --  standby:<browser>:<minor>:<appliance>  zset  worker -> when it started; the spare ones of a team
 --  session:<id>               hash     one session
---    request proxy state worker                         its claim as it came; "waiting" or "active", and where
+--    request proxy status worker                        its claim as it came; "waiting" or "active", and where
 --    started granted arrival deadline                   times; its number of arrival; until when it waits
 --    avoid                                              what it avoids now, if that is not what it claimed with
 --  leases                     zset     active session -> expiry
@@ -53,7 +53,7 @@
 --  proxies                    zset     proxy -> until when it counts as alive
 --  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
 --  appliance:<name>           hash     one appliance
---    run since turn drain_reason                        its run, since when; number of drains, last reason
+--    run since epoch drain_reason                       its run, since when; number of drains, last reason
 --    proxy endpoint address port certificate version minor pools relayed admits heard settle_ms serves_redis rival
 --                                                       what it announces (appliances.lua)
 --  drained                    zset     appliance that is drained -> since when

@@ -45,9 +45,9 @@ register('renew', function(a)
   local unknown, expiry, known = {}, whole(NOW + a.lease_ms), {}
   for id, worker in pairs(a.sessions) do
     local name = key('session', id)
-    local state, at = unpack(redis.call('HMGET', name, 'state', 'worker'))
+    local status, at = unpack(redis.call('HMGET', name, 'status', 'worker'))
     if known[worker] == nil then known[worker] = is_known(worker) end
-    if state ~= 'active' or at ~= worker or not known[worker] then
+    if status ~= 'active' or at ~= worker or not known[worker] then
       unknown[#unknown + 1] = id
     else
       redis.call('ZADD', key('leases'), expiry, id)
@@ -59,20 +59,20 @@ end)
 
 -- Forgets what older data in Redis says of a session that its proxy relays elsewhere.
 local function forget_stale(session)
-  if session.state == 'waiting' then return queue.dequeue(session) end
+  if session.status == 'waiting' then return queue.dequeue(session) end
   redis.call('SREM', key('worker', session.worker, 'sessions'), session.id)
   touch(workers.find(session.worker))
 end
 
 -- assert_session {id, worker, browser, minor, name, client, user_agent, token, proxy, lease_ms}
--- -> {state = 'active', over} | {state = 'pending'}
+-- -> {status = 'active', over} | {status = 'pending'}
 -- Restores a session that a proxy relays and that Redis has lost; "pending" if its worker is not registered yet. A
 -- running session is never ended because its slot was granted to another meanwhile. Its worker then has too many:
 -- `over` says by how many its sessions exceed its slots, and it gets no new ones until they fit again.
 register('assert_session', function(a, request)
   local known, worker = sessions.read(a.id), workers.find(a.worker)
-  if not worker then return {state = 'pending'} end
-  if known and (known.state ~= 'active' or known.worker ~= a.worker) then
+  if not worker then return {status = 'pending'} end
+  if known and (known.status ~= 'active' or known.worker ~= a.worker) then
     forget_stale(known)
     known = nil
   end
@@ -88,5 +88,5 @@ register('assert_session', function(a, request)
   touch(worker)
   local over = math.max(0, workers.active(a.worker) - tonumber(worker.concurrency))
   if over > 0 then record('worker.over_admitted', 'worker', a.worker, 'session', a.id, 'over', over) end
-  return {state = 'active', over = over}
+  return {status = 'active', over = over}
 end)

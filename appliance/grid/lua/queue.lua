@@ -76,7 +76,7 @@ local function first_waiting(browser, minor, avoid)
     local id = redis.call('ZRANGE', name, 0, 0)[1]
     if not id then return nil end
     local session = sessions.read(id)
-    if session and session.state == 'waiting' then
+    if session and session.status == 'waiting' then
       local alive_until = tonumber(redis.call('ZSCORE', key('proxies'), session.proxy) or 0)
       if alive_until >= NOW and tonumber(session.deadline) >= NOW then return session end
       redis.call('DEL', key('session', id))

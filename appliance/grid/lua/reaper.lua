@@ -63,7 +63,7 @@ end
 -- Ends the waiting sessions among these, and removes the others from the queues.
 local function end_waiting(ids, reason)
   return each(ids, function(id)
-    local is_waiting = redis.call('HGET', key('session', id), 'state') == 'waiting'
+    local is_waiting = redis.call('HGET', key('session', id), 'status') == 'waiting'
     if is_waiting then sessions.finish(id, reason) else forget_ticket(id) end
   end, forget_ticket)
 end
@@ -105,7 +105,7 @@ local function list_session(id)
   if redis.call('ZSCORE', key('leases'), id) or redis.call('ZSCORE', key('deadlines'), id) then return end
   local session = sessions.read(id)
   if not session then return end
-  if session.state == 'waiting' then return redis.call('ZADD', key('deadlines'), session.deadline, id) end
+  if session.status == 'waiting' then return redis.call('ZADD', key('deadlines'), session.deadline, id) end
   redis.call('ZADD', key('leases'), whole(NOW + session.lease_ms), id)
 end
 

@@ -25,13 +25,13 @@ local function note_unclaimed(worker, connections, settle_ms)
 end
 
 -- register_worker {id, browser, version, minor, appliance, slot, status, lifetime,
---                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, turn}
+--                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, epoch}
 -- -> {status, lifetime}
 -- Registers a worker, or registers it again: then its status stays, and its lifetime never falls. A standby serves at
--- once if fewer than `target` of its team do. `run`, `drained` and `turn` come from its appliance's record.
+-- once if fewer than `target` of its team do. `run`, `drained` and `epoch` come from its appliance's record.
 register('register_worker', function(a)
-  appliances.recall(a.appliance, a.run, a.drained, a.turn)
-  a.run, a.drained, a.turn = nil, nil, nil
+  appliances.recall(a.appliance, a.run, a.drained, a.epoch)
+  a.run, a.drained, a.epoch = nil, nil, nil
   local name, status = key('worker', a.id), a.status
   local known = workers.read(a.id)
   a.heartbeat, a.fresh_until = NOW, NOW + a.ttl

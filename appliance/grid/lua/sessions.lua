@@ -1,25 +1,25 @@
 -- Sessions, from claim to release: claim, release, give_back. What holds their slots meanwhile is in leases.lua.
 
--- Reads a session, its claim and its state; nil if it is unknown. One that cannot be read is forgotten.
+-- Reads a session, its claim and its status; nil if it is unknown. One that cannot be read is forgotten.
 function sessions.read(id)
-  local state = read(key('session', id))
-  if not state then return nil end
-  local is_whole, session = pcall(cjson.decode, state.request)
-  if not is_whole or not state.state then
+  local found = read(key('session', id))
+  if not found then return nil end
+  local is_whole, session = pcall(cjson.decode, found.request)
+  if not is_whole or not found.status then
     redis.call('DEL', key('session', id))
     return nil
   end
-  for field, value in pairs(state) do session[field] = value end
+  for field, value in pairs(found) do session[field] = value end
   session.avoid = session.avoid or ''
   return session
 end
 
--- Writes the state of a session; `request` is its claim as it came.
-function sessions.save(session, state, worker)
+-- Writes the status of a session; `request` is its claim as it came.
+function sessions.save(session, status, worker)
   local name = key('session', session.id)
-  session.state, session.worker = state, worker
+  session.status, session.worker = status, worker
   redis.call('HSET', name, 'request', session.request, 'proxy', session.proxy,
-    'state', state, 'worker', worker, 'started', session.started, 'granted', session.granted or '',
+    'status', status, 'worker', worker, 'started', session.started, 'granted', session.granted or '',
     'arrival', session.arrival, 'deadline', session.deadline)
 end
 
@@ -35,15 +35,15 @@ end
 
 -- Ends a session, active or waiting, and frees what it held. `...` goes into the event.
 function sessions.finish(id, reason, ...)
-  local state, worker_id = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
-  if not state then return false end
-  if state == 'waiting' then
+  local status, worker_id = unpack(redis.call('HMGET', key('session', id), 'status', 'worker'))
+  if not status then return false end
+  if status == 'waiting' then
     local session = sessions.read(id)
     if session then queue.dequeue(session) end
     redis.call('ZREM', key('deadlines'), id)
   end
   redis.call('DEL', key('session', id))
-  if state == 'waiting' then return true end
+  if status == 'waiting' then return true end
   redis.call('ZREM', key('leases'), id)
   redis.call('SREM', key('worker', worker_id, 'sessions'), id)
   record('session.ended', 'session', id, 'worker', worker_id, 'reason', reason, ...)
@@ -88,14 +88,14 @@ end
 -- Returns a claim's answer; `worker` is given where it is known. "unserved" and "unreachable" are for a session that
 -- waits for what no appliance offers any more, or only those that it avoids: its proxy releases it.
 local function answer(session, worker)
-  if session.state ~= 'active' then
-    if not is_served(session) then return {state = 'unserved', versions = pools.minors(session.browser)} end
-    return {state = is_reachable(session) and 'waiting' or 'unreachable'}
+  if session.status ~= 'active' then
+    if not is_served(session) then return {status = 'unserved', versions = pools.minors(session.browser)} end
+    return {status = is_reachable(session) and 'waiting' or 'unreachable'}
   end
   worker = worker or read_fields(key('worker', session.worker), {'slot', 'appliance'})
-  if not worker then return {state = 'lost'} end
+  if not worker then return {status = 'lost'} end
   return {
-    state = 'active', worker = session.worker, slot = worker.slot, appliance = worker.appliance,
+    status = 'active', worker = session.worker, slot = worker.slot, appliance = worker.appliance,
     waited_ms = tonumber(session.granted) - tonumber(session.started),
   }
 end
@@ -103,7 +103,7 @@ end
 -- Returns where an earlier claim stands. A waiting session that is not in its queue is put back: it rested, its queue
 -- was lost, or it avoids others now.
 local function ask_again(session, avoid)
-  if session.state ~= 'waiting' or session.avoid == avoid and queue.has(session) then return answer(session) end
+  if session.status ~= 'waiting' or session.avoid == avoid and queue.has(session) then return answer(session) end
   queue.dequeue(session)
   session.avoid = avoid
   redis.call('HSET', key('session', session.id), 'avoid', avoid)
@@ -111,13 +111,13 @@ local function ask_again(session, avoid)
   for _, minor in ipairs(suitable(session)) do touch_queue(session.browser, minor) end
   return function()
     session = sessions.read(session.id)
-    return session and answer(session) or {state = 'lost'}  -- its deadline has passed
+    return session and answer(session) or {status = 'lost'}  -- its deadline has passed
   end
 end
 
 -- claim {id, browser, minor, name, client, user_agent, token, proxy, lease_ms, wait_ms, queue_max, avoid}
--- -> {state = 'active', worker, slot, appliance, waited_ms} | {state = 'waiting'} | {state = 'lost'}
---  | {state = 'unserved', versions} | {state = 'unreachable'} | {state = 'full'}
+-- -> {status = 'active', worker, slot, appliance, waited_ms} | {status = 'waiting'} | {status = 'lost'}
+--  | {status = 'unserved', versions} | {status = 'unreachable'} | {status = 'full'}
 -- Called again, it returns where the claim stands. `avoid` lists workers, and appliances with a slash behind the name,
 -- that the session must not get; "unreachable" means that only those serve what it asks for.
 register('claim', function(a, request)
@@ -131,11 +131,11 @@ register('claim', function(a, request)
   local has_a_server, can_reach_it = is_served(a), is_reachable(a)
   if has_a_server and can_reach_it and queue.length(a.browser) < a.queue_max then
     queue.enqueue(session)
-    return {state = 'waiting'}
+    return {status = 'waiting'}
   end
   redis.call('DECR', key('arrivals', a.browser))
-  if not has_a_server then return {state = 'unserved', versions = pools.minors(a.browser)} end
-  return {state = can_reach_it and 'full' or 'unreachable'}
+  if not has_a_server then return {status = 'unserved', versions = pools.minors(a.browser)} end
+  return {status = can_reach_it and 'full' or 'unreachable'}
 end)
 
 -- release {id, worker, reason, bytes} -> {released}
@@ -165,7 +165,7 @@ end
 -- be about to end.
 register('give_back', function(a)
   local session, worker = sessions.read(a.id), workers.find(a.worker)
-  local is_its_own = session and session.state == 'active' and session.worker == a.worker
+  local is_its_own = session and session.status == 'active' and session.worker == a.worker
   if is_its_own then
     undo_grant(session, worker)
     record('session.given_back', 'session', a.id, 'worker', a.worker, 'blame', a.blame)

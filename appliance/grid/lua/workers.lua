@@ -135,9 +135,9 @@ function workers.mend_slots(worker)
   if #held == 0 then return end
   local leases = redis.call('ZMSCORE', key('leases'), unpack(held))
   for i, id in ipairs(held) do
-    local state, at = unpack(redis.call('HMGET', key('session', id), 'state', 'worker'))
-    local is_here = state == 'active' and at == worker.id
-    if not is_here and (state or not leases[i]) then
+    local status, at = unpack(redis.call('HMGET', key('session', id), 'status', 'worker'))
+    local is_here = status == 'active' and at == worker.id
+    if not is_here and (status or not leases[i]) then
       redis.call('SREM', key('worker', worker.id, 'sessions'), id)
     elseif not leases[i] then
       redis.call('ZADD', key('leases'), whole(NOW + worker.ttl), id)

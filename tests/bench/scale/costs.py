@@ -73,7 +73,7 @@ class Costs:
 
     def _claim(self, session: str) -> None:
         answer = self._grid.claim(session, WANTED, proxy="probe.0", lease_ms=LONG_MS, wait_ms=1, queue_max=100)
-        assert answer["state"] == "active"
+        assert answer["status"] == "active"
 
     def _session(self) -> None:
         session = f"s{next(self._numbers)}"

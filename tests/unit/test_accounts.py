@@ -276,7 +276,7 @@ def test_an_appliance_whose_redis_nobody_else_needs_to_reach_names_no_peers() ->
     config.load(**JOINING, **BOTH)
 
 
-def test_a_firefox_that_its_driver_reaches_by_loopback_is_refused_behind_the_firewall() -> None:
+def test_a_firefox_reached_by_loopback_is_refused_behind_the_firewall() -> None:
     bidi = {"firefox_workers": 1, "firefox_channel": "moz-firefox"}
     with pytest.raises(SettingsError, match="does not work with the firewall"):
         config.load(**bidi, **BOTH)

@@ -23,8 +23,13 @@ BUNDLE = DRIVER / "package" / "lib" / "coreBundle.js"
 
 def ask(expression: str, *arguments: Any) -> Any:
     """Evaluate an expression in node, with the preload's modules as functions of their names."""
+    return told(f"console.log(JSON.stringify({expression}))", *arguments)
+
+
+def told(program: str, *arguments: Any) -> Any:
+    """Run a program in node, with the preload's modules as functions of their names; return what it prints as JSON."""
     script = f"const load = name => require('{PRELOAD.parent}/' + name + '.js'); const given = {json.dumps(arguments)};"
-    command = [DRIVER / "node", "-e", f"{script} console.log(JSON.stringify({expression}))"]
+    command = [DRIVER / "node", "-e", f"{script} {program}"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -214,3 +219,26 @@ def test_a_timer_or_stream_that_fails_costs_one_line_too() -> None:
 )
 def test_devtools_commands_that_are_not_listed_are_refused(method: str) -> None:
     assert "isolation=browser" in ask("load('cdp').whyNot(given[0], {}, false)", method)
+
+
+FAILING_PAGES = """
+(async () => {
+  const clipboard = load('clipboard'), session = { hasUsedClipboard: true, pages: () => [] };
+  clipboard.usePages(async () => { throw Object.assign(new Error(''), { type: given[0] }); });
+  await clipboard.emptyAtTheEnd(session);
+  const said = [];
+  for (const _ of [1, 2])
+    await clipboard.delay(session, 'Browser', 'newContext').catch(error => said.push(error.message));
+  clipboard.usePages(async use => true);
+  await clipboard.delay(session, 'Browser', 'newContext');
+  said.push(clipboard.delay(session, 'Browser', 'newContext') ?? 'no delay');
+  console.log(JSON.stringify(said));
+})()
+"""
+
+
+@pytest.mark.parametrize("kind", ["crashed", "closed"])
+def test_a_context_that_the_clipboard_delays_for_ever_is_refused_in_words(kind: str) -> None:
+    cause = {"crashed": "Target crashed", "closed": "Target page, context or browser has been closed"}[kind]
+    refused = f"The clipboard of an earlier session cannot be emptied: {cause}"
+    assert told(FAILING_PAGES, kind) == [refused, refused, "no delay"]

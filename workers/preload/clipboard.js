@@ -6,6 +6,8 @@
 // ends, by that page: a later session cannot hinder that. Where that page does not answer, or crashed or closed itself
 // before, a page of the driver's own does it. Until it is done no session is given a new context.
 
+const { sentence } = require('./messages');
+
 const EMPTY = `(() => {
   let emptied = false;
   document.addEventListener('copy', event => {
@@ -23,12 +25,12 @@ const PATIENCE_MS = 1000;  // with a page of a session
 const underWay = new Set();  // promises
 let isFull = false;  // what is on it could not be removed
 
-let openPage;  // a page of the driver's own, in a context of its own
+let withPage;  // calls a function with a page of the driver's own, in a context of its own
 let nullProgress;
 
-/** Set what opens a page of the driver's own, and the progress that has no limit. */
-function usePages(open, progress) {
-  openPage = open;
+/** Set what opens a page of the driver's own for a function and closes it again, and the progress that has no limit. */
+function usePages(use, progress) {
+  withPage = use;
   nullProgress = progress;
 }
 
@@ -74,12 +76,13 @@ async function empty() {
 
 async function emptyByOwnPage() {
   isFull = true;
-  const page = await openPage();
-  const isEmptied = await emptyBy(page);
-  await page.browserContext.close(nullProgress, { reason: 'The clipboard is empty' });
-  if (!isEmptied)
+  try {
+    isFull = !await withPage(emptyBy);
+  } catch (error) {  // the browser opens no page
+    throw new Error(`The clipboard of an earlier session cannot be emptied: ${sentence(error)}`);
+  }
+  if (isFull)
     throw new Error('The clipboard of an earlier session cannot be emptied.');
-  isFull = false;
 }
 
 /** Empty the clipboard by a page; returns whether it did. */

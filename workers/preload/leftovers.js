@@ -91,9 +91,13 @@ function watchBrowser(browser, nullProgress) {
       end(session);
     return context;
   };
-  clipboard.usePages(() => current.exit(async () => {
+  clipboard.usePages(use => current.exit(async () => {
     const context = await browser.newContext(nullProgress, {});
-    return await context.newPage(nullProgress);
+    try {
+      return await use(await context.newPage(nullProgress));
+    } finally {
+      await within(close(context));
+    }
   }), nullProgress);
   browser.downloadCreated = function(page, ...args) {
     return current.run(owners.get(page.browserContext), () => downloadCreated.call(this, page, ...args));

@@ -31,6 +31,11 @@ function isId(id) {
   return Number.isInteger(id) || (typeof id === 'string' && /^[\w@-]{1,100}$/.test(id));
 }
 
+/** Return what an error says. One of Playwright's own says nothing if the page or the browser was gone before its answer. */
+function sentence(error) {
+  return error.message || (error.type === 'crashed' ? 'Target crashed' : 'Target page, context or browser has been closed');
+}
+
 /** Return the answer that refuses a client's call. */
 function refusal(message, reason) {
   return { id: message?.id, error: { error: { message: reason, stack: `Error: ${reason}`, name: 'Error' } } };
@@ -43,4 +48,4 @@ function surviveSending(connection) {
   connection.onmessage = message => onmessage(message)?.catch(error => refuse(message, error));
 }
 
-module.exports = { IMPLIED, flaw, refusal, surviveSending };
+module.exports = { IMPLIED, flaw, refusal, sentence, surviveSending };

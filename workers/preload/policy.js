@@ -34,9 +34,9 @@ function install() {
       const place = () => leftovers.placing(this, method, object, () => dispatch.call(this, message));
       const call = method === 'expectScreenshot' ? () => pictures.comparing(object.screenshotter, message.params, place) : place;
       const delay = clipboard.delay(leftovers.sessionOf(this), dispatcher?._type, method, object);
-      return (delay ? delay.then(call) : call()).catch(error => answer(error.message));
+      return (delay ? delay.then(call) : call()).catch(error => answer(messages.sentence(error)));
     } catch (error) {
-      return answer(error.message);
+      return answer(messages.sentence(error));
     }
   });
   bundle.wrap(Connection, 'sendEvent', sendEvent => function(dispatcher, event, params) {

@@ -35,7 +35,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture
 def store(redis_url: str) -> Iterator[Store]:
-    """Give a store whose Redis is empty."""
+    """Provide a store whose Redis is empty."""
     store = Store(redis_url, "test")
     store.read(("FLUSHALL",))
     yield store
@@ -50,7 +50,7 @@ def grid(store: Store) -> Grid:
 
 @pytest.fixture
 def settings_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Let no setting of this machine into a test; gives the settings file, which is not there yet."""
+    """Let no setting of this machine into a test; returns the settings file, which is not there yet."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("APPLIANCE_ENV", str(tmp_path / "appliance.env"))

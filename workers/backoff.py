@@ -9,7 +9,7 @@ LONGEST_DELAY_S = 5.0  # so that a slot is back soon after what it lacked is the
 
 
 def delay_s(failures: int) -> float:
-    """Give the seconds to wait before the next launch, after so many failures in a row."""
+    """Return the seconds to wait before the next launch, after so many failures in a row."""
     if failures <= 0:
         return 0.0
     return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** (min(failures, 30) - 1))

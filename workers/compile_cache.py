@@ -55,7 +55,7 @@ def _describe(driver: Path) -> str:
 
 
 def _compile(settings: Settings, folder: Path) -> None:
-    """Let node load a driver as a worker's does, and end it before it does anything; make readable what is compiled."""
+    """Have node load a driver as a worker's does, and end it before it acts; make readable what is compiled."""
     driver = browsers.driver_folder(settings)
     with tempfile.TemporaryDirectory() as place:
         configuration = Path(place) / "launch.json"

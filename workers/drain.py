@@ -47,9 +47,9 @@ def _sessions_end_by_themselves(settings: Settings, orders: Orders, connections:
 
 
 def _are_asserted_again(settings: Settings, orders: Orders, connections: Callable[[], int]) -> bool:
-    """Give a proxy that relays sessions of which Redis knows nothing SHUTDOWN_GRACE to say so; tell whether it did.
+    """Wait up to SHUTDOWN_GRACE for a proxy to assert sessions that Redis has lost; return whether it did.
 
-    It was paused or cut off from Redis past their leases. One whose machine is gone holds connections, too.
+    The proxy was paused, or cut off from Redis, past their leases. One whose machine is gone holds connections, too.
     """
     deadline, last_words, said = Deadline(settings.shutdown_grace), Deadline(LAST_WORDS_S), False
     while (held := connections()) and not deadline.is_over:
@@ -62,10 +62,10 @@ def _are_asserted_again(settings: Settings, orders: Orders, connections: Callabl
 
 
 def shutting_down(settings: Settings) -> str:
-    """Give the reason of an end by SIGTERM, as the sessions' clients read it."""
+    """Return the reason that clients read when SIGTERM ends their sessions."""
     return f"worker {settings.worker_slot} is shutting down"
 
 
 def drained_too_long(settings: Settings) -> str:
-    """Give the reason of an end by DRAIN_TIMEOUT, as the sessions' clients read it."""
+    """Return the reason that clients read when DRAIN_TIMEOUT ends their sessions."""
     return f"worker {settings.worker_slot} was recycled after DRAIN_TIMEOUT of {settings.drain_timeout:g} s"

@@ -105,7 +105,7 @@ class Driver:
             return not trial.connect_ex(str(self.socket))
 
     def open_to_the_proxy(self) -> None:
-        """Let the proxy connect, which has this process's effective group (machine/accounts.py), and nobody else."""
+        """Allow only the proxy to connect: it has this process's effective group (machine/accounts.py)."""
         is_shared = os.getegid() != os.getgid()
         if is_shared:
             os.chown(self.socket, -1, os.getegid())
@@ -113,18 +113,18 @@ class Driver:
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether the driver's process has ended."""
+        """Whether the driver's process has ended."""
         return self.process.poll() is not None
 
     def browser_pid(self) -> int:
-        """Give the id of the browser's process, which leads a session of its own; raises LaunchError."""
+        """Return the id of the browser's process, which leads a process session; raises LaunchError."""
         for child in psutil.Process(self.process.pid).children():
             if os.getsid(child.pid) == child.pid:
                 return child.pid
         raise LaunchError("the driver has no browser")
 
     def complaint(self) -> str:
-        """Give the line of the driver's output that says best why it failed."""
+        """Return the line of the driver's output that best explains why it failed."""
         errors = [line for line in list(self.lines) if "rror" in line]
         return (errors or list(self.lines) or ["it printed nothing"])[0].strip()
 

@@ -49,7 +49,7 @@ def session_of(pid: int) -> BrowserSession:
 
 
 def processes_of(workspace: Path, session: BrowserSession | None) -> set[int]:
-    """Give the ids of the processes that belong to a workspace, by the rules above."""
+    """Return the ids of the processes that belong to a workspace, by the rules above."""
     parents = {p.pid: p.info["ppid"] for p in psutil.process_iter(["ppid"]) if _lives(p)}
     with kernel.as_real_group():
         marked = {pid for pid in parents if _has_marker(pid, workspace)}

@@ -72,7 +72,7 @@ def _run(worker_id: str, settings: Settings, group: Group | None) -> int:
 
 
 def _at_each_signal_to_end(orders: Orders) -> None:
-    """Note each SIGTERM and SIGINT, in a thread of its own.
+    """Record each SIGTERM and SIGINT, in a thread of its own.
 
     A handler would run between any two steps of the main thread, which may hold the very lock that the call
     takes; and one that comes just before the main thread waits would run only after the waiting.

@@ -52,37 +52,37 @@ class Orders:
         threading.Thread(target=run, name=name, daemon=True).start()
 
     def terminate(self, *_: object) -> None:
-        """Note a SIGTERM: the first one asks for a drain, the second one for an end at once."""
+        """Record a SIGTERM: the first asks for a drain, the second for an end at once."""
         with self._changed:
             self.terminations += 1
             self._changed.notify_all()
 
     def drain(self, reason: str) -> None:
-        """Note that the worker is to drain; the first reason stays."""
+        """Record that the worker must drain; the first reason stays."""
         with self._changed:
             self.drain_reason = self.drain_reason or reason
             self._changed.notify_all()
 
     def drained(self) -> None:
-        """Note that the last session has ended."""
+        """Record that the last session has ended."""
         with self._changed:
             self.is_drained = True
             self._changed.notify_all()
 
     def occupied(self) -> None:
-        """Note that there are sessions again: their proxy was cut off from Redis, and has asserted them."""
+        """Record that there are sessions again: their proxy was cut off from Redis, and has asserted them."""
         with self._changed:
             self.is_drained = False
             self._changed.notify_all()
 
     def crashed(self, what: str) -> None:
-        """Note what crashed; of what follows from it, nothing is noted."""
+        """Record what crashed first; what follows from it is not recorded."""
         with self._changed:
             self.crash = self.crash or what
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Let those who wait look again at their conditions."""
+        """Wake those who wait, to check their conditions again."""
         with self._changed:
             self._changed.notify_all()
 
@@ -100,6 +100,6 @@ class Orders:
             return bool(self._changed.wait_for(condition, timeout_s))
 
     def pause(self, seconds: float) -> None:
-        """Let time pass. Raises Stopped on SIGTERM, and Crashed."""
+        """Sleep. Raises Stopped on SIGTERM, and Crashed."""
         if self.wait(lambda: self.terminations, seconds):
             raise Stopped

@@ -40,9 +40,9 @@ class Registration:
         connections: Callable[[], int],
         memory: RecordFile,
     ) -> None:
-        """Take what the worker says of itself, and whom its answers are for.
+        """Set the worker's description, the orders that answers become, and the record of its appliance.
 
-        Also what counts its connections, and what its appliance remembers.
+        `connections` counts those that the driver holds; `settle_s` is how long Redis may miss their sessions.
         """
         self._grid = grid
         self._orders = orders
@@ -64,7 +64,7 @@ class Registration:
             self._register()
 
     def handle(self, message: dict[str, Any]) -> None:
-        """Take a message of the worker's mailbox: `drain` with its reason, `drained`, or `suspect`."""
+        """Act on a message from the worker's mailbox: `drain` with its reason, `drained`, or `suspect`."""
         if "drain" in message:
             self._orders.drain(str(message["drain"]))
         if "drained" in message:

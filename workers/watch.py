@@ -108,7 +108,7 @@ def _oom_kills() -> int:
 
 
 def _zygotes_of(browser_pid: int) -> list[int]:
-    """Give the processes that Chromium forks its pages from.
+    """Return the processes that Chromium forks its pages from.
 
     It has them from its start and never replaces one; without them it opens contexts, but each new page hangs.
     """

@@ -45,7 +45,7 @@ STEADY_S = 60.0  # a crash within this time counts as a failure of the slot
 
 
 def new_worker_id(settings: Settings) -> str:
-    """Give an id that no other worker has: "<appliance>.<slot>.<6 hex digits>"."""
+    """Return an id that no other worker has: "<appliance>.<slot>.<6 hex digits>"."""
     return f"{settings.appliance_name}.{settings.worker_slot}.{secrets.token_hex(3)}"
 
 

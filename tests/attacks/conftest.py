@@ -14,6 +14,6 @@ __all__ = ["grid", "older_playwright", "site", "start_grid"]
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[Playwright]:
-    """Give a module one Playwright for all of its clients: each start of one takes a second."""
+    """Provide a module one Playwright for all of its clients: each start of one takes a second."""
     with sync_playwright() as playwright:
         yield playwright

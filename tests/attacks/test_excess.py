@@ -26,7 +26,7 @@ TOO_LARGE = bytes([0x81, 0xFF]) + (101 * 2**20).to_bytes(8, "big") + bytes(4)  #
 
 @pytest.fixture(scope="module")
 def bounded() -> Iterator[Appliance]:
-    """Give an appliance whose worker may take little."""
+    """Provide an appliance whose worker may take little."""
     with Appliance(STARTUP_STAGGER=0, **BOUNDS) as grid:
         yield grid
 

@@ -60,7 +60,7 @@ def listening(grid: Appliance) -> list[str]:
 
 
 def ask(grid: Appliance, line: str, *headers: str) -> bytes:
-    """Send a request to the driver's socket; gives all that it answers."""
+    """Send a request to the driver's socket; returns all that it answers."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(5)
         connection.connect(str(grid.socket_of(grid.state.workers()[0])))

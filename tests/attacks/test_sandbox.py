@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can restric
 
 @pytest.fixture
 def inside() -> Iterator[list[str]]:
-    """Give the beginning of a command that another account runs, where the kernel gives no user namespaces."""
+    """Provide the beginning of a command that another account runs, where the kernel gives no user namespaces."""
     prepare = ["set -e", "mount --make-rprivate /", *mounts(), f"exec {sys.executable} {RESTRICTED} 0 cat"]
     command = ["unshare", "--mount", "sh", "-c", "; ".join(prepare)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:

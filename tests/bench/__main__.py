@@ -42,7 +42,7 @@ class Figures:
 
 
 async def session(playwright: Playwright, endpoint: str, url: str) -> tuple[float, float]:
-    """Use one session; gives the seconds to its connection and to its first page."""
+    """Use one session; returns the seconds to its connection and to its first page."""
     started = time.perf_counter()
     browser = await playwright.chromium.connect(endpoint)
     connected = time.perf_counter()
@@ -54,7 +54,7 @@ async def session(playwright: Playwright, endpoint: str, url: str) -> tuple[floa
 
 
 async def crowd(playwright: Playwright, endpoint: str, url: str, sessions: int) -> tuple[list[float], float]:
-    """Use sessions, CONCURRENCY at a time; gives the seconds of each connect, and sessions per second."""
+    """Use sessions, CONCURRENCY at a time; returns the seconds of each connect, and sessions per second."""
     numbers, connects = iter(range(sessions)), []
 
     async def client() -> None:
@@ -68,7 +68,7 @@ async def crowd(playwright: Playwright, endpoint: str, url: str, sessions: int) 
 
 @contextmanager
 def direct(grid: Appliance) -> Iterator[str]:
-    """Start a driver's `launch-server` with the very configuration of the grid's worker; gives its endpoint."""
+    """Start a driver's `launch-server` with the very configuration of the grid's worker; returns its endpoint."""
     workspace = next(RunDir(grid.run_dir).workers.glob("*/*/"))
     driver = browsers.driver_folder(config.load())
     with tempfile.TemporaryDirectory() as folder:

@@ -40,7 +40,7 @@ def register(grid: Grid, workers: int) -> None:
 
 
 def pairs_per_second(store: Store, pairs: int) -> tuple[float, float]:
-    """Claim and release in pipelines. Gives pairs per second, and microseconds of the server per pair."""
+    """Claim and release in pipelines. Returns pairs per second, and microseconds of the server per pair."""
     digest, _ = library()
     client = store._redis
     connection = client.connection_pool.get_connection()
@@ -67,7 +67,7 @@ def pairs_per_second(store: Store, pairs: int) -> tuple[float, float]:
 
 
 def latencies_ms(grid: Grid, pairs: int) -> list[float]:
-    """Claim and release, one after the other; gives the milliseconds of each pair."""
+    """Claim and release, one after the other; returns the milliseconds of each pair."""
     taken = []
     for number in range(pairs):
         started = time.perf_counter()

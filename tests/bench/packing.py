@@ -64,7 +64,7 @@ class Started:
 
 
 def first_page(playwright: Playwright, endpoint: str, url: str) -> float:
-    """Use one session; gives the seconds to its first page."""
+    """Use one session; returns the seconds to its first page."""
     started = time.perf_counter()
     browser = playwright.chromium.connect(endpoint)
     page = browser.new_page()
@@ -105,7 +105,7 @@ def background(commands: Connection, url: str) -> None:
 
 @contextmanager
 def clients(count: int, url: str) -> Iterator[list[Connection]]:
-    """Start clients for the background; gives what each is told and answers by."""
+    """Start clients for the background; returns what each is told and answers by."""
     context = multiprocessing.get_context("spawn")
     pairs = [context.Pipe() for _ in range(count)]
     processes = [context.Process(target=background, args=(theirs, url), daemon=True) for _, theirs in pairs]
@@ -138,7 +138,7 @@ def driver(folder: Path, number: int) -> Iterator[Started]:
 
 
 def cpu_s(drivers: list[Started]) -> float:
-    """Give the CPU time of drivers and browsers so far, in seconds; that of their ended processes counts as well."""
+    """Return the CPU time of drivers and browsers so far, in seconds; that of their ended processes counts as well."""
     processes = [psutil.Process(each.pid) for each in drivers]
     processes += [child for process in processes for child in process.children(recursive=True)]
     return sum(_spent_s(process) for process in processes)
@@ -155,7 +155,7 @@ class Bench:
     """The drivers, and the clients of the background."""
 
     def __init__(self, playwright: Playwright, drivers: list[Started], waiting: list[Connection], url: str) -> None:
-        """Take what is running."""
+        """Use what is running."""
         self._playwright = playwright
         self._drivers = drivers
         self._clients = waiting
@@ -201,7 +201,7 @@ HEADER = (
 
 
 def row(load: str, sessions: int, figures: dict[str, Figures]) -> str:
-    """Give one row of the report."""
+    """Return one row of the report."""
     packed, spread = figures["packed"], figures["spread"]
     blocks = [
         (statistics.median(one), statistics.median(other))
@@ -216,7 +216,7 @@ def row(load: str, sessions: int, figures: dict[str, Figures]) -> str:
 
 
 def spans(figures: Figures) -> str:
-    """Give the median and the quartiles of the times to the first page, in milliseconds."""
+    """Return the median and the quartiles of the times to the first page, in milliseconds."""
     times = [value * 1000 for block in figures.first_page_s for value in block]
     low, middle, high = statistics.quantiles(times, n=4)
     return f"{f'{middle:.0f} ({low:.0f}–{high:.0f})':>19}"

@@ -52,7 +52,7 @@ class LateHandler(site.Handler):
 
 @contextmanager
 def late_site() -> Iterator[str]:
-    """Serve the site that answers late; gives its URL."""
+    """Serve the site that answers late; returns its URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), LateHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -82,7 +82,7 @@ async def session(playwright: Playwright, endpoint: str, kind: Kind) -> None:
 
 
 async def sessions(playwright: Playwright, grid: Appliance, kind: Kind, count: int) -> float:
-    """Use sessions, CONCURRENCY at a time; gives the seconds that they took."""
+    """Use sessions, CONCURRENCY at a time; returns the seconds that they took."""
     numbers = iter(range(count))
 
     async def client() -> None:
@@ -97,7 +97,7 @@ async def sessions(playwright: Playwright, grid: Appliance, kind: Kind, count: i
 async def measure(
     grids: dict[str, Appliance], kind: Kind, quota: int, batches: int, size: int
 ) -> dict[str, list[float]]:
-    """Measure batches on each appliance, in alternating order; gives the sessions per second of each."""
+    """Measure batches on each appliance, in alternating order; returns the sessions per second of each."""
     rates: dict[str, list[float]] = {name: [] for name in grids}
     async with async_playwright() as playwright:
         for grid in grids.values():  # warm up, and reach the quota in the middle of batches
@@ -113,7 +113,7 @@ async def measure(
 
 
 def row(title: str, rates: dict[str, list[float]]) -> str:
-    """Give one row of the report."""
+    """Return one row of the report."""
     ratios = [a / b for a, b in zip(rates["recycling"], rates["never"], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     medians = [statistics.median(rates[name]) for name in ("recycling", "never")]

@@ -58,7 +58,7 @@ class Injector:
     """Injects the faults of a round, each at its time in a thread of its own."""
 
     def __init__(self, rig: Rig, say: Callable[[str], None]) -> None:
-        """Take the appliances to be hit, and who is told of each fault."""
+        """Use the appliances to be hit, and who is told of each fault."""
         self._rig = rig
         self._say = say
         self._state = rig.own_state()
@@ -182,7 +182,7 @@ class Injector:
         return max(one.over or time.time() for one in causes)
 
     def _was_struck_again(self, hit: Hit) -> bool:
-        """Tell whether another fault met a process while it came back."""
+        """Return whether another fault met a process while it came back."""
         part = hit.fault.kind.part
         return any(
             one.fault.kind.part == part and one.appliance == hit.appliance and one.began > hit.over

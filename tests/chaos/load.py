@@ -19,7 +19,7 @@ class Visits(Load):
     """Clients that look at the page's title until they leave, which `stop` hastens."""
 
     def __init__(self, endpoints: Mapping[str, str], url: str, label: str, clients: int) -> None:
-        """Take the page to open, beside what any load takes."""
+        """Use the page to open, beside what any load takes."""
         super().__init__(endpoints, clients, label=label)
         self._url = url
 

@@ -29,7 +29,7 @@ class Fault:
     lasts_s: float
 
     def line(self) -> str:
-        """Give the fault as the log has it: the same in each run with the same seed."""
+        """Return the fault as the log has it: the same in each run with the same seed."""
         lasts = f"for {self.lasts_s:.1f} s" if self.lasts_s else ""
         return f"{self.round:3} {self.at_s:6.2f} s  {self.kind.name:18} {self.number} {lasts:10}"
 

@@ -31,7 +31,7 @@ class Rig:
     """One grid; the first of its appliances has the Redis of all."""
 
     def __init__(self, members: list[Appliance], url: str) -> None:
-        """Take the appliances, and the page that their browsers open."""
+        """Use the appliances, and the page that their browsers open."""
         self.members, self.url = members, url
         self.state = members[0].state
 

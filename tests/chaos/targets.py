@@ -30,7 +30,7 @@ class WorkersTree:
     processes: dict[str, psutil.Process]
 
     def part(self, name: str) -> list[psutil.Process]:
-        """Give the processes of a part: the whole tree, the browser's process group, all of a type, or one."""
+        """Return the processes of a part: the whole tree, the browser's process group, all of a type, or one."""
         if name == "tree":
             return list(self.processes.values())
         if name == "browsers-group":
@@ -43,12 +43,12 @@ class WorkersTree:
         return self._of_type(name)
 
     def _of_type(self, name: str) -> list[psutil.Process]:
-        """Give the browser's processes of a type, as Chromium names them in their arguments."""
+        """Return the browser's processes of a type, as Chromium names them in their arguments."""
         return [p for key, p in self.processes.items() if key.isdigit() and f"--type={name}" in _arguments(p)]
 
 
 def process(grid: Appliance, name: str) -> psutil.Process:
-    """Give the process that supervisord knows by a name; raises Missing."""
+    """Return the process that supervisord knows by a name; raises Missing."""
     pids = {info.name: info.pid for info in Supervisor(grid.run_dir).processes()}
     try:
         return psutil.Process(pids.get(name) or -1)
@@ -57,7 +57,7 @@ def process(grid: Appliance, name: str) -> psutil.Process:
 
 
 def is_there(grid: Appliance, name: str) -> bool:
-    """Tell whether a process that supervisord knows runs now."""
+    """Return whether a process that supervisord knows runs now."""
     try:
         process(grid, name)
     except (Missing, SupervisorError):

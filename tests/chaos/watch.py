@@ -18,7 +18,7 @@ class CapacityWatch:
     """Looks at the appliances again and again, in a thread of its own."""
 
     def __init__(self, rig: Rig) -> None:
-        """Take the appliances; nothing is watched yet."""
+        """Use the appliances; nothing is watched yet."""
         self.longest_s = 0.0
         self.browsers_sessions: set[int] = set()
         self.workers: defaultdict[str, set[str]] = defaultdict(set)  # of each session, by its name

@@ -26,7 +26,7 @@ HEADERS = (
 
 
 def valid(number: int, target: bytes = b"/?browser=chromium") -> list[bytes]:
-    """Give the lines of a valid request for a session of one case."""
+    """Return the lines of a valid request for a session of one case."""
     return [
         b"GET %s HTTP/1.1" % target,
         b"Host: 127.0.0.1",
@@ -40,12 +40,12 @@ def valid(number: int, target: bytes = b"/?browser=chromium") -> list[bytes]:
 
 
 def joined(lines: list[bytes], newline: bytes = b"\r\n") -> bytes:
-    """Give a request's bytes."""
+    """Return a request's bytes."""
     return newline.join(lines) + newline * 2
 
 
 def malformed(random: Random, number: int) -> bytes:
-    """Give a request that went through one to four mutations of its lines, and perhaps some of its bytes."""
+    """Return a request that went through one to four mutations of its lines, and perhaps some of its bytes."""
     lines = valid(number, random.choice(TARGETS) if random.random() < 0.3 else b"/?browser=chromium")
     for _ in range(random.randint(1, 4)):
         _mutate(random, lines)

@@ -38,7 +38,7 @@ class Run:
     _running: set[int] = field(default_factory=set)
 
     def cases(self, first: int, count: int, until: float) -> int:
-        """Run cases until the monotonic time `until`, or the first failure; gives how many were run."""
+        """Run cases until the monotonic time `until`, or the first failure; returns how many were run."""
         pool, looker = Pool(AT_ONCE), gevent.spawn(self._look)
         done = 0
         for number in range(first, first + count):

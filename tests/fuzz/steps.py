@@ -64,7 +64,7 @@ Step = Send | Pause | ReadHead | ReadToEnd | Echo | HalfClose | Reset
 
 
 def play(connection: socket.socket, steps: Iterable[Step]) -> bytes:
-    """Take the steps and close; gives the first bytes that were read. An end by the other side ends it early."""
+    """Take the steps and close; returns the first bytes that were read. An end by the other side ends it early."""
     heard = bytearray()
     with connection:
         try:

@@ -26,7 +26,7 @@ def frame(random: Random, opcode: int, size: int, *, masked: bool, claimed: int 
 
 
 def hostile(random: Random) -> bytes:
-    """Give some frames, of which each may be illegal in a way of its own, or what is no frame at all."""
+    """Return some frames, of which each may be illegal in a way of its own, or what is no frame at all."""
     parts = []
     for _ in range(random.randint(1, 8)):
         masked = random.random() < 0.6
@@ -48,13 +48,13 @@ def hostile(random: Random) -> bytes:
 
 
 def cuts(random: Random, data: bytes) -> tuple[int, ...]:
-    """Give a few places at which to cut bytes into pieces."""
+    """Return a few places at which to cut bytes into pieces."""
     count = random.choice((0, 0, 0, 1, 3, 8))
     return tuple(sorted(random.randrange(len(data) + 1) for _ in range(count)))
 
 
 def ending(random: Random) -> tuple[Step, ...]:
-    """Give a way to leave: at once, with a reset, by halves, politely, or only after a while without reading."""
+    """Return a way to leave: at once, with a reset, by halves, politely, or only after a while without reading."""
     return random.choice(
         (
             (),
@@ -70,7 +70,7 @@ def ending(random: Random) -> tuple[Step, ...]:
 
 
 def after_the_handshake(random: Random) -> tuple[Step, ...]:
-    """Give what one side does on an open session."""
+    """Return what one side does on an open session."""
     if random.random() < 0.1:
         return (Echo(0.2), *ending(random))
     if random.random() < 0.03:  # more than the kernel's buffers hold, and nobody reads it

@@ -62,11 +62,11 @@ class Target:
         until(lambda: "proxy.started" in self.log(), "the proxy listens")
 
     def log(self) -> str:
-        """Give what the proxy has logged."""
+        """Return what the proxy has logged."""
         return self._log.read_text(errors="replace")
 
     def tracebacks(self) -> str:
-        """Give the first traceback that the proxy has logged, and "" if there is none; also says if it ended."""
+        """Return the first traceback that the proxy has logged, and "" if there is none; also says if it ended."""
         if self._process.poll() is not None:
             return f"the proxy ended with {self._process.returncode}\n{self.log()[-2000:]}"
         log = self.log()

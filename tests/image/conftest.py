@@ -32,13 +32,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def measured() -> Measured:
-    """Give where a test notes what it measured."""
+    """Provide where a test notes what it measured."""
     return _measured
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder for all machines, with the key that lets the tests in."""
+    """Provide a folder for all machines, with the key that lets the tests in."""
     assert IMAGE.is_file(), f"there is no image {IMAGE}: make image"
     folder = tmp_path_factory.mktemp("image")
     seed.make_key(folder)
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def make_machine(folder: Path, request: pytest.FixtureRequest) -> Iterator[MakeMachine]:
-    """Give what makes a machine by its name, and switches it on; all are gone at the module's end."""
+    """Provide what makes a machine by its name, and switches it on; all are gone at the module's end."""
     made: list[Machine] = []
 
     def make(name: str, **options: Any) -> Machine:
@@ -62,7 +62,7 @@ def make_machine(folder: Path, request: pytest.FixtureRequest) -> Iterator[MakeM
 
 @pytest.fixture(scope="session")
 def seeded(folder: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """Give a machine with user data, which is whole: all its workers are there."""
+    """Provide a machine with user data, which is whole: all its workers are there."""
     content = {"user-data": seed.user_data(folder, SEEDED), "meta-data": seed.meta_data("seeded")}
     drive = seed.make_drive(folder / "seeded.iso", "cidata", content)
     machine = Machine(folder / "seeded", drives=[drive], memory_mib=3072).start()

@@ -15,7 +15,7 @@ class Guest:
     """The system of one machine, as the user whose key its seed lets in."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        """Take a folder for the connection that the commands share, and the forwarded port."""
+        """Use a folder for the connection that the commands share, and the forwarded port."""
         self._options = [
             *("-F", "/dev/null", "-i", str(folder.parent / "key"), "-p", str(port), "-o", "BatchMode=yes"),
             *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"),

@@ -197,7 +197,7 @@ _found: list[str] = []
 
 
 def accelerator() -> str:
-    """Give kvm where it works, else tcg (packer/accelerator)."""
+    """Return kvm where it works, else tcg (packer/accelerator)."""
     if not _found:
         asked = os.environ.get("ACCELERATOR")
         _found.append(asked or subprocess.check_output([ROOT / "packer" / "accelerator", IMAGE], text=True).strip())

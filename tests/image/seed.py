@@ -19,7 +19,7 @@ def make_key(folder: Path) -> None:
 
 
 def user_data(key_folder: Path, settings: Mapping[str, object] | None = None) -> str:
-    """Give user data that lets the key in and, if there are settings, writes the settings file."""
+    """Return user data that lets the key in and, if there are settings, writes the settings file."""
     data: dict[str, object] = {"ssh_authorized_keys": [(key_folder / "key.pub").read_text().strip()]}
     if settings is not None:
         data["write_files"] = [{"path": SETTINGS_FILE, "permissions": "0600", "content": settings_text(settings)}]
@@ -27,17 +27,17 @@ def user_data(key_folder: Path, settings: Mapping[str, object] | None = None) ->
 
 
 def settings_text(settings: Mapping[str, object]) -> str:
-    """Give the lines of a settings file."""
+    """Return the lines of a settings file."""
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def meta_data(name: str) -> str:
-    """Give what tells cloud-init one machine from another, with its host's name."""
+    """Return what tells cloud-init one machine from another, with its host's name."""
     return json.dumps({"instance-id": name, "local-hostname": name})
 
 
 def network_config(cable: Cable) -> str:
-    """Give what makes a machine 10.55.0.NUMBER on its cable; the other network stays as it is."""
+    """Return what makes a machine 10.55.0.NUMBER on its cable; the other network stays as it is."""
     outside = {"match": {"macaddress": OUTSIDE_MAC}, "dhcp4": True}
     grid = {"match": {"macaddress": cable.mac}, "addresses": [f"10.55.0.{cable.number}/24"]}
     return json.dumps({"version": 2, "ethernets": {"grid": grid, "outside": outside}})

@@ -58,7 +58,7 @@ class Client:
         return Saw(**json.loads(line))
 
     def end(self) -> str:
-        """Wait until it has ended; gives "" or, if it failed, what it said."""
+        """Wait until it has ended; returns "" or, if it failed, what it said."""
         _, said = self._process.communicate(timeout=_SESSION_S)
         return said if self._process.returncode else ""
 

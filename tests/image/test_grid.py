@@ -79,7 +79,7 @@ def pair(make_machine: MakeMachine, folder: Path) -> Pair:
 
 
 def free_udp_ports() -> tuple[int, int]:
-    """Give two UDP ports of loopback that nobody uses."""
+    """Return two UDP ports of loopback that nobody uses."""
     with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as other:
         one.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))
@@ -87,7 +87,7 @@ def free_udp_ports() -> tuple[int, int]:
 
 
 def appliances(machine: Machine, count: str) -> dict[str, int]:
-    """Give what the grid says of its appliances, as a machine sees it: a count of each that is not 0."""
+    """Return what the grid says of its appliances, as a machine sees it: a count of each that is not 0."""
     said = json.loads(machine.run("applctl appliances --json"))
     return {one["name"]: one[count] for one in said if one[count]}
 

@@ -19,7 +19,7 @@ Wait = Callable[[], "Future[Result]"]
 
 @pytest.fixture
 def appliances(grid: Grid) -> Grid:
-    """Give one, `here`, whose proxy relays a session."""
+    """Provide one, `here`, whose proxy relays a session."""
     grid.announce(announcement("here", relayed=1))
     grid.renew("here.abcdef", {}, 60_000)
     return grid
@@ -29,7 +29,7 @@ def appliances(grid: Grid) -> Grid:
 def wait(
     settings_file: Path, redis_url: str, pair: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Wait]:
-    """Give what begins to wait until `here` is drained, in a thread."""
+    """Provide what begins to wait until `here` is drained, in a thread."""
     values = {"RUN_DIR": tmp_path, "REDIS_URL": redis_url, "GRID_NAMESPACE": "test"}
     for name, value in {**values, "LEASE_TTL": 1, "LEASE_RENEW_INTERVAL": 0.3}.items():
         monkeypatch.setenv(name, str(value))

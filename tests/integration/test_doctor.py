@@ -90,7 +90,7 @@ def test_a_redis_that_is_too_old_is_named(settings: Settings) -> None:
 
 @contextmanager
 def an_old_redis() -> Iterator[int]:
-    """Answer as Redis 6 does, which takes INFO with one section at most and has no Functions; gives the port."""
+    """Answer as Redis 6 does, which takes INFO with one section at most and has no Functions; returns the port."""
     info = b"redis_version:6.0.16\r\nconnected_clients:1\r\nmaxclients:10000\r\n"
     answers = {(b"INFO",): b"$%d\r\n%s\r\n" % (len(info), info)}
 

@@ -24,7 +24,7 @@ Check = Callable[..., Result]
 
 @pytest.fixture
 def check(settings_file: Path, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
-    """Give what checks settings that differ from those of an appliance of this Redis."""
+    """Provide what checks settings that differ from those of an appliance of this Redis."""
     own = {"RUN_DIR": tmp_path, "APPLIANCE_NAME": "here", "CHROMIUM_SANDBOX": "false", "PORT": free_port()}
     usual = own | {"REDIS_URL": redis_url, "GRID_NAMESPACE": "test"}
 
@@ -38,7 +38,7 @@ def check(settings_file: Path, redis_url: str, tmp_path: Path, monkeypatch: pyte
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Give a folder that every account may enter, which pytest's own are not."""
+    """Provide a folder that every account may enter, which pytest's own are not."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)

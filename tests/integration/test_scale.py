@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 
 def ends(probe: Probe) -> set[str]:
-    """Give why workers have ended."""
+    """Return why workers have ended."""
     return {event["reason"] for event in probe.grid.events(1000) if event["event"] == "worker.ended"}
 
 

@@ -95,7 +95,7 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
 
 
 def answers(call: Callable[[], object]) -> Callable[[], bool]:
-    """Give a condition: Redis is there for this call."""
+    """Return a condition: Redis is there for this call."""
 
     def is_there() -> bool:
         try:

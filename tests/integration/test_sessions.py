@@ -46,7 +46,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def sessions(grid: Grid, settings: Settings) -> Iterator[Sessions]:
-    """Give the sessions of a proxy that listens to its messages."""
+    """Provide the sessions of a proxy that listens to its messages."""
     sessions = Sessions(grid, settings, "proxy-1")
     mailbox = Mailbox(grid.store, "proxy", "proxy-1", sessions.handle)
     listener = threading.Thread(target=mailbox.run)

@@ -31,7 +31,7 @@ BEARABLE = [
 
 
 def figures(result: Result) -> Result:
-    """Give a result without what the machine had to do with it."""
+    """Return a result without what the machine had to do with it."""
     return replace(result, took_s=0.0)
 
 

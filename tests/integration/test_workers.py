@@ -62,7 +62,7 @@ class Running:
         return next((w for w in self.grid.workers() if w.pid == self.process.pid), None)
 
     def tree(self) -> dict[str, psutil.Process]:
-        """Give its driver, its browser and, of that, a zygote and a renderer if it has one."""
+        """Return its driver, its browser and, of that, a zygote and a renderer if it has one."""
         driver = psutil.Process(self.process.pid).children()[0]
         browser = driver.children()[0]
         tree = {"driver": driver, "browser": browser}
@@ -73,7 +73,7 @@ class Running:
         return tree
 
     def logged(self, text: str) -> Callable[[], bool]:
-        """Give a condition: the worker has logged this."""
+        """Return a condition: the worker has logged this."""
         return lambda: text in self.output.read_text()
 
     def exit_code(self, within_s: float = 15) -> int:
@@ -81,20 +81,20 @@ class Running:
         return self.process.wait(within_s)
 
     def leftovers(self) -> list[object]:
-        """Give the processes and folders that workers have left."""
+        """Return the processes and folders that workers have left."""
         return [*self.folders(), *processes_in(self.run_dir)]
 
     def folders(self) -> list[Path]:
-        """Give the workers' temporary folders."""
+        """Return the workers' temporary folders."""
         return [path for path in RunDir(self.run_dir).workers_of(SLOT).iterdir() if path.is_dir()]
 
     def socket(self) -> Path:
-        """Give the socket of its driver."""
+        """Return the socket of its driver."""
         return RunDir(self.run_dir).driver_socket(self.ready().id)
 
 
 def processes_in(run_dir: Path) -> list[psutil.Process]:
-    """Give the processes whose command or marker names a worker's folder."""
+    """Return the processes whose command or marker names a worker's folder."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -107,7 +107,7 @@ def processes_in(run_dir: Path) -> list[psutil.Process]:
 
 
 def lives(process: psutil.Process) -> bool:
-    """Tell whether a process runs; one that only waits to be reaped does not."""
+    """Return whether a process runs; one that only waits to be reaped does not."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -72,7 +72,7 @@ def main(largest: int, most: int, seed: int, processes: int, listed: int, path: 
 
 
 def in_order(chosen: list[Case], processes: int) -> list[Result]:
-    """Run all cases, and say now and then how far it is; gives the results in the cases' order."""
+    """Run all cases, and say now and then how far it is; returns the results in the cases' order."""
     began = said = time.perf_counter()
     results: dict[Case, Result] = {}
     for result in simulate(chosen, processes):

@@ -66,11 +66,11 @@ class Case:
         return drain_s + self.respawn_s + self.launch_s
 
     def demand(self, away_s: float) -> float:
-        """Give how many workers are away at once on average, whatever the policy, if each is for so long."""
+        """Return how many workers are away at once on average, whatever the policy, if each is for so long."""
         return self.rate / self.quota * away_s
 
 
 def harmonic(count: float) -> float:
-    """Give the mean of the longest of so many exponential times of mean 1; in between, a straight line."""
+    """Return the mean of the longest of so many exponential times of mean 1; in between, a straight line."""
     whole = int(count)
     return sum(1 / n for n in range(1, whole + 1)) + (count - whole) / (whole + 1)

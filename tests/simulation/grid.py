@@ -21,7 +21,7 @@ OPEN = 0.75  # of a sample: cases that are not lost to every policy beforehand
 
 
 def cases(values: dict[str, tuple[Any, ...]], most: int, largest: int, seed: int, **others: Any) -> list[Case]:
-    """Give all combinations of at most `largest` sessions, or a sample of `most`.
+    """Return all combinations of at most `largest` sessions, or a sample of `most`.
 
     It is mostly of such that can be held: they tell one policy from another.
     """

@@ -40,7 +40,7 @@ class Pool:
     """All registered workers. `apply` takes the events of a call, one by one; `observe` looks at what it made."""
 
     def __init__(self, case: Case) -> None:
-        """Take the case; nobody is registered, and nothing is measured before `begin`."""
+        """Use the case; nobody is registered, and nothing is measured before `begin`."""
         self.case = case
         self.workers: dict[str, Seen] = {}
         self.measures = Measures(case.workers)
@@ -94,7 +94,7 @@ class Pool:
         worker.lifetime += 1
 
     def _violates(self, drained: str) -> bool:
-        """Tell if another worker drains already, and a third could take a session and stay."""
+        """Return whether another worker drains already, and a third could take a session and stay."""
         if not self.statuses[WorkerStatus.DRAINING]:
             return False
         return any(

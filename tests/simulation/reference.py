@@ -36,14 +36,14 @@ def can_be_held(case: Case, starts_s: Sequence[float], absences: Sequence[tuple[
 
 
 def most_meanwhile(starts_s: Sequence[float], absences: Sequence[tuple[float, float]]) -> int:
-    """Give the most sessions that started during one absence."""
+    """Return the most sessions that started during one absence."""
     return max(
         (bisect_right(starts_s, end_s) - bisect_right(starts_s, start_s) for start_s, end_s in absences), default=0
     )
 
 
 def overdraft(case: Case, starts_s: Sequence[float], lengths_s: Sequence[float]) -> int:
-    """Give how many sessions the others take, at most, that belong to workers whose recycling has to queue."""
+    """Return how many sessions the others take, at most, that belong to workers whose recycling has to queue."""
     free_s = [0.0] * case.bearable  # from when each place in the recycling is free
     worst = 0
     for number in range(len(starts_s) // case.quota):

@@ -50,7 +50,7 @@ REGIMES: dict[str, Callable[[Result], Any]] = {
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Give one line for all cases and one for each regime; right of the bar, of those that can be held."""
+    """Return one line for all cases and one for each regime; right of the bar, of those that can be held."""
     lines = [SUMMARY, _line("all", results)]
     for title, regime in REGIMES.items():
         groups: dict[Any, list[Result]] = defaultdict(list)
@@ -87,7 +87,7 @@ def failures(results: Iterable[Result], most: int) -> str:
 
 
 def table(results: Iterable[Result]) -> str:
-    """Give a line for each case; a star marks one that saw less than two generations."""
+    """Return a line for each case; a star marks one that saw less than two generations."""
     return "\n".join([CASES, *(_case(result) for result in results)])
 
 

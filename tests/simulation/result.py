@@ -41,11 +41,11 @@ class Result:
 
     @property
     def is_short(self) -> bool:
-        """Tell if the run saw too little of recycling for its verdict to mean much."""
+        """Return whether the run saw too little of recycling for its verdict to mean much."""
         return self.case.total < 2 * self.case.workers * self.case.quota
 
     def row(self) -> dict[str, Any]:
-        """Give everything by name, flat."""
+        """Return everything by name, flat."""
         rest = {name: value for name, value in asdict(self).items() if name != "case"}
         return asdict(self.case) | {"total": self.case.total, "used_beat_s": self.case.beat_s} | rest
 

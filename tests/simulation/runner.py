@@ -16,7 +16,7 @@ _url = ""  # of the Redis server of this process
 
 
 def simulate(cases: Sequence[Case], processes: int) -> Iterator[Result]:
-    """Run all cases, each process with a Redis server of its own; gives the results as they come."""
+    """Run all cases, each process with a Redis server of its own; returns the results as they come."""
     context = multiprocessing.get_context("spawn")
     urls: Queue[str] = context.Queue()
     with ExitStack() as stack:

@@ -34,7 +34,7 @@ class Simulation:
     """One case: `run` it, then look at `pool`, `waits_s` and `absences`."""
 
     def __init__(self, url: str, case: Case) -> None:
-        """Take the URL of a Redis of its own, and the case."""
+        """Use the URL of a Redis of its own, and the case."""
         self.case = case
         self.pool = Pool(case)
         self.waits_s: list[float] = []  # of the sessions that had to wait, from arrival to start

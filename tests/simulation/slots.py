@@ -29,7 +29,7 @@ class Appliance:
         store: SimulatedStore,
         check: Callable[[str, dict[str, Any]], None],
     ) -> None:
-        """Take its name, how many of its workers are to serve, and what sees each heartbeat's answer."""
+        """Use its name, how many of its workers are to serve, and what sees each heartbeat's answer."""
         self.name = name
         self.target = target
         self.case = case
@@ -40,7 +40,7 @@ class Appliance:
         self._line: deque[Slot] = deque()
 
     def start(self) -> list[Slot]:
-        """Start all workers; gives their slots."""
+        """Start all workers; returns their slots."""
         slots = [Slot(self, number) for number in range(self.target + self.case.spares)]
         for slot in slots:
             slot.start()
@@ -67,7 +67,7 @@ class Slot:
     """A slot of supervisord's, and the worker that runs in it. `worker` is its id while it is registered."""
 
     def __init__(self, appliance: Appliance, number: int) -> None:
-        """Take the appliance and the slot's number."""
+        """Use the appliance and the slot's number."""
         self.name = f"{Browser.CHROMIUM}-{number:02}"
         self.place = f"{appliance.name}.{self.name}"  # what the ids of its workers begin with
         self.worker = ""

@@ -22,7 +22,7 @@ class SimulatedStore(Store):
     """A store on a unix socket; `watch` is given the events of each call before the call returns."""
 
     def __init__(self, url: str, agenda: Agenda, watch: Callable[[list[Event]], None]) -> None:
-        """Take the URL of a Redis of its own, which is emptied."""
+        """Use the URL of a Redis of its own, which is emptied."""
         super().__init__(url, "simulation")
         self._agenda = agenda
         self._watch = watch

@@ -11,7 +11,7 @@ from tests.support.claims import spec
 
 
 def announcement(appliance: str, **changes: Any) -> Announcement:
-    """Give an announcement that differs from the usual one in what is named."""
+    """Return an announcement that differs from the usual one in what is named."""
     fields: dict[str, Any] = {
         "appliance": appliance,
         "run": f"first of {appliance}",
@@ -42,10 +42,10 @@ def register(grid: Grid, worker: str, appliance: str, **changes: Any) -> str:
 
 
 def statuses(grid: Grid) -> dict[str, str]:
-    """Give the status of each worker."""
+    """Return the status of each worker."""
     return {worker.id: worker.status for worker in grid.workers()}
 
 
 def status(grid: Grid, name: str = "here") -> str:
-    """Give the status of an appliance that is known."""
+    """Return the status of an appliance that is known."""
     return {state.name: state.status.value for state in grid.appliances()}[name]

@@ -134,7 +134,7 @@ class Appliance:
         return content
 
     def log(self, name: str) -> str:
-        """Give a process's log."""
+        """Return a process's log."""
         return (self.run_dir / "log" / f"{name}.log").read_text()
 
     def available(self, count: int, within_s: float = 10.0) -> list[WorkerInfo]:
@@ -152,7 +152,7 @@ class Appliance:
         return psutil.Process(pids[name])
 
     def processes(self) -> list[psutil.Process]:
-        """Give every process of this appliance, wherever it now hangs in the tree."""
+        """Return every process of this appliance, wherever it now hangs in the tree."""
         return [process for process in psutil.process_iter() if self._owns(process)]
 
     def workspaces(self) -> set[str]:
@@ -160,7 +160,7 @@ class Appliance:
         return {f"{path.parent.name}.{path.name}" for path in RunDir(self.run_dir).workers.glob("*/*/")}
 
     def socket_of(self, worker: WorkerInfo) -> Path:
-        """Give the socket of a worker's driver."""
+        """Return the socket of a worker's driver."""
         return RunDir(self.run_dir).driver_socket(worker.id)
 
     def _is_whole(self) -> bool:
@@ -184,7 +184,7 @@ StartGrid = Callable[..., Appliance]
 
 
 def tree(pid: int) -> dict[str, psutil.Process]:
-    """Give a worker's processes: `worker`, `driver` and `browser`, and the browser's own by number."""
+    """Return a worker's processes: `worker`, `driver` and `browser`, and the browser's own by number."""
     worker = psutil.Process(pid)
     driver = next(child for child in worker.children() if "launch-server" in child.cmdline())
     browser = driver.children()[0]
@@ -193,7 +193,7 @@ def tree(pid: int) -> dict[str, psutil.Process]:
 
 
 def free_port() -> int:
-    """Give a port of loopback that nobody listens on."""
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -56,13 +56,13 @@ MACHINE = Machine(
 
 
 def texts(snapshot: Snapshot = SNAPSHOT, machine: Machine = MACHINE, looks: int = 3) -> list[str]:
-    """Give the differences that stay through some looks that are all the same."""
+    """Return the differences that stay through some looks that are all the same."""
     series = [Look(float(number), machine, snapshot) for number in range(looks)]
     return [difference.text for difference in compare(series, SETTINGS)]
 
 
 def waiting(**changes: object) -> Snapshot:
-    """Give a snapshot in which a second session waits because there is no room."""
+    """Return a snapshot in which a second session waits because there is no room."""
     full = replace(WORKER, concurrency=1)
     snapshot = replace(
         SNAPSHOT, workers=(full,), sessions=(SESSION, WAITING), deadlines={"ticket": LATER_MS},

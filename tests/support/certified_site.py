@@ -45,7 +45,7 @@ def server(address: str, port: int, folder: Path) -> ThreadingHTTPServer:
 
 @contextmanager
 def serve(authority: Authority) -> Iterator[str]:
-    """Serve on loopback; gives the site's origin."""
+    """Serve on loopback; returns the site's origin."""
     authority.issue()
     with server("127.0.0.1", 0, authority.file.parent) as made:
         threading.Thread(target=made.serve_forever, daemon=True).start()

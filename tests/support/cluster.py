@@ -121,7 +121,7 @@ class Cluster:
             assert not differences, f"{member.name}: {differences}"
 
     def addresses(self) -> list[str]:
-        """Give where the proxies are."""
+        """Return where the proxies are."""
         return [f"{member.host}:{member.port}" for member in self.members]
 
 

@@ -27,7 +27,7 @@ PEER, FURTHER = "10.9.0.3", "10.9.0.4"  # more addresses outside
 
 @pytest.fixture(scope="module")
 def accounts() -> Iterator[dict[str, str]]:
-    """Make the two accounts; gives the settings that name them."""
+    """Make the two accounts; returns the settings that name them."""
     names = {"SERVICE_USER": f"service-{os.getpid()}", "BROWSER_USER": f"browser-{os.getpid()}"}
     with ExitStack() as ends:
         for name in names.values():
@@ -65,7 +65,7 @@ def running(machine: Machine, accounts: dict[str, str], **settings: object) -> I
 
 @pytest.fixture(scope="module")
 def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Appliance]:
-    """Give an appliance with a Redis of its own, and one peer."""
+    """Provide an appliance with a Redis of its own, and one peer."""
     with running(
         machine, accounts, PRIVATE_HOSTNAME=places.ADDRESS, PEERS=PEER, APPLIANCE_TOKEN="of-the-guards-test"
     ) as grid:
@@ -73,7 +73,7 @@ def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Appliance]:
 
 
 def reached(machine: Machine, grid: Appliance, urls: list[str]) -> dict[str, list[str]]:
-    """Open a session from outside; gives what its page, and its client's requests, met at each URL."""
+    """Open a session from outside; returns what its page, and its client's requests, met at each URL."""
     endpoint = f"ws://{places.ADDRESS}:{grid.port}"
     command = machine.outside(sys.executable, str(REACHING), endpoint, *urls)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

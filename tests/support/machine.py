@@ -91,7 +91,7 @@ class Machine:
 
 
 def mounts() -> Iterator[str]:
-    """Give the commands that let other accounts pass to what the appliance consists of."""
+    """Provide the commands that let other accounts pass to what the appliance consists of."""
     yield f"echo nameserver {OUTSIDE} > /run/resolv.{os.getpid()}"
     yield f"mount --bind /run/resolv.{os.getpid()} /etc/resolv.conf; rm /run/resolv.{os.getpid()}"
     needed: dict[Path, set[Path]] = {}

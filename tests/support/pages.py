@@ -9,7 +9,7 @@ from tests.support.waiting import until
 
 
 def said_to(page: Page, within_s: float = 10) -> str:
-    """Use a page until that fails; gives the client's exception."""
+    """Use a page until that fails; returns the client's exception."""
     with pytest.raises(Error) as raised:
         until(lambda: page.evaluate("1") != 1, "the session ends", within_s)
     return str(raised.value).removeprefix("Page.evaluate: ")

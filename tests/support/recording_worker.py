@@ -25,7 +25,7 @@ class RecordingWorker:
     """Registered in a grid's Redis from its block's beginning to its end."""
 
     def __init__(self, grid: Appliance, browser: Browser, name: str = "recording") -> None:
-        """Take the grid, and which browser it pretends to run; of equals, the first by name is chosen."""
+        """Use the grid, and which browser it pretends to run; of equals, the first by name is chosen."""
         self._slot = f"{name}-{browser}"
         self._appliance = str(grid.env["APPLIANCE_NAME"])
         self.id = f"{self._appliance}.{self._slot}.abcdef"

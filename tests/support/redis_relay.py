@@ -18,7 +18,7 @@ class RedisRelay:
     """Passes the bytes of any number of connections on, as a network does, until it is told otherwise."""
 
     def __init__(self, upstream: str, path: Path) -> None:
-        """Take the URL of a Redis on a unix socket, and the path of the relay's own socket."""
+        """Use the URL of a Redis on a unix socket, and the path of the relay's own socket."""
         self.url = f"unix://{path}"
         self.loses_messages = False  # those that are published; whoever listens is not told
         self.is_away = False  # no connection stays, and no new one does

@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 @contextmanager
 def redis_server(inside: Sequence[str] = (), listening: str = "--port 0") -> Iterator[str]:
-    """Run a Redis server; gives its URL. `inside` puts it on another machine, where it may also listen by TCP."""
+    """Run a Redis server; returns its URL. `inside` puts it on another machine, where it may also listen by TCP."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     assert program, "redis-server is missing: `applctl setup` installs it"
     with tempfile.TemporaryDirectory(prefix="appliance-redis-") as folder:

@@ -16,7 +16,7 @@ BEGINNING_MS = 1_800_000_000_000
 
 
 def library() -> tuple[str, str]:
-    """Give the library as `appliance.grid.store.library` does, with the time from CLOCK, under a name of its own."""
+    """Return the library as `appliance.grid.store.library` does, with the time from CLOCK, under a name of its own."""
     digest, text = store.library()
     assert text.count(LOOK_AT_THE_CLOCK) == 1
     text = text.replace(LOOK_AT_THE_CLOCK, f"{{0, redis.call('GET', '{CLOCK}') * 1000}}")

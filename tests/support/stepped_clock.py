@@ -18,7 +18,7 @@ class Clock:
     """The wall clock of all processes of an appliance, which can be stepped."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a folder for two files; the clock is as the machine's."""
+        """Use a folder for two files; the clock is as the machine's."""
         self._library, self._offset = folder / "clock.so", folder / "offset"
         command = [compiler(), "-shared", "-fPIC", "-o", self._library, SOURCE]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -39,7 +39,7 @@ class Clock:
 
 
 def compiler() -> str:
-    """Give a C compiler, after installing it if need be."""
+    """Return a C compiler, after installing it if need be."""
     if not shutil.which("cc"):
         failed = [reason for package in ("gcc", "libc6-dev") if (reason := apt_install(package))]
         assert not failed, f"a C compiler is missing, and apt could not install one: {failed[0]}"

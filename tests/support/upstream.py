@@ -68,7 +68,7 @@ class Proxy(BaseHTTPRequestHandler):
 
 @contextmanager
 def proxy() -> Iterator[tuple[int, list[str]]]:
-    """Run the proxy on loopback; gives its port, and where it was asked to go so far."""
+    """Run the proxy on loopback; returns its port, and where it was asked to go so far."""
     asked: list[str] = []
     handler = type("OneProxy", (Proxy,), {"asked": asked})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -25,7 +25,7 @@ PASSWORD = "of-the-accounts-test"
 
 @pytest.fixture(scope="module")
 def accounts() -> Iterator[dict[str, str]]:
-    """Make the two accounts; gives the settings that name them."""
+    """Make the two accounts; returns the settings that name them."""
     names = {"SERVICE_USER": f"service-{os.getpid()}", "BROWSER_USER": f"browser-{os.getpid()}"}
     with ExitStack() as ends:
         for name in names.values():
@@ -36,7 +36,7 @@ def accounts() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def grid(accounts: dict[str, str]) -> Iterator[Appliance]:
-    """Give an appliance of two workers, on a machine of its own."""
+    """Provide an appliance of two workers, on a machine of its own."""
     machine = Machine()
     settings = {"CHROMIUM_WORKERS": 2, "MAX_LIFETIME_SESSIONS": 0, "REDIS_PASSWORD": PASSWORD, "STARTUP_STAGGER": 0}
     try:
@@ -47,7 +47,7 @@ def grid(accounts: dict[str, str]) -> Iterator[Appliance]:
 
 
 def family(grid: Appliance, slot: str) -> dict[str, psutil.Process]:
-    """Give the processes of a slot's worker."""
+    """Return the processes of a slot's worker."""
     return tree(next(worker for worker in grid.state.workers() if worker.slot == slot).pid)
 
 
@@ -56,7 +56,7 @@ def folder(grid: Appliance, slot: str) -> Path:
 
 
 def as_browser_of(grid: Appliance, slot: str, *command: str) -> str:
-    """Run a command with all that a slot's browser may do; gives its output and its errors."""
+    """Run a command with all that a slot's browser may do; returns its output and its errors."""
     browser = family(grid, slot)["browser"]
     become = ["setpriv", f"--reuid={browser.uids().real}", f"--regid={browser.gids().real}", "--clear-groups"]
     done = subprocess.run([*become, *command], capture_output=True, text=True, check=False, timeout=10)

@@ -17,7 +17,7 @@ from tests.support.wire import BareClient
 
 
 def why_not_ready(grid: Appliance) -> str:
-    """Give why /readyz fails, "" if it does not."""
+    """Return why /readyz fails, "" if it does not."""
     try:
         grid.get("/readyz")
     except HTTPError as error:
@@ -78,7 +78,7 @@ def test_a_drain_lets_sessions_finish_and_outlives_redis_and_the_processes(start
 
 
 def workers(grid: Appliance) -> list[WorkerInfo]:
-    """Give the workers that Redis knows, while it may be away."""
+    """Return the workers that Redis knows, while it may be away."""
     try:
         return grid.state.workers()
     except StoreUnavailable:

@@ -38,7 +38,7 @@ def appliance() -> Iterator[Appliance]:
 
 @pytest.fixture
 def grid(appliance: Appliance) -> Iterator[Appliance]:
-    """Give an appliance on which each test sets right again what it broke."""
+    """Provide an appliance on which each test sets right again what it broke."""
     yield appliance
     assert appliance.lasting_differences() == []
 
@@ -61,7 +61,7 @@ def proxy(grid: Appliance) -> psutil.Process:
 
 @contextmanager
 def without_proxy(grid: Appliance) -> Iterator[Callable[[], list[str]]]:
-    """Kill the proxy, and let it come back after the block, when it gives back what it held; gives a way to audit."""
+    """Kill the proxy, and let it come back after the block, when it gives back what it held; returns a way to audit."""
     settings = started_settings(Settings(run_dir=grid.run_dir))
     assert settings
     supervisor = psutil.Process(Supervisor(grid.run_dir).pid())
@@ -83,7 +83,7 @@ def ready(grid: Appliance) -> bool:
 
 @contextmanager
 def leaked_slot(grid: Appliance, lease: bool) -> Iterator[str]:
-    """Let a session that does not exist hold a slot of the first worker; gives the worker's id."""
+    """Let a session that does not exist hold a slot of the first worker; returns the worker's id."""
     store, worker = grid.state.store, grid.state.workers()[0].id
     slots, leases = store.key("worker", worker, "sessions"), store.key("leases")
     store.read(("SADD", slots, "ghost"), *([("ZADD", leases, 1e15, "ghost")] if lease else []))

@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 
 def tree_of_groups() -> Path | None:
-    """Give where the tree is mounted, if this process may make a part of it."""
+    """Return where the tree is mounted, if this process may make a part of it."""
     lines = map(str.split, Path("/proc/self/mounts").read_text().splitlines())
     mounted = next((Path(fields[1]) for fields in lines if fields[2] == "cgroup2"), None)
     return mounted if mounted and os.access(mounted, os.W_OK) else None
@@ -43,7 +43,7 @@ def part() -> Iterator[Path]:
 
 
 def in_part(part: Path) -> list[str]:
-    """Give the beginning of a command that runs in a part."""
+    """Return the beginning of a command that runs in a part."""
     return ["sh", "-c", f'echo 0 > {part}/cgroup.procs && exec "$@"', "sh"]
 
 

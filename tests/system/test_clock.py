@@ -17,12 +17,12 @@ from tests.support.wire import BareClient
 
 @pytest.fixture
 def clock(tmp_path: Path) -> Clock:
-    """Give a clock to start an appliance with."""
+    """Provide a clock to start an appliance with."""
     return Clock(tmp_path)
 
 
 def redis_offset_s(grid: Appliance) -> float:
-    """Give by how much Redis' clock differs from the machine's."""
+    """Return by how much Redis' clock differs from the machine's."""
     seconds, _ = grid.state.store.read(("TIME",))[0]
     return int(seconds) - time.time()
 
@@ -40,7 +40,7 @@ def await_heartbeats(grid: Appliance) -> None:
 
 
 def members(grid: Appliance) -> list[list[str]]:
-    """Give who is in the grid, in what state, and the sessions since when: one that came again would be another."""
+    """Return who is in the grid, in what state, and the sessions since when: one that came again would be another."""
     workers = [f"{worker.id} {worker.status} {worker.active} {worker.suspect}" for worker in grid.state.workers()]
     sessions = [f"{session.id} {session.status} {session.started_ms}" for session in grid.state.sessions()]
     return [workers, sessions]
@@ -74,7 +74,7 @@ def test_steps_of_the_clock_by_an_hour_lose_nobody_and_hide_no_loss(
 
 
 def waiting(grid: Appliance) -> BareClient:
-    """Give a client that waits, after all that are there."""
+    """Return a client that waits, after all that are there."""
     count = len(grid.state.sessions())
     client = BareClient(grid)
     until(lambda: len(grid.state.sessions()) > count, "the client waits")

@@ -43,7 +43,7 @@ def relayed() -> Iterator[tuple[Appliance, RedisRelay]]:
 
 @pytest.fixture
 def grid(relayed: tuple[Appliance, RedisRelay]) -> Appliance:
-    """Give the appliance, whose slot is free."""
+    """Provide the appliance, whose slot is free."""
     grid = relayed[0]
     until(lambda: not grid.state.sessions(), "all slots are free")
     grid.available(1)
@@ -52,14 +52,14 @@ def grid(relayed: tuple[Appliance, RedisRelay]) -> Appliance:
 
 @pytest.fixture
 def wire(grid: Appliance) -> Iterator[Wire]:
-    """Give a connection to the appliance."""
+    """Provide a connection to the appliance."""
     with Wire(grid.port) as wire:
         yield wire
 
 
 @pytest.fixture
 def firefox(grid: Appliance) -> Iterator[RecordingWorker]:
-    """Give a worker that records what reaches it."""
+    """Provide a worker that records what reaches it."""
     with RecordingWorker(grid, Browser.FIREFOX) as worker:
         yield worker
 

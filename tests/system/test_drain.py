@@ -18,7 +18,7 @@ FILL_600_MIB = "window.kept = new Uint8Array(600 * 2 ** 20).fill(1); 0"
 
 
 def entry(grid: Appliance, worker: WorkerInfo) -> WorkerInfo | None:
-    """Give what Redis knows of a worker now; None if that is nothing, or Redis is away."""
+    """Return what Redis knows of a worker now; None if that is nothing, or Redis is away."""
     try:
         return next((found for found in grid.state.workers() if found.id == worker.id), None)
     except StoreUnavailable:

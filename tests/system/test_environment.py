@@ -40,7 +40,7 @@ HERE = {"zone": "UTC", "language": "en-US", "number": "1,234.5", "noon": 0}
 
 
 def page_and_request(page: Page, url: str) -> tuple[int, int]:
-    """Open a URL in a page, and ask for it by context.request; gives the statuses."""
+    """Open a URL in a page, and ask for it by context.request; returns the statuses."""
     response = page.goto(url)
     assert response
     return response.status, page.request.get(url).status

@@ -47,7 +47,7 @@ REDIS = FURTHER
 
 @pytest.fixture
 def private(grid: Appliance) -> list[str]:
-    """Give the URLs of what pages must not reach."""
+    """Provide the URLs of what pages must not reach."""
     hosts = [places.METADATA, places.OUTSIDE, PEER, *(f"[{one}]" for one in (places.METADATA_6, places.OUTSIDE_6))]
     own = ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", places.ADDRESS]
     return [
@@ -57,7 +57,7 @@ def private(grid: Appliance) -> list[str]:
 
 
 def connected(machine: Machine, ways: list[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Give the ways, each from an address outside to a port of the machine, by which it is reached."""
+    """Return the ways, each from an address outside to a port of the machine, by which it is reached."""
     command = machine.outside(sys.executable, str(CONNECTING), places.ADDRESS, json.dumps(ways))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return set(map(tuple, json.loads(done.stdout)))
@@ -170,7 +170,7 @@ def test_browsers_run_in_their_sandbox_and_in_a_group_of_their_own(grid: Applian
 
 
 def zygotes(family: dict[str, psutil.Process]) -> list[psutil.Process]:
-    """Give the zygotes that renderers are forked from; one of Chromium's three is outside of the sandbox."""
+    """Return the zygotes that renderers are forked from; one of Chromium's three is outside of the sandbox."""
     return [
         one
         for one in family.values()

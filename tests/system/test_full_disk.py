@@ -33,7 +33,7 @@ def disk() -> Iterator[Path]:
 
 @pytest.fixture
 def grid(disk: Path) -> Iterator[Appliance]:
-    """Give an appliance that has one token, on the disk."""
+    """Provide an appliance that has one token, on the disk."""
     grid = Appliance(disk / "run", APPLIANCE_ENV=disk / "appliance.env")
     try:
         grid.applctl("token", "create", "first")

@@ -25,7 +25,7 @@ WHAT_IS_SAID = {
 
 @pytest.fixture
 def pair(start_grid: StartGrid) -> Appliance:
-    """Give an appliance with two workers of one slot each, so that two sessions use both."""
+    """Provide an appliance with two workers of one slot each, so that two sessions use both."""
     return start_grid(CHROMIUM_WORKERS=2, MAX_CONCURRENT_SESSIONS=1, STARTUP_STAGGER=0.1)
 
 

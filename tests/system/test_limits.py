@@ -27,7 +27,7 @@ UNHEARD_MAX = 1024  # proxy/proxy.py
 
 @pytest.fixture(scope="module")
 def grid() -> Iterator[Appliance]:
-    """Give an appliance that trusts this machine as a load balancer; a name leads its browser to the proxy."""
+    """Provide an appliance that trusts this machine as a load balancer; a name leads its browser to the proxy."""
     settings = {
         "MAX_LIFETIME_SESSIONS": 0,
         "MAX_CONNECTIONS_PER_CLIENT": 3,

@@ -36,7 +36,7 @@ def relayed() -> Iterator[tuple[Appliance, RedisRelay]]:
 
 @pytest.fixture
 def relay(relayed: tuple[Appliance, RedisRelay]) -> Iterator[RedisRelay]:
-    """Give the relay, which passes everything on, and does so again in the end."""
+    """Provide the relay, which passes everything on, and does so again in the end."""
     relay = relayed[1]
     relay.lost = 0
     yield relay
@@ -45,7 +45,7 @@ def relay(relayed: tuple[Appliance, RedisRelay]) -> Iterator[RedisRelay]:
 
 @pytest.fixture
 def grid(relayed: tuple[Appliance, RedisRelay], relay: RedisRelay) -> Iterator[Appliance]:
-    """Give the appliance, whose slot is free, and is so again in the end."""
+    """Provide the appliance, whose slot is free, and is so again in the end."""
     grid = relayed[0]
     grid.available(1)
     yield grid
@@ -55,14 +55,14 @@ def grid(relayed: tuple[Appliance, RedisRelay], relay: RedisRelay) -> Iterator[A
 
 
 def served(grid: Appliance) -> BareClient:
-    """Give a client that has a session."""
+    """Return a client that has a session."""
     client = BareClient(grid)
     assert client.answer() == (101, "")
     return client
 
 
 def waiting(grid: Appliance) -> BareClient:
-    """Give a client that waits for a session, after the one that has it."""
+    """Return a client that waits for a session, after the one that has it."""
     client = BareClient(grid)
     until(lambda: len(grid.state.sessions()) == 2, "the client waits")
     return client

@@ -25,7 +25,7 @@ READ_BLIND = """url => fetch(url, {mode: 'no-cors'}).then(answer => answer.text(
 
 @pytest.fixture(scope="module")
 def grid() -> Iterator[Appliance]:
-    """Give an appliance whose browser resolves the attacker's name to loopback."""
+    """Provide an appliance whose browser resolves the attacker's name to loopback."""
     rules = f"--host-resolver-rules='MAP {ATTACKER} 127.0.0.1'"
     with Appliance(MAX_LIFETIME_SESSIONS=0, BROWSER_ARGS=rules) as grid:
         yield grid
@@ -33,7 +33,7 @@ def grid() -> Iterator[Appliance]:
 
 @pytest.fixture(scope="module")
 def page(grid: Appliance) -> Iterator[Page]:
-    """Give a page of a session of the grid's."""
+    """Provide a page of a session of the grid's."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint)
         yield browser.new_page()
@@ -42,7 +42,7 @@ def page(grid: Appliance) -> Iterator[Page]:
 
 @pytest.fixture(params=["127.0.0.1", ATTACKER])
 def origin(request: pytest.FixtureRequest, site: str, page: Page) -> str:
-    """Go to a page of the site, by its address or by the attacker's name; gives the host in its URL."""
+    """Go to a page of the site, by its address or by the attacker's name; returns the host in its URL."""
     host: str = request.param
     assert page.goto(f"http://{host}:{urlsplit(site).port}/").status == 200
     return host

@@ -30,7 +30,7 @@ async def use(grid: Appliance, site: str) -> None:
 
 
 def choices(lifetimes: dict[str, int], active: dict[str, int], is_recycling: bool) -> list[tuple[int, int]]:
-    """Give the ranks, remaining and active, that the rule of selection may name.
+    """Return the ranks, remaining and active, that the rule of selection may name.
 
     Lifetime-first: spared, beyond the margin, remaining, active. Or, of the workers whose ends are apart, the
     one with the fewest active: which these are is looked up twice a second, but the first in the order of the
@@ -48,7 +48,7 @@ def choices(lifetimes: dict[str, int], active: dict[str, int], is_recycling: boo
 
 
 def replay(events: list[dict[str, str]]) -> int:
-    """Follow the grid's events and check each choice against the rule. Gives the number of sessions."""
+    """Follow the grid's events and check each choice against the rule. Returns the number of sessions."""
     lifetimes: dict[str, int] = {}  # of the available workers
     active: dict[str, int] = {}
     recycling: set[str] = set()  # the slots whose workers drain, or are to come back

@@ -18,7 +18,7 @@ PASSWORD = "shared-0123456789"
 
 
 def refused(grid: Appliance, command: str, **settings: object) -> str:
-    """Give what `applctl` says with these settings beside a grid's, which it is to refuse."""
+    """Return what `applctl` says with these settings beside a grid's, which it is to refuse."""
     changes = {name: str(value) for name, value in settings.items()}
     done = subprocess.run([APPLCTL, command], env=grid.env | changes, capture_output=True, text=True, timeout=20)
     assert done.returncode == 1

@@ -30,7 +30,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def grid(authority: Authority) -> Iterator[Appliance]:
-    """Give an appliance with a certificate for 127.0.0.1."""
+    """Provide an appliance with a certificate for 127.0.0.1."""
     pair = authority.issue()
     settings = {"TLS_CERT": pair.certificate, "TLS_KEY": pair.key, "MAX_LIFETIME_SESSIONS": 0, "REQUEST_TIMEOUT": 2}
     with Appliance(**settings) as grid:
@@ -63,7 +63,7 @@ def evaluate(client: subprocess.Popen[str], expression: str) -> str:
 
 
 def served(grid: Appliance, authority: Authority) -> int:
-    """Give the serial number of the certificate that a new connection gets; it is verified."""
+    """Return the serial number of the certificate that a new connection gets; it is verified."""
     context = ssl.create_default_context(cafile=authority.file)
     with (
         socket.create_connection(("127.0.0.1", grid.port), timeout=5) as plain,

@@ -23,14 +23,14 @@ BOOT_TOKEN = "ci/boot+secret~0123456789=="
 
 @pytest.fixture(scope="module")
 def grid() -> Iterator[Appliance]:
-    """Give an appliance whose first token was given to it at its start."""
+    """Provide an appliance whose first token was given to it at its start."""
     with Appliance(MAX_LIFETIME_SESSIONS=0, APPLIANCE_TOKEN=BOOT_TOKEN) as grid:
         yield grid
 
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """Give a stock client."""
+    """Provide a stock client."""
     with sync_playwright() as playwright:
         yield playwright
 
@@ -154,7 +154,7 @@ def test_no_token_shows_in_a_log_a_record_a_file_or_a_process(grid: Appliance, p
 
 
 def _everything_in_redis(grid: Appliance) -> str:
-    """Give every key with its value, whatever its type; DUMP would compress what is long."""
+    """Return every key with its value, whatever its type; DUMP would compress what is long."""
     read = {"string": "get", "hash": "hgetall", "set": "smembers"}
     with connect(grid.state.store.url) as redis:
         found = []

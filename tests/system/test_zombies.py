@@ -50,7 +50,7 @@ class Container:
 
 @pytest.fixture
 def careless() -> Iterator[Container]:
-    """Give a container whose PID 1 cares for nobody."""
+    """Provide a container whose PID 1 cares for nobody."""
     container = Container("exec sleep 3600")
     yield container
     container.end()
@@ -58,7 +58,7 @@ def careless() -> Iterator[Container]:
 
 @pytest.fixture
 def careful() -> Iterator[Container]:
-    """Give a container whose PID 1 is a shell: it fetches the exit status of whoever ends."""
+    """Provide a container whose PID 1 is a shell: it fetches the exit status of whoever ends."""
     container = Container("while :; do sleep 0.1; done")
     yield container
     container.end()

@@ -38,7 +38,7 @@ def test_nothing_differs_where_all_is_well() -> None:
 
 
 def without(pid: int) -> Machine:
-    """Give the machine without a process and its sockets."""
+    """Return the machine without a process and its sockets."""
     return Machine(
         programs=tuple(program for program in MACHINE.programs if program.pid != pid),
         parts=tuple(part for part in MACHINE.parts if part.pid != pid),
@@ -50,7 +50,7 @@ def without(pid: int) -> Machine:
 
 
 def with_program(pid: int, **changes: object) -> Machine:
-    """Give the machine with one of its own processes changed."""
+    """Return the machine with one of its own processes changed."""
     return replace(MACHINE, programs=tuple(replace(p, **changes) if p.pid == pid else p for p in MACHINE.programs))
 
 
@@ -163,7 +163,7 @@ def test_a_listener_of_a_driver_beyond_its_own_is_named() -> None:
 
 
 def transient(make: Callable[[int], Snapshot]) -> list[str]:
-    """Give the differences that stay through three looks at a grid that changes."""
+    """Return the differences that stay through three looks at a grid that changes."""
     looks = [Look(float(number), MACHINE, make(number)) for number in range(3)]
     return [difference.text for difference in compare(looks, SETTINGS)]
 

@@ -41,7 +41,7 @@ def tally(lives: Sequence[Life], at_s: float, delay_s: float = 0.01) -> Tally:
 
 
 def look_at(lives: Sequence[Life]) -> list[Tally]:
-    """Give the looks of one whole audit."""
+    """Return the looks of one whole audit."""
     return [tally(lives, number * LOOK_S) for number in range(LOOKS)]
 
 

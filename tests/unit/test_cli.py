@@ -115,7 +115,7 @@ def test_without_a_grid_a_command_says_that_it_is_not_running(command: str) -> N
 
 
 def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Give all commands that do something, with their words."""
+    """Provide all commands that do something, with their words."""
     for name, one in group.commands.items():
         if isinstance(one, click.Group):
             yield from leaves(one, (*path, name))

@@ -36,7 +36,7 @@ WORKER = (
 
 @pytest.fixture
 def logs(settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the logs of an earlier run, on a machine in UTC; gives their folder."""
+    """Make the logs of an earlier run, on a machine in UTC; returns their folder."""
     for name, value in {"RUN_DIR": str(tmp_path), "CHROMIUM_WORKERS": "1", "SPARE_WORKERS": "0", "TZ": "UTC"}.items():
         monkeypatch.setenv(name, value)
     folder = tmp_path / "log"

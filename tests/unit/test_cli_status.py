@@ -56,7 +56,7 @@ def own_settings(settings_file: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def view() -> GridView:
-    """Give a grid of two workers, one of which drains."""
+    """Provide a grid of two workers, one of which drains."""
     draining = replace(WORKER, id="grid-1.chromium-01.abcdef", slot="chromium-01", status="draining", reason=REASON)
     names = ("chromium-00", "chromium-01", "proxy", "redis")
     return GridView(
@@ -124,7 +124,7 @@ def test_doctor_checks_fonts_videos_pid_1_the_firewall_and_the_disk() -> None:
 
 @pytest.fixture
 def fc_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the path of the only program that is found."""
+    """Provide the path of the only program that is found."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     return tmp_path / "bin" / "fc-list"

@@ -28,7 +28,7 @@ REDIS = Path("/usr/bin/redis-server")
 
 
 def processes(monkeypatch: pytest.MonkeyPatch, settings: Settings, redis: Path | None = REDIS) -> dict[str, Any]:
-    """Give the configuration of each process, as supervisord would run it."""
+    """Return the configuration of each process, as supervisord would run it."""
     prepare_run_dir(settings)
     for name, value in export(settings, redis).items():
         monkeypatch.setenv(name, value)

@@ -18,7 +18,7 @@ ALL, NONE = "V....D libvpx VP8\\nV....D libvpx-vp9 VP9", "V....D mpeg4 MPEG-4"
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Give a machine with a driver and no ffmpeg: downloads in `ms`, programs in `bin`."""
+    """Provide a machine with a driver and no ffmpeg: downloads in `ms`, programs in `bin`."""
     package = tmp_path / "driver" / "package"
     package.mkdir(parents=True)
     (tmp_path / "bin").mkdir()

@@ -89,7 +89,7 @@ ff000000000000000000000000000000 08 {zero} 00 {zero} 00000100 00000001 00000000 
 
 @pytest.fixture
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the kernel's tables of a machine with a public network, bridges of containers and a VPN."""
+    """Provide the kernel's tables of a machine with a public network, bridges of containers and a VPN."""
     for attribute, text in (("_IPV4", ROUTES), ("_IPV6", ROUTES_6)):
         (tmp_path / attribute).write_text(text)
         monkeypatch.setattr(routes, attribute, tmp_path / attribute)

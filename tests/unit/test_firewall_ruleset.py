@@ -26,12 +26,12 @@ SOME = Values(
 
 
 def chain(name: str, text: str) -> list[str]:
-    """Give the rules of a chain."""
+    """Return the rules of a chain."""
     return [line.strip() for line in text.partition(f"chain {name} {{\n")[2].partition("\n  }")[0].splitlines()]
 
 
 def position(rules: list[str], begin: str) -> int:
-    """Give which rule begins so."""
+    """Return which rule begins so."""
     return next(number for number, rule in enumerate(rules) if rule.startswith(begin))
 
 

@@ -34,7 +34,7 @@ listener.accept()
 
 @pytest.fixture
 def settings() -> Iterator[Settings]:
-    """Give settings with two accounts that every Debian has, and a RUN_DIR to which they may pass."""
+    """Provide settings with two accounts that every Debian has, and a RUN_DIR to which they may pass."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield config.load(run_dir=Path(folder) / "run", service_user="daemon", browser_user="nobody")

@@ -57,7 +57,7 @@ class Sides:
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
-    """Give both ends of a connection with small buffers, on which no read waits for longer than a test may."""
+    """Return both ends of a connection with small buffers, on which no read waits for longer than a test may."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -69,7 +69,7 @@ def connected() -> tuple[socket.socket, socket.socket]:
 
 
 def fill(sink: Any) -> int:
-    """Send until nothing more is taken; gives how many bytes were."""
+    """Send until nothing more is taken; returns how many bytes were."""
     filled = 0
     try:
         while True:
@@ -93,7 +93,7 @@ def relayed() -> Iterator[Callable[..., Sides]]:
 
 
 def answer_pings(end: socket.socket, until_s: float) -> list[Frame]:
-    """Answer pings like a client, for so long; gives what came."""
+    """Answer pings like a client, for so long; returns what came."""
     came: list[Frame] = []
     deadline = time.monotonic() + until_s
     while (left_s := deadline - time.monotonic()) > 0:

@@ -22,7 +22,7 @@ PIPE_BYTES = 4096  # the least that Linux gives a pipe
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """Give both ends of a small pipe."""
+    """Provide both ends of a small pipe."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     yield reader, writer

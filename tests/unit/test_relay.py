@@ -18,7 +18,7 @@ PIECE = bytes(65536)  # empty frames, none of them a Close
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
-    """Give both ends of a TCP connection."""
+    """Return both ends of a TCP connection."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

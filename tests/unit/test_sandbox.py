@@ -32,7 +32,7 @@ def no_trial_is_remembered() -> Iterator[None]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Give a folder that other accounts may read."""
+    """Provide a folder that other accounts may read."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)

@@ -37,7 +37,7 @@ def pair(authority: Authority) -> Pair:
 
 @pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def context(request: pytest.FixtureRequest, authority: Authority) -> SSLContext:
-    """Give the client's context."""
+    """Provide the client's context."""
     context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(authority.file)
     context.minimum_version = context.maximum_version = request.param

@@ -20,7 +20,7 @@ from appliance.settings.config import Settings
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder with a driver, with no browser on the machine: downloads in `ms`, programs in `bin`."""
+    """Provide a folder with a driver, with no browser on the machine: downloads in `ms`, programs in `bin`."""
     for part in ("driver/package", "ms", "bin"):
         (tmp_path / part).mkdir(parents=True)
     driver = tmp_path / "driver"

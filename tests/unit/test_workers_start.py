@@ -7,7 +7,7 @@ import sys
 
 
 def modules_after(program: str) -> set[str]:
-    """Give the modules that a process has imported after its program."""
+    """Return the modules that a process has imported after its program."""
     command = [sys.executable, "-c", f"{program}; import sys; print(*sys.modules)"]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 

@@ -34,7 +34,7 @@ def missing() -> str:
 
 
 def on_core(core: int) -> Any:
-    """Give what a child does before it starts: it moves to one core, and root's ahead of what else runs there.
+    """Return what a child does before it starts: it moves to one core, and root's ahead of what else runs there.
 
     The kernel shares a core among sessions first, by their "autogroup" (sched(7)), then within each.
     """
@@ -51,7 +51,7 @@ def on_core(core: int) -> Any:
 
 @contextmanager
 def echo_server(folder: Path, socket: Path) -> Iterator[tuple[int, int]]:
-    """Run the echo server, on a socket and on loopback; gives its port and its process id."""
+    """Run the echo server, on a socket and on loopback; returns its port and its process id."""
     socket.parent.mkdir(parents=True)
     server = subprocess.Popen(
         [folder / "server", socket], stdout=subprocess.PIPE, text=True, preexec_fn=on_core(ENDS_CORE)
@@ -65,7 +65,7 @@ def echo_server(folder: Path, socket: Path) -> Iterator[tuple[int, int]]:
 
 
 def run_client(folder: Path, *arguments: object) -> dict[str, float]:
-    """Run the client to its end; gives what it prints. Raises CalledProcessError."""
+    """Run the client to its end; returns what it prints. Raises CalledProcessError."""
     command = [folder / "client", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, preexec_fn=on_core(ENDS_CORE))
     answer: dict[str, float] = json.loads(done.stdout)
@@ -88,5 +88,5 @@ def idle_client(folder: Path, port: int, path: str, connections: int) -> Iterato
 
 
 def cpu_s(pid: int) -> float:
-    """Give the CPU seconds that a process has used: its clock's number is that of clock_getcpuclockid(3)."""
+    """Return the CPU seconds that a process has used: its clock's number is that of clock_getcpuclockid(3)."""
     return time.clock_gettime(~pid << 3 | 2)

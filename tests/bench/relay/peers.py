@@ -142,7 +142,7 @@ def _worker(store: Store, slots: int) -> Iterator[None]:
 
 @contextmanager
 def _running(command: list[str], port: int, environment: dict[str, str] | None = None) -> Iterator[int]:
-    """Run a server until it is no longer wanted; gives its process id once it listens."""
+    """Run a server until it is no longer wanted; returns its process id once it listens."""
     server = subprocess.Popen(command, env=environment, preexec_fn=on_core(PROXY_CORE))
     try:
         until(lambda: _listens(port) or server.poll() is not None, f"{command[0]} listens")

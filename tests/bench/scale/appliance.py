@@ -24,7 +24,7 @@ class SimulatedWorker(Worker):
     """A worker whose driver and browser are a pause; all that it says to the grid is the real one's."""
 
     def __init__(self, settings: Settings, store: Store, tally: Tally) -> None:
-        """Take the settings of its slot, the connections that it shares, and what counts its sessions."""
+        """Use the settings of its slot, the connections that it shares, and what counts its sessions."""
         super().__init__(new_worker_id(settings), settings)
         self._store = store
         self._grid = Grid(store)
@@ -47,7 +47,7 @@ class Appliance:
     """A proxy and its workers, as greenlets."""
 
     def __init__(self, settings: Settings, tally: Tally) -> None:
-        """Take the settings; nothing is connected yet."""
+        """Use the settings; nothing is connected yet."""
         self._settings = settings
         self._tally = tally
         self._store = Store(settings.effective_redis_url, settings.grid_namespace)

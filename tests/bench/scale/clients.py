@@ -28,7 +28,7 @@ class Clients:
     """All clients of one process; each connects to an appliance of it at random."""
 
     def __init__(self, appliances: list[Appliance], plan: Plan, tally: Tally) -> None:
-        """Take whom they may connect to; nobody comes before `set_rate`."""
+        """Use whom they may connect to; nobody comes before `set_rate`."""
         self._appliances = appliances
         self._plan = plan
         self._tally = tally

@@ -38,7 +38,7 @@ class Costs:
             self._claim(f"held-{number}")
 
     def table(self) -> dict[str, float]:
-        """Give the microseconds of CPU, user and system, that each kind of call costs."""
+        """Return the microseconds of CPU, user and system, that each kind of call costs."""
         return {name: self._cost(call, calls) for name, (call, calls) in self._calls().items()}
 
     def _calls(self) -> dict[str, tuple[Callable[[], object], int]]:

@@ -17,7 +17,7 @@ class Fleet:
     """All simulators; they run while the `with` block does."""
 
     def __init__(self, plan: Plan) -> None:
-        """Take the plan; nothing is started yet."""
+        """Use the plan; nothing is started yet."""
         self._plan = plan
         self._processes: list[subprocess.Popen[str]] = []
         self.counts: Counter[str] = Counter()
@@ -43,7 +43,7 @@ class Fleet:
             process.wait()
 
     def order(self, **order: Any) -> list[dict[str, Any]]:
-        """Give all of them an order, and wait for the answers."""
+        """Return all of them an order, and wait for the answers."""
         answers = []
         for process in self._processes:
             assert process.stdin

@@ -54,12 +54,12 @@ class Phases:
     """The grid under measurement."""
 
     def __init__(self, plan: Plan, server: Server, fleet: Fleet, probe: Probe) -> None:
-        """Take all that takes part; the grid is starting."""
+        """Use all that takes part; the grid is starting."""
         self._plan, self._server, self._fleet, self._probe = plan, server, fleet, probe
         self._store: Store = probe.grid.store
 
     def start(self) -> float:
-        """Wait until all workers are registered; gives the seconds that took."""
+        """Wait until all workers are registered; returns the seconds that took."""
         return self._seconds_until(lambda: self._registered() >= self._plan.all_workers)
 
     def load(self, rate: float, seconds: float) -> Load:
@@ -78,7 +78,7 @@ class Phases:
         return Load(rate, started / passed, self._fleet.sessions, figures, middle, last, self._fleet.lag_s, counts)
 
     def lose_appliance(self) -> tuple[float, float, float]:
-        """Cut an appliance's power. Gives seconds: until its first and last worker, and its last lease, are gone."""
+        """Cut an appliance's power. Returns seconds: until its first and last worker, and its last lease, are gone."""
         ids, first = self._store.read(("ZRANGE", self._store.key("workers"), 0, -1))[0], 0.0
         ids = [worker for worker in ids if worker.startswith("a0.")]
         held = [session.id for session in self._probe.grid.sessions() if session.proxy.startswith("a0.")]
@@ -155,6 +155,6 @@ class Claims:
 
 
 def percentiles(claims: list[Claim]) -> tuple[float, float]:
-    """Give the median and the 99th percentile, in milliseconds."""
+    """Return the median and the 99th percentile, in milliseconds."""
     times = sorted(claim.took_ms for claim in claims)
     return times[len(times) // 2], times[len(times) * 99 // 100]

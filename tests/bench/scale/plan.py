@@ -37,7 +37,7 @@ class Plan:
         return self.appliances * self.workers
 
     def settings(self, name: str) -> Settings:
-        """Give the settings of one appliance: the defaults, but for the grid's size. Makes its folder."""
+        """Return the settings of one appliance: the defaults, but for the grid's size. Makes its folder."""
         run_dir = Path(self.folder) / name
         run_dir.mkdir(exist_ok=True)
         return config.load(
@@ -56,11 +56,11 @@ class Plan:
         )
 
     def appliances_of(self, process: int) -> list[int]:
-        """Give the numbers of the appliances that one of the processes simulates."""
+        """Return the numbers of the appliances that one of the processes simulates."""
         return list(range(process, self.appliances, self.processes))
 
     def dump(self) -> str:
-        """Give the plan as text."""
+        """Return the plan as text."""
         return json.dumps(asdict(self))
 
     @classmethod

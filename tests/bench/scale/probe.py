@@ -34,7 +34,7 @@ class Probe:
     """Claims a slot now and then."""
 
     def __init__(self, plan: Plan) -> None:
-        """Take the grid; its Redis runs."""
+        """Use the grid; its Redis runs."""
         self._store = Store(plan.url, "scale")
         self.grid = Grid(self._store)
         self.sessions = Sessions(self.grid, plan.settings("probe"), "probe.0", self._announce)

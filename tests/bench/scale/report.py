@@ -14,7 +14,7 @@ FULL = 0.7  # of a core: beyond that, calls begin to wait for each other
 
 
 def costs(tables: dict[int, dict[str, float]]) -> str:
-    """Give the cost of each kind of call, by the number of workers."""
+    """Return the cost of each kind of call, by the number of workers."""
     sizes = list(tables)
     lines = [f"{'µs of Redis, one call, at workers:':36}" + "".join(f"{size:>12,}" for size in sizes)]
     for name in tables[sizes[0]]:
@@ -23,7 +23,7 @@ def costs(tables: dict[int, dict[str, float]]) -> str:
 
 
 def load(row: Load) -> str:
-    """Give one rate's line, and what went wrong with its sessions."""
+    """Return one rate's line, and what went wrong with its sessions."""
     redis = row.redis
     trouble = f"   {row.trouble}" if row.trouble else ""
     if not is_sound(row):
@@ -41,7 +41,7 @@ def is_sound(row: Load) -> bool:
 
 
 def limit(loads: list[Load]) -> str:
-    """Give what a session costs beside what the grid costs idle, and where that leads."""
+    """Return what a session costs beside what the grid costs idle, and where that leads."""
     idle, busiest = loads[0], ([row for row in loads if is_sound(row)] or loads)[-1]
     sizes = busiest.redis
     lines = [
@@ -58,13 +58,13 @@ def limit(loads: list[Load]) -> str:
 
 
 def handover(times_ms: list[float]) -> str:
-    """Give how long a freed slot takes to a client that waits, under the last load."""
+    """Return how long a freed slot takes to a client that waits, under the last load."""
     times = statistics.quantiles(times_ms, n=100)
     return f"hand-over of a slot: p50 {times[49]:.2f} ms, p99 {times[98]:.2f} ms"
 
 
 def lost_appliance(first_s: float, last_s: float, leases_s: float) -> str:
-    """Give when a dead appliance was gone from the grid."""
+    """Return when a dead appliance was gone from the grid."""
     return (
         f"an appliance without power: its first worker gone after {first_s:.1f} s, the last after {last_s:.1f} s, "
         f"its proxy's last lease after {leases_s:.1f} s"
@@ -72,7 +72,7 @@ def lost_appliance(first_s: float, last_s: float, leases_s: float) -> str:
 
 
 def recovery(figures: Recovery) -> str:
-    """Give how the grid came back after Redis had lost everything."""
+    """Return how the grid came back after Redis had lost everything."""
     return (
         f"Redis killed and started empty: first claim after {figures.first_claim_s:.1f} s, "
         f"workers registered after {figures.workers_s:.1f} s, sessions known after {figures.sessions_s:.1f} s;\n"

@@ -17,7 +17,7 @@ class Server:
     """A Redis server of its own, which keeps nothing on disk."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a folder for its working directory; it does not run yet."""
+        """Use a folder for its working directory; it does not run yet."""
         self._folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -48,7 +48,7 @@ class Server:
             self._process.wait()
 
     def client(self) -> redis.Redis:
-        """Give a client."""
+        """Return a client."""
         return redis.Redis.from_url(self.url, decode_responses=True)
 
 
@@ -56,7 +56,7 @@ class Meter:
     """What a server does between `start` and `stop`, by its own account (INFO)."""
 
     def __init__(self, server: Server) -> None:
-        """Take the server."""
+        """Use the server."""
         self._client = server.client()
 
     def start(self) -> None:
@@ -64,14 +64,14 @@ class Meter:
         self._before = self._read()
 
     def stop(self) -> dict[str, float]:
-        """Give the figures, per second where nothing else is said."""
+        """Return the figures, per second where nothing else is said."""
         after = self._read()
         delta = {name: after[name] - self._before[name] for name in after}
         seconds = delta.pop("uptime_s")
         return {name: value / seconds for name, value in delta.items()} | self._sizes()
 
     def cpu_s(self) -> float:
-        """Give the CPU seconds, user and system, that it has used so far."""
+        """Return the CPU seconds, user and system, that it has used so far."""
         info = self._client.info("cpu")
         return float(info["used_cpu_user"] + info["used_cpu_sys"])
 

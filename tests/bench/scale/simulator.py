@@ -35,7 +35,7 @@ class Simulator:
     """The appliances of one process, and their clients."""
 
     def __init__(self, plan: Plan, number: int) -> None:
-        """Take the plan, and which of its processes this is."""
+        """Use the plan, and which of its processes this is."""
         self._plan = plan
         tally = Tally(plan, number)
         self._appliances = {n: Appliance(plan.settings(f"a{n}"), tally) for n in plan.appliances_of(number)}
@@ -51,7 +51,7 @@ class Simulator:
             gevent.spawn_later(number * step_s, appliance.start)
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Do what an order says; gives the answer."""
+        """Do what an order says; returns the answer."""
         if "rate" in order:
             self._clients.set_rate(order["rate"] / self._plan.processes)
         if order.get("cut") in self._appliances:
@@ -61,7 +61,7 @@ class Simulator:
         return {}
 
     def _report(self) -> dict[str, Any]:
-        """Give what has happened since the last report."""
+        """Return what has happened since the last report."""
         lag_s, self._lag_s = self._lag_s, 0.0
         counts = dict(self._clients.counts)
         self._clients.counts.clear()

@@ -20,7 +20,7 @@ class Tally:
     """The counts of all workers."""
 
     def __init__(self, plan: Plan, process: int) -> None:
-        """Take the plan and the number of the process whose row is written."""
+        """Use the plan and the number of the process whose row is written."""
         with (Path(plan.folder) / "tally").open("r+b") as file:
             counts = memoryview(mmap.mmap(file.fileno(), 0)).cast("H")
         size = plan.all_workers
@@ -35,12 +35,12 @@ class Tally:
             file.truncate(2 * plan.all_workers * plan.processes)
 
     def count(self, worker_id: str) -> int:
-        """Give the sessions that use a worker."""
+        """Return the sessions that use a worker."""
         place = self._place(worker_id)
         return sum(row[place] for row in self._rows)
 
     def add(self, worker_id: str, change: int) -> int:
-        """Count a session in (1) or out (-1); gives how many there are now."""
+        """Count a session in (1) or out (-1); returns how many there are now."""
         self._own[self._place(worker_id)] += change
         return self.count(worker_id)
 

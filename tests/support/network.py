@@ -23,7 +23,7 @@ class Switch:
         """Make the bridge; only root may."""
         number = os.getpid() % 250
         self.name, self._net = f"switch{number}", f"10.232.{number}"
-        self._members: list[str] = []
+        self._members: dict[str, int] = {}  # namespaces, each with the host that its cable is named after
         for command in (
             f"link add {self.name} type bridge",
             f"addr add {self.address(1)}/24 dev {self.name}",
@@ -39,7 +39,7 @@ class Switch:
         """Make a namespace that has these addresses; return its name."""
         name = f"{self.name}-{hosts[0]}"
         cable = self._cable(hosts[0])
-        self._members.append(name)
+        self._members[name] = hosts[0]
         for command in (
             f"netns add {name}",
             f"link add {cable} type veth peer name eth0 netns {name}",
@@ -59,7 +59,8 @@ class Switch:
         return f"{self.name[6:]}port{host}"
 
     def remove(self) -> None:
-        """Remove all of it."""
-        for name in self._members:
+        """Remove all of it; a namespace goes later than its name, and its cable with it."""
+        for name, host in self._members.items():
+            ip(f"link delete {self._cable(host)}")
             ip(f"netns delete {name}")
         ip(f"link delete {self.name}")

@@ -30,7 +30,7 @@ class Clock:
         """What an appliance is to be started with."""
         variables = {"LD_PRELOAD": self._library, "STEPPED_CLOCK": self._offset}
         of_browsers = " ".join(f"{name}={value}" for name, value in variables.items())
-        return {**variables, "BROWSER_ENV": of_browsers, "inside": [sys.executable, STEPPED_APPLCTL]}
+        return {**variables, "BROWSER_ENV": of_browsers, "inside": [sys.executable, "-P", STEPPED_APPLCTL]}
 
     def step(self, offset_s: int) -> None:
         """Let the clock differ by so many seconds from the machine's, from now on."""

@@ -277,7 +277,7 @@ def test_of_two_appliances_that_share_a_redis_each_audits_its_own_part(
     one, other = (start_grid(REDIS_URL=redis_url, MAX_CONCURRENT_SESSIONS=1, **LASTING) for _ in range(2))
     for _ in range(2):
         playwright.chromium.connect(one.endpoint)
-    sessions = one.status.sessions()
+    sessions = one.state.sessions()
     (away,) = (s for s in sessions if s.worker.startswith(f"{other.env['APPLIANCE_NAME']}."))
     assert (one.audit(), other.audit()) == ([], [])
     (here,) = (session for session in sessions if session != away)
@@ -285,4 +285,4 @@ def test_of_two_appliances_that_share_a_redis_each_audits_its_own_part(
         assert f"no proxy here relays session {here.id}, active on worker {here.worker}" in look()
         assert other.audit() == [f"no proxy here relays session {away.id}, active on worker {away.worker}"]
         for session in sessions:
-            one.status.release(session.id, "by hand")
+            one.state.release(session.id, "by hand")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import site as web
 from tests.support.appliance import Appliance, StartGrid
 
+ROOT = Path(__file__).resolve().parents[2]
 OLDER_PLAYWRIGHT = "1.62.0"  # the last whose driver speaks to Debian's firefox-esr
 
 
@@ -52,6 +52,10 @@ def older_playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[str]:
-    """Serve the web site; return its URL."""
-    with web.serve() as url:
-        yield url
+    """Serve the web site from a process of its own, which no other test delays; yield its URL."""
+    command = [sys.executable, "-m", "tests.support.site"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin
+        assert server.stdout
+        yield server.stdout.readline().strip()
+        server.stdin.close()

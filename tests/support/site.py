@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -80,3 +81,9 @@ def serve(address: str = "127.0.0.1") -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+if __name__ == "__main__":  # until its input ends
+    with serve() as own_url:
+        print(own_url, flush=True)
+        sys.stdin.read()

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 
 def visit(page: Page, url: str) -> str:
@@ -13,6 +13,14 @@ def visit(page: Page, url: str) -> str:
     except Error as error:
         return error.message.split(" at ")[0]
     return "reached"
+
+
+def meet(browser: Browser, url: str) -> list[str]:
+    """Return what a new page and its requests met: the error page of an earlier, refused URL may come late."""
+    page = browser.new_page()
+    met = [visit(page, url), request(page, url)]
+    page.close()
+    return met
 
 
 def request(page: Page, url: str) -> str:
@@ -26,6 +34,5 @@ def request(page: Page, url: str) -> str:
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.connect(sys.argv[1])
-    page = browser.new_page()
-    print(json.dumps({url: [visit(page, url), request(page, url)] for url in sys.argv[2:]}))
+    print(json.dumps({url: meet(browser, url) for url in sys.argv[2:]}))
     browser.close()

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import click
 
+from appliance import logs
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.sessions import Sessions
@@ -114,6 +115,7 @@ def handovers_ms(grid: Grid, rounds: int) -> list[float]:
 @click.option("--rounds", default=5, show_default=True, help="Rounds over all sizes, in turn; medians are printed.")
 def main(workers: tuple[int, ...], pairs: int, rounds: int) -> None:
     """Measure claims and releases by the number of workers, and the hand-over of a slot."""
+    logs.configure("ERROR", "text")  # a session that waits is logged
     figures: dict[int, list[tuple[float, float, float, float]]] = {size: [] for size in workers}
     with redis_server() as url:
         store = Store(url, "bench")

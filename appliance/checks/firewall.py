@@ -15,7 +15,7 @@ _OPEN = "off: pages reach this machine and its private networks"
 
 
 def check_firewall(settings: Settings) -> Iterator[Check]:
-    """The loaded rules are those that the settings and this machine's networks require."""
+    """The loaded rules match the settings and the machine's networks."""
     settings = started_settings(settings) or settings
     if settings.browser_user is None:
         yield _without_accounts(settings)

@@ -84,7 +84,7 @@ class Session:
         self.status, self.grant = SessionStatus.DIALLING, grant
 
     def wait_again(self) -> Grant | None:
-        """Give up the grant, whose worker was not reached, and return it."""
+        """Drop and return the grant of a worker that could not be reached."""
         grant, self.grant, self.unknown_until = self.grant, None, None
         self.status = SessionStatus.WAITING
         return grant

@@ -27,7 +27,7 @@ local function touched_in(browser, minor)
   return pool
 end
 
--- Marks a worker of which a slot was taken: that serves no waiting session. `worker` is its record as Redis has it now.
+-- Marks a worker that has given a slot away, which cannot serve a waiting session. `worker` is its current record.
 local function touch_taken(worker)
   local list = touched_in(worker.browser, worker.minor).workers
   local at = 1
@@ -35,7 +35,7 @@ local function touch_taken(worker)
   list[at] = worker  -- the newer record counts
 end
 
--- Marks a worker of which anything else has changed that decides on its place; nil, for one that is gone, is ignored.
+-- Marks a worker whose place may have changed for any other reason. Does nothing for nil, a worker that is gone.
 local function touch(worker)
   if not worker then return end
   touch_taken(worker)

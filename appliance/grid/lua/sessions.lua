@@ -85,8 +85,8 @@ local function is_reachable(session)
   return false
 end
 
--- Returns a claim's answer; `worker` is given where it is known. "unserved" and "unreachable" are for a session that
--- waits for what no appliance offers any more, or only those that it avoids: its proxy releases it.
+-- Returns a claim's answer; `worker` is given where it is known. A waiting session is "unserved" if no appliance offers
+-- its browser any more, and "unreachable" if only appliances do that it avoids. Its proxy then releases it.
 local function answer(session, worker)
   if session.status ~= 'active' then
     if not is_served(session) then return {status = 'unserved', versions = pools.minors(session.browser)} end

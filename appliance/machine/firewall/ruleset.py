@@ -6,7 +6,7 @@ Rules for what the browsers' group sends; the first that matches decides
  3. All addresses of this machine are refused, and so are broadcast and multicast.
  4. Clouds' metadata is refused, even where EGRESS_PRIVATE allows its network; so are tunnels (images.py).
  5. The grid's other appliances and its Redis are refused, too.
- 6. Networks in EGRESS_PRIVATE pass. Other private networks, and those that the machine is directly connected to, are
+ 6. Networks in EGRESS_PRIVATE pass. Other private networks, and networks that the machine is directly connected to, are
     refused. All else passes.
 A rule for an IPv4 network holds for its images behind a NAT64, too. A refused page gets an answer at once, so that it
 waits for no time-out.

@@ -96,7 +96,7 @@ def test_a_title_that_is_no_text_ends_nobody_and_its_worker_is_replaced(
         until(lambda: "its driver had an error" in grid.log("chromium-00"), "the worker drains")
         assert neighbour.evaluate("6 * 7") == 42
     neighbour.context.browser.close()  # type: ignore[union-attr]
-    until(lambda: grid.available(1)[0].id != worker.id, "another worker serves")
+    grid.successor(worker)
 
 
 def test_a_pattern_that_backtracks_for_ever_holds_up_nobody(

@@ -84,13 +84,18 @@ class Tree:
 
     def all_run(self) -> bool:
         """Whether all five run: supervisord itself says so to its own account alone."""
-        children = self.process.children()
-        return [child.name() for child in children if child.status() != psutil.STATUS_ZOMBIE] == ["sleep"] * 5
+        running = []
+        for child in self.process.children():
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    running.append(child.name())
+        return running == ["sleep"] * 5
 
     def kill_all(self) -> None:
         """Kill the five processes."""
         for child in self.process.children():
-            child.kill()
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
     def starts(self, kind: str) -> int:
         """Count the starts in supervisord's log: those that are "spawned", or whose failure is a "spawnerr"."""

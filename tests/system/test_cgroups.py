@@ -66,8 +66,7 @@ def test_each_worker_has_a_group_and_nothing_in_it_outlives_the_worker(part: Pat
         until(lambda: hidden.name() == "sleep", "it runs, with nothing that says whose it is")
         family["worker"].send_signal(signal.SIGKILL)
         assert hidden.wait(20) == -signal.SIGKILL
-        until(lambda: worker.id not in {one.id for one in grid.state.workers()}, "the end is noticed")
-        (successor,) = grid.available(1, within_s=20)
+        successor = grid.successor(worker, within_s=20)
         assert group_of(psutil.Process(successor.pid)) == f"{top}/chromium-00"
         assert "worker.no_group" not in grid.log("chromium-00")
 

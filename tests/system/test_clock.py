@@ -96,5 +96,5 @@ def what_dies_just_before_a_step_back_is_found_as_soon_as_ever(grid: Appliance, 
     finally:
         worker.resume()
     tree(other.pid)["browser"].kill()
-    until(lambda: other.id not in {worker.id for worker in grid.state.workers()}, "its worker leaves")
+    grid.successor(other)
     assert silent.id in {worker.id for worker in grid.available(2)}

@@ -227,13 +227,14 @@ def test_with_a_private_network_allowed_the_grids_own_machines_are_still_refused
 
 def worker_and_browser_are_killed(grid: Appliance) -> None:
     """A worker that is killed leaves what its successor removes, though it has another group."""
-    family = tree(grid.state.workers()[0].pid)
+    (worker,) = grid.state.workers()
+    family = tree(worker.pid)
     for name, process in family.items():
         if name not in ("worker", "driver"):
             process.suspend()  # so that it does not end by itself
     family["worker"].kill()
     until(lambda: not any(process.is_running() for process in family.values()), "no process is left", within_s=15)
-    (successor,) = grid.available(1, within_s=15)
+    successor = grid.successor(worker, within_s=15)
     until(lambda: grid.workspaces() == {successor.id.partition(".")[2]}, "no temporary folder is left")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from appliance.log_writer import LogWriter
+from appliance.printable import printable
 
 # structlog imports rich, if there is one, for the tracebacks that it draws on a terminal. No process writes to one
 # through this module, and in a worker rich would be a tenth of what it imports.
@@ -39,12 +40,15 @@ def configure(
     The `bound` values stand in every line. `start_thread` starts the thread of the operating system that writes them.
     To be called once in a process.
     """
-    renderer: Any = (
+    render: Any = (
         structlog.processors.JSONRenderer(sort_keys=False)
         if log_format == "json"
         else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
     )
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+    def renderer(*of: Any) -> str:
+        return printable(render(*of))  # values come from clients and drivers, and lines are read on terminals
 
     def note(dropped: int) -> str:
         event = {"event": "log.lines_dropped", **bound, "lines": dropped, "level": "warning"}

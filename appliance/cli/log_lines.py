@@ -18,6 +18,7 @@ from rich.text import Text
 
 from appliance.cli.log_files import LogFile, names_of
 from appliance.cli.output import Output, print_json_line
+from appliance.printable import printable
 from appliance.settings.config import Settings
 
 _SUPERVISORD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ([A-Z]{4}) (.*)")
@@ -69,10 +70,10 @@ class Record:
         """Return the event with its values, for people."""
         style = _STYLES.get(self.level, "")
         level = "" if self.level in ("info", "debug") else f"{self.level.upper()} "
-        shown = Text.assemble((level, style), (self.event, style or "bold"))
+        shown = Text.assemble((level, style), (printable(self.event), style or "bold"))
         for name, value in self.values.items():
             shown.append(f" {name}=", "dim")
-            shown.append(_quoted(str(value)), style)
+            shown.append(printable(_quoted(str(value))), style)
         return shown
 
     def _clock(self) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from appliance.printable import printable
 
 _PIPE_COLUMNS = 1000  # nothing is wrapped for a program that reads lines
 _STYLES = {
@@ -53,9 +56,22 @@ class Output:
             yield
 
 
+class _Console(Console):
+    """A console that lets only itself control the terminal: what it shows comes from clients and browsers, too."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a string as text, with escapes for characters that cannot be printed: a table leaves room for them."""
+        return super().render_str(printable(text, keep="\n"), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Return the parts of anything that is printed, with such escapes too."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text, keep="\n"), style, control)
+
+
 def console(to_stderr: bool = False) -> Console:
     """Return a console of the terminal's width; it never wraps for a program, unless COLUMNS is set."""
-    made = Console(stderr=to_stderr, highlight=False, emoji=False)
+    made = _Console(stderr=to_stderr, highlight=False, emoji=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _PIPE_COLUMNS
     return made
@@ -63,12 +79,12 @@ def console(to_stderr: bool = False) -> Console:
 
 def print_json(data: Any) -> None:
     """Print indented JSON on standard output; paths and enumerations become strings."""
-    click.echo(json.dumps(data, indent=2, default=str))
+    click.echo(printable(json.dumps(data, indent=2, default=str), keep="\n"))
 
 
 def print_json_line(data: Any) -> None:
     """Print JSON on one line, for output that goes on."""
-    click.echo(json.dumps(data, default=str, ensure_ascii=False))
+    click.echo(printable(json.dumps(data, default=str, ensure_ascii=False)))
 
 
 def table(*columns: str) -> Table:

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
 from appliance.cli.command import command, group
 from appliance.cli.connection import current_grid
@@ -79,6 +78,6 @@ def sessions_table(found: list[SessionInfo], now_ms: int, appliance: str) -> Tab
         status, age = status_text(session.status), duration((now_ms - session.started_ms) / 1000)
         worker = WorkerId.parse(session.worker)
         name_of_worker = worker.slot if worker.appliance == appliance else session.worker
-        name = Text(session.name)  # the client chose it: not markup
-        shown.add_row(session.id, status, name_of_worker or f"({session.browser})", session.client, age, name)
+        name_of_worker = name_of_worker or f"({session.browser})"
+        shown.add_row(session.id, status, name_of_worker, session.client, age, session.name)
     return shown

@@ -79,6 +79,16 @@ def test_with_json_each_line_is_an_object(logs: Path) -> None:
     }
 
 
+def test_logs_of_any_process_cannot_control_the_terminal(logs: Path) -> None:
+    nasty = "\x1b[31m\x07\x7f\x9b2J\u2028\u202e"
+    (logs / "proxy.log").write_text(PROXY + f'{PROXY.rstrip()} name="{nasty}"\n{nasty}\n')
+    for options in ([], ["--json"]):
+        shown = applctl(*options, "proxy").stdout
+        assert shown.count("[31m") == 2
+        assert shown.replace("\n", "").isprintable()
+    assert json.loads(shown.splitlines()[-1])["event"] == nasty
+
+
 @pytest.mark.parametrize("line", ["", "Traceback", "{", "[1]", '{"event": "no time"}', "timestamp=never event=x"])
 def test_a_line_without_a_time_is_no_record_of_its_own(line: str) -> None:
     assert parse("proxy", line) is None

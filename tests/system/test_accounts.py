@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import signal
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.support.appliance import Appliance, tree
+from tests.support.guarded import accounts, as_root, machine
 from tests.support.machine import Machine
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts, and become them")
+__all__ = ["accounts", "machine"]
+
+pytestmark = as_root
 
 PASSWORD = "of-the-accounts-test"
 
 
 @pytest.fixture(scope="module")
-def accounts() -> Iterator[dict[str, str]]:
-    """Make the two accounts; returns the settings that name them."""
-    names = {"SERVICE_USER": f"service-{os.getpid()}", "BROWSER_USER": f"browser-{os.getpid()}"}
-    with ExitStack() as ends:
-        for name in names.values():
-            subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", name], check=True)
-            ends.callback(subprocess.run, ["userdel", name], check=True)
-        yield names
-
-
-@pytest.fixture(scope="module")
-def grid(accounts: dict[str, str]) -> Iterator[Appliance]:
-    """Provide an appliance of two workers, on a machine of its own."""
-    machine = Machine()
+def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Appliance]:
+    """Provide an appliance of two workers."""
     settings = {"CHROMIUM_WORKERS": 2, "MAX_LIFETIME_SESSIONS": 0, "REDIS_PASSWORD": PASSWORD, "STARTUP_STAGGER": 0}
-    try:
-        with Appliance(inside=machine.inside(), **settings, **accounts) as grid:
-            yield grid
-    finally:
-        machine.remove()
+    with Appliance(inside=machine.inside(), **settings, **accounts) as grid:
+        yield grid
 
 
 def family(grid: Appliance, slot: str) -> dict[str, psutil.Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -108,7 +109,7 @@ class Pages:
         names = ("slots", "active", "free", "waiting")
         grid = {name: sum(getattr(pool, name) for pool in pools) for name in names}
         appliances = [one.as_dict() for one in self._services.grid.appliances()]
-        content = {"grid": grid, "pools": [pool.as_dict() for pool in pools], "appliances": appliances}
+        content = {"grid": grid, "pools": [asdict(pool) for pool in pools], "appliances": appliances}
         return JSON, json.dumps(content).encode()
 
     def _appliance(self) -> tuple[str, bytes]:

@@ -87,7 +87,7 @@ def _as_data(view: GridView) -> dict[str, Any]:
         "supervisord": view.supervisor_pid or None,
         "left_over": view.left_over,
         "processes": [process.as_dict() for process in view.processes],
-        "pools": [pool.as_dict() for pool in view.pools],
+        "pools": [asdict(pool) for pool in view.pools],
         "workers": [asdict(worker) for worker in view.workers],
         "sessions": _count_sessions(view),
     }

@@ -106,7 +106,7 @@ class PoolCapacity:
 
     browser: str
     version: str
-    workers: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in WorkerStatus})
+    workers: dict[str, int] = field(default_factory=lambda: _by_status({}))
     slots: int = 0
     active: int = 0
     free: int = 0
@@ -115,12 +115,7 @@ class PoolCapacity:
     @classmethod
     def counted(cls, browser: str, version: str, counts: dict[str, int]) -> PoolCapacity:
         """Return the capacity that `count_workers` counted in a pool."""
-        workers = {status.value: counts[status] for status in WorkerStatus}
-        return cls(browser, version, workers, counts["slots"], counts["active"], counts["free"])
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as plain data, for JSON."""
-        return asdict(self)
+        return cls(browser, version, _by_status(counts), counts["slots"], counts["active"], counts["free"])
 
 
 class ApplianceStatus(StrEnum):
@@ -147,7 +142,7 @@ class ApplianceInfo:
     endpoint: str = ""
     address: str = ""
     versions: list[str] = field(default_factory=list)
-    workers: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in WorkerStatus})
+    workers: dict[str, int] = field(default_factory=lambda: _by_status({}))
     on_workers: int = 0
     in_proxy: int = 0
     proxies: int = 0
@@ -179,7 +174,7 @@ class ApplianceInfo:
         )
         versions = {fields["version"]} if "version" in fields else set()
         if counts:
-            info.workers = {status.value: counts[status] for status in WorkerStatus}
+            info.workers = _by_status(counts)
             info.on_workers = counts["sessions"]
             versions |= counts["versions"].keys()
         info.versions = sorted(versions)
@@ -196,3 +191,8 @@ class ApplianceInfo:
         may_have_more = fields["heard"] != fields.get("epoch") or fields.get("admits") == "1"
         if not (self.on_workers or (self.proxies and (self.in_proxy or may_have_more))):
             self.status = ApplianceStatus.DRAINED
+
+
+def _by_status(counts: dict[str, Any]) -> dict[str, int]:
+    """Return the number of workers of each status."""
+    return {status.value: counts.get(status, 0) for status in WorkerStatus}

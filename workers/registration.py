@@ -3,8 +3,8 @@
 Rules
  1. The worker remembers status and lifetime. If Redis forgot the worker, it registers again with them.
  2. A drain that Redis could not be told is told again by the next heartbeat.
- 3. After a registration, "no active sessions" is not believed until the proxies have had the time to
-    assert the sessions that Redis forgot: `settle_s`.
+ 3. After a registration, "no active sessions" is not believed while the driver holds connections, until the proxies
+    have had the time to assert the sessions that Redis forgot: `settle_s`.
  4. A server of Redis that is new may know less than the one before it: for `settle_s`, each heartbeat says how many
     connections the driver holds, so that no slot is given away whose session is about to be asserted.
  5. Once removed, it does not come back: a heartbeat under way must not register it again.
@@ -157,7 +157,7 @@ class Registration:
         self._remember(status=self._grid.register_worker(self.spec))
 
     def _idle(self) -> None:
-        if self._settling.is_over:
+        if self._settling.is_over or not self._connections():
             self._orders.drained()
 
     def _remember(self, **changes: Any) -> None:

@@ -448,10 +448,13 @@ def test_a_worker_that_redis_forgot_registers_again_with_its_lifetime(start: Sta
     assert (again.lifetime, again.status) == (1, WorkerStatus.AVAILABLE)
 
 
-def test_a_draining_worker_that_redis_forgot_drains_on_and_waits_for_its_sessions(start: Start, grid: Grid) -> None:
+def test_a_draining_worker_that_redis_forgot_drains_on_and_waits_for_its_sessions(
+    start: Start, client: Callable[..., None], grid: Grid
+) -> None:
     worker = start(LEASE_RENEW_INTERVAL=1, LEASE_TTL=5, SHUTDOWN_GRACE=60)
     worker.ready()
     claim(grid)
+    client(worker)
     worker.process.send_signal(signal.SIGTERM)
     until(worker.logged("worker.draining"), "it drains")
     grid.store.read(("FLUSHALL",))
@@ -459,3 +462,12 @@ def test_a_draining_worker_that_redis_forgot_drains_on_and_waits_for_its_session
     with pytest.raises(subprocess.TimeoutExpired):  # its sessions may be asserted yet
         worker.process.wait(2)
     assert worker.exit_code() == 0  # no proxy asserted one
+
+
+def test_a_worker_that_redis_forgot_waits_for_no_sessions_if_its_driver_has_none(start: Start, grid: Grid) -> None:
+    worker = start(LEASE_TTL=120, SHUTDOWN_GRACE=120)
+    worker.ready()
+    grid.store.read(("FLUSHALL",))
+    worker.ready()
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.exit_code(within_s=60) == 0

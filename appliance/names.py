@@ -18,10 +18,10 @@ class Browser(StrEnum):
 
 
 class WorkerId(NamedTuple):
-    """The parts of a worker's id, "<appliance>.<slot>.<hex>"; only the appliance's name may contain dots."""
+    """The parts of a worker's id, "<appliance>.<name>.<hex>"; only the appliance's name may contain dots."""
 
     appliance: str
-    slot: str
+    name: str
     suffix: str
 
     @classmethod

@@ -34,16 +34,16 @@ class RunDir:
         """Return the log of a process: supervisord, proxy, redis, or a worker's name."""
         return self.logs / f"{process}.log"
 
-    def workers_of(self, slot: str) -> Path:
-        """Return the folder of a slot's workers, one after another: it is theirs alone."""
-        return self.workers / slot
+    def workers_of(self, name: str) -> Path:
+        """Return the folder of the workers of one name, one after another: it is theirs alone."""
+        return self.workers / name
 
     def worker(self, worker_id: str) -> Path:
         """Return the folder of a worker; raises ValueError for an id that could name a place elsewhere."""
         parts = WorkerId.parse(worker_id)
-        if not (_SAFE.fullmatch(parts.slot) and _SAFE.fullmatch(parts.suffix)):
+        if not (_SAFE.fullmatch(parts.name) and _SAFE.fullmatch(parts.suffix)):
             raise ValueError(f"{worker_id!r} is not a worker's id")
-        return self.workers_of(parts.slot) / parts.suffix
+        return self.workers_of(parts.name) / parts.suffix
 
     def driver_socket(self, worker_id: str) -> Path:
         """Return the socket to which the proxy connects for a worker; raises ValueError like `worker`."""
@@ -60,6 +60,6 @@ class RunDir:
         return worker / "lock"
 
     @staticmethod
-    def slot_at(driver_socket: Path) -> str:
-        """Return the slot of the worker whose driver has this socket."""
+    def worker_name_at(driver_socket: Path) -> str:
+        """Return the name of the worker whose driver has this socket."""
         return driver_socket.parent.parent.name

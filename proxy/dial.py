@@ -47,7 +47,7 @@ def dial(forwarded: Headers, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Con
     `forwarded` are the client's headers that the driver sees. The error is written for clients: it names the worker,
     and the log has the path.
     """
-    driver = f"the driver of worker {RunDir.slot_at(path)}"
+    driver = f"the driver of worker {RunDir.worker_name_at(path)}"
     silent = DialFailed(f"{driver} does not answer within {limit_s:.1f} s", Blame.WORKER)
     connection: socket.socket | None = None
     try:

@@ -224,7 +224,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         Another appliance's proxy reports what happens to its workers. If it says nothing, that proxy was lost.
         """
         if grant.appliance == self.services.settings.appliance_name:
-            return f"worker {grant.slot} crashed", "the driver"
+            return f"worker {grant.worker_name} crashed", "the driver"
         return f"the connection to appliance {grant.appliance} was lost", f"appliance {grant.appliance}"
 
     def _log(self, event: str, grant: Grant, **fields: object) -> None:

@@ -1,11 +1,11 @@
-"""The back-off of a slot whose workers keep failing, counted in a file across their processes."""
+"""The back-off of a worker that keeps failing, counted in a file across its processes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 FIRST_DELAY_S = 0.25
-LONGEST_DELAY_S = 5.0  # so that a slot is back soon after what it lacked is there
+LONGEST_DELAY_S = 5.0  # so that a worker is back soon after what it lacked is there
 
 
 def delay_s(failures: int) -> float:
@@ -16,15 +16,15 @@ def delay_s(failures: int) -> float:
 
 
 class Failures:
-    """How often in a row a slot's workers failed before they were ready, or soon after.
+    """How often in a row the workers of one name failed before they were ready, or soon after.
 
     An attempt counts as failed from its beginning until it is ready, so that no way of dying escapes
     the count.
     """
 
-    def __init__(self, slot_folder: Path) -> None:
-        """Read what the slot's former workers have counted."""
-        self._file = slot_folder / "failures"
+    def __init__(self, folder: Path) -> None:
+        """Read what earlier workers have counted in the folder of their name."""
+        self._file = folder / "failures"
         self.before = self._read()
         self.is_counted = False
 

@@ -4,7 +4,7 @@ Where workers have accounts, root does so before they start: a driver, or a brow
 there, for V8 runs what it finds without a doubt. Without accounts drivers fill the folder themselves.
 
 node names the folder of its cache "<version>-<architecture>-<flags>-<user id>" (its src/compile_cache.cc,
-GetCacheVersionTag), so each slot's user id gets a link to root's.
+GetCacheVersionTag), so each worker's user id gets a link to root's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TIMEOUT_S = 60
 
 
 def fill(settings: Settings) -> None:
-    """Fill the folder if it is of another driver, and let all slots find it; raises LaunchError and OSError."""
+    """Fill the folder if it is of another driver, and let all workers find it; raises LaunchError and OSError."""
     accounts = accounts_of(settings)
     if accounts is None:
         return
@@ -41,8 +41,8 @@ def fill(settings: Settings) -> None:
         _compile(settings, folder)
         stamp.write_text(program)
     for cache in [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]:
-        for slot in settings.worker_slots:
-            link = folder / f"{cache.name.rpartition('-')[0]}-{accounts.uid_of(slot)}"
+        for name in settings.worker_names:
+            link = folder / f"{cache.name.rpartition('-')[0]}-{accounts.uid_of(name)}"
             if not link.is_symlink():
                 link.symlink_to(cache.name)
 

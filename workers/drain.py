@@ -63,9 +63,9 @@ def _are_asserted_again(settings: Settings, orders: Orders, connections: Callabl
 
 def shutting_down(settings: Settings) -> str:
     """Return the reason that clients read when SIGTERM ends their sessions."""
-    return f"worker {settings.worker_slot} is shutting down"
+    return f"worker {settings.worker_name} is shutting down"
 
 
 def drained_too_long(settings: Settings) -> str:
     """Return the reason that clients read when DRAIN_TIMEOUT ends their sessions."""
-    return f"worker {settings.worker_slot} was recycled after DRAIN_TIMEOUT of {settings.drain_timeout:g} s"
+    return f"worker {settings.worker_name} was recycled after DRAIN_TIMEOUT of {settings.drain_timeout:g} s"

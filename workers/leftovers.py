@@ -9,7 +9,7 @@ Rules
  3. A session's number can be that of another session by now. If the process that leads it lives and
     has not the marker, or if a member runs a program that the browser did not, it is none of ours.
  4. Descendants of what belongs to the workspace belong to it, too.
- 5. Where the slot has a user id of its own (machine/accounts.py), all that has it belongs to the slot's worker:
+ 5. Where the worker has a user id of its own (machine/accounts.py), all that has it belongs to the worker:
     a process can hide all of the above, but not that.
 """
 

@@ -30,7 +30,7 @@ def main() -> int:
     try:
         settings = config.load()
         group = _enter_group(settings)
-        become_worker(settings, settings.worker_slot)
+        become_worker(settings, settings.worker_name)
     except SettingsError as error:
         print(f"{error}\n{error.hint}", file=sys.stderr)
         return _false_start()
@@ -52,8 +52,8 @@ def _enter_group(settings: Settings) -> Group | OSError | None:
     """Enter the worker's control group, as who started the appliance; None if it can have none."""
     try:
         if part := cgroups.find_part():
-            uid = worker_uid(settings, settings.worker_slot)
-            return cgroups.enter(part, settings.worker_slot, uid, memory_bound(settings).hard)
+            uid = worker_uid(settings, settings.worker_name)
+            return cgroups.enter(part, settings.worker_name, uid, memory_bound(settings).hard)
     except OSError as error:  # it lives without
         return error
     return None

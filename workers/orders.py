@@ -28,9 +28,9 @@ class Crashed(Exception):
 class Orders:
     """The state of a worker's orders; every change wakes whoever waits."""
 
-    def __init__(self, slot: str) -> None:
-        """Begin with nothing told; `slot` names the worker in its reasons."""
-        self.slot = slot
+    def __init__(self, worker_name: str) -> None:
+        """Begin with nothing told; `worker_name` names the worker in its reasons."""
+        self.worker_name = worker_name
         self._changed = threading.Condition()
         self.terminations = 0
         self.drain_reason = ""
@@ -46,7 +46,7 @@ class Orders:
             try:
                 work()
             except Exception as error:
-                self.crashed(reasons.of_worker(self.slot, name, error))
+                self.crashed(reasons.of_worker(self.worker_name, name, error))
                 log.exception("worker.thread_failed", thread=name)
 
         threading.Thread(target=run, name=name, daemon=True).start()

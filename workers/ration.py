@@ -66,7 +66,7 @@ class Ration:
 
     def _heed(self, bound: Bound, count: int) -> None:
         if bound.hard and count > bound.hard:
-            self._orders.crashed(reasons.of_excess(self._orders.slot, size(bound.hard), bound.kind))
+            self._orders.crashed(reasons.of_excess(self._orders.worker_name, size(bound.hard), bound.kind))
             log.warning("worker.exceeds", kind=bound.kind, used=size(count), limit=size(bound.hard))
             self._kill_family()
         elif bound.soft and count > bound.soft:

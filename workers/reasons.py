@@ -15,40 +15,40 @@ REASON_MAX_BYTES = 123
 _ERROR = re.compile(r"(?:[A-Z]\w*)?Error(?: \[\w+\])?: (?P<what>.+)|(?:FATAL|Fatal) (?:ERROR|error)[:,] (?P<fatal>.+)")
 
 
-def of_driver(slot: str, code: int, lines: Iterable[str]) -> str:
+def of_driver(name: str, code: int, lines: Iterable[str]) -> str:
     """Return why sessions end whose driver has ended; `code` is as subprocess has it, `lines` are what it printed."""
-    return fitting(f"the driver of worker {slot} ended: {last_words(lines) or ending(code)}")
+    return fitting(f"the driver of worker {name} ended: {last_words(lines) or ending(code)}")
 
 
-def of_browser(slot: str, how: str) -> str:
+def of_browser(name: str, how: str) -> str:
     """Return why sessions end whose browser has ended; `how` is "" if that is not known."""
     if how == ending(0):
-        return f"the browser of worker {slot} was closed"
-    return f"the browser of worker {slot} crashed{f' ({how})' if how else ''}"
+        return f"the browser of worker {name} was closed"
+    return f"the browser of worker {name} crashed{f' ({how})' if how else ''}"
 
 
-def of_zygote(slot: str) -> str:
+def of_zygote(name: str) -> str:
     """Return why sessions end whose browser goes on, but has lost the process that it forks its pages from."""
-    return f"the browser of worker {slot} crashed: it can open no more pages"
+    return f"the browser of worker {name} crashed: it can open no more pages"
 
 
-def of_silence(slot: str, error: str) -> str:
+def of_silence(name: str, error: str) -> str:
     """Return why sessions end whose browser could not be asked: it hangs, or its driver does."""
     if error.startswith("the driver did not answer"):
-        return f"the driver of worker {slot} stopped answering"
+        return f"the driver of worker {name} stopped answering"
     if error.startswith("the driver"):
-        return fitting(f"the driver of worker {slot} takes no connections: {error.rpartition(': ')[2]}")
-    return f"the browser of worker {slot} stopped answering"
+        return fitting(f"the driver of worker {name} takes no connections: {error.rpartition(': ')[2]}")
+    return f"the browser of worker {name} stopped answering"
 
 
-def of_worker(slot: str, thread: str, error: Exception) -> str:
+def of_worker(name: str, thread: str, error: Exception) -> str:
     """Return why sessions end whose worker has a fault of its own."""
-    return fitting(f"worker {slot} failed ({thread}): {type(error).__name__}: {error}")
+    return fitting(f"worker {name} failed ({thread}): {type(error).__name__}: {error}")
 
 
-def of_excess(slot: str, size: str, kind: str) -> str:
+def of_excess(name: str, size: str, kind: str) -> str:
     """Return why sessions end whose worker used more than `size` of a `kind`, memory or disk."""
-    return f"worker {slot} used more than {size} of {kind}"
+    return f"worker {name} used more than {size} of {kind}"
 
 
 def ending(code: int) -> str:

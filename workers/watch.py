@@ -55,17 +55,17 @@ class Watch:
 
     def _reason(self) -> str:
         """Find out what has ended of its own, and why."""
-        driver, slot = self._driver, self._orders.slot
+        driver, name = self._driver, self._orders.worker_name
         self._orders.look_for(lambda: driver.has_ended or self._browser_pid in driver.ends, FOLLOWS_S)
         code, how = driver.process.poll(), driver.ends.get(self._browser_pid, "")
         driver.report()
         driver_ended = "" if code is None else reasons.ending(code)
         log.warning("driver.ended", driver=driver_ended, browser=how, oom_kills=_oom_kills() - self._oom_kills)
         if code:
-            return reasons.of_driver(slot, code, driver.lines)
+            return reasons.of_driver(name, code, driver.lines)
         if code is None and not kernel.has_ended(self._browser_pid):
-            return reasons.of_zygote(slot)
-        return reasons.of_browser(slot, how)
+            return reasons.of_zygote(name)
+        return reasons.of_browser(name, how)
 
     def _for_hanging(self) -> None:
         while not self._orders.crash:
@@ -94,7 +94,7 @@ class Watch:
                     return ""  # what has ended says more
                 is_own = getattr(error.__cause__, "errno", None) in _OWN_ERRORS
                 if not is_own and (deadline.is_over or not str(error).startswith("the driver")):
-                    return reasons.of_silence(self._orders.slot, str(error))
+                    return reasons.of_silence(self._orders.worker_name, str(error))
             self._orders.look_for(lambda: self._orders.crash, RETRY_S)
 
 

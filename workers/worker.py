@@ -40,13 +40,13 @@ T = TypeVar("T")
 REDIS_RETRY_S = 0.5
 LOOK_S = 1.0
 MAILBOX_S = 2.0  # a mailbox that is not listening yet costs a message, which a heartbeat makes up for
-FAILURE_KEPT_S = 60.0  # beyond the next launch: what the next worker of the slot does not confirm is outdated
-STEADY_S = 60.0  # a crash within this time counts as a failure of the slot
+FAILURE_KEPT_S = 60.0  # beyond the next launch: what its successor does not confirm is outdated
+STEADY_S = 60.0  # a crash within this time counts as a failure (backoff.py)
 
 
 def new_worker_id(settings: Settings) -> str:
-    """Return an id that no other worker has: "<appliance>.<slot>.<6 hex digits>"."""
-    return f"{settings.appliance_name}.{settings.worker_slot}.{secrets.token_hex(3)}"
+    """Return an id that no other worker has: "<appliance>.<name>.<6 hex digits>"."""
+    return f"{settings.appliance_name}.{settings.worker_name}.{secrets.token_hex(3)}"
 
 
 class Worker:
@@ -56,12 +56,12 @@ class Worker:
         """Set the worker's id, its settings and, if it has one, its control group; nothing happens before `run`."""
         self.id = worker_id
         self._group = group
-        self.orders = Orders(settings.worker_slot)
+        self.orders = Orders(settings.worker_name)
         self._settings = settings
-        self._slot = settings.worker_slot
+        self._name = settings.worker_name
         self._store = Store(settings.effective_redis_url, settings.grid_namespace)
         self._grid = Grid(self._store)
-        self._folder = settings.paths.workers_of(self._slot)
+        self._folder = settings.paths.workers_of(self._name)
         self._ready_at = 0.0
 
     def run(self) -> int:
@@ -112,8 +112,8 @@ class Worker:
                 log.warning("worker.group_left", error=str(error))
 
     def _end_account(self) -> bool:
-        """Kill all that has the slot's user id, if it has one of its own. Return whether this process alone is left."""
-        if not has_own_account(self._settings, self._slot):
+        """Kill all that has this worker's own user id, if it has one. Return whether this process alone is left."""
+        if not has_own_account(self._settings, self._name):
             return False
         try:
             leftovers.kill_account(workspace.KILL_TIMEOUT_S)
@@ -127,16 +127,16 @@ class Worker:
         settings = self._settings
         ttl_s = settings.launch_timeout + FAILURE_KEPT_S
         try:
-            self._grid.report_failure(settings.appliance_name, self._slot, settings.browser_type, reason, ttl_s)
+            self._grid.report_failure(settings.appliance_name, self._name, settings.browser_type, reason, ttl_s)
         except StoreUnavailable as error:
             log.warning("worker.redis_away", error=str(error))
 
     def _forget(self, swept: list[str]) -> None:
         """Remove the dead owners of swept workspaces from the grid, before their heartbeats are missed."""
         for suffix in swept:
-            dead = f"{self._settings.appliance_name}.{self._slot}.{suffix}"
+            dead = f"{self._settings.appliance_name}.{self._name}.{suffix}"
             try:
-                self._grid.remove_worker(dead, f"worker {self._slot} crashed")
+                self._grid.remove_worker(dead, f"worker {self._name} crashed")
             except StoreUnavailable as error:
                 log.warning("worker.redis_away", error=str(error), swept=dead)
 
@@ -230,7 +230,7 @@ class Worker:
         finally:
             heart.stop()
             mailbox.close()
-            registration.remove(f"worker {self._slot} failed")
+            registration.remove(f"worker {self._name} failed")
 
     def _spec(self) -> WorkerSpec:
         settings = self._settings
@@ -239,7 +239,7 @@ class Worker:
             browser=settings.browser_type,
             version=browsers.driver_version(settings),
             appliance=settings.appliance_name,
-            slot=self._slot,
+            name=self._name,
             concurrency=settings.max_concurrent_sessions,
             quota=settings.max_lifetime_sessions,
             target=settings.workers_of(settings.browser_type),

@@ -1,11 +1,11 @@
 """A worker's temporary folder: its own, locked while it lives, removed with all that belongs to it.
 
 Rules
- 1. Each worker process makes a folder of its own in its slot's (appliance/py), and holds a lock (flock)
-    in it. The kernel frees the lock however the process ends.
- 2. A folder whose lock is free is garbage. The slot's next worker takes the lock, kills the processes that belong to
-    the folder, and removes it. Other slots' folders are none of its business; `applctl up` clears those of slots that
-    are no more.
+ 1. Each worker process makes a folder of its own in that of its name (appliance/run_dir.py), and
+    holds a lock (flock) in it. The kernel frees the lock however the process ends.
+ 2. A folder whose lock is free is garbage. The next worker of the name takes the lock, kills the processes that
+    belong to the folder, and removes it. Other names' folders are none of its business; `applctl up` clears those of
+    names that are no more.
  3. A folder whose lock is held belongs to a worker that lives, perhaps one that still drains.
  4. A sweeper can catch a folder between its making and its locking. Then the lock is refused, or the
     locked file is no longer in the folder, and its maker makes another.
@@ -83,12 +83,12 @@ class Workspace:
         return True
 
 
-def create(slot_folder: Path, suffix: str = "") -> Workspace:
-    """Make and lock a folder for a worker of a slot, named `suffix` if nothing has that name; raises OSError."""
-    slot_folder.mkdir(parents=True, exist_ok=True)
-    _let_the_proxy_pass(slot_folder)
+def create(folder: Path, suffix: str = "") -> Workspace:
+    """Make and lock a worker's folder in that of its name, called `suffix` unless that exists; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _let_the_proxy_pass(folder)
     for number in range(_ATTEMPTS):
-        path = slot_folder / (suffix if suffix and not number else secrets.token_hex(3))
+        path = folder / (suffix if suffix and not number else secrets.token_hex(3))
         try:
             path.mkdir(mode=_CLOSED)
         except FileExistsError:
@@ -98,7 +98,7 @@ def create(slot_folder: Path, suffix: str = "") -> Workspace:
             workspace.temporary.mkdir(mode=_CLOSED)
             _let_the_proxy_pass(path)
             return workspace
-    raise OSError(f"no folder in {slot_folder} can be locked")
+    raise OSError(f"no folder in {folder} can be locked")
 
 
 def _let_the_proxy_pass(folder: Path) -> None:
@@ -116,14 +116,14 @@ def _let_the_proxy_pass(folder: Path) -> None:
         folder.chmod(mode)
 
 
-def sweep(slot_folder: Path, alone_with: Path | None = None) -> list[str]:
-    """Clear every folder of a slot whose owner is dead. Return the names of those that are gone.
+def sweep(folder: Path, alone_with: Path | None = None) -> list[str]:
+    """Clear the folders of dead workers of one name, all in `folder`. Return the names of the folders that are gone.
 
-    `alone_with` says that nothing of the slot's lives but the owner of this folder: then all others go, even one that
+    `alone_with` says that nothing of these workers lives but the owner of this folder: then all others go, even one that
     cannot be locked.
     """
     swept = []
-    for path in sorted(p for p in slot_folder.iterdir() if p.is_dir() and not p.is_symlink() and p != alone_with):
+    for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and p != alone_with):
         workspace = _take(path)
         if workspace.clear(family=False) if workspace else alone_with and _removed(path):
             swept.append(path.name)

@@ -23,14 +23,14 @@ _PAUSED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 class Program:
     """supervisord, or a process that it keeps alive.
 
-    A worker has a `slot`; `workspaces` are the folders whose locks it has open.
+    A worker has a `name`; `workspaces` are the folders whose locks it has open.
     """
 
     pid: int
     parent: int
     role: Role
     paused: bool = False
-    slot: str = ""
+    name: str = ""
     workspaces: frozenset[str] = frozenset()
 
 
@@ -57,7 +57,7 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Listener:
     """A unix socket on which a driver listens."""
 
     pid: int
@@ -75,13 +75,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What one look found; `folders` are the workers' temporary folders, named "<slot>.<hex>"."""
+    """What one look found; `folders` are the workers' temporary folders, named "<name>.<hex>"."""
 
     programs: tuple[Program, ...] = ()
     parts: tuple[Part, ...] = ()
     folders: frozenset[str] = frozenset()
     wires: tuple[Wire, ...] = ()
-    doors: tuple[Door, ...] = ()
+    listeners: tuple[Listener, ...] = ()
     calls: tuple[Call, ...] = ()
 
     def of(self, role: Role) -> list[Program]:
@@ -112,8 +112,8 @@ def survey(settings: Settings) -> Machine:
     folders = frozenset(_name(path) for path in workers.glob("*/*/"))
     wires = _wires({program.pid for program in programs} | {part.pid for part in parts})
     seen = Machine(tuple(programs), tuple(parts), folders, wires)
-    doors, calls = _doors_and_calls(seen)
-    return replace(seen, doors=doors, calls=calls)
+    listeners, calls = _listeners_and_calls(seen)
+    return replace(seen, listeners=listeners, calls=calls)
 
 
 def _describe(process: psutil.Process, run_dir: Path, workers: Path) -> Program | Part | None:
@@ -142,7 +142,7 @@ def _program(process: psutil.Process, environment: dict[str, str], workers: Path
         return Program(process.pid, process.ppid(), role, paused)
     files = (Path(file.path) for file in process.open_files())
     locked = frozenset(_name(path.parent) for path in files if path.name == "lock" and path.parents[2:3] == (workers,))
-    return Program(process.pid, process.ppid(), role, paused, environment.get("WORKER_SLOT", ""), locked)
+    return Program(process.pid, process.ppid(), role, paused, environment.get("WORKER_NAME", ""), locked)
 
 
 def _part(process: psutil.Process, workspace: str) -> Part:
@@ -159,15 +159,15 @@ def _wires(holders: set[int]) -> tuple[Wire, ...]:
     )
 
 
-def _doors_and_calls(machine: Machine) -> tuple[tuple[Door, ...], tuple[Call, ...]]:
+def _listeners_and_calls(machine: Machine) -> tuple[tuple[Listener, ...], tuple[Call, ...]]:
     """Return the sockets on which drivers listen, and the connections to them."""
     sockets = unix_sockets.all_sockets()
     drivers = {inode: part.pid for part in machine.all_drivers() for inode in unix_sockets.held_by(part.pid)}
     callers = {inode: program.pid for program in machine.programs for inode in unix_sockets.held_by(program.pid)}
-    doors = tuple(Door(drivers[one.inode], one.path) for one in sockets if one.listens and one.inode in drivers)
-    paths = {door.path for door in doors}
+    listeners = tuple(Listener(drivers[one.inode], one.path) for one in sockets if one.listens and one.inode in drivers)
+    paths = {listener.path for listener in listeners}
     calls = (one for one in sockets if not one.listens and one.path in paths)
-    return doors, tuple(Call(one.path, f"unix:{one.inode}", callers.get(one.peer, 0)) for one in calls)
+    return listeners, tuple(Call(one.path, f"unix:{one.inode}", callers.get(one.peer, 0)) for one in calls)
 
 
 def _name(folder: Path) -> str:

@@ -9,7 +9,7 @@ import psutil
 
 from appliance.audit.difference import AT_ONCE_S, STOPPING_S, Difference
 from appliance.audit.machine import Machine, Part, Program
-from appliance.audit.relays import door_of
+from appliance.audit.relays import socket_of
 from appliance.audit.snapshot import Snapshot
 from appliance.grid.records import WorkerInfo
 from appliance.machine.firewall.ruleset import HELPERS
@@ -34,19 +34,19 @@ def differences(snapshot: Snapshot, machine: Machine, settings: Settings) -> Ite
 
 def _registered(worker: WorkerInfo, machine: Machine, settings: Settings) -> Iterator[Difference]:
     """A registered worker has a process, a driver that listens, and a browser."""
-    remedy = f"Its successor or, after WORKER_TTL, a proxy removes it; if it stays, see: applctl logs {worker.slot}"
-    if (worker.pid, worker.slot) not in {(program.pid, program.slot) for program in machine.of("worker")}:
+    remedy = f"Its successor or, after WORKER_TTL, a proxy removes it; if it stays, see: applctl logs {worker.name}"
+    if (worker.pid, worker.name) not in {(program.pid, program.name) for program in machine.of("worker")}:
         text = f"worker {worker.id} is registered, but its process {worker.pid} is gone"
         yield Difference(("worker", worker.id), text, remedy, _REPLACED_S)
         return
     drivers = {part.pid for part in machine.drivers(worker.pid)}
-    if door_of(worker, settings) not in {door.path for door in machine.doors if door.pid in drivers}:
-        text = f"worker {worker.id} is registered, but no driver of its listens at {door_of(worker, settings)}"
+    if socket_of(worker, settings) not in {one.path for one in machine.listeners if one.pid in drivers}:
+        text = f"worker {worker.id} is registered, but no driver of its listens at {socket_of(worker, settings)}"
     elif not any(part.parent in drivers for part in machine.parts):
         text = f"worker {worker.id} is registered, but has no browser"
     else:
         return
-    yield Difference(("worker", worker.id), text, f"Run: applctl restart {worker.slot}", STOPPING_S)
+    yield Difference(("worker", worker.id), text, f"Run: applctl restart {worker.name}", STOPPING_S)
 
 
 def _unregistered(own: list[WorkerInfo], machine: Machine, settings: Settings) -> Iterator[Difference]:
@@ -56,7 +56,7 @@ def _unregistered(own: list[WorkerInfo], machine: Machine, settings: Settings) -
         ages_s = [part.age_s for part in machine.drivers(program.pid)]
         if program.pid not in registered and ages_s and max(ages_s) > settings.launch_timeout + _PROBE_S:
             text = f"{_named(program)} has had a driver for {max(ages_s):.0f} s, but is not registered"
-            remedy = f"See its log: applctl logs {program.slot}"
+            remedy = f"See its log: applctl logs {program.name}"
             yield Difference(("unregistered", str(program.pid)), text, remedy, STOPPING_S)
 
 
@@ -66,12 +66,12 @@ def _listeners(machine: Machine, settings: Settings) -> Iterator[Difference]:
     workers = settings.paths.workers
     places = [(w.pid, w.local) for w in machine.wires if w.pid in drivers and w.status == psutil.CONN_LISTEN]
     places = [(pid, place) for pid, place in places if ip_address(place.rpartition(":")[0]) not in HELPERS]
-    places += [(door.pid, door.path) for door in machine.doors if door.pid in drivers]
+    places += [(one.pid, one.path) for one in machine.listeners if one.pid in drivers]
     for pid, place in places:
-        slot, _, suffix = drivers[pid].workspace.rpartition(".")
-        if place != str(RunDir.driver_socket_in(workers / slot / suffix)):
-            text = f"{_named(drivers[pid])}, the driver of worker {slot}, listens at {place}, which it must not"
-            yield Difference(("listener", str(pid), place), text, f"Run: applctl restart {slot}", AT_ONCE_S)
+        name, _, suffix = drivers[pid].workspace.rpartition(".")
+        if place != str(RunDir.driver_socket_in(workers / name / suffix)):
+            text = f"{_named(drivers[pid])}, the driver of worker {name}, listens at {place}, which it must not"
+            yield Difference(("listener", str(pid), place), text, f"Run: applctl restart {name}", AT_ONCE_S)
 
 
 def _paused(machine: Machine) -> Iterator[Difference]:
@@ -99,11 +99,11 @@ def _abandoned(machine: Machine, settings: Settings) -> Iterator[Difference]:
     for part in machine.parts:
         if part.workspace not in owned:
             text = f"{_named(part)} belongs to no worker: nobody owns its folder {part.workspace}"
-            remedy = f"Its slot's next worker ends it; or: kill -KILL {part.pid}"
+            remedy = f"The next worker of its name ends it; or: kill -KILL {part.pid}"
             yield Difference(("part", str(part.pid)), text, remedy, _REPLACED_S)
     for name in sorted(machine.folders - owned):
         folder = settings.paths.workers / name.replace(".", "/")
-        remedy = f"Its slot's next worker removes it; or: rm -r {folder}"
+        remedy = f"The next worker of its name removes it; or: rm -r {folder}"
         text = f"temporary folder {folder} belongs to no worker"
         yield Difference(("folder", name), text, remedy, _REPLACED_S)
 
@@ -111,4 +111,4 @@ def _abandoned(machine: Machine, settings: Settings) -> Iterator[Difference]:
 def _named(process: Program | Part) -> str:
     if isinstance(process, Part):
         return f"process {process.pid} ({process.name})"
-    return f"process {process.pid} ({f'worker {process.slot}' if process.slot else process.role})"
+    return f"process {process.pid} ({f'worker {process.name}' if process.name else process.role})"

@@ -40,7 +40,7 @@ def differences(looks: Sequence[Look], settings: Settings) -> Iterator[Differenc
     yield from _clients(looks, settings)
 
 
-def door_of(worker: WorkerInfo, settings: Settings) -> str:
+def socket_of(worker: WorkerInfo, settings: Settings) -> str:
     """Return the path of the socket on which a worker's driver listens, "" if its id names none."""
     try:
         return str(settings.paths.driver_socket(worker.id))
@@ -50,7 +50,7 @@ def door_of(worker: WorkerInfo, settings: Settings) -> str:
 
 def _connected_sessions(worker: WorkerInfo, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
     """Compare a worker of this appliance: all its sessions come through this appliance's proxy."""
-    place = door_of(worker, settings)
+    place = socket_of(worker, settings)
     series = [Tally(_active(look.snapshot, worker), _calls(look.machine, place)) for look in looks]
     if surplus := sessions_without_socket(series):
         sessions = _counted(surplus, "session", common([tally.sessions for tally in series]))
@@ -64,13 +64,14 @@ def _connected_sessions(worker: WorkerInfo, looks: Sequence[Look], settings: Set
 
 def _relayed_to_nobody(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
     """No proxy is connected to a driver whose worker is not registered."""
-    registered = {door_of(worker, settings) for look in looks for worker in look.snapshot.workers}
-    for door in looks[-1].machine.doors:
-        sockets = common([_calls(look.machine, door.path) for look in looks]) if door.path not in registered else []
-        if sockets:
-            text = f"the proxy is connected, as {_some(sockets)}, to process {door.pid} at {door.path}"
+    registered = {socket_of(worker, settings) for look in looks for worker in look.snapshot.workers}
+    for listener in looks[-1].machine.listeners:
+        if listener.path in registered:
+            continue
+        if sockets := common([_calls(look.machine, listener.path) for look in looks]):
+            text = f"the proxy is connected, as {_some(sockets)}, to process {listener.pid} at {listener.path}"
             text += ", which is no registered worker's"
-            yield Difference(("nobody", door.path), text, _CLOSE, _SETTLE_S)
+            yield Difference(("nobody", listener.path), text, _CLOSE, _SETTLE_S)
 
 
 def _clients(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:

@@ -45,7 +45,7 @@ def _slots(snapshot: Snapshot) -> Iterator[Difference]:
                 continue
             text = f"session {held_by} holds a slot of worker {worker.id}, but {wrong}"
             remedy = (
-                f"Nothing frees it by itself. Restart the worker, on {worker.appliance}: applctl restart {worker.slot}"
+                f"Nothing frees it by itself. Restart the worker, on {worker.appliance}: applctl restart {worker.name}"
             )
             yield Difference(("slot", worker.id, held_by), text, remedy)
         active = len(snapshot.slots.get(worker.id, ()))

@@ -101,7 +101,7 @@ def check_user_ids(settings: Settings) -> Iterator[Check]:
 
 
 def _require_user_ids(settings: Settings) -> None:
-    accounts.require_free_uids(settings, settings.worker_slots)
+    accounts.require_free_uids(settings, settings.worker_names)
     user_ids.require_unshared(settings)
 
 

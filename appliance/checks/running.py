@@ -57,7 +57,7 @@ def check_workers(view: GridView) -> Iterator[Check]:
     if view.redis_error:
         yield failed("workers", view.redis_error, "Workers cannot be seen without Redis: fix that first.")
         return
-    configured = len(view.settings.worker_slots)
+    configured = len(view.settings.worker_names)
     found = f"{configured - len(view.missing)} of {configured} are registered"
     if view.missing and _is_drained(view):
         yield warning("workers", f"{found}; the others of this drained appliance are restarting", "Wait for them.")

@@ -52,9 +52,9 @@ class GridView:
 
     @property
     def missing(self) -> list[str]:
-        """The slots whose workers are not registered."""
-        registered = {worker.slot for worker in self.workers}
-        return [slot for slot in self.settings.worker_slots if slot not in registered]
+        """The names of the workers that are not registered."""
+        registered = {worker.name for worker in self.workers}
+        return [name for name in self.settings.worker_names if name not in registered]
 
     @property
     def name_taken(self) -> str:

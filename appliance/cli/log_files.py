@@ -61,7 +61,7 @@ class LogFile:
 
 def names_of(settings: Settings) -> list[str]:
     """Return the names of all logs that there are or will be."""
-    known = ["supervisord", "proxy", *settings.worker_slots]
+    known = ["supervisord", "proxy", *settings.worker_names]
     known += [] if settings.redis_url else ["redis"]
     known += ["firewall"] if settings.has_firewall else []
     return sorted({*known, *(path.stem for path in settings.paths.logs.glob("*.log"))})

@@ -77,7 +77,7 @@ def sessions_table(found: list[SessionInfo], now_ms: int, appliance: str) -> Tab
     for session in found:
         status, age = status_text(session.status), duration((now_ms - session.started_ms) / 1000)
         worker = WorkerId.parse(session.worker)
-        name_of_worker = worker.slot if worker.appliance == appliance else session.worker
-        name_of_worker = name_of_worker or f"({session.browser})"
-        shown.add_row(session.id, status, name_of_worker, session.client, age, session.name)
+        worker_name = worker.name if worker.appliance == appliance else session.worker
+        worker_name = worker_name or f"({session.browser})"
+        shown.add_row(session.id, status, worker_name, session.client, age, session.name)
     return shown

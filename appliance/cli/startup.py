@@ -44,7 +44,7 @@ class Failures:
 
     def note(self, view: GridView) -> list[str]:
         """Note what a look showed. Returns the processes that have just failed for the first time."""
-        ready = {worker.slot for worker in view.workers} | ({"proxy"} if view.proxy_answers else set())
+        ready = {worker.name for worker in view.workers} | ({"proxy"} if view.proxy_answers else set())
         fresh = []
         for process in view.processes:
             before = self._pids.get(process.name, 0)
@@ -65,10 +65,10 @@ def await_grid(settings: Settings, out: Output) -> None:
 
     Raises NotReady when a process keeps failing, or after LAUNCH_TIMEOUT and STARTUP_STAGGER for each worker.
     """
-    slots = settings.worker_slots
-    deadline = Deadline(settings.launch_timeout + len(slots) * settings.startup_stagger + _MARGIN_S)
+    count = len(settings.worker_names)
+    deadline = Deadline(settings.launch_timeout + count * settings.startup_stagger + _MARGIN_S)
     failures = Failures()
-    with _progress(out, len(slots)) as show:
+    with _progress(out, count) as show:
         while True:
             view = look(settings)
             show(view)

@@ -30,7 +30,7 @@ _WATCH_INTERVAL_S = 1.0
 @command(
     "applctl status",
     "applctl status --watch",
-    "applctl status --json | jq '.workers[] | {slot, status, active}'",
+    "applctl status --json | jq '.workers[] | {name, status, active}'",
     exit_codes="0  running and ready\n"
     "1  running, but a process or worker is missing (also while one is\n   recycled), or its name is taken\n"
     "3  not running",
@@ -124,7 +124,7 @@ def _head(view: GridView) -> Iterator[Text]:
 
 def _processes(view: GridView) -> Table:
     """List the processes that are no workers, and workers that are not registered."""
-    registered = {worker.slot for worker in view.workers}
+    registered = {worker.name for worker in view.workers}
     shown = table("Process", "Status", "Pid", "Uptime")
     for process in view.processes:
         if process.name not in registered:

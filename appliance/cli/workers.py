@@ -28,7 +28,7 @@ def workers() -> None:
 @command(
     "applctl workers list",
     "applctl workers list --all",
-    "applctl workers list --json | jq '.[] | {slot, status, active}'",
+    "applctl workers list --json | jq '.[] | {name, status, active}'",
     name="list",
     of=workers,
 )
@@ -73,7 +73,7 @@ def workers_table(found: Sequence[WorkerInfo], *, with_appliance: bool = False) 
 
 def _cells(worker: WorkerInfo) -> tuple[str | Text, ...]:
     return (
-        worker.slot,
+        worker.name,
         status_text("suspect", f"{worker.status} (suspect)") if worker.suspect else status_text(worker.status),
         f"{worker.active}/{worker.concurrency}",
         f"{worker.lifetime}/{worker.quota or '∞'}",
@@ -94,9 +94,9 @@ def _choose(workers: list[WorkerInfo], names: tuple[str, ...], everyone: bool, a
         return own
     if not names:
         raise click.UsageError("Name a worker, or use --all.")
-    known = {worker.id: worker for worker in workers} | {worker.slot: worker for worker in own}
+    known = {worker.id: worker for worker in workers} | {worker.name: worker for worker in own}
     unknown = [name for name in names if name not in known]
     if unknown:
-        there = ", ".join(worker.slot for worker in own) or "none"
+        there = ", ".join(worker.name for worker in own) or "none"
         raise ApplianceError(f"there is no worker {', '.join(unknown)}", f"This appliance's workers: {there}.")
     return [known[name] for name in names]

@@ -163,11 +163,11 @@ class Grid(Views):
             count.update(answer)
         return dict(count)
 
-    def report_failure(self, appliance: str, slot: str, browser: Browser, reason: str, ttl_s: float) -> None:
-        """Record why a slot's worker does not serve: for `ttl_s`, or until a worker of the slot registers."""
+    def report_failure(self, appliance: str, name: str, browser: Browser, reason: str, ttl_s: float) -> None:
+        """Record why a worker does not serve: for `ttl_s`, or until a worker of this name registers."""
         ttl_ms = int(ttl_s * 1000)
         self.store.call(
-            "report_failure", appliance=appliance, slot=slot, browser=browser, reason=reason[:500], ttl_ms=ttl_ms
+            "report_failure", appliance=appliance, name=name, browser=browser, reason=reason[:500], ttl_ms=ttl_ms
         )
 
     # ── Appliances ────────────────────────────────────────────────────────────────────────────────

@@ -115,7 +115,7 @@ class Leases:
         if status == "pending":  # its worker registers again with its next heartbeat, if it lives
             session.unknown_until = session.unknown_until or Deadline(self._worker_ttl_s)
             if session.unknown_until.is_over:
-                session.lose_worker(grant.worker_id, f"worker {grant.slot} stopped answering")
+                session.lose_worker(grant.worker_id, f"worker {grant.worker_name} stopped answering")
 
     def release(self, session: Session) -> None:
         """Release a session's slot, or its place in the queue; if Redis is away, with the next renewal."""

@@ -18,7 +18,7 @@ class WorkerInfo:
     browser: str
     version: str
     appliance: str
-    slot: str
+    name: str
     status: str
     active: int
     lifetime: int
@@ -40,7 +40,7 @@ class WorkerInfo:
             browser=fields["browser"],
             version=fields["version"],
             appliance=fields["appliance"],
-            slot=fields["slot"],
+            name=fields["name"],
             status=fields["status"],
             active=active,
             lifetime=int(fields["lifetime"]),
@@ -58,10 +58,10 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailure:
-    """Why the worker of a slot does not serve."""
+    """Why a worker does not serve."""
 
     appliance: str
-    slot: str
+    name: str
     reason: str
 
 

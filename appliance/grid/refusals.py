@@ -54,5 +54,5 @@ def _no_worker(request: SessionRequest, grid: Grid) -> NoWorker:
         return NoWorker(f"No {request.browser} worker is running.")
     first = failures[0]
     others = f" ({len(failures)} workers fail)" if len(failures) > 1 else ""
-    reason = f"{first.slot} of {first.appliance} failed: {first.reason.rstrip('.')}{others}"
+    reason = f"{first.name} of {first.appliance} failed: {first.reason.rstrip('.')}{others}"
     return NoWorker(f"No {request.browser} worker is running, because {reason}.")

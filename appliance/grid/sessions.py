@@ -118,7 +118,7 @@ class Sessions:
             answer = self._claim(session)
         session.raise_if_ended()  # perhaps while the claim was under way
         waited_ms = int(answer["waited_ms"])
-        session.dial(Grant(session.id, answer["worker"], answer["slot"], answer["appliance"], waited_ms))
+        session.dial(Grant(session.id, answer["worker"], answer["worker_name"], answer["appliance"], waited_ms))
 
     def _wait_to_claim_again(self, session: Session, answer: dict[str, Any]) -> None:
         """Wait for what a claim has not granted. Raises the refusal if there is nothing to wait for."""

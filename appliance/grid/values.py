@@ -32,7 +32,7 @@ class WorkerSpec:
     browser: Browser
     version: str
     appliance: str
-    slot: str
+    name: str
     concurrency: int
     quota: int
     ttl_ms: int
@@ -74,7 +74,7 @@ class Grant:
 
     session_id: str
     worker_id: str
-    slot: str
+    worker_name: str
     appliance: str
     waited_ms: int
 

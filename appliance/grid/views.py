@@ -49,7 +49,7 @@ class Views:
     # ── Workers and sessions ──────────────────────────────────────────────────────────────────────
 
     def workers(self) -> list[WorkerInfo]:
-        """Return all registered workers, sorted by appliance and slot."""
+        """Return all registered workers, sorted by appliance and name."""
         ids, time, clock = self.store.read(
             ("ZRANGE", self.store.key("workers"), 0, -1), ("TIME",), ("GET", self.store.key("clock"))
         )
@@ -59,7 +59,7 @@ class Views:
         answers = self.store.read(*commands) if commands else []
         found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
         workers = [WorkerInfo.parse(fields, active, now_ms) for fields, active in found if fields]
-        return sorted(workers, key=lambda w: (w.appliance, w.slot, w.id))
+        return sorted(workers, key=lambda w: (w.appliance, w.name, w.id))
 
     def workers_on(self, appliance: str, most: int) -> list[str]:
         """Return the ids of up to `most` workers of an appliance, only those with a recent heartbeat."""
@@ -75,12 +75,12 @@ class Views:
         return sorted((SessionInfo.parse(fields) for fields in answers if fields), key=lambda s: s.started_ms)
 
     def failures(self, browser: Browser) -> list[WorkerFailure]:
-        """Return why workers of a browser do not serve, one for each slot, sorted by appliance and slot."""
+        """Return why workers of a browser do not serve, sorted by appliance and name."""
         (found,) = self.store.read(("HGETALL", self.store.key("failures")))
         now_ms = self.now_ms() if found else 0
         failures = [json.loads(text) for _, text in sorted(found.items())]
         return [
-            WorkerFailure(one["appliance"], one["slot"], one["reason"])
+            WorkerFailure(one["appliance"], one["name"], one["reason"])
             for one in failures
             if one["browser"] == browser and one["until_ms"] >= now_ms
         ]

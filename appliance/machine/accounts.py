@@ -2,15 +2,15 @@
 
 Rules
  1. supervisord stays root's; Redis and the proxy run as SERVICE_USER.
- 2. Each worker slot has a user id of its own, so that a browser that broke out can neither read nor end what another
-    worker has. The ids have no names. They are taken from BROWSER_UIDS, one block for each RUN_DIR. If another RUN_DIR
+ 2. Each worker has a user id of its own, by its name, so that a browser that broke out can neither read nor end what
+    another has. The ids have no names. They are taken from BROWSER_UIDS, one block for each RUN_DIR. If another RUN_DIR
     has the same block by chance, or a program one of the ids, `applctl up` refuses (user_ids.py).
- 3. A worker's effective user id is its slot's: so it sees, and may end, what its browser leaves. Its real user id is
+ 3. It is the worker's effective user id: so the worker sees, and may end, what its browser leaves. Its real user id is
     another, so that the browser may not end or pause it: kill(2) checks the real one. Its real group is BROWSER_USER's;
     its effective one is SERVICE_USER's, by which it reaches Redis.
  4. Driver and browser have only the worker's effective user id and its real group (kernel.bound_to_parent). The kernel
     notes a process's group in each of its sockets: by it the firewall recognises browsers.
- 5. A worker starts as root and changes to its slot's user id itself (`become_worker`). From then on only root may look
+ 5. A worker starts as root and changes to its user id itself (`become_worker`). From then on only root may look
     at its memory and environment; not even its own browser may.
 """
 
@@ -38,8 +38,8 @@ _FIRST_FREE_PORT = 1024  # ip(7): those below it need CAP_NET_BIND_SERVICE
 _TRIAL = "import os, sys, appliance.settings.config, {}; os.chdir(sys.argv[1])"
 _TRIAL_TIMEOUT_S = 120  # an emulated machine imports for half a minute
 
-_SLOTS = UIDS_NEEDED // 2 // len(Browser)  # of one browser
-_ALL_SLOTS = _SLOTS * len(Browser)
+_WORKERS = UIDS_NEEDED // 2 // len(Browser)  # of one browser
+_ALL_WORKERS = _WORKERS * len(Browser)
 
 
 class Named(Protocol):
@@ -63,28 +63,28 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The two accounts, the user ids of worker slots, and the commands that put a program under them."""
+    """The two accounts, the user ids of workers, and the commands that put a program under them."""
 
     service: Account
     browser: Account
     first_uid: int
 
-    def uid_of(self, slot: str) -> int:
-        """Return the user id of a worker slot, such as "chromium-00"; raises SettingsError for another name."""
-        browser, _, number = slot.rpartition("-")
-        if browser not in list(Browser) or not number.isdecimal() or int(number) >= _SLOTS:
-            raise SettingsError(f"WORKER_SLOT is {slot}, which has no user id", "Workers are started by `applctl up`.")
-        return self.first_uid + list(Browser).index(Browser(browser)) * _SLOTS + int(number)
+    def uid_of(self, name: str) -> int:
+        """Return the user id of a worker, by its name such as "chromium-00"; raises SettingsError for another name."""
+        browser, _, number = name.rpartition("-")
+        if browser not in list(Browser) or not number.isdecimal() or int(number) >= _WORKERS:
+            raise SettingsError(f"WORKER_NAME is {name}, which has no user id", "Workers are started by `applctl up`.")
+        return self.first_uid + list(Browser).index(Browser(browser)) * _WORKERS + int(number)
 
     @property
     def uids(self) -> range:
-        """The user ids of all slots that the appliance may have."""
+        """The user ids of all workers that the appliance may have."""
         return range(self.first_uid, self.first_uid + UIDS_NEEDED)
 
     @property
     def own_uids(self) -> range:
         """The real user ids of workers, which no browser has: rule 3."""
-        return self.uids[_ALL_SLOTS:]
+        return self.uids[_ALL_WORKERS:]
 
     def as_service(self, port: int) -> list[str]:
         """What to put before a command of Redis or the proxy, which listens on a port that may be root's.
@@ -126,45 +126,45 @@ def accounts_of(settings: Named) -> Accounts | None:
     return found
 
 
-def become_worker(settings: Named, slot: str) -> None:
-    """Change from root to the user id of a worker's slot, if there are accounts; raises SettingsError."""
+def become_worker(settings: Named, name: str) -> None:
+    """Change from root to the user id of a worker, if there are accounts; raises SettingsError."""
     accounts = accounts_of(settings)
     if accounts is None:
         return
     require_root()
-    uid = accounts.uid_of(slot)
+    uid = accounts.uid_of(name)
     os.setgroups([])
     os.setresgid(accounts.browser.gid, accounts.service.gid, accounts.service.gid)
-    own = uid + _ALL_SLOTS
+    own = uid + _ALL_WORKERS
     os.setresuid(own, uid, own)
     kernel.close_to_others()
 
 
-def worker_uid(settings: Named, slot: str) -> int:
-    """Return the effective user id of a slot's worker: the slot's, or that of whoever starts the appliance."""
+def worker_uid(settings: Named, name: str) -> int:
+    """Return the effective user id of a worker: its own, or that of whoever starts the appliance."""
     accounts = accounts_of(settings)
-    return accounts.uid_of(slot) if accounts else os.getuid()
+    return accounts.uid_of(name) if accounts else os.getuid()
 
 
-def has_own_account(settings: Named, slot: str) -> bool:
-    """Return whether this process is a worker with a user id that neither another slot nor a person has."""
+def has_own_account(settings: Named, name: str) -> bool:
+    """Return whether this process is a worker with a user id that neither another worker nor a person has."""
     accounts = accounts_of(settings)
-    return accounts is not None and os.geteuid() == accounts.uid_of(slot)
+    return accounts is not None and os.geteuid() == accounts.uid_of(name)
 
 
-def require_free_uids(settings: Named, slots: Iterable[str]) -> None:
-    """Raise SettingsError if the kernel does not know the user ids of slots here, or if an account has one of them."""
+def require_free_uids(settings: Named, names: Iterable[str]) -> None:
+    """Raise SettingsError if the kernel does not know the user ids of workers here, or an account has one of them."""
     accounts = accounts_of(settings)
     if accounts is None:
         return
     remedy = "Set BROWSER_UIDS to a range of at least 1200 user ids that no account has, such as 20000-59999."
     if not kernel.knows_uids(accounts.uids):
         raise SettingsError(f"BROWSER_UIDS is {settings.browser_uids}, which this container does not have", remedy)
-    for slot in slots:
-        uid = accounts.uid_of(slot)
+    for name in names:
+        uid = accounts.uid_of(name)
         with suppress(KeyError):
-            name = pwd.getpwuid(uid).pw_name
-            raise SettingsError(f"the user id {uid}, of worker slot {slot}, is that of the account {name}", remedy)
+            account = pwd.getpwuid(uid).pw_name
+            raise SettingsError(f"the user id {uid}, of worker {name}, is that of the account {account}", remedy)
 
 
 def _first_uid(settings: Named) -> int:

@@ -69,12 +69,12 @@ def divide(part: Path) -> None:
     _write(part / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS if name in offered))
 
 
-def enter(part: Path, slot: str, uid: int, memory_bytes: int) -> Group:
-    """Move this process to the group of a slot, end what is left in there, and let a user id manage what is below it.
+def enter(part: Path, name: str, uid: int, memory_bytes: int) -> Group:
+    """Move this process to the group of a worker, end what is left in there, and let a user id manage what is below it.
 
     `memory_bytes` is the worker's hard bound, 0 if there is none. Raises OSError.
     """
-    group = Group(part / slot)
+    group = Group(part / name)
     _end(group.path)
     group.browser.mkdir(parents=True, exist_ok=True)
     limits = {

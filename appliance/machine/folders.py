@@ -5,8 +5,8 @@ and BROWSER_USER:
  - RUN_DIR is root's, and so are the logs and supervisord's socket, which gives command of the appliance.
  - SERVICE_USER makes Redis' socket and the tokens' file in RUN_DIR; by the sticky bit (inode(7)) it can remove or
    replace only its own files.
- - Each worker slot has a folder of its own. SERVICE_USER's group passes through it to the driver's socket, and can read
-   nothing there.
+ - The workers of one name have a folder of their own. SERVICE_USER's group passes through it to the driver's socket,
+   and can read nothing there.
  - What is compiled of the driver is root's: drivers read it, and a browser that broke out can put nothing there.
 RUN_DIR may have been SERVICE_USER's before, so root takes over no link and no log that is another's.
 """
@@ -56,15 +56,15 @@ def prepare_run_dir(settings: Settings) -> None:
 
 
 def renew_workers(settings: Settings) -> None:
-    """Remove what workers of all slots and accounts have left, and make a folder for each slot.
+    """Remove what workers of all names and accounts have left, and make a folder for each name.
 
     Nothing of the appliance may run. Raises SettingsError if something cannot be removed.
     """
     _remove_workers(settings)
     if accounts := accounts_of(settings):
-        for slot in settings.worker_slots:
-            uid = accounts.uid_of(slot)
-            _give(settings.paths.workers_of(slot), uid, accounts.service.gid, _PASSAGE)
+        for name in settings.worker_names:
+            uid = accounts.uid_of(name)
+            _give(settings.paths.workers_of(name), uid, accounts.service.gid, _PASSAGE)
 
 
 def _remove_workers(settings: Settings) -> None:

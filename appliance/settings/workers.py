@@ -67,10 +67,10 @@ class WorkerSettings(BaseSettings):
     browser_type: Browser = Field(
         Browser.CHROMIUM, description="Browser of one worker process; supervisord.conf sets it."
     )
-    worker_slot: str = Field(
+    worker_name: str = Field(
         "chromium-00",
         pattern=r"^[\w-]+$",
-        description="Slot of one worker process; supervisord.conf sets it.",
+        description="Name of one worker process; supervisord.conf sets it.",
     )
     private_hostname: str = Field(
         "",
@@ -85,8 +85,8 @@ class WorkerSettings(BaseSettings):
         return {browser: self.workers_of(browser) for browser in Browser}
 
     @property
-    def worker_slots(self) -> list[str]:
-        """The names of all workers' slots, as supervisord.conf names them."""
+    def worker_names(self) -> list[str]:
+        """The names of all workers, as supervisord.conf names them."""
         return [f"{browser}-{number:02}" for browser in Browser for number in range(self.processes_of(browser))]
 
     def workers_of(self, browser: Browser) -> int:

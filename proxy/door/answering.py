@@ -107,7 +107,7 @@ class InnerDoor:
         return dial_worker(order.headers, self._run_dir, order.worker)
 
     def _relay(self, relay: Relay, order: Order) -> None:
-        slot = WorkerId.parse(order.worker).slot
+        name = WorkerId.parse(order.worker).name
         log.info("inner.started", session=order.session, worker=order.worker, of=order.appliance)
         self._relays.add(relay)
         with closing(relay):
@@ -115,7 +115,7 @@ class InnerDoor:
                 if self._ended_for:
                     relay.end(self._ended_for)
                 with self._watchdog.watch_inner(relay):
-                    relay.run(f"worker {slot} crashed")
+                    relay.run(f"worker {name} crashed")
             finally:
                 self._relays.discard(relay)
                 log.info("inner.ended", session=order.session, reason=relay.end_reason, bytes=relay.bytes_relayed)

@@ -103,7 +103,7 @@ def answered(grid: Appliance) -> bytes:
 def forged_worker(pair: Pair, port: int) -> Iterator[None]:
     """Let a worker be registered that is none, which every proxy would rather use than another."""
     state, store = pair.state, pair.state.store
-    worker = spec("evil.chromium-00.abcdef", quota=0, appliance="evil", slot="chromium-00")
+    worker = spec("evil.chromium-00.abcdef", quota=0, appliance="evil", name="chromium-00")
     state.register_worker(worker)
     place = {"endpoint": f"ws://127.0.0.1:{port}/latest/meta-data", "address": "127.0.0.1", "port": port}
     store.read(("HSET", store.key("worker", worker.id), *(word for item in place.items() for word in item)))

@@ -124,10 +124,10 @@ def clients(count: int, url: str) -> Iterator[list[Connection]]:
 @contextmanager
 def driver(folder: Path, number: int) -> Iterator[Started]:
     """Start a driver with its browser, as a worker does."""
-    settings = config.load(worker_slot=f"chromium-{number:02}")
-    own = workspace.create(RunDir(folder).workers_of(settings.worker_slot))
+    settings = config.load(worker_name=f"chromium-{number:02}")
+    own = workspace.create(RunDir(folder).workers_of(settings.worker_name))
     command = launch_command(settings, browsers.find(BrowserType.CHROMIUM, settings), own)
-    started = Driver(command, launch_environment(settings, own), own, Orders(settings.worker_slot))
+    started = Driver(command, launch_environment(settings, own), own, Orders(settings.worker_name))
     try:
         until(lambda: started.is_up or started.has_ended, "the driver listens", within_s=30)
         with bridged(started.socket) as endpoint:

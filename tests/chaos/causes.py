@@ -51,13 +51,13 @@ def out_of_descriptors(process: psutil.Process, polls: bool = False) -> Iterator
 
 
 @contextmanager
-def unreadable_folder(grid: Appliance, slot: str, supervisord: int) -> Iterator[None]:
-    """Put a folder that nobody can lock among a slot's own for as long as the block lasts.
+def unreadable_folder(grid: Appliance, name: str, supervisord: int) -> Iterator[None]:
+    """Put a folder that nobody can lock among those of a worker's name for as long as the block lasts.
 
     It has a folder for a lock, and is closed. To root nothing is closed: for it, it is on a read-only file system, too.
     """
     workers = grid.run_dir / "workers"
-    bad = workers / slot / "0bad00" if (workers / slot).is_dir() else workers / f"{slot}.0bad00"
+    bad = workers / name / "0bad00" if (workers / name).is_dir() else workers / f"{name}.0bad00"
     (bad / "lock").mkdir(parents=True)
     bad.chmod(0)
     inside = ["nsenter", f"--target={supervisord}", "--mount"]

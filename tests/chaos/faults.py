@@ -32,7 +32,7 @@ ROUTES = ("blackhole", "unreachable", "prohibit")
 
 @dataclass(slots=True)
 class Hit:
-    """What a fault hit: the appliance, and the worker with its id and slot.
+    """What a fault hit: the appliance, and the worker with its id and name.
 
     Times are seconds of the clock: it `began`, it was `over` with the last signal, and it had `ended` when
     the proxy or Redis served again. `wrong` is what the fault itself found that should not be.
@@ -44,7 +44,7 @@ class Hit:
     over: float = 0.0
     appliance: str = ""
     worker: str = ""
-    slot: str = ""
+    worker_name: str = ""
     what: str = ""
     missed: bool = False
     wrong: list[str] = field(default_factory=list)
@@ -106,11 +106,11 @@ class Injector:
 
     def _strike_worker(self, fault: Fault, hit: Hit) -> None:
         who, victims = self._victims(fault.kind.part, fault.number)
-        hit.began, hit.appliance, hit.worker, hit.slot = time.time(), name_of(who.grid), who.id, who.slot
+        hit.began, hit.appliance, hit.worker, hit.worker_name = time.time(), name_of(who.grid), who.id, who.name
         hit.what = f"{who.id} {' '.join(str(victim.pid) for victim in victims)}"
         match fault.kind.act:
             case "drain":
-                done = who.grid.applctl("workers", "drain", who.slot, check=False)
+                done = who.grid.applctl("workers", "drain", who.name, check=False)
                 hit.what = f"{who.id}: {(done.stdout + done.stderr).strip()}"
             case "unreadable":
                 self._replace_beside_a_bad_folder(hit, who, victims)
@@ -119,19 +119,19 @@ class Injector:
 
     def _replace_beside_a_bad_folder(self, hit: Hit, who: WorkersTree, victims: list[psutil.Process]) -> None:
         """Kill a worker, whose successor must come up although one folder cannot be swept."""
-        with unreadable_folder(who.grid, who.slot, Supervisor(who.grid.run_dir).pid()):
+        with unreadable_folder(who.grid, who.name, Supervisor(who.grid.run_dir).pid()):
             act_on("kill", victims, who.grid)
             hit.over = time.time()
             if not _wait_until(lambda: self._has_successor(who)):
-                hit.wrong.append(f"beside an unreadable folder, {who.slot} of {hit.appliance} is not replaced")
+                hit.wrong.append(f"beside an unreadable folder, {who.name} of {hit.appliance} is not replaced")
 
     def _has_successor(self, who: WorkersTree) -> bool:
         try:
             found = self._state.workers()
         except StoreUnavailable:
             return False
-        slot = who.id.rpartition(".")[0]
-        return any(worker.id.rpartition(".")[0] == slot and worker.id != who.id for worker in found)
+        full_name = who.id.rpartition(".")[0]
+        return any(worker.id.rpartition(".")[0] == full_name and worker.id != who.id for worker in found)
 
     def _victims(self, part: str, number: int) -> tuple[WorkersTree, list[psutil.Process]]:
         """Find a worker that has such processes, or wait until there is one again; raises Missing."""
@@ -218,7 +218,7 @@ class Injector:
         """Kill a worker of an appliance, so that there is something to be started."""
         for who in targets.workers([member], hit.fault.number):
             act_on("kill", who.part("worker"), member)
-            hit.worker, hit.slot = who.id, who.slot
+            hit.worker, hit.worker_name = who.id, who.name
             hit.what += f", {who.id} is killed"
             return
 
@@ -230,7 +230,7 @@ class Injector:
             while not attack.done():
                 hit.worker = hit.worker or self._worker_of(name)
                 time.sleep(LOOK_INTERVAL_S)
-        hit.slot, hit.what = hit.worker.partition(".")[2].rpartition(".")[0], hit.worker
+        hit.worker_name, hit.what = hit.worker.partition(".")[2].rpartition(".")[0], hit.worker
         hit.wrong += attack.result()
 
     def _worker_of(self, name: str) -> str:

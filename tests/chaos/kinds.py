@@ -1,6 +1,6 @@
 """The kinds of faults: what each hits, how long it lasts, and what it may do to sessions.
 
-A kind says what the sessions that it harms may tell their clients, as a pattern (`{slot}` is the worker's,
+A kind says what the sessions that it harms may tell their clients, as a pattern (`{worker}` is the worker's name,
 `{appliance}` the appliance's); no pattern means that no session may be harmed. A fault of a worker excuses the
 sessions of that worker alone, one of an appliance those of all its workers, and one of a proxy its clients'. A
 session that passes through a proxy only as through a door (DOOR_LOST) must be told so. One of Redis or of a route
@@ -53,13 +53,13 @@ SHORT_S, LONG_S = (0.2, 1.5), (1.5, 9.0)
 SPAWNS_FAIL_S = (7.0, 12.0)  # past the three tries in 6 s that supervisord makes by its defaults
 LOST_WRITES_S = (0.1, 2.0)
 
-WORKER_LOST = r"worker {slot} crashed"
-DRIVER_LOST = r"the driver of worker {slot} ended: signal 9"
+WORKER_LOST = r"worker {worker} crashed"
+DRIVER_LOST = r"the driver of worker {worker} ended: signal 9"
 # If a browser is killed, Playwright's protocol may tell its client before the worker does.
-BROWSER_LOST = r"the browser of worker {slot} crashed|Target page, context or browser has been closed"
-DRIVER_OVERWHELMED = r"the (driver of worker {slot} ended|(driver|browser) of worker {slot} stopped answering)"
+BROWSER_LOST = r"the browser of worker {worker} crashed|Target page, context or browser has been closed"
+DRIVER_OVERWHELMED = r"the (driver of worker {worker} ended|(driver|browser) of worker {worker} stopped answering)"
 # A worker's own word comes by Redis. Without it, the proxy says what it sees, or the driver's word is passed on.
-WORDLESS = r"worker {slot} crashed|Browser closed"
+WORDLESS = r"worker {worker} crashed|Browser closed"
 PAGE_LOST = r"(Target|Page) crashed|net::ERR_ABORTED"
 ZYGOTE_LOST = rf"{BROWSER_LOST}|{PAGE_LOST}"  # a new page may crash before the worker can say so
 # A proxy that was killed cannot speak.
@@ -78,10 +78,10 @@ REDIS_FULL = r"Redis refuses"  # where it finds too little to evict
 
 KINDS = (
     Kind("worker.kill", Target.WORKER, WORKER_LOST),
-    Kind("worker.terminate", Target.WORKER, r"worker {slot} is shutting down"),
+    Kind("worker.terminate", Target.WORKER, r"worker {worker} is shutting down"),
     Kind("worker.drain", Target.WORKER),
     Kind("worker.pause", Target.WORKER, lasts_s=SHORT_S),
-    Kind("worker.freeze", Target.WORKER, r"worker {slot} stopped answering", LONG_S),
+    Kind("worker.freeze", Target.WORKER, r"worker {worker} stopped answering", LONG_S),
     Kind("worker.descriptors", Target.WORKER, lasts_s=LONG_S),
     Kind("worker.unspawned", Target.WORKER, WORKER_LOST, SPAWNS_FAIL_S),
     Kind("worker.unreadable", Target.WORKER, WORKER_LOST),
@@ -97,7 +97,7 @@ KINDS = (
     Kind("zygote.kill", Target.WORKER, ZYGOTE_LOST),
     Kind("renderer.kill", Target.WORKER, PAGE_LOST),
     Kind("tree.kill", Target.WORKER, WORKER_LOST),
-    Kind("tree.freeze", Target.WORKER, r"worker {slot} stopped answering", LONG_S),
+    Kind("tree.freeze", Target.WORKER, r"worker {worker} stopped answering", LONG_S),
     Kind("proxy.kill", Target.PROXY, PROXY_LOST),
     Kind("proxy.terminate", Target.PROXY, PROXY_STOPS),
     Kind("proxy.pause", Target.PROXY, lasts_s=SHORT_S),

@@ -25,7 +25,7 @@ class WorkersTree:
 
     grid: Appliance
     id: str
-    slot: str
+    name: str
     ready: bool
     processes: dict[str, psutil.Process]
 
@@ -67,16 +67,16 @@ def is_there(grid: Appliance, name: str) -> bool:
 
 def workers(members: Sequence[Appliance], number: int) -> Iterator[WorkersTree]:
     """Yield the workers that have a browser, from one on by its number; raises SupervisorError."""
-    slots = [(grid, slot) for grid in members for slot in _slots(grid)]
-    first = number % len(slots)
-    for grid, slot in (*slots[first:], *slots[:first]):
+    known = [(grid, name) for grid in members for name in _names(grid)]
+    first = number % len(known)
+    for grid, name in (*known[first:], *known[:first]):
         with suppress(Missing, psutil.Error, StopIteration, IndexError):
-            processes = tree(process(grid, slot).pid)
+            processes = tree(process(grid, name).pid)
             found = worker_id(grid, processes["driver"])
-            yield WorkersTree(grid, found, slot, _is_ready(grid, slot, found), processes)
+            yield WorkersTree(grid, found, name, _is_ready(grid, name, found), processes)
 
 
-def _slots(grid: Appliance) -> list[str]:
+def _names(grid: Appliance) -> list[str]:
     return sorted(info.name for info in Supervisor(grid.run_dir).processes() if info.name.startswith("chromium-"))
 
 
@@ -87,8 +87,8 @@ def worker_id(grid: Appliance, driver: psutil.Process) -> str:
     return ".".join((grid.env["APPLIANCE_NAME"], *folder.parts))
 
 
-def _is_ready(grid: Appliance, slot: str, worker: str) -> bool:
-    return any(worker in line and "worker.ready" in line for line in grid.log(slot).splitlines())
+def _is_ready(grid: Appliance, name: str, worker: str) -> bool:
+    return any(worker in line and "worker.ready" in line for line in grid.log(name).splitlines())
 
 
 def _group(process: psutil.Process) -> int | None:

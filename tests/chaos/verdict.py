@@ -11,7 +11,7 @@ from tests.chaos.kinds import DOOR_LOST, DOOR_SHUT, WORDLESS, WORKER_LOST, Targe
 from tests.support.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
-ANY_SLOT = r"[a-z]+-\d\d"
+ANY_NAME = r"[a-z]+-\d\d"
 
 
 def excuse(outcome: Outcome, story: Story | None, hits: Collection[Hit]) -> Hit | None:
@@ -32,8 +32,8 @@ def _excuses(hit: Hit, outcome: Outcome, workers: list[str], is_wordless: bool) 
         return False
     if is_wordless and hit.worker in workers:
         told += f"|{WORDLESS}"
-    slot = re.escape(hit.slot) if hit.slot and hit.worker in workers else ANY_SLOT
-    return re.search(told.format(slot=slot, appliance=re.escape(hit.appliance)), outcome.error) is not None
+    name = re.escape(hit.worker_name) if hit.worker_name and hit.worker in workers else ANY_NAME
+    return re.search(told.format(worker=name, appliance=re.escape(hit.appliance)), outcome.error) is not None
 
 
 def _told(hit: Hit, outcome: Outcome, workers: list[str]) -> str | None:

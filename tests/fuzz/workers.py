@@ -63,15 +63,15 @@ class Workers:
         self._ends.close()
 
     def _register(self, browser: Browser, number: int) -> str:
-        slot = f"{browser}-{number:02}"
-        name = f"{APPLIANCE}.{slot}.abcdef"
-        server = StreamServer(self._ends.enter_context(listening(self._run_dir, name)), self._serve)
+        name = f"{browser}-{number:02}"
+        worker_id = f"{APPLIANCE}.{name}.abcdef"
+        server = StreamServer(self._ends.enter_context(listening(self._run_dir, worker_id)), self._serve)
         server.start()
         self._ends.callback(server.stop)
-        spec = WorkerSpec(name, browser, VERSION, APPLIANCE, slot, SLOTS, 0, FOREVER_MS, 1, target=HOSTILE + 1,
+        spec = WorkerSpec(worker_id, browser, VERSION, APPLIANCE, name, SLOTS, 0, FOREVER_MS, 1, target=HOSTILE + 1,
                           status=WorkerStatus.AVAILABLE)  # fmt: skip
         self._grid.register_worker(spec)
-        return name
+        return worker_id
 
     def _heal(self) -> None:
         """Say of every suspect worker that it is healthy, as a real one does whose browser answers."""

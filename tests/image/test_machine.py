@@ -55,11 +55,11 @@ def test_each_process_has_its_account(seeded: Machine) -> None:
         {"appliance"},
         {"appliance"},
     ]
-    slots = accounts("-m workers")
-    assert len(slots) == 2
-    assert all(slot.isdigit() for slot in slots)
+    workers = accounts("-m workers")
+    assert len(workers) == 2
+    assert all(uid.isdigit() for uid in workers)
     for mark in ("launch-server", "chromium-headless-shell --type="):
-        assert accounts(mark) == slots
+        assert accounts(mark) == workers
         assert {group for _, group, args in rows if mark in args} == {"browser"}
 
 

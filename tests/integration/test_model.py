@@ -169,7 +169,7 @@ class Everyone(Sessions):
         options = {"proxy": client.proxy, "lease_ms": LEASE_MS, "wait_ms": WAIT_MS, "queue_max": 100}
         answer = self.grid.claim(client.id, client.request, **options, avoid=client.avoid.split())
         if answer["status"] == "active":
-            client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["appliance"], 0)
+            client.grant = Grant(client.id, answer["worker"], answer["worker_name"], answer["appliance"], 0)
         elif answer["status"] != "waiting":
             self.clients.remove(client)
             self.grid.release(client.id, "released")

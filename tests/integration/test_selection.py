@@ -97,6 +97,6 @@ def test_while_a_worker_is_recycled_no_other_is_given_its_last_session_without_n
     grid.register_worker(spec("D", lifetime=9, quota=10))
     grid.register_worker(spec("E", lifetime=8, quota=10))
     assert claim(grid, "n2")["worker"] == "E"
-    for name, slot in {"F": "A", "G": "B"}.items():  # and is back, as is B
-        grid.register_worker(spec(name, slot=slot, lifetime=8, quota=10))
+    for worker, name in {"F": "A", "G": "B"}.items():  # and is back, as is B
+        grid.register_worker(spec(worker, name=name, lifetime=8, quota=10))
     assert claim(grid, "n3")["worker"] == "D"

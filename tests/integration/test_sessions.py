@@ -152,11 +152,11 @@ def test_who_waited_while_no_worker_ran_is_told_why_none_does(grid: Grid, settin
     assert told() == f"{because} (2 workers fail)."
 
 
-def test_a_failure_is_forgotten_when_its_slot_serves_or_after_a_while(grid: Grid) -> None:
-    for slot, ttl_s in (("A", 60), ("B", 60), ("C", 0.05)):
-        grid.report_failure("here", slot, Browser.CHROMIUM, "no display", ttl_s)
+def test_a_failure_is_forgotten_when_its_worker_serves_or_after_a_while(grid: Grid) -> None:
+    for name, ttl_s in (("A", 60), ("B", 60), ("C", 0.05)):
+        grid.report_failure("here", name, Browser.CHROMIUM, "no display", ttl_s)
     grid.register_worker(spec("A"))
-    until(lambda: [one.slot for one in grid.failures(Browser.CHROMIUM)] == ["B"], "only one is left")
+    until(lambda: [one.name for one in grid.failures(Browser.CHROMIUM)] == ["B"], "only one is left")
 
 
 def test_a_dead_proxys_slots_come_free_when_their_leases_expire(grid: Grid) -> None:

@@ -53,9 +53,9 @@ def test_a_call_that_failed_leaves_nothing_behind_for_another_grid(grid: Grid, s
     other.store.close()
 
 
-def test_a_slot_with_a_new_worker_is_not_awaited_when_its_predecessor_is_found_dead(grid: Grid, store: Store) -> None:
-    grid.register_worker(spec("old", slot="chromium-00", ttl_ms=-1))
-    grid.register_worker(spec("new", slot="chromium-00"))
+def test_a_worker_that_is_back_is_not_awaited_when_its_predecessor_is_found_dead(grid: Grid, store: Store) -> None:
+    grid.register_worker(spec("old", name="chromium-00", ttl_ms=-1))
+    grid.register_worker(spec("new", name="chromium-00"))
     grid.reap()
     grid.heartbeat_worker("new", 0, healthy=True)
     assert not store.read(("ZRANGE", store.key("recycling", "chromium", "1.65"), 0, -1))[0]

@@ -31,7 +31,7 @@ from tests.support.relay import bridged
 from tests.support.waiting import until
 from workers import probe, workspace
 
-SLOT = "chromium-00"
+NAME = "chromium-00"
 REQUEST = SessionRequest(Browser.CHROMIUM)
 
 
@@ -49,7 +49,7 @@ class Running:
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "workers"],
-                env={**os.environ, "BROWSER_TYPE": "chromium", "WORKER_SLOT": SLOT, **environment},
+                env={**os.environ, "BROWSER_TYPE": "chromium", "WORKER_NAME": NAME, **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -86,7 +86,7 @@ class Running:
 
     def folders(self) -> list[Path]:
         """Return the workers' temporary folders."""
-        return [path for path in RunDir(self.run_dir).workers_of(SLOT).iterdir() if path.is_dir()]
+        return [path for path in RunDir(self.run_dir).workers_of(NAME).iterdir() if path.is_dir()]
 
     def socket(self) -> Path:
         """Return the socket of its driver."""
@@ -132,7 +132,7 @@ def start(grid: Grid) -> Iterator[Start]:
             running.process.kill()
             running.process.wait()
         if started:
-            workspace.sweep(RunDir(Path(folder)).workers_of(SLOT))
+            workspace.sweep(RunDir(Path(folder)).workers_of(NAME))
 
 
 def claim(grid: Grid, session_id: str = "s1") -> dict[str, object]:
@@ -145,7 +145,7 @@ def claim(grid: Grid, session_id: str = "s1") -> dict[str, object]:
 def test_a_worker_registers_a_browser_that_answers_and_says_what_it_is(start: Start) -> None:
     running = start(MAX_CONCURRENT_SESSIONS=3, MAX_LIFETIME_SESSIONS=7)
     worker = running.ready()
-    assert (worker.browser, worker.slot, worker.status) == ("chromium", SLOT, "available")
+    assert (worker.browser, worker.name, worker.status) == ("chromium", NAME, "available")
     assert (worker.concurrency, worker.quota) == (3, 7)
     assert worker.version == browsers.driver_version(config.load())
     probe.check(running.socket(), timeout_s=10)
@@ -179,7 +179,7 @@ def test_a_browser_that_ends_at_once_is_a_failure_with_its_words(start: Start, g
     assert "no display today" in worker.output.read_text()
     assert worker.leftovers() == []
     (failure,) = grid.failures(Browser.CHROMIUM)
-    assert failure.slot == SLOT
+    assert failure.name == NAME
     assert failure.reason.startswith("the browser did not start: ")
     start().ready()
     assert not grid.failures(Browser.CHROMIUM), "the next one serves"
@@ -190,7 +190,7 @@ def test_a_worker_that_cannot_make_its_folder_leaves_the_reason(start: Start, gr
     running = start(PLAYWRIGHT_DRIVER="/nowhere")
     running.process.kill()
     running.process.wait()
-    folder = RunDir(running.run_dir).workers_of(SLOT)
+    folder = RunDir(running.run_dir).workers_of(NAME)
     shutil.rmtree(folder.parent, ignore_errors=True)
     folder.parent.write_text("")
     start()
@@ -278,7 +278,7 @@ def test_a_session_that_outlasts_the_grace_is_ended_with_a_reason(start: Start, 
     worker.process.terminate()
     assert worker.exit_code() == 0
     ended = [e["reason"] for e in grid.events() if e["event"] == "session.ended"]
-    assert ended == [f"worker {SLOT} is shutting down"]
+    assert ended == [f"worker {NAME} is shutting down"]
 
 
 def test_a_second_sigterm_forces_the_end(start: Start, grid: Grid) -> None:
@@ -306,7 +306,7 @@ def test_after_drain_timeout_its_sessions_end_with_that_reason(start: Start, gri
     claim(grid)
     assert worker.exit_code() == 0
     ended = [e["reason"] for e in grid.events() if e["event"] == "session.ended"]
-    assert ended == [f"worker {SLOT} was recycled after DRAIN_TIMEOUT of 0.5 s"]
+    assert ended == [f"worker {NAME} was recycled after DRAIN_TIMEOUT of 0.5 s"]
 
 
 def test_an_operator_drains_it_by_command(start: Start, grid: Grid) -> None:
@@ -361,8 +361,8 @@ def test_a_worker_that_cannot_start_a_thread_says_so_and_does_not_spin() -> None
 
 
 WHAT_IS_SAID = {
-    "driver": f"the driver of worker {SLOT} ended: signal 9",
-    "browser": f"the browser of worker {SLOT} crashed (signal 9)",
+    "driver": f"the driver of worker {NAME} ended: signal 9",
+    "browser": f"the browser of worker {NAME} crashed (signal 9)",
 }
 
 
@@ -421,7 +421,7 @@ def test_a_killed_worker_leaves_what_its_successor_sweeps_even_a_hung_process(
     assert len(worker.folders()) == 1
 
 
-def test_a_slot_is_back_soon_after_a_kill(start: Start) -> None:
+def test_a_worker_is_back_soon_after_a_kill(start: Start) -> None:
     worker = start()
     worker.ready()
     began = time.monotonic()

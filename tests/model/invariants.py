@@ -40,9 +40,9 @@ def _check_pools(model: Model) -> None:
         assert model.policies[pool]["margin"] == model.margin(pool)
         assert {worker.id for worker in available.values() if worker.apart} <= model.apart.get(pool, set())
         assert model.policies[pool]["recycles_until"] == max(model.recycling(pool).values(), default=0)
-        draining = {w.slot for w in model.workers.values() if w.pool == pool and w.status == "draining"}
-        draining -= {slot for slot in draining if slot.partition("/")[0] in model.drained}
-        fresh = {w.slot for w in model.workers.values() if w.slot in draining and model.is_fresh(w)}
+        draining = {w.full_name for w in model.workers.values() if w.pool == pool and w.status == "draining"}
+        draining -= {name for name in draining if name.partition("/")[0] in model.drained}
+        fresh = {w.full_name for w in model.workers.values() if w.full_name in draining and model.is_fresh(w)}
         assert fresh <= model.recycling(pool).keys()
         for worker in model.surely_claimable(pool):
             assert not [t for t in model.waiting() if t.may_have(worker) and model.is_alive(t) and not t.rests]

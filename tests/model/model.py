@@ -43,7 +43,7 @@ class Worker:
     id: str
     pool: tuple[str, str]
     team: tuple[str, str, str]
-    slot: str
+    full_name: str
     status: str
     lifetime: int
     concurrency: int
@@ -131,9 +131,9 @@ class Model:
         pool, team = (f["browser"], f["minor"]), (f["browser"], f["minor"], f["appliance"])
         numbers = (int(f[name]) for name in ("lifetime", "concurrency", "quota", "target", "started", "heartbeat"))
         unclaimed = (int(f.get(name, 0)) for name in ("unclaimed", "settled"))
-        slot = f"{f['appliance']}/{f['slot']}"
+        full_name = f"{f['appliance']}/{f['name']}"
         flags = {name: name in f for name in ("suspect", "apart")}
-        return Worker(f["id"], pool, team, slot, f["status"], *numbers, *unclaimed, **flags)
+        return Worker(f["id"], pool, team, full_name, f["status"], *numbers, *unclaimed, **flags)
 
     def _ticket(self, f: dict[str, str]) -> Ticket:
         request = json.loads(f["request"])
@@ -196,18 +196,18 @@ class Model:
         return {ticket.id: ticket.worker for ticket in self.sessions.values() if ticket.state == "active"}
 
     def recycling(self, pool: tuple[str, str]) -> dict[str, int]:
-        """Return until when each of a pool's slots counts as being recycled; what is over may still be noted."""
+        """Return until when each of a pool's workers counts as away, by full name; what is over may still be noted."""
         return self.zsets["recycling"].setdefault(pool, {})
 
     def mark(self, worker: Worker, until: int | None) -> None:
-        """Note that a worker's slot is being recycled, or no longer; what is over is forgotten then."""
+        """Note that a worker counts as away, or no longer; what is over is forgotten then."""
         recycling = self.recycling(worker.pool)
-        for slot in [slot for slot, end in recycling.items() if end < self.now]:
-            del recycling[slot]
+        for name in [name for name, end in recycling.items() if end < self.now]:
+            del recycling[name]
         if until is None or worker.team[2] in self.drained:
-            recycling.pop(worker.slot, None)
+            recycling.pop(worker.full_name, None)
         elif until >= self.now:
-            recycling[worker.slot] = until
+            recycling[worker.full_name] = until
 
     def margin(self, pool: tuple[str, str]) -> int:
         workers = sum(w.pool == pool and w.status == "available" for w in self.workers.values())
@@ -217,7 +217,7 @@ class Model:
 
     def missing(self, pool: tuple[str, str]) -> int:
         """Count the workers that are being recycled and whose place no spare has taken."""
-        away = Counter(slot.partition("/")[0] for slot, until in self.recycling(pool).items() if until >= self.now)
+        away = Counter(name.partition("/")[0] for name, until in self.recycling(pool).items() if until >= self.now)
         serving = Counter(w.team[2] for w in self.workers.values() if w.pool == pool and w.status == "available")
         targets = {name: 0 if name in self.drained else TARGET[name] for name in away}
         return sum(max(0, min(away[name], targets[name] - serving[name])) for name in away)

@@ -25,8 +25,8 @@ class Replay:
         """Take the next worker out that ends: its slots and its place in the team are gone before its end."""
         if self.leaving:
             worker = self.model.workers[self.leaving[0]]
-            is_awaited = self.model.recycling(worker.pool).get(worker.slot, 0) >= self.model.now
-            if worker.status != "draining" or is_awaited:  # else its slot has another worker already
+            is_awaited = self.model.recycling(worker.pool).get(worker.full_name, 0) >= self.model.now
+            if worker.status != "draining" or is_awaited:  # else its successor is there already
                 self.model.mark(worker, self.model.now + RETURN_MS)
             worker.status = "gone"
 
@@ -118,7 +118,7 @@ class Replay:
         assert self.model.active() == self.after.active()
         for pool, noted in self.after.zsets["recycling"].items():
             expected = self.model.recycling((pool[0], pool[1]))
-            assert {slot: end for slot, end in expected.items() if end >= self.model.now}.items() <= noted.items()
+            assert {name: end for name, end in expected.items() if end >= self.model.now}.items() <= noted.items()
             assert noted.items() <= expected.items()  # what is over may still be noted
         claimed = {ticket.id for ticket in self.model.sessions.values() if ticket.state == "claimed"}
         waiting = {ticket.id: ticket for ticket in self.model.waiting()}

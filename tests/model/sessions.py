@@ -90,7 +90,7 @@ class Sessions(Workers):
                 self.release(client.id)
         client.grant = None
         if answer["status"] == "active":
-            client.grant = Grant(client.id, answer["worker"], answer["slot"], answer["appliance"], 0)
+            client.grant = Grant(client.id, answer["worker"], answer["worker_name"], answer["appliance"], 0)
 
     @precondition(lambda self: self.clients)
     @rule(which=ANY)

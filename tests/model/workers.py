@@ -89,8 +89,10 @@ class Workers(RuleBasedStateMachine):
             numbers = (process.lifetime, process.concurrency, process.quota, process.target)
             unclaimed = (process.connections, self.now + process.settle_ms) if process.connections else (0, 0)
             times = (self.now, self.now, *unclaimed)
-            slot = f"{process.appliance}/{process.slot}"
-            known = Worker(process.id, pool, (*pool, process.appliance), slot, process.status.value, *numbers, *times)
+            full_name = f"{process.appliance}/{process.name}"
+            known = Worker(
+                process.id, pool, (*pool, process.appliance), full_name, process.status.value, *numbers, *times
+            )
             self.model.workers[process.id] = known
         known.heartbeat, known.suspect, known.lifetime = self.now, False, max(process.lifetime, known.lifetime)
         status = self.grid.register_worker(process)

@@ -16,7 +16,7 @@ from appliance.names import Browser
 from tests.simulation.agenda import Agenda
 from tests.simulation.case import Case
 from tests.simulation.pool import Pool
-from tests.simulation.slots import VERSION, Appliance, Slot
+from tests.simulation.programs import VERSION, Appliance, Program
 from tests.simulation.store import Event, SimulatedStore
 from tests.support.announced import announcement
 
@@ -43,7 +43,7 @@ class Simulation:
         self._grid = Grid(self._store)
         self._arrivals = random.Random(f"arrivals {case}")
         self._lengths = random.Random(f"lengths {case}")
-        self._slots: dict[str, Slot] = {}
+        self._programs: dict[str, Program] = {}
         self._pending: dict[str, tuple[float, float]] = {}  # arrival and length of the sessions without a slot
         self._active: dict[str, str] = {}  # session -> worker
         self._claimed = 0
@@ -54,7 +54,7 @@ class Simulation:
         """From when until when each recycled worker was away, from the start of the load."""
         began_s = self.pool.began_s
         return [
-            (start_s - began_s, end_s - began_s) for slot in self._slots.values() for start_s, end_s in slot.absences
+            (start_s - began_s, end_s - began_s) for one in self._programs.values() for start_s, end_s in one.absences
         ]
 
     def run(self) -> Simulation:
@@ -64,8 +64,8 @@ class Simulation:
             self._tend()
             for name in names:
                 appliance = Appliance(name, case.workers // len(names), case, self._agenda, self._store, self._check)
-                self._slots |= {slot.place: slot for slot in appliance.start()}
-            self._agenda.run(lambda: len(self.pool.workers) == len(self._slots))
+                self._programs |= {program.full_name: program for program in appliance.start()}
+            self._agenda.run(lambda: len(self.pool.workers) == len(self._programs))
             self.pool.begin(self._agenda.now_s)
             self._last_start_s = self._agenda.now_s
             self._load()
@@ -77,7 +77,7 @@ class Simulation:
         return self
 
     def _is_quiet(self) -> bool:
-        return not self._pending and all(slot.drained_s is None for slot in self._slots.values())
+        return not self._pending and all(program.drained_s is None for program in self._programs.values())
 
     # ── Clients ───────────────────────────────────────────────────────────────────────────────────
 
@@ -141,7 +141,7 @@ class Simulation:
             elif event["event"] == "session.ended":
                 self._end_if_drained(event["worker"])
             elif event["event"] == "worker.draining":
-                drain = self._slot_of(event["worker"]).drain
+                drain = self._program_of(event["worker"]).drain
                 self._agenda.after(0, partial(drain, event["worker"], event["reason"]))
         self.pool.observe(self._agenda.now_s)
 
@@ -156,7 +156,7 @@ class Simulation:
     def _end_if_drained(self, worker: str) -> None:
         seen = self.pool.workers[worker]
         if seen.status is WorkerStatus.DRAINING and not seen.active:
-            self._agenda.after(0, partial(self._slot_of(worker).end, worker))
+            self._agenda.after(0, partial(self._program_of(worker).end, worker))
 
-    def _slot_of(self, worker: str) -> Slot:
-        return self._slots[worker.rpartition(".")[0]]
+    def _program_of(self, worker: str) -> Program:
+        return self._programs[worker.rpartition(".")[0]]

@@ -147,14 +147,14 @@ class Appliance:
         return until(found, f"{count} workers are available", within_s)  # type: ignore[return-value]
 
     def successor(self, worker: WorkerInfo, within_s: float = 10.0) -> WorkerInfo:
-        """Wait until the slot of a worker has another one, which is available; the old one's record is gone then."""
+        """Wait until a worker has a successor, which is available; the old one's record is gone then."""
 
         def found() -> WorkerInfo | None:
-            (known, *others) = [one for one in self.state.workers() if one.slot == worker.slot] or [worker]
+            (known, *others) = [one for one in self.state.workers() if one.name == worker.name] or [worker]
             new = not others and known.id != worker.id and known.status == WorkerStatus.AVAILABLE
             return known if new else None
 
-        return until(found, f"{worker.slot} has another worker", within_s)  # type: ignore[return-value]
+        return until(found, f"{worker.name} has another worker", within_s)  # type: ignore[return-value]
 
     def process(self, name: str) -> psutil.Process:
         """Return its `redis` or `proxy`."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import psutil
 
 from appliance.audit.auditor import compare
-from appliance.audit.machine import Call, Door, Machine, Part, Program, Wire
+from appliance.audit.machine import Call, Listener, Machine, Part, Program, Wire
 from appliance.audit.relays import Look
 from appliance.audit.snapshot import Snapshot
 from appliance.grid.records import SessionInfo, WorkerInfo
@@ -17,11 +17,11 @@ SETTINGS = Settings(appliance_name="here", run_dir="/run/grid", port=8080, chrom
 NOW_MS, LATER_MS = 1_000_000, 1_010_000
 POOL, ANY = ("chromium", "1.65"), ("chromium", "")
 W, S = "here.chromium-00.abc", "session-1"
-DOOR = "/run/grid/workers/chromium-00/abc/driver.sock"
+SOCKET = "/run/grid/workers/chromium-00/abc/driver.sock"
 
 WORKER = WorkerInfo(
     id=W, browser="chromium", version="1.65.1", appliance="here",
-    slot="chromium-00", status="available", active=1, lifetime=1, concurrency=2, quota=50, started_ms=0,
+    name="chromium-00", status="available", active=1, lifetime=1, concurrency=2, quota=50, started_ms=0,
     heartbeat_ms=NOW_MS, pid=30, memory_bytes=0, suspect=False, stale=False,
 )  # fmt: skip
 SESSION = SessionInfo(S, "active", "chromium", "1.65", W, "here.123456", "127.0.0.1", "", "", 0)
@@ -42,7 +42,7 @@ MACHINE = Machine(
     programs=(
         Program(10, 1, "supervisord"),
         Program(20, 10, "proxy"),
-        Program(30, 10, "worker", slot="chromium-00", workspaces=frozenset({"chromium-00.abc"})),
+        Program(30, 10, "worker", name="chromium-00", workspaces=frozenset({"chromium-00.abc"})),
     ),
     parts=(Part(40, 30, "node", "chromium-00.abc"), Part(50, 40, "chromium", "chromium-00.abc")),
     folders=frozenset({"chromium-00.abc"}),
@@ -50,8 +50,8 @@ MACHINE = Machine(
         Wire(20, "127.0.0.1:8080", "", psutil.CONN_LISTEN),
         Wire(20, "127.0.0.1:8080", "127.0.0.1:9001"),
     ),
-    doors=(Door(40, DOOR),),
-    calls=(Call(DOOR, "unix:501", 20),),
+    listeners=(Listener(40, SOCKET),),
+    calls=(Call(SOCKET, "unix:501", 20),),
 )
 
 

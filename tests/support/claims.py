@@ -9,13 +9,13 @@ from appliance.names import Browser
 CONCURRENCY = 5
 
 
-def spec(name: str, *, lifetime: int = 0, quota: int = 20, **changes: object) -> WorkerSpec:
+def spec(worker: str, *, lifetime: int = 0, quota: int = 20, **changes: object) -> WorkerSpec:
     fields = {
-        "id": name,
+        "id": worker,
         "browser": Browser.CHROMIUM,
         "version": "1.65.1",
         "appliance": "here",
-        "slot": name,
+        "name": worker,
         "concurrency": CONCURRENCY,
         "quota": quota,
         "ttl_ms": 60_000,

@@ -26,9 +26,9 @@ class RecordingWorker:
 
     def __init__(self, grid: Appliance, browser: Browser, name: str = "recording") -> None:
         """Use the grid, and which browser it pretends to run; of equals, the first by name is chosen."""
-        self._slot = f"{name}-{browser}"
+        self._name = f"{name}-{browser}"
         self._appliance = str(grid.env["APPLIANCE_NAME"])
-        self.id = f"{self._appliance}.{self._slot}.abcdef"
+        self.id = f"{self._appliance}.{self._name}.abcdef"
         self.requests: list[bytes] = []
         self.answer_with = ACCEPTED
         self.may_answer = threading.Event()
@@ -45,7 +45,7 @@ class RecordingWorker:
             self._browser,
             VERSION,
             self._appliance,
-            self._slot,
+            self._name,
             50,
             0,
             TTL_MS,

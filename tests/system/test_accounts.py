@@ -32,18 +32,18 @@ def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Appliance]:
         yield grid
 
 
-def family(grid: Appliance, slot: str) -> dict[str, psutil.Process]:
-    """Return the processes of a slot's worker."""
-    return tree(next(worker for worker in grid.state.workers() if worker.slot == slot).pid)
+def family(grid: Appliance, name: str) -> dict[str, psutil.Process]:
+    """Return the processes of a worker."""
+    return tree(next(worker for worker in grid.state.workers() if worker.name == name).pid)
 
 
-def folder(grid: Appliance, slot: str) -> Path:
-    return grid.socket_of(next(worker for worker in grid.state.workers() if worker.slot == slot)).parent
+def folder(grid: Appliance, name: str) -> Path:
+    return grid.socket_of(next(worker for worker in grid.state.workers() if worker.name == name)).parent
 
 
-def as_browser_of(grid: Appliance, slot: str, *command: str) -> str:
-    """Run a command with all that a slot's browser may do; returns its output and its errors."""
-    browser = family(grid, slot)["browser"]
+def as_browser_of(grid: Appliance, name: str, *command: str) -> str:
+    """Run a command with all that a worker's browser may do; returns its output and its errors."""
+    browser = family(grid, name)["browser"]
     become = ["setpriv", f"--reuid={browser.uids().real}", f"--regid={browser.gids().real}", "--clear-groups"]
     done = subprocess.run([*become, *command], capture_output=True, text=True, check=False, timeout=10)
     return done.stdout + done.stderr
@@ -58,7 +58,7 @@ def renewed(grid: Appliance, pid: int) -> None:
 def test_each_worker_has_a_user_id_of_its_own_and_all_browsers_one_group(
     grid: Appliance, accounts: dict[str, str]
 ) -> None:
-    browsers = [family(grid, slot)["browser"] for slot in ("chromium-00", "chromium-01")]
+    browsers = [family(grid, name)["browser"] for name in ("chromium-00", "chromium-01")]
     assert len({browser.uids().real for browser in browsers}) == 2
     assert {browser.gids().real for browser in browsers} == {pwd.getpwnam(accounts["BROWSER_USER"]).pw_gid}
 
@@ -103,7 +103,7 @@ def test_it_cannot_change_what_later_drivers_run(grid: Appliance) -> None:
     said = as_browser_of(grid, "chromium-00", "touch", str(cache / "new"))
     assert "Permission denied" in said
     before = {path: path.stat().st_mtime_ns for path in files}
-    read = [as_browser_of(grid, slot, "sha256sum", *map(str, files)) for slot in ("chromium-00", "chromium-01")]
+    read = [as_browser_of(grid, name, "sha256sum", *map(str, files)) for name in ("chromium-00", "chromium-01")]
     assert read[0] == read[1]
     assert "Permission denied" not in read[0]
     grid.applctl("restart", "chromium-01")
@@ -139,13 +139,13 @@ def test_what_hides_from_its_worker_ends_with_it_all_the_same(grid: Appliance) -
 
 
 def test_a_folder_closed_by_a_hostile_browser_keeps_no_worker_from_starting(grid: Appliance) -> None:
-    slot = folder(grid, "chromium-00").parent
-    as_browser_of(grid, "chromium-00", "mkdir", "-m", "0", f"{slot}/aaaaaa")
-    as_browser_of(grid, "chromium-00", "mkdir", "-p", f"{slot}/bbbbbb/lock")
+    own = folder(grid, "chromium-00").parent
+    as_browser_of(grid, "chromium-00", "mkdir", "-m", "0", f"{own}/aaaaaa")
+    as_browser_of(grid, "chromium-00", "mkdir", "-p", f"{own}/bbbbbb/lock")
     before = family(grid, "chromium-00")["worker"].pid
     grid.applctl("restart", "chromium-00")
     renewed(grid, before)
-    assert {path.name for path in slot.iterdir()} == {folder(grid, "chromium-00").name}
+    assert {path.name for path in own.iterdir()} == {folder(grid, "chromium-00").name}
 
 
 def test_no_process_of_the_appliance_has_a_password_in_its_environment(grid: Appliance) -> None:

@@ -194,7 +194,7 @@ def test_a_worker_without_a_process_is_named(grid: Appliance) -> None:
     (worker,) = grid.state.workers()
     gone = f"{worker.appliance}.chromium-07.000000"
     spec = WorkerSpec(
-        id=gone, browser=Browser.CHROMIUM, version=worker.version, slot="chromium-07",
+        id=gone, browser=Browser.CHROMIUM, version=worker.version, name="chromium-07",
         appliance=worker.appliance, concurrency=1, quota=0, ttl_ms=60_000, pid=1,
     )  # fmt: skip
     grid.state.register_worker(spec)

@@ -97,8 +97,8 @@ def kind(name: str):
     return next(kind for kind in KINDS if kind.name == name)
 
 
-def hit(name: str, worker: str = "", slot: str = "") -> Hit:
-    return Hit(Fault(1, 0.0, kind(name), 0, 0.0), 100.0, 101.0, appliance="a", worker=worker, slot=slot)
+def hit(name: str, worker: str = "", worker_name: str = "") -> Hit:
+    return Hit(Fault(1, 0.0, kind(name), 0, 0.0), 100.0, 101.0, appliance="a", worker=worker, worker_name=worker_name)
 
 
 def failed(error: str, stage: str = "use", began: float = 99.0, ended: float = 100.5, appliance: str = "a") -> Outcome:

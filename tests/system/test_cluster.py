@@ -193,7 +193,7 @@ def test_an_appliance_cut_off_from_redis_costs_only_what_it_had_at_hand(
         until(lambda: starts(second) > served + 2, "its proxy is back behind the load balancer", 20)
     assert relayed.evaluate("6 * 7") == 42
     relayed.context.browser.close()
-    explained = f"worker {lost.slot} stopped answering|Redis does not answer|no server is available"
+    explained = f"worker {lost.name} stopped answering|Redis does not answer|no server is available"
     assert [error for error in load.errors if not re.search(explained, error)] == []
     cluster.agrees()
 
@@ -222,7 +222,7 @@ def test_a_session_on_another_appliances_worker_ends_with_the_true_reason(
     assert said_to(page) == f"the connection to appliance {second.name} was lost"
     page = until_connected(playwright, first, worker)
     psutil.Process(worker.pid).kill()
-    assert said_to(page) == f"worker {worker.slot} crashed"
+    assert said_to(page) == f"worker {worker.name} crashed"
     until(lambda: not first.state.sessions(), "all slots are free")
     until(lambda: workers_of(second), "the worker is back", 20)
     cluster.agrees()

@@ -34,14 +34,14 @@ def test_a_drained_worker_finishes_its_session_while_a_spare_takes_the_new_ones(
         browser = playwright.chromium.connect(grid.endpoint)
         page = browser.new_page()
         page.goto(site)
-        grid.applctl("workers", "drain", drained.slot)
+        grid.applctl("workers", "drain", drained.name)
         (successor,) = grid.available(1)
         assert successor.id != drained.id
         playwright.chromium.connect(grid.endpoint).close()
         assert page.title() == "A real page"
         browser.close()
     until(lambda: drained.id not in {worker.id for worker in grid.state.workers()}, "the drained worker is gone")
-    until(lambda: len(grid.state.workers()) == 2, "its slot has a new worker, which stands by")
+    until(lambda: len(grid.state.workers()) == 2, "its successor is there, which stands by")
     assert grid.applctl("workers", "drain", "chromium-99", check=False).returncode == 1
 
 
@@ -64,12 +64,12 @@ def test_a_draining_worker_stays_so_when_redis_forgets_it_or_it_misses_a_heartbe
         page = browser.new_page()
         (session,) = grid.state.sessions()
         drained, other = sorted(grid.available(2), key=lambda worker: worker.id != session.worker)
-        grid.applctl("workers", "drain", drained.slot)
+        grid.applctl("workers", "drain", drained.name)
         heard = entry(grid, drained).heartbeat_ms  # a worker remembers what its last heartbeat was told
         until(lambda: entry(grid, drained).heartbeat_ms > heard, "the next heartbeat tells its lifetime")
         grid.process("redis").kill()
         for worker in (drained, other):
-            until(lambda: "event=worker.registers_again" in grid.log(worker.slot), "it is known again")  # noqa: B023
+            until(lambda: "event=worker.registers_again" in grid.log(worker.name), "it is known again")  # noqa: B023
         as_before = (WorkerStatus.DRAINING, 1, 1)
 
         def is_as_before() -> bool:
@@ -98,11 +98,11 @@ def test_a_draining_worker_waits_for_a_session_that_redis_forgot_with_its_proxy_
         browser = playwright.chromium.connect(grid.endpoint)
         page = browser.new_page()
         (worker,) = grid.available(1)
-        grid.applctl("workers", "drain", worker.slot)
+        grid.applctl("workers", "drain", worker.name)
         proxy = grid.process("proxy")
         proxy.suspend()
         grid.process("redis").kill()
-        until(lambda: "event=worker.awaits_proxy" in grid.log(worker.slot), "no session of its is known", within_s=15)
+        until(lambda: "event=worker.awaits_proxy" in grid.log(worker.name), "no session of its is known", within_s=15)
         proxy.resume()
         page.goto(site)
         assert page.title() == "A real page"
@@ -131,12 +131,12 @@ def test_a_draining_worker_that_was_reaped_comes_back_only_to_end(start_grid: St
         page = playwright.chromium.connect(grid.endpoint).new_page()
         (session,) = grid.state.sessions()
         drained = next(worker for worker in grid.available(2) if worker.id == session.worker)
-        grid.applctl("workers", "drain", drained.slot)
+        grid.applctl("workers", "drain", drained.name)
         worker = psutil.Process(drained.pid)
         worker.suspend()
         try:
             until(lambda: not entry(grid, drained), "it is reaped")
-            with pytest.raises(Error, match=f"worker {drained.slot} stopped answering"):
+            with pytest.raises(Error, match=f"worker {drained.name} stopped answering"):
                 until(lambda: page.title() == "never", "the client is told")
         finally:
             worker.resume()
@@ -168,4 +168,4 @@ def test_a_worker_that_grows_past_its_limit_finishes_its_session_and_starts_anew
         assert page.evaluate("window.kept.length") == 600 * 2**20
         browser.close()
     until(lambda: not entry(grid, grown), "the grown worker is gone")
-    assert grown.slot in {worker.slot for worker in grid.available(2)}
+    assert grown.name in {worker.name for worker in grid.available(2)}

@@ -41,8 +41,8 @@ def test_what_hangs_under_load_is_found_and_costs_only_its_own_sessions(victim: 
         for process in hangs:
             with suppress(psutil.NoSuchProcess):  # pages come and go
                 process.suspend()
-        told = f"{victim} of worker {hung.slot} stopped answering"
-        until(lambda: told in grid.log(hung.slot), "it is found", within_s=2 * HANG_TIMEOUT_S + 10)
+        told = f"{victim} of worker {hung.name} stopped answering"
+        until(lambda: told in grid.log(hung.name), "it is found", within_s=2 * HANG_TIMEOUT_S + 10)
         new = grid.successor(hung, within_s=40)
         assert {worker.id for worker in grid.available(2)} == {spared.id, new.id}
         served = load.served

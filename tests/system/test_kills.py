@@ -17,9 +17,9 @@ from tests.support.waiting import until
 # What a stock client raises. If its browser is killed, Playwright's protocol may be first to tell it, by the answer to
 # a call that was under way.
 WHAT_IS_SAID = {
-    "worker": "worker {slot} crashed",
-    "driver": "the driver of worker {slot} ended: signal 9",
-    "browser": r"(the browser of worker {slot} crashed \(signal 9\)|Target page, context or browser has been closed)",
+    "worker": "worker {name} crashed",
+    "driver": "the driver of worker {name} ended: signal 9",
+    "browser": r"(the browser of worker {name} crashed \(signal 9\)|Target page, context or browser has been closed)",
 }
 
 
@@ -42,7 +42,7 @@ def test_a_kill_harms_only_its_own_sessions(victim: str, pair: Appliance, site: 
         family = tree(before[hit].pid)
         family[victim].kill()
 
-        with pytest.raises(Error, match=rf"^(Page\.title: )?{WHAT_IS_SAID[victim].format(slot=before[hit].slot)}$"):
+        with pytest.raises(Error, match=rf"^(Page\.title: )?{WHAT_IS_SAID[victim].format(name=before[hit].name)}$"):
             until(lambda: pages[0].title() != "A real page", "the killed worker's client is told")
         assert pages[1].title() == "A real page"
         new = grid.successor(before[hit])

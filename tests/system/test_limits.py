@@ -160,9 +160,11 @@ class FloodingWorker(threading.Thread):
     def __init__(self, grid: Appliance) -> None:
         super().__init__(daemon=True)
         self.sent, self.state = 0, grid.state
-        appliance, slot = str(grid.env["APPLIANCE_NAME"]), "webkit-00"
-        name = f"{appliance}.{slot}.abcdef"
-        self._spec = WorkerSpec(name, Browser.WEBKIT, "1.65.0", appliance, slot, 1, 0, ttl_ms=60_000, pid=os.getpid())
+        appliance, name = str(grid.env["APPLIANCE_NAME"]), "webkit-00"
+        worker_id = f"{appliance}.{name}.abcdef"
+        self._spec = WorkerSpec(
+            worker_id, Browser.WEBKIT, "1.65.0", appliance, name, 1, 0, ttl_ms=60_000, pid=os.getpid()
+        )
         self._ends, self._run_dir = ExitStack(), grid.run_dir
 
     def __enter__(self) -> FloodingWorker:

@@ -99,9 +99,9 @@ def test_a_worker_that_was_not_told_drains_by_its_next_heartbeat_and_ends_by_ano
     (worker,) = grid.available(1)
     holder = served(grid)
     relay.loses_messages = True
-    grid.applctl("workers", "drain", worker.slot)
+    grid.applctl("workers", "drain", worker.name)
     drains = f"event=worker.draining worker={worker.id}"
-    until(lambda: drains in grid.log(worker.slot), "it drains", within_s=HEARTBEAT_S + MARGIN_S)
+    until(lambda: drains in grid.log(worker.name), "it drains", within_s=HEARTBEAT_S + MARGIN_S)
     assert [session.worker for session in grid.state.sessions()] == [worker.id]
     holder.close()
     gone = lambda: worker.id not in {worker.id for worker in grid.state.workers()}  # noqa: E731

@@ -51,15 +51,15 @@ def replay(events: list[dict[str, str]]) -> int:
     """Follow the grid's events and check each choice against the rule. Returns the number of sessions."""
     lifetimes: dict[str, int] = {}  # of the available workers
     active: dict[str, int] = {}
-    recycling: set[str] = set()  # the slots whose workers drain, or are to come back
+    recycling: set[str] = set()  # the workers that drain, or are to come back
     started = 0
     for event in events:
         worker = event.get("worker", "")
-        slot = worker.rpartition(".")[0]
+        full_name = worker.rpartition(".")[0]
         match event["event"]:
             case "worker.started":
                 lifetimes[worker], active[worker] = 0, 0
-                recycling.discard(slot)
+                recycling.discard(full_name)
             case "session.started":
                 named = choices(lifetimes, active, bool(recycling))
                 assert (QUOTA - lifetimes[worker], active[worker]) in named, f"{event} with {lifetimes}, {active}"
@@ -70,7 +70,7 @@ def replay(events: list[dict[str, str]]) -> int:
                 active[worker] -= 1
             case "worker.draining":
                 assert lifetimes.pop(worker) == QUOTA
-                recycling.add(slot)
+                recycling.add(full_name)
             case "worker.ended":
                 assert active.pop(worker) == 0
     return started

@@ -40,7 +40,7 @@ def test_an_operator_lists_the_sessions_and_ends_one_of_them(grid: Appliance, pl
     assert "no session" in grid.applctl("sessions", "kill", listed["doomed"]["id"], check=False).stderr
     assert {listed["spared"]["id"], "active", "spared"} <= {*grid.applctl("sessions", "list").stdout.split()}
     (worker,) = grid.available(1)
-    assert grid.log(worker.slot).count("event=worker.ready") == 1  # its driver took no harm
+    assert grid.log(worker.name).count("event=worker.ready") == 1  # its driver took no harm
 
 
 def test_waiting_sessions_are_killed_with_the_others(start_grid: StartGrid) -> None:

@@ -106,9 +106,9 @@ def test_each_account_has_what_is_its_own_in_run_dir(tmp_path: Path) -> None:
         "secrets": (0, 0o750),
         "tokens.json": (accounts.service.uid, 0o644),
     }
-    slots = [RunDir(settings.run_dir).workers_of(slot).stat() for slot in ("chromium-00", "firefox-01")]
-    assert {(status.st_gid, status.st_mode & 0o7777) for status in slots} == {(accounts.service.gid, 0o710)}
-    assert [status.st_uid - accounts.first_uid for status in slots] == [0, 201]
+    folders = [RunDir(settings.run_dir).workers_of(name).stat() for name in ("chromium-00", "firefox-01")]
+    assert {(status.st_gid, status.st_mode & 0o7777) for status in folders} == {(accounts.service.gid, 0o710)}
+    assert [status.st_uid - accounts.first_uid for status in folders] == [0, 201]
     assert settings.run_dir.stat().st_mode & 0o7777 == 0o1771
     assert (settings.run_dir.stat().st_uid, settings.run_dir.stat().st_gid) == (0, accounts.service.gid)
 
@@ -120,13 +120,13 @@ def test_a_range_of_user_ids_that_cannot_be_is_refused(uids: str) -> None:
         config.load(browser_uids=uids)
 
 
-def test_each_slot_and_each_appliance_has_user_ids_of_its_own(tmp_path: Path) -> None:
+def test_each_worker_and_each_appliance_has_user_ids_of_its_own(tmp_path: Path) -> None:
     found = [accounts_of(config.load(run_dir=tmp_path / name, **BOTH)) for name in ("one", "other")]
     one, other = (set(accounts.uids) for accounts in found if accounts)
     assert not one & other
     assert found[0]
-    slots = [f"{browser}-{number:02}" for browser in Browser for number in range(200)]
-    assert {found[0].uid_of(slot) for slot in slots} == set(found[0].uids[:600])
+    names = [f"{browser}-{number:02}" for browser in Browser for number in range(200)]
+    assert {found[0].uid_of(name) for name in names} == set(found[0].uids[:600])
     for name in ("chromium-200", "edge-00", "", "chromium"):
         with pytest.raises(SettingsError, match="has no user id"):
             found[0].uid_of(name)

@@ -9,18 +9,18 @@ import psutil
 import pytest
 
 from appliance.audit.auditor import compare
-from appliance.audit.machine import Call, Door, Machine, Wire
+from appliance.audit.machine import Call, Listener, Machine, Wire
 from appliance.audit.relays import Look
 from appliance.audit.snapshot import Snapshot
 from tests.support.audited import (
     CLIENT_OF_TICKET,
-    DOOR,
     LATER_MS,
     MACHINE,
     POOL,
     SESSION,
     SETTINGS,
     SNAPSHOT,
+    SOCKET,
     WORKER,
     S,
     W,
@@ -44,7 +44,7 @@ def without(pid: int) -> Machine:
         parts=tuple(part for part in MACHINE.parts if part.pid != pid),
         folders=MACHINE.folders,
         wires=tuple(wire for wire in MACHINE.wires if wire.pid != pid),
-        doors=tuple(door for door in MACHINE.doors if door.pid != pid),
+        listeners=tuple(one for one in MACHINE.listeners if one.pid != pid),
         calls=tuple(call for call in MACHINE.calls if pid != call.caller),
     )
 
@@ -64,7 +64,7 @@ ON_THE_MACHINE: list[tuple[Machine, list[str]]] = [
             "temporary folder /run/grid/workers/chromium-00/abc belongs to no worker",
         ],
     ),
-    (without(40), [f"worker {W} is registered, but no driver of its listens at {DOOR}"]),
+    (without(40), [f"worker {W} is registered, but no driver of its listens at {SOCKET}"]),
     (without(50), [f"worker {W} is registered, but has no browser"]),
     (with_program(30, paused=True), ["process 30 (worker chromium-00) is paused"]),
     (with_program(20, paused=True), ["process 20 (proxy) is paused"]),
@@ -81,7 +81,7 @@ ON_THE_MACHINE: list[tuple[Machine, list[str]]] = [
         [f"no proxy here relays session {S}, active on worker {W}"],
     ),
     (
-        replace(MACHINE, calls=(*MACHINE.calls, Call(DOOR, "unix:700"))),
+        replace(MACHINE, calls=(*MACHINE.calls, Call(SOCKET, "unix:700"))),
         [f"no session is known for 1 of the 2 connections unix:501, unix:700 to worker {W}"],
     ),
     (
@@ -105,7 +105,7 @@ def test_a_connection_to_a_worker_that_is_registered_no_more_is_named() -> None:
     machine = replace(MACHINE, parts=tuple(replace(part, age_s=100.0) for part in MACHINE.parts))
     assert texts(Snapshot(), machine) == [
         "process 30 (worker chromium-00) has had a driver for 100 s, but is not registered",
-        f"the proxy is connected, as unix:501, to process 40 at {DOOR}, which is no registered worker's",
+        f"the proxy is connected, as unix:501, to process 40 at {SOCKET}, which is no registered worker's",
     ]
 
 
@@ -144,7 +144,7 @@ def test_sessions_across_appliances_are_compared_as_far_as_they_can_be_seen() ->
         stored_sessions=frozenset({"in", "out", "far"}),
         stored_slots=frozenset({W, "there.x"}),
     )
-    probe = Call(DOOR, "unix:600", 30)
+    probe = Call(SOCKET, "unix:600", 30)
     assert texts(snapshot, replace(MACHINE, calls=(*MACHINE.calls, probe))) == []
     assert texts(snapshot, replace(MACHINE, calls=(probe,))) == [
         f"no proxy here relays session in, active on worker {W}"
@@ -154,11 +154,11 @@ def test_sessions_across_appliances_are_compared_as_far_as_they_can_be_seen() ->
 def test_a_listener_of_a_driver_beyond_its_own_is_named() -> None:
     places = ("0.0.0.0:39265", "127.200.1.2:40000")  # the second one is for client certificates
     wires = (*MACHINE.wires, *(Wire(40, place, "", psutil.CONN_LISTEN) for place in places))
-    doors = (*MACHINE.doors, Door(40, "/run/grid/workers/chromium-00/abc/tmp/pw-1/browser@1.sock"))
+    listeners = (*MACHINE.listeners, Listener(40, "/run/grid/workers/chromium-00/abc/tmp/pw-1/browser@1.sock"))
     said = "process 40 (node), the driver of worker chromium-00, listens at"
-    assert texts(machine=replace(MACHINE, wires=wires, doors=doors)) == [
+    assert texts(machine=replace(MACHINE, wires=wires, listeners=listeners)) == [
         f"{said} 0.0.0.0:39265, which it must not",
-        f"{said} {doors[1].path}, which it must not",
+        f"{said} {listeners[1].path}, which it must not",
     ]
 
 

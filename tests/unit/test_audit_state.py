@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.audit.machine import Door, Part, Program, Wire
+from appliance.audit.machine import Listener, Part, Program, Wire
 from tests.support.audited import (
     ANY,
     CLIENT_OF_TICKET,
@@ -120,7 +120,7 @@ IN_REDIS = {
         SNAPSHOT,
         workers=(
             replace(WORKER, status="draining"),
-            replace(WORKER, id=SPARE, status="standby", pid=31, slot="chromium-01"),
+            replace(WORKER, id=SPARE, status="standby", pid=31, name="chromium-01"),
         ),
         slots={W: frozenset({S}), SPARE: frozenset()},
         pools={POOL: frozenset()},
@@ -139,9 +139,9 @@ def test_each_contradiction_in_redis_is_named_once(expected: str) -> None:
     if SPARE in expected:
         machine = replace(
             machine,
-            programs=(*machine.programs, Program(31, 10, "worker", slot="chromium-01", workspaces=frozenset({own}))),
+            programs=(*machine.programs, Program(31, 10, "worker", name="chromium-01", workspaces=frozenset({own}))),
             parts=(*machine.parts, Part(41, 31, "node", own), Part(51, 41, "chromium", own)),
-            doors=(*machine.doors, Door(41, "/run/grid/workers/chromium-01/b/driver.sock")),
+            listeners=(*machine.listeners, Listener(41, "/run/grid/workers/chromium-01/b/driver.sock")),
         )
     assert texts(IN_REDIS[expected], machine) == [expected]
 

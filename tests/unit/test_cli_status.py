@@ -34,7 +34,7 @@ WORKER = WorkerInfo(
     browser="chromium",
     version="1.65.1",
     appliance="grid-1",
-    slot="chromium-00",
+    name="chromium-00",
     status="available",
     active=3,
     lifetime=17,
@@ -57,7 +57,7 @@ def own_settings(settings_file: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.fixture
 def view() -> GridView:
     """Provide a grid of two workers, one of which drains."""
-    draining = replace(WORKER, id="grid-1.chromium-01.abcdef", slot="chromium-01", status="draining", reason=REASON)
+    draining = replace(WORKER, id="grid-1.chromium-01.abcdef", name="chromium-01", status="draining", reason=REASON)
     names = ("chromium-00", "chromium-01", "proxy", "redis")
     return GridView(
         Settings(host="0.0.0.0", chromium_workers=2, spare_workers=0),

@@ -47,10 +47,10 @@ def test_the_shipped_configuration_gives_the_process_tree(tmp_path: Path, monkey
     found = processes(monkeypatch, settings)
     workers = {"chromium-00", "chromium-01", "chromium-02", "webkit-00", "webkit-01"}
     assert set(found) == {"redis", "proxy"} | workers, "each pool has its spare worker"
-    assert found["chromium-01"].environment == {"BROWSER_TYPE": "chromium", "WORKER_SLOT": "chromium-01"}
+    assert found["chromium-01"].environment == {"BROWSER_TYPE": "chromium", "WORKER_NAME": "chromium-01"}
     assert found["proxy"].command == f'"{sys.executable}" -m proxy'
     assert found["proxy"].stopwaitsecs == 18
-    assert {slot for slot in found if slot[-1].isdigit()} == set(settings.worker_slots)
+    assert {name for name in found if name[-1].isdigit()} == set(settings.worker_names)
 
 
 def test_no_redis_is_run_where_another_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

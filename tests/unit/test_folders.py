@@ -121,6 +121,6 @@ def test_starting_removes_what_workers_of_any_account_have_left_and_follows_no_l
     (workers / "linked").symlink_to(precious)
     (workers / "file").touch()
     renew_workers(settings)
-    assert {path.name for path in workers.iterdir()} == set(settings.worker_slots)
+    assert {path.name for path in workers.iterdir()} == set(settings.worker_names)
     assert not [*workers.glob("*/*")]
     assert (precious / "inside").is_dir()

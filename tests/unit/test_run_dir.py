@@ -15,7 +15,7 @@ from appliance.settings.cross_checks import contradictions
 from tests.support.waiting import until
 
 
-def test_a_workers_socket_is_below_its_slots_folder_whatever_its_appliance_is_called() -> None:
+def test_a_workers_socket_is_below_its_names_folder_whatever_its_appliance_is_called() -> None:
     for appliance in ("here", "a.b.c", "10.0.0.1"):
         path = RunDir(Path("/run")).driver_socket(f"{appliance}.chromium-00.0a1b2c")
         assert path == Path("/run/workers/chromium-00/0a1b2c/driver.sock")

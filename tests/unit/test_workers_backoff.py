@@ -1,4 +1,4 @@
-"""The back-off of a slot that keeps failing."""
+"""The back-off of a worker that keeps failing."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def test_the_delay_doubles_up_to_its_bound(failures: int, expected_s: float) -> 
     assert delay_s(failures) == expected_s
 
 
-def test_a_slot_that_failed_twenty_times_waits_at_most_five_seconds() -> None:
+def test_a_worker_that_failed_twenty_times_waits_at_most_five_seconds() -> None:
     assert delay_s(20) == LONGEST_DELAY_S <= 5
 
 

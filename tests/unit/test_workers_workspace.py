@@ -165,7 +165,7 @@ def test_a_lock_is_not_inherited_by_the_processes_that_are_started(tmp_path: Pat
         child.wait()
 
 
-def test_a_folder_that_cannot_be_locked_goes_with_the_slots_last_process(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_locked_goes_with_the_last_process_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "aaaaaa" / "lock").mkdir(parents=True)  # not even root opens it for writing
     (tmp_path / "bbbbbb").symlink_to("/")
     dead = abandon(workspace.create(tmp_path))

@@ -20,7 +20,7 @@
 --
 -- Keys, below the namespace
 --  worker:<id>                hash     one worker
---    id browser version minor appliance slot pid        what it is; `slot` is its place on its appliance
+--    id browser version minor appliance name pid        what it is; its successors have its `name`
 --    concurrency quota target spares ttl                its settings; `ttl` is how long a heartbeat counts
 --    status reason lifetime                             workers.lua; `reason` of a drain; sessions that it was given
 --    started heartbeat fresh_until memory               times, and bytes
@@ -33,11 +33,11 @@
 --  policy:<browser>:<minor>   hash     what selection and recycling go by
 --    quota margin recycles_until                        for selection (pools.lua)
 --    starts sampled counted rate demand                 sessions that started, and how fast (recycling.lua)
---    away_ms away_deviation_ms                          how long a recycled worker's slot is without one
+--    away_ms away_deviation_ms                          how long a recycled worker is away
 --  teams:<browser>:<minor>    hash     appliance -> how many workers of it serve, and how many are spare
 --  apart:<browser>:<minor>    set      the workers whose ends are apart
---  recycling:<browser>:<minor>  zset   "appliance/slot" -> until when its worker counts as away
---  left:<browser>:<minor>     hash     "appliance/slot" -> when its worker began to be recycled
+--  recycling:<browser>:<minor>  zset   "appliance/name" -> until when that worker counts as away
+--  left:<browser>:<minor>     hash     "appliance/name" -> when that worker began to be recycled
 --  offers:<browser>           zset     Playwright minor -> until when somebody offers it
 --  serving:<browser>:<minor>:<appliance>  set   the available workers of a team
 --  standby:<browser>:<minor>:<appliance>  zset  worker -> when it started; the spare ones of a team
@@ -62,7 +62,7 @@
 --  arrivals:<browser>         string   the last number of arrival
 --  clock                      string   the server's time, the grid's time then, and the longest silence
 --  sweep                      string   how far the reaper has looked through all keys (a cursor of SCAN)
---  failures                   hash     "appliance/slot" -> why its worker does not start, and until when (JSON)
+--  failures                   hash     "appliance/name" -> why that worker does not start, and until when (JSON)
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  capacity                   string   what count_workers counted, kept for 2 s (appliance/grid/views.py)
 --  census                     string   what count_appliances counted, kept for 2 s

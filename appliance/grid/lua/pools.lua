@@ -29,7 +29,7 @@ local LAST_APART, LAST_CLAIMABLE = '(1125899906842624', '(4503599627370496'  -- 
 local LOOKED_AT = 1000  -- workers, for a session that avoids some: more would hold up everybody else
 
 -- What is read of a worker to give it a session: each field costs half a microsecond.
-local CHOSEN = {'slot', 'appliance', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled', 'apart'}
+local CHOSEN = {'name', 'appliance', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled', 'apart'}
 
 local OFFERS_KEPT_MS = 600000  -- after they are over, for the sake of workers that were lost meanwhile
 

@@ -34,7 +34,7 @@ local RETURN_MS = 30000      -- a worker that is not back by then is not coming
 -- Recycles a worker: it drains, and how long it is away will be measured.
 local function recycle(worker, reason)
   workers.turn(worker, 'draining', reason)
-  redis.call('HSET', key('left', worker.browser, worker.minor), workers.slot_of(worker), NOW)
+  redis.call('HSET', key('left', worker.browser, worker.minor), workers.full_name(worker), NOW)
 end
 
 -- Counts a session that a worker is given. Its last one turns it to draining.
@@ -55,37 +55,37 @@ function recycling.uncount_start(worker)
   end
 end
 
--- Sets until when a worker's slot counts as being recycled: while the worker drains, and for RETURN_MS after it is
--- gone, unless the slot has a new one already. `before` is the worker's previous status.
+-- Sets until when a worker counts as away: while it drains, and for RETURN_MS after it is gone, unless its successor
+-- is there already. `before` is the worker's previous status.
 function recycling.mark(worker, before)
-  local awaited, slot, until_ms = key('recycling', worker.browser, worker.minor), workers.slot_of(worker), nil
+  local awaited, name, until_ms = key('recycling', worker.browser, worker.minor), workers.full_name(worker), nil
   if worker.status == 'draining' then until_ms = NOW + worker.ttl end
   if worker.status == 'gone' then
-    local is_awaited = tonumber(redis.call('ZSCORE', awaited, slot) or 0) >= NOW
+    local is_awaited = tonumber(redis.call('ZSCORE', awaited, name) or 0) >= NOW
     if before == 'draining' and not is_awaited then return end
     until_ms = NOW + RETURN_MS
   end
   if until_ms and not appliances.is_drained(worker.appliance) then
-    redis.call('ZADD', awaited, until_ms, slot)
-  elseif redis.call('ZREM', awaited, slot) == 0 then
+    redis.call('ZADD', awaited, until_ms, name)
+  elseif redis.call('ZREM', awaited, name) == 0 then
     return
   end
   touch_policy(worker.browser, worker.minor)
 end
 
--- Forgets the slots that are no longer awaited, and the size of their teams if no member is left.
+-- Forgets the workers that are no longer awaited, and the size of their teams if no member is left.
 function recycling.forget_awaited(browser, minor)
   local awaited = key('recycling', browser, minor)
-  for _, slot in ipairs(redis.call('ZRANGE', awaited, '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', 0, 100)) do
-    local appliance = slot:match('^(.*)/')
-    redis.call('ZREM', awaited, slot)
-    redis.call('HDEL', key('left', browser, minor), slot)
+  for _, name in ipairs(redis.call('ZRANGE', awaited, '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', 0, 100)) do
+    local appliance = name:match('^(.*)/')
+    redis.call('ZREM', awaited, name)
+    redis.call('HDEL', key('left', browser, minor), name)
     local serving, standby = key('serving', browser, minor, appliance), key('standby', browser, minor, appliance)
     if redis.call('EXISTS', serving, standby) == 0 then redis.call('HDEL', key('teams', browser, minor), appliance) end
   end
 end
 
--- Measures how long slots are without a worker: the mean, and the mean deviation from it.
+-- Measures how long workers are away: the mean, and the mean deviation from it.
 local function measure_away(policy, away_ms)
   local mean, deviation = unpack(redis.call('HMGET', policy, 'away_ms', 'away_deviation_ms'))
   if mean then
@@ -95,13 +95,13 @@ local function measure_away(policy, away_ms)
   redis.call('HSET', policy, 'away_ms', mean or away_ms, 'away_deviation_ms', deviation or away_ms / 2)
 end
 
--- Measures how long the slot of a new worker was without one since its predecessor was recycled.
+-- Measures how long a new worker's predecessor was away since it was recycled.
 function recycling.welcome(worker)
   local left = key('left', worker.browser, worker.minor)
-  local since = redis.call('HGET', left, workers.slot_of(worker))
+  local since = redis.call('HGET', left, workers.full_name(worker))
   if since then
     measure_away(key('policy', worker.browser, worker.minor), math.min(NOW - since, LONGEST_AWAY_MS))
-    redis.call('HDEL', left, workers.slot_of(worker))
+    redis.call('HDEL', left, workers.full_name(worker))
   end
 end
 
@@ -140,8 +140,8 @@ end
 -- Returns how many workers are away, and how many are missing because no spare took their place.
 local function count_away(teams, browser, minor)
   local by_appliance, away, missing = {}, 0, 0
-  for _, slot in ipairs(redis.call('ZRANGE', key('recycling', browser, minor), whole(NOW), '+inf', 'BYSCORE')) do
-    local appliance = slot:match('^(.*)/')
+  for _, name in ipairs(redis.call('ZRANGE', key('recycling', browser, minor), whole(NOW), '+inf', 'BYSCORE')) do
+    local appliance = name:match('^(.*)/')
     by_appliance[appliance] = (by_appliance[appliance] or 0) + 1
     away = away + 1
   end

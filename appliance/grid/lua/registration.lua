@@ -24,7 +24,7 @@ local function note_unclaimed(worker, connections, settle_ms)
   return true
 end
 
--- register_worker {id, browser, version, minor, appliance, slot, status, lifetime,
+-- register_worker {id, browser, version, minor, appliance, name, status, lifetime,
 --                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, epoch}
 -- -> {status, lifetime}
 -- Registers a worker, or registers it again: then its status stays, and its lifetime never falls. A standby serves at
@@ -52,7 +52,7 @@ register('register_worker', function(a)
   if worker.status == 'available' and appliances.is_drained(a.appliance) then
     workers.turn(worker, 'draining', 'its appliance is drained')
   end
-  redis.call('HDEL', key('failures'), workers.slot_of(a))
+  redis.call('HDEL', key('failures'), workers.full_name(a))
   return function() return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime} end
 end)
 
@@ -111,12 +111,12 @@ register('remove_worker', function(a)
   return {sessions = workers.remove(a.id, a.reason)}
 end)
 
--- report_failure {appliance, slot, browser, reason, ttl_ms} -> {}
--- Records that a worker of this slot failed before it could serve, or soon after; for `ttl_ms`, or until one registers.
+-- report_failure {appliance, name, browser, reason, ttl_ms} -> {}
+-- Records that a worker of this name failed before it could serve, or soon after; for `ttl_ms`, or until one registers.
 register('report_failure', function(a)
   local failures = key('failures')
-  local failure = {appliance = a.appliance, slot = a.slot, browser = a.browser, reason = a.reason, until_ms = NOW + a.ttl_ms}
-  redis.call('HSET', failures, workers.slot_of(a), cjson.encode(failure))
+  local failure = {appliance = a.appliance, name = a.name, browser = a.browser, reason = a.reason, until_ms = NOW + a.ttl_ms}
+  redis.call('HSET', failures, workers.full_name(a), cjson.encode(failure))
   if redis.call('PTTL', failures) < a.ttl_ms then redis.call('PEXPIRE', failures, a.ttl_ms) end
   return {}
 end)

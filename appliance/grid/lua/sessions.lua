@@ -92,10 +92,10 @@ local function answer(session, worker)
     if not is_served(session) then return {status = 'unserved', versions = pools.minors(session.browser)} end
     return {status = is_reachable(session) and 'waiting' or 'unreachable'}
   end
-  worker = worker or read_fields(key('worker', session.worker), {'slot', 'appliance'})
+  worker = worker or read_fields(key('worker', session.worker), {'name', 'appliance'})
   if not worker then return {status = 'lost'} end
   return {
-    status = 'active', worker = session.worker, slot = worker.slot, appliance = worker.appliance,
+    status = 'active', worker = session.worker, worker_name = worker.name, appliance = worker.appliance,
     waited_ms = tonumber(session.granted) - tonumber(session.started),
   }
 end
@@ -116,7 +116,7 @@ local function ask_again(session, avoid)
 end
 
 -- claim {id, browser, minor, name, client, user_agent, token, proxy, lease_ms, wait_ms, queue_max, avoid}
--- -> {status = 'active', worker, slot, appliance, waited_ms} | {status = 'waiting'} | {status = 'lost'}
+-- -> {status = 'active', worker, worker_name, appliance, waited_ms} | {status = 'waiting'} | {status = 'lost'}
 --  | {status = 'unserved', versions} | {status = 'unreachable'} | {status = 'full'}
 -- Called again, it returns where the claim stands. `avoid` lists workers, and appliances with a slash behind the name,
 -- that the session must not get; "unreachable" means that only those serve what it asks for.

@@ -45,8 +45,9 @@ function workers.remaining(worker)
   return quota == 0 and UNLIMITED or math.max(0, math.min(UNLIMITED, quota - worker.lifetime))
 end
 
-function workers.slot_of(worker)
-  return worker.appliance .. '/' .. worker.slot
+-- Returns what a worker shares only with its predecessors and successors.
+function workers.full_name(worker)
+  return worker.appliance .. '/' .. worker.name
 end
 
 local function team(kind, worker)

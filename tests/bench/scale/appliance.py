@@ -24,7 +24,7 @@ class SimulatedWorker(Worker):
     """A worker whose driver and browser are a pause; all that it says to the grid is the real one's."""
 
     def __init__(self, settings: Settings, store: Store, tally: Tally) -> None:
-        """Use the settings of its slot, the connections that it shares, and what counts its sessions."""
+        """Use the settings with its name, the connections that it shares, and what counts its sessions."""
         super().__init__(new_worker_id(settings), settings)
         self._store = store
         self._grid = Grid(store)
@@ -68,9 +68,9 @@ class Appliance:
         for store in (self._store, self.proxy.grid.store):
             store._ask_once = store._read_once = store.subscribe = _unreachable  # type: ignore[method-assign]
 
-    def _keep(self, slot: str) -> None:
+    def _keep(self, name: str) -> None:
         """Start a worker again whenever it has ended."""
-        settings = self._settings.model_copy(update={"worker_slot": slot})
+        settings = self._settings.model_copy(update={"worker_name": name})
         while not self.is_cut:
             SimulatedWorker(settings, self._store, self._tally).live()
             gevent.sleep(RESPAWN_S)

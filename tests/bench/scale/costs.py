@@ -65,8 +65,8 @@ class Costs:
         return (self._meter.cpu_s() - began) / calls * 1e6
 
     def _spec(self, number: int) -> WorkerSpec:
-        machine, slot = divmod(number, self._plan.workers)
-        name, target = f"chromium-{slot:02}", self._plan.workers
+        machine, worker = divmod(number, self._plan.workers)
+        name, target = f"chromium-{worker:02}", self._plan.workers
         appliance, browser = f"a{machine}", POOL[0]
         spec = WorkerSpec(f"{appliance}.{name}", browser, VERSION, appliance, name, 5, QUOTA, LONG_MS, 1)
         return replace(spec, target=target, lifetime=number % 997, status=WorkerStatus.AVAILABLE)

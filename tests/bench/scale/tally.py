@@ -1,8 +1,8 @@
 """How many sessions use each worker, as the workers' drivers would count their connections.
 
 A session may be relayed in another process than the one that simulates its worker: so each process has a row of
-counts in a file that all of them map, and writes only there. A worker's place is its slot's: the next worker of a slot
-comes when the one before is gone.
+counts in a file that all of them map, and writes only there. A worker's place is that of its name: its
+successor comes when it is gone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench.scale.plan import Plan
 
-_ID = re.compile(r"a(\d+)\.\w+-(\d+)\.")  # appliance, slot
+_ID = re.compile(r"a(\d+)\.\w+-(\d+)\.")  # appliance, worker
 
 
 class Tally:

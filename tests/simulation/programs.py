@@ -1,4 +1,4 @@
-"""The worker processes of an appliance, one after another in each slot: launch turn, launch, work, drain, respawn."""
+"""The worker processes of an appliance, one after another of each name: launch turn, launch, work, drain, respawn."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class Appliance:
         self.check = check
         self.grid = Grid(store)
         self._store = store
-        self._line: deque[Slot] = deque()
+        self._line: deque[Program] = deque()
 
-    def start(self) -> list[Slot]:
-        """Start all workers; returns their slots."""
-        slots = [Slot(self, number) for number in range(self.target + self.case.spares)]
-        for slot in slots:
-            slot.start()
-        return slots
+    def start(self) -> list[Program]:
+        """Start all workers; returns the programs."""
+        programs = [Program(self, number) for number in range(self.target + self.case.spares)]
+        for program in programs:
+            program.start()
+        return programs
 
-    def line_up(self, slot: Slot) -> None:
-        """Let a slot's worker launch when it is its turn."""
-        self._line.append(slot)
+    def line_up(self, program: Program) -> None:
+        """Let a program's worker launch when it is its turn."""
+        self._line.append(program)
         if len(self._line) == 1:
             self._ask()
 
@@ -63,13 +63,13 @@ class Appliance:
             self._ask()
 
 
-class Slot:
-    """A slot of supervisord's, and the worker that runs in it. `worker` is its id while it is registered."""
+class Program:
+    """A program of supervisord's, and the worker that it runs now. `worker` is its id while it is registered."""
 
     def __init__(self, appliance: Appliance, number: int) -> None:
-        """Use the appliance and the slot's number."""
+        """Use the appliance and the program's number."""
         self.name = f"{Browser.CHROMIUM}-{number:02}"
-        self.place = f"{appliance.name}.{self.name}"  # what the ids of its workers begin with
+        self.full_name = f"{appliance.name}.{self.name}"  # what the ids of its workers begin with
         self.worker = ""
         self.absences: list[tuple[float, float]] = []  # from each worker's drain to the registration of its successor
         self._appliance = appliance
@@ -84,7 +84,7 @@ class Slot:
         """Say that the worker has launched."""
         appliance, case = self._appliance, self._appliance.case
         self._workers += 1
-        self.worker = f"{self.place}.{self._workers:06x}"
+        self.worker = f"{self.full_name}.{self._workers:06x}"
         if self.drained_s is not None:
             self.absences.append((self.drained_s, appliance.agenda.now_s))
             self.drained_s = None

@@ -119,8 +119,8 @@ def _let_the_proxy_pass(folder: Path) -> None:
 def sweep(folder: Path, alone_with: Path | None = None) -> list[str]:
     """Clear the folders of dead workers of one name, all in `folder`. Return the names of the folders that are gone.
 
-    `alone_with` says that nothing of these workers lives but the owner of this folder: then all others go, even one that
-    cannot be locked.
+    `alone_with` says that nothing of these workers lives but the owner of this folder: then all others go, even one
+    that cannot be locked.
     """
     swept = []
     for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and p != alone_with):

@@ -70,10 +70,8 @@ def workers(members: Sequence[Appliance], number: int) -> Iterator[WorkersTree]:
     known = [(grid, name) for grid in members for name in _names(grid)]
     first = number % len(known)
     for grid, name in (*known[first:], *known[:first]):
-        with suppress(
-            Missing, psutil.Error, StopIteration, IndexError, ValueError
-        ):  # its driver or browser only starts
-            processes = tree(process(grid, name).pid)
+        with suppress(Missing, psutil.Error, StopIteration, IndexError, ValueError):
+            processes = tree(process(grid, name).pid)  # its driver or browser may not have started yet
             found = worker_id(grid, processes["driver"])
             yield WorkersTree(grid, found, name, _is_ready(grid, name, found), processes)
 

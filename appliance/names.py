@@ -9,6 +9,13 @@ MARKER = "APPLIANCE_WORKSPACE"  # the variable that names a worker's folder to i
 SESSIONS_PATH = "/session"  # of the URL at which the driver serves its clients: the socket itself is what is closed
 
 
+class Isolation(StrEnum):
+    """What a session has for itself."""
+
+    CONTEXT = "context"
+    BROWSER = "browser"
+
+
 class Browser(StrEnum):
     """The browsers that Playwright drives, by the names that its clients send."""
 

@@ -13,12 +13,14 @@ import gevent
 from appliance import logs
 from appliance.errors import Blame, DialFailed
 from appliance.run_dir import RunDir
-from proxy.handshake import Answer, Headers, parse_answer, worker_request
+from proxy.handshake import OWN_BROWSER, Answer, Headers, parse_answer, worker_request
 
 log = logs.get_logger()
 
 DIAL_TIMEOUT_S = 5.0  # a warm worker answers in milliseconds
+LAUNCH_TIMEOUT_S = 20.0  # one that launches a browser first, in 0.1 s if nothing else runs
 ANSWER_MAX_BYTES = 64 * 1024
+REASON_MAX = 300  # characters
 
 # Not EADDRNOTAVAIL: Linux answers so for one destination, as for every IPv6 address where IPv6 is disabled.
 _OWN_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -41,12 +43,18 @@ def dial_worker(forwarded: Headers, run_dir: Path, worker_id: str) -> Connection
     return dial(forwarded, path)
 
 
-def dial(forwarded: Headers, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Connection:
-    """Connect to a driver's socket and ask it for a session, for `limit_s` seconds at most; raises DialFailed.
+def time_limit_s(forwarded: Headers) -> float:
+    """Return the seconds within which a driver must answer this request."""
+    return LAUNCH_TIMEOUT_S if OWN_BROWSER in forwarded else DIAL_TIMEOUT_S
+
+
+def dial(forwarded: Headers, path: Path, limit_s: float | None = None) -> Connection:
+    """Connect to a driver's socket and ask it for a session; raises DialFailed, also if it takes too long.
 
     `forwarded` are the client's headers that the driver sees. The error is written for clients: it names the worker,
-    and the log has the path.
+    and the log has the path. `limit_s` replaces the usual limit.
     """
+    limit_s = time_limit_s(forwarded) if limit_s is None else limit_s
     driver = f"the driver of worker {RunDir.worker_name_at(path)}"
     silent = DialFailed(f"{driver} does not answer within {limit_s:.1f} s", Blame.WORKER)
     connection: socket.socket | None = None
@@ -56,7 +64,8 @@ def dial(forwarded: Headers, path: Path, limit_s: float = DIAL_TIMEOUT_S) -> Con
             connection.sendall(worker_request(forwarded))
             answer = _receive_answer(connection)
             if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # ws answers so for a driver that is closing
-                raise DialFailed(f"{driver} is ending", Blame.WORKER)
+                reason = answer.rest.decode(errors="replace").strip()[:REASON_MAX]
+                raise DialFailed(f"{driver} does not serve: {reason or 'it is ending'}", Blame.WORKER)
             return Connection(connection, answer)
     except BaseException as error:  # whatever it is, also the greenlet's end
         _close(connection)

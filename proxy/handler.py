@@ -156,7 +156,8 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
         token, settings = self._admit(request), self.services.settings
-        wanted = handshake.parse(request.items, request.target, self.client, settings.default_browser_type, token)
+        defaults = settings.default_browser_type, token, settings.isolation
+        wanted = handshake.parse(request.items, request.target, self.client, *defaults)
         log_lines = launch_options.check(request.headers, wanted.request.browser, settings)
         # Just before `open` counts the session: no session is missing from what is announced.
         if refusal := self.services.presence.refusal():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from appliance.errors import BadRequest
 from appliance.grid.values import SessionRequest
-from appliance.names import SESSIONS_PATH, Browser
+from appliance.names import SESSIONS_PATH, Browser, Isolation
 from proxy import query
 
 # The headers that reach the worker, unchanged: what the driver answers to, its version check included. No other
@@ -27,6 +27,8 @@ _FORWARDED = frozenset(
     }
 )
 _FORWARDED_PREFIX = "x-playwright-"
+
+OWN_BROWSER = ("isolation", "browser")  # the header that asks a driver for a browser (workers/preload/browsers.js)
 
 # packages/playwright-core/src/server/utils/userAgent.ts: "Playwright/1.65.1 (x64; debian 12) node/20 …"
 _USER_AGENT = re.compile(r"^Playwright/(\d+\.\d+)\.\d+")
@@ -58,7 +60,12 @@ def is_upgrade(headers: Mapping[str, str]) -> bool:
 
 
 def parse(
-    items: Iterable[tuple[str, str]], target: str, client: str, default_browser: Browser, token: str = ""
+    items: Iterable[tuple[str, str]],
+    target: str,
+    client: str,
+    default_browser: Browser,
+    token: str = "",
+    default_isolation: Isolation = Isolation.CONTEXT,
 ) -> Handshake:
     """Understand a client's upgrade request.
 
@@ -70,6 +77,7 @@ def parse(
     headers = {name.lower(): value for name, value in items}
     _check_websocket(headers)
     parameters = query.parse(target.partition("?")[2])
+    isolation = Isolation(parameters.get("isolation", default_isolation))
     user_agent = headers.get("user-agent", "")
     version = _USER_AGENT.match(user_agent)
     return Handshake(
@@ -80,8 +88,10 @@ def parse(
             client=client,
             user_agent=user_agent[:500],
             token=token,
+            isolation=isolation,
         ),
-        tuple((name, value) for name, value in items if _is_forwarded(name.lower())),
+        tuple((name, value) for name, value in items if _is_forwarded(name.lower()))
+        + ((OWN_BROWSER,) if isolation is Isolation.BROWSER else ()),
     )
 
 

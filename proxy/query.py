@@ -6,9 +6,10 @@ import re
 from urllib.parse import parse_qsl
 
 from appliance.errors import BadRequest
+from appliance.names import Isolation
 
-KNOWN = ("browser", "name", "token")
-_PLANNED = re.compile(r"isolation|timeout|keep|session|label\..*")  # a later version will offer them
+KNOWN = ("browser", "isolation", "name", "token")
+_PLANNED = re.compile(r"timeout|keep|session|label\..*")  # a later version will offer them
 _SHOWN = re.compile(r"[\w.-]{1,15}", re.ASCII)  # a token has 16 characters or more, and must not show in logs
 NAME_MAX = 200  # characters
 
@@ -26,6 +27,8 @@ def parse(query: str) -> dict[str, str]:
     _check_name(found.get("name", ""))
     if "browser" in found and not found["browser"]:
         raise BadRequest("The query parameter 'browser' has no value.", "Name a browser, or leave it out.")
+    if found.get("isolation", Isolation.CONTEXT) not in set(Isolation):
+        raise BadRequest("The query parameter 'isolation' must be context or browser.", "Or leave it out.")
     return found
 
 

@@ -39,7 +39,8 @@ def launch_options(settings: Settings, program: Path, socket: Path, sandbox: boo
         "args": [*(_chromium_args(settings) if browser is Browser.CHROMIUM else ()), *settings.browser_args],
         "timeout": int(settings.launch_timeout * 1000),
         "handleSIGINT": False,  # a Ctrl-C is the worker's to handle
-        "allowFileUrls": settings.allow_file_urls,  # for workers/preload; Playwright ignores it
+        "allowFileUrls": settings.allow_file_urls,  # for workers/preload, as the next; Playwright ignores both
+        "reserveBrowsers": settings.reserve,
     }
     channel = channel_of(browser, settings)
     if channel in _CHANNELS_TO_NAME:  # it selects the way to speak with the browser

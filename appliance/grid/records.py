@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from appliance.grid.values import WorkerStatus
+from appliance.names import Isolation
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class SessionInfo:
     name: str
     started_ms: int
     token: str = ""
+    isolation: str = Isolation.CONTEXT
 
     @classmethod
     def parse(cls, fields: dict[str, str]) -> SessionInfo:
@@ -97,6 +99,7 @@ class SessionInfo:
             name=request["name"],
             started_ms=int(fields["started"]),
             token=request.get("token", ""),  # a proxy of an earlier version may have written it
+            isolation=request.get("isolation", Isolation.CONTEXT),
         )
 
 

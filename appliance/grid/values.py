@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appliance.names import Browser, minor_version
+from appliance.names import Browser, Isolation, minor_version
 
 
 class WorkerStatus(StrEnum):
@@ -57,7 +57,7 @@ class WorkerSpec:
 class SessionRequest:
     """What a client asks for. `minor` is "" if its User-Agent names no Playwright version.
 
-    `token` is the name of its token, "" if it has none.
+    `token` is the name of its token, "" if it has none. `isolation` says whether it has a browser for itself.
     """
 
     browser: Browser
@@ -66,6 +66,7 @@ class SessionRequest:
     client: str = ""
     user_agent: str = ""
     token: str = ""
+    isolation: Isolation = Isolation.CONTEXT
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import psutil
 from pydantic import BeforeValidator, ByteSize, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from appliance.names import Browser
+from appliance.names import Browser, Isolation
 from appliance.settings.networks import split
 from appliance.settings.proxies import upstream_proxy
 from appliance.settings.timings import Seconds
@@ -64,6 +64,18 @@ class WorkerSettings(BaseSettings):
     max_lifetime_sessions: int = Field(
         50, ge=0, le=10**9, description="Sessions after which a worker is recycled; 0: never."
     )
+    isolation: Isolation = Field(
+        Isolation.CONTEXT,
+        description="What a session has for itself unless its URL says ?isolation=…: a context in a browser that "
+        "others share (context), or a browser of its own, never used before and killed after (browser).",
+    )
+    reserve_browsers: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Browsers that each worker keeps launched for sessions with isolation=browser. Each costs about "
+        "100 MiB. Default: 1 with ISOLATION=browser, else 0.",
+    )
     browser_type: Browser = Field(
         Browser.CHROMIUM, description="Browser of one worker process; supervisord.conf sets it."
     )
@@ -78,6 +90,13 @@ class WorkerSettings(BaseSettings):
         "workers. Default: the address by which this machine reaches the grid's Redis, or serves its own "
         "(REDIS_LISTEN); else 127.0.0.1.",
     )
+
+    @property
+    def reserve(self) -> int:
+        """How many browsers each worker keeps launched for sessions that want one for themselves."""
+        if self.reserve_browsers is None:
+            return int(self.isolation is Isolation.BROWSER)
+        return self.reserve_browsers
 
     @property
     def pools(self) -> dict[Browser, int]:

@@ -23,7 +23,7 @@ from appliance.grid.values import Door, Grant
 from appliance.settings.config import Settings
 from appliance.settings.networks import is_loopback
 from proxy import tcp, tls
-from proxy.dial import DIAL_TIMEOUT_S, Connection, is_own
+from proxy.dial import Connection, is_own, time_limit_s
 from proxy.door import places, protocol
 from proxy.door.exchange import HEAD_MAX_BYTES, receive, receive_message
 from proxy.door.keys import Keys
@@ -34,7 +34,7 @@ from proxy.handshake import Answer, Headers, parse_answer
 log = logs.get_logger()
 
 REACH_TIMEOUT_S = 4.0  # for the other proxy to be reached and to prove itself
-VERDICT_TIMEOUT_S = DIAL_TIMEOUT_S + 2.0  # it dials its driver meanwhile, and reports itself if that takes too long
+VERDICT_S = 2.0  # beyond a dial's limit: the other proxy reports itself if its driver takes too long
 AGAIN_S = 0.1  # until the second try, by when an appliance has announced a change of its key, place or certificate
 
 SPARES_MAX = 4  # for each appliance
@@ -182,7 +182,7 @@ class Neighbours:
         """
         silent = DialFailed(f"appliance {appliance} does not answer", Blame.PATH)
         try:
-            with gevent.Timeout(VERDICT_TIMEOUT_S, silent):
+            with gevent.Timeout(time_limit_s(order.headers) + VERDICT_S, silent):
                 line.socket.sendall(line.seal.close("order", order.as_bytes()))
                 content, rest = receive_message(line.socket, line.seal, "verdict", line.rest)
             answer = protocol.parse_verdict(content)

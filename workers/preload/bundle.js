@@ -10,11 +10,12 @@ const path = require('path');
 
 const { need } = require('./refusal');
 
-/** Return what the driver's bundle exports; it is loaded here, before the driver's program asks for it. */
+/** Return what the driver's bundles export; they are loaded here, before the driver's program asks for them. */
 function load() {
   const library = path.join(path.dirname(process.argv[1]), 'lib');
   require(path.join(library, 'bootstrap.js'));
-  return require(path.join(library, 'coreBundle.js'));
+  const { ws } = require(path.join(library, 'utilsBundle.js'));
+  return { ...require(path.join(library, 'coreBundle.js')), ws };
 }
 
 /** Return the options of `launch-server --config`. */

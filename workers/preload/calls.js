@@ -73,6 +73,8 @@ const ALLOWED = {
 };
 
 const ON_THE_GRID = 'would be done on the grid\'s machine';
+const NO_FURTHER_WAY = 'This grid does not allow browser.bind(), which is a further way into a browser. Connect every ' +
+  'client to the grid\'s own endpoint.';
 const NO_LAUNCH = 'This grid launches its browsers itself. Connect to it, and use browser.new_context().';
 
 const REFUSED = {
@@ -84,10 +86,10 @@ const REFUSED = {
   'Browser.newBrowserCDPSession':
     needsOwnBrowser('browser-wide DevTools sessions', 'Use context.new_cdp_session(page) for page-level commands.'),
   'Browser.newContextForReuse': needsOwnBrowser('reused contexts', 'Use browser.new_context().'),
-  'Browser.startServer': needsOwnBrowser('browser.bind() and other further ways into it'),
+  'Browser.startServer': NO_FURTHER_WAY,
   'Browser.startTracing':
     needsOwnBrowser('performance traces of the whole browser', 'Use context.tracing, or the Profiler of a page.'),
-  'Browser.stopServer': needsOwnBrowser('browser.unbind() and other further ways into it'),
+  'Browser.stopServer': NO_FURTHER_WAY,
   'Browser.stopTracing':
     needsOwnBrowser('performance traces of the whole browser', 'Use context.tracing, or the Profiler of a page.'),
   'BrowserContext.enableRecorder': `The recorder opens a window, which ${ON_THE_GRID}. Record with a local browser.`,
@@ -101,16 +103,22 @@ const REFUSED = {
   'Playwright.newRequest': 'This grid makes no requests without a browser context. Use context.request.',
 };
 
+// What is refused above only because others share the browser.
+const OWN = new Set([
+  'Browser.disconnectFromReusedContext', 'Browser.killForTests', 'Browser.newBrowserCDPSession',
+  'Browser.newContextForReuse', 'Browser.startTracing', 'Browser.stopTracing', 'Page.setDockTile',
+]);
+
 const FILES_OF_THE_GRID = 'These files would be read from the grid\'s machine. Pass local files to set_input_files() ' +
   'of a client that is connected, which uploads them.';
 
-// Each returns a sentence or undefined. `call` is {params, dispatcher, allowFiles}.
+// Each returns a sentence or undefined. `call` is {params, dispatcher, rights}.
 const CHECKED = {
   'Browser.newContext': ({ params }) => params.acceptDownloads === 'internal-browser-default' ?
     `Downloads in the browser's own way ${ON_THE_GRID}. Leave acceptDownloads as it is.` : undefined,
   'BrowserContext.createTempFiles': ({ params }) => staysInside(params.rootDirName) ? undefined :
     'A folder to be uploaded needs a name.',
-  'CDPSession.send': ({ params, allowFiles }) => cdp.whyNot(params.method, params.params ??= {}, allowFiles),
+  'CDPSession.send': ({ params, rights }) => cdp.whyNot(params.method, params.params ??= {}, rights),
   'ElementHandle.setInputFiles': noFilesOfTheGrid,
   'Frame.drop': noFilesOfTheGrid,
   'Frame.setInputFiles': noFilesOfTheGrid,
@@ -146,12 +154,19 @@ for (const [type, methods] of RULES)
     if (limits.concerns(type, method))
       rule(type, method, call => limits.whyNot(type, method, call.params) ?? (value === true ? undefined : value(call)));
 
-/** Return why a session may not make this call, or undefined; a call that is allowed may be changed. */
-function whyNot(dispatcher, message, allowFiles) {
+/**
+ * Return why a session may not make this call, or undefined; a call that is allowed may be changed.
+ *
+ * `rights` are {allowFiles, isOwn}: whether sessions may open file: addresses, and whether this one has its browser for
+ * itself.
+ */
+function whyNot(dispatcher, message, rights) {
+  if (rights.isOwn && OWN.has(`${dispatcher._type}.${message.method}`))
+    return undefined;
   const found = RULES.get(dispatcher._type)?.get(message.method), params = message.params;
   if (found === true || typeof found === 'function')
     return limits.whyNotSelectors(message.method, params) ??
-      (found === true ? undefined : found({ params, dispatcher, allowFiles }));
+      (found === true ? undefined : found({ params, dispatcher, rights }));
   return found ?? `This grid does not know ${dispatcher._type}.${message.method} of Playwright's protocol, and ` +
     'refuses what it does not know.';
 }

@@ -6,6 +6,8 @@
 // (Target.getTargets), closes the browser, reads cookies of any context, opens ports (Tethering.bind) and reads
 // files (DOM.setFileInputFiles). So this is a list of what is allowed. A domain of the renderer's is allowed as a
 // whole: no two sessions share a renderer. Of a domain that the browser's process serves, the commands are named.
+//
+// A session that has its browser for itself may send all commands of these domains but those that reach the machine.
 
 const { needsOwnBrowser } = require('./refusal');
 
@@ -88,6 +90,14 @@ const COMMANDS = new Map(Object.entries({
   Target: 'getTargetInfo',
 }).map(([domain, names]) => [domain, new Set(words(names))]));
 
+const OWN_DOMAINS = new Set([...WHOLE_DOMAINS, ...COMMANDS.keys(), 'SystemInfo', 'Tracing']);
+
+// They read or write files of the machine, open connections or listeners, or pass commands on that nobody looks at.
+const OF_THE_MACHINE = new Set(words(`
+  Browser.executeBrowserCommand Browser.setDownloadBehavior DOM.setFileInputFiles Page.setDownloadBehavior
+  Target.exposeDevToolsProtocol Target.sendMessageToTarget Target.setRemoteLocations
+`));
+
 // What to do instead of some of the commands that are refused.
 const INSTEAD = new Map(Object.entries({
   'Browser.setDownloadBehavior': 'Use page.expect_download() and download.save_as().',
@@ -111,11 +121,15 @@ const CHECKS = new Map(Object.entries({
   'Storage.clearCookies': ownContextOnly,
 }));
 
+const CHECKS_OF_FILES = new Set(['Input.dispatchDragEvent']);
+
 function words(text) {
   return text.split(/\s+/).filter(Boolean);
 }
 
-function refusal(method) {
+function refusal(method, isOwn) {
+  if (isOwn)
+    return `${method} reaches beyond the browser, to the grid's machine. ${INSTEAD.get(method) ?? ''}`.trim();
   return needsOwnBrowser(`${method} and other DevTools commands beyond a page`, INSTEAD.get(method));
 }
 
@@ -126,16 +140,17 @@ function ownContextOnly(params) {
 }
 
 /** Return why a session may not send this DevTools command to one of its pages, or undefined. */
-function whyNot(method, params, allowFiles) {
+function whyNot(method, params, { allowFiles, isOwn } = {}) {
   if (typeof method !== 'string')
     return 'A DevTools command must be a string.';
   const dot = method.indexOf('.');  // the browser, too, splits at the first one
   const domain = method.slice(0, dot), command = method.slice(dot + 1);
   if (allowFiles && method === 'DOM.setFileInputFiles')
     return undefined;
-  if (!WHOLE_DOMAINS.has(domain) && !COMMANDS.get(domain)?.has(command))
-    return refusal(method);
-  return CHECKS.get(method)?.(params);
+  if (isOwn ? !OWN_DOMAINS.has(domain) || OF_THE_MACHINE.has(method) :
+    !WHOLE_DOMAINS.has(domain) && !COMMANDS.get(domain)?.has(command))
+    return refusal(method, isOwn);
+  return isOwn && !CHECKS_OF_FILES.has(method) ? undefined : CHECKS.get(method)?.(params);
 }
 
 module.exports = { whyNot };

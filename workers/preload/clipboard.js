@@ -36,6 +36,8 @@ function usePages(use, progress) {
 
 /** Return what a session's call must wait for, or undefined; `target` is the object that is called. */
 function delay(session, type, method, target) {
+  if (session.hasOwnBrowser)
+    return undefined;
   if (method === 'newContext')
     return underWay.size || isFull ? empty() : undefined;
   if (method === 'newPage')

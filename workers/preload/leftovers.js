@@ -33,6 +33,7 @@ class Session {
     this.ended = false;
     this.folder = '';
     this.hasUsedClipboard = false;
+    this.hasOwnBrowser = false;
   }
 
   /** Return the pages that are open. */
@@ -71,7 +72,7 @@ function placing(connection, method, object, call) {
 }
 
 /** Let a browser put files into the folder of the session that makes it do so. */
-function watchBrowser(browser, nullProgress) {
+function watchBrowser(browser, nullProgress, isShared) {
   close = context => context.close(nullProgress, { reason: 'The session ended' });
   const { options } = browser;
   const common = options.artifactsDir;
@@ -91,17 +92,18 @@ function watchBrowser(browser, nullProgress) {
       end(session);
     return context;
   };
-  clipboard.usePages(use => current.exit(async () => {
-    const context = await browser.newContext(nullProgress, {});
-    try {
-      return await use(await context.newPage(nullProgress));
-    } finally {
-      await within(close(context));
-    }
-  }), nullProgress);
   browser.downloadCreated = function(page, ...args) {
     return current.run(owners.get(page.browserContext), () => downloadCreated.call(this, page, ...args));
   };
+  if (isShared)
+    clipboard.usePages(use => current.exit(async () => {
+      const context = await browser.newContext(nullProgress, {});
+      try {
+        return await use(await context.newPage(nullProgress));
+      } finally {
+        await within(close(context));
+      }
+    }), nullProgress);
 }
 
 function folderOf(session, common) {

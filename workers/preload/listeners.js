@@ -4,7 +4,8 @@
 //  1. The socket is the one that `launch-server --config` names as its port. It can be opened once.
 //  2. What is no WebSocket is answered 404: Playwright's own server would tell its path to whoever asks (GET /json).
 //  3. Client certificates need another one, which is closed to all but their session: certificates.js.
-//  4. Every other listener is refused with an error, which the client that asked for it reads. It would be a way into
+//  4. The server of a session's own browser opens none: browsers.js.
+//  5. Every other listener is refused with an error, which the client that asked for it reads. It would be a way into
 //     the browser, and so into all its sessions: without a token, a slot or an end.
 'use strict';
 
@@ -13,6 +14,7 @@ const http = require('http');
 const net = require('net');
 const { isMainThread } = require('worker_threads');
 
+const browsers = require('./browsers');
 const bundle = require('./bundle');
 const certificates = require('./certificates');
 const { Refusal } = require('./refusal');
@@ -32,10 +34,13 @@ function install() {
   replace(net.Server.prototype, 'listen', function (...args) {
     if (certificates.isExpected(this))
       return certificates.listen(this, listen, args.at(-1));
+    if (args[0] === browsers.INNER)
+      return browsers.adopt(this, args.at(-1));
     if (own === undefined || args[0] !== own || !(this instanceof http.Server))
       throw new Refusal(REFUSAL);
     own = undefined;
     answerNothingElse(this);
+    browsers.watch(this);
     return listen.apply(this, args);
   });
   replace(dgram.Socket.prototype, 'bind', () => {

@@ -2,6 +2,7 @@
 
 // What a session may do, decided in the driver itself: the proxy relays bytes and looks at none of them.
 
+const browsers = require('./browsers');
 const bundle = require('./bundle');
 const calls = require('./calls');
 const clipboard = require('./clipboard');
@@ -19,7 +20,7 @@ const { warn } = require('./warning');
 function install() {
   const allowFiles = bundle.options().allowFileUrls === true;
   streams.install();
-  const { server, remote } = bundle.load();
+  const { inprocess, server, remote, ws } = bundle.load();
   const Connection = server.DispatcherConnection.prototype;
 
   // Every message of a client comes this way, so an error here would end the driver.
@@ -27,13 +28,14 @@ function install() {
     const answer = reason => this.onmessage(messages.refusal(message, reason));
     try {
       const dispatcher = this._dispatcherByGuid.get(message?.guid);
-      const reason = messages.flaw(message) ?? refused(dispatcher, message, allowFiles);
+      const session = leftovers.sessionOf(this);
+      const reason = messages.flaw(message) ?? refused(dispatcher, message, { allowFiles, isOwn: session.hasOwnBrowser });
       if (reason)
         return answer(reason);
       const { method } = message, object = dispatcher?._object;
       const place = () => leftovers.placing(this, method, object, () => dispatch.call(this, message));
       const call = method === 'expectScreenshot' ? () => pictures.comparing(object.screenshotter, message.params, place) : place;
-      const delay = clipboard.delay(leftovers.sessionOf(this), dispatcher?._type, method, object);
+      const delay = clipboard.delay(session, dispatcher?._type, method, object);
       return (delay ? delay.then(call) : call()).catch(error => answer(messages.sentence(error)));
     } catch (error) {
       return answer(messages.sentence(error));
@@ -48,19 +50,16 @@ function install() {
   });
   bundle.wrap(Connection, 'registerDispatcher', register => function(dispatcher) {
     register.call(this, dispatcher);
-    if (dispatcher._type === 'Root')
-      messages.surviveSending(this);
+    if (dispatcher._type !== 'Root')
+      return;
+    messages.surviveSending(this);
+    leftovers.sessionOf(this).hasOwnBrowser = browsers.isArriving();
   });
+  browsers.install(inprocess, ws);
   leftovers.watchEnds(server);
   bundle.wrap(remote.PlaywrightServer.prototype, 'listen', listen => async function(...args) {
     try {
-      const browser = this._options.preLaunchedBrowser;
-      bundle.wrap(browser?._connection?._transport, 'send', send => function(message) {
-        urls.check(message, allowFiles);
-        return send.call(this, message);
-      });
-      sizes.limitAnswers(browser._connection);
-      leftovers.watchBrowser(browser, server.nullProgress);
+      confine(this._options.preLaunchedBrowser, server.nullProgress, { allowFiles, isOwn: args[0] === browsers.INNER });
     } catch (error) {
       process.stderr.write(`Error: the driver serves nobody: ${error.message}\n`);
       process.exit(1);
@@ -72,9 +71,19 @@ function install() {
   });
 }
 
-function refused(dispatcher, message, allowFiles) {
+/** Confine what goes to a browser, and what comes from it; raises an error if that is not possible. */
+function confine(browser, nullProgress, rights) {
+  bundle.wrap(browser?._connection?._transport, 'send', send => function(message) {
+    urls.check(message, rights);
+    return send.call(this, message);
+  });
+  sizes.limitAnswers(browser._connection);
+  leftovers.watchBrowser(browser, nullProgress, !rights.isOwn);
+}
+
+function refused(dispatcher, message, rights) {
   const isJudged = dispatcher && !messages.IMPLIED.has(message.method);
-  return isJudged ? calls.whyNot(dispatcher, message, allowFiles) : undefined;
+  return isJudged ? calls.whyNot(dispatcher, message, rights) : undefined;
 }
 
 module.exports = { install };

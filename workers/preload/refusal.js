@@ -11,7 +11,7 @@ class Refusal extends Error {
 
 /** Return the sentence that refuses what needs a browser of one's own, and what to do instead. */
 function needsOwnBrowser(what, instead = '') {
-  const sentence = `This browser is shared: ${what} need isolation=browser, which this grid does not offer yet.`;
+  const sentence = `This browser is shared: ${what} need isolation=browser in the URL that you connect to.`;
   return instead ? `${sentence} ${instead}` : sentence;
 }
 

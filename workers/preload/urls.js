@@ -41,29 +41,31 @@ function split(address) {
   return /^[a-z][a-z0-9+.-]*$/.test(scheme) ? { scheme, rest: clean.slice(colon + 1) } : { scheme: '', rest: clean };
 }
 
-/** Return why an address may not be opened, or undefined. */
-function whyNot(address, allowFiles) {
+/** Return why an address may not be opened, or undefined; `isOwn` says that the session has the browser for itself. */
+function whyNot(address, { allowFiles, isOwn } = {}) {
   if (typeof address !== 'string')
     return 'An address must be a string.';
   const { scheme, rest } = split(address);
   if (!scheme || WEB.has(scheme))
     return undefined;  // without a scheme the browser itself refuses it
   if (scheme === 'view-source')
-    return split(rest).scheme ? whyNot(rest, allowFiles) : undefined;
+    return split(rest).scheme ? whyNot(rest, { allowFiles, isOwn }) : undefined;
   if (scheme === 'about' && BLANK.has(rest.split(/[?#]/)[0]))
     return undefined;
   if (scheme === 'file')
     return allowFiles ? undefined : 'This grid does not open file: addresses, which are files of its own machine. ' +
       'Serve the files by HTTP, or set ALLOW_FILE_URLS=true on the grid.';
+  if (INNER.has(scheme) && isOwn)
+    return undefined;
   return INNER.has(scheme) ? needsOwnBrowser(`${scheme}: addresses`, OPENED) :
     `A browser opens no ${scheme}: addresses. ${OPENED}`;
 }
 
 /** Raise a Refusal if a message to the browser would make it open what it may not. */
-function check(message, allowFiles) {
+function check(message, rights) {
   const parameter = LOADS.get(message.method);
   const address = parameter && message.params && message.params[parameter];
-  const reason = address === undefined || address === null ? undefined : whyNot(address, allowFiles);
+  const reason = address === undefined || address === null ? undefined : whyNot(address, rights);
   if (reason)
     throw new Refusal(reason);
 }

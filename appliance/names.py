@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 MARKER = "APPLIANCE_WORKSPACE"  # the variable that names a worker's folder to its driver, and so to its browser
+CHROMIUM_CHANNELS = ("chromium-headless-shell", "chromium", "chrome", "msedge")
 SESSIONS_PATH = "/session"  # of the URL at which the driver serves its clients: the socket itself is what is closed
 
 

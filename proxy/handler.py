@@ -24,7 +24,7 @@ from appliance.errors import (
 )
 from appliance.grid.session import Session
 from appliance.grid.values import Grant
-from proxy import access, handshake, launch_options, tcp, tls, wrong_client
+from proxy import access, handshake, tcp, tls, wrong_client
 from proxy.dial import Connection
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
@@ -156,9 +156,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
         token, settings = self._admit(request), self.services.settings
-        defaults = settings.default_browser_type, token, settings.isolation
-        wanted = handshake.parse(request.items, request.target, self.client, *defaults)
-        log_lines = launch_options.check(request.headers, wanted.request.browser, settings)
+        wanted = handshake.parse(request.items, request.target, self.client, settings, token)
         # Just before `open` counts the session: no session is missing from what is announced.
         if refusal := self.services.presence.refusal():
             raise refusal
@@ -168,7 +166,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
                 grant, connection = self._reach_worker(wanted, session, watch)
                 to_be_closed.enter_context(closing(connection.socket))
                 watch.close()
-                self._greet(grant, connection, log_lines)
+                self._greet(grant, connection, wanted.log_lines)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
                     to_be_closed.callback(tcp.say_goodbye, self.socket)  # when the slot is free

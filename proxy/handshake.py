@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from appliance.errors import BadRequest
 from appliance.grid.values import SessionRequest
 from appliance.names import SESSIONS_PATH, Browser, Isolation
-from proxy import query
+from appliance.settings.config import Settings
+from proxy import launch_options, query
 
 # The headers that reach the worker, unchanged: what the driver answers to, its version check included. No other
 # does, such as Origin, Authorization or Cookie, nor does the query string.
@@ -39,10 +40,11 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A client's request for a session, understood: what it asks for, and what the worker will see."""
+    """A client's request for a session, understood: what it asks for, what the worker sees, and lines for its log."""
 
     request: SessionRequest
     forwarded: Headers
+    log_lines: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +61,29 @@ def is_upgrade(headers: Mapping[str, str]) -> bool:
     return "websocket" in _tokens(headers, "upgrade") and "upgrade" in _tokens(headers, "connection")
 
 
-def parse(
-    items: Iterable[tuple[str, str]],
-    target: str,
-    client: str,
-    default_browser: Browser,
-    token: str = "",
-    default_isolation: Isolation = Isolation.CONTEXT,
-) -> Handshake:
+def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: Settings, token: str = "") -> Handshake:
     """Understand a client's upgrade request.
 
-    `items` are its headers in order, `target` its path with the query string, `client` its address,
-    `token` the name of the token that it brought.
+    `items` are its headers in order, `target` its path with the query string, `client` its address, `settings` those of
+    this appliance, `token` the name of the token that it brought.
     Raises BadRequest.
     """
     items = list(items)
     headers = {name.lower(): value for name, value in items}
     _check_websocket(headers)
     parameters = query.parse(target.partition("?")[2])
-    isolation = Isolation(parameters.get("isolation", default_isolation))
+    browser = _browser(
+        parameters.get("browser") or headers.get("x-playwright-browser") or settings.default_browser_type
+    )
+    wishes = launch_options.read(headers, browser, settings)
+    isolation = _isolation(parameters.get("isolation", ""), wishes.own_browser, settings)
+    is_surprise = wishes.own_browser and not parameters.get("isolation") and settings.isolation is not isolation
+    why_own = [f"a browser of its own, for {', '.join(wishes.own_browser)}"] if is_surprise else []
     user_agent = headers.get("user-agent", "")
     version = _USER_AGENT.match(user_agent)
     return Handshake(
         SessionRequest(
-            browser=_browser(parameters.get("browser") or headers.get("x-playwright-browser") or default_browser),
+            browser=browser,
             minor=version.group(1) if version else "",
             name=parameters.get("name", ""),
             client=client,
@@ -92,6 +93,7 @@ def parse(
         ),
         tuple((name, value) for name, value in items if _is_forwarded(name.lower()))
         + ((OWN_BROWSER,) if isolation is Isolation.BROWSER else ()),
+        why_own + wishes.log_lines,
     )
 
 
@@ -151,6 +153,17 @@ def _browser(name: str) -> Browser:
         return Browser(name.lower())
     except ValueError:
         raise BadRequest(f"Unknown browser {name[:50]!r}.", f"Known browsers: {', '.join(Browser)}.") from None
+
+
+def _isolation(asked: str, needing_own: list[str], settings: Settings) -> Isolation:
+    """Return what the session has for itself: what it asks for, what its options need, or what is usual here."""
+    if not needing_own:
+        return Isolation(asked or settings.isolation)
+    if asked == Isolation.CONTEXT:
+        raise BadRequest(
+            f"A shared browser cannot have {', '.join(needing_own)}.", "Leave isolation=context out of the URL."
+        )
+    return Isolation.BROWSER
 
 
 def _is_forwarded(name: str) -> bool:

@@ -1,9 +1,12 @@
 """What a client asks for beside a browser, in the headers that Playwright's `connect` sends.
 
-The grid's browsers are started before a client connects, so most launch options come too late. Rules:
- 1. An option that changes what a test sees is refused before a slot is taken, unless the browsers are so anyway.
- 2. An option that only changes how fast or how safely a browser runs is named in the client's log.
- 3. Options for the client's own machine are passed over, and so is what every stock client sends: Playwright Test
+Shared browsers are started before a client connects, so launch options come too late for them. Rules:
+ 1. What the shared browsers have anyway needs nothing.
+ 2. `proxy`, `channel`, `slowMo`, allowed `args` and `exposeNetwork` are honoured, by a browser of the session's own
+    (workers/preload/wishes.js). It has one then, and its log says why, unless it asked for isolation=context.
+ 3. An option that would reach the grid's machine is refused before a slot is taken.
+ 4. An option that only changes how safely a browser runs is named in the client's log.
+ 5. Options for the client's own machine are passed over, and so is what every stock client sends: Playwright Test
     always sends `headless`, `handleSIGINT`, `tracesDir` and `artifactsDir`.
 """
 
@@ -12,10 +15,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import BadRequest
-from appliance.names import Browser
+from appliance.names import CHROMIUM_CHANNELS, Browser
 from appliance.settings.config import Settings
 
 _PREFIX = "x-playwright-"
@@ -30,37 +34,43 @@ _OF_THE_CLIENT = frozenset(
 )
 _PRINTABLE = re.compile(r"[\w-]{1,40}", re.ASCII)
 
-_LEAVE_OUT = "Leave {} out: the grid's browsers run before a client connects."
+OWN = "a browser of its own"  # instead of a hint: the option is honoured so
+
+_LEAVE_OUT = "Leave {} out: it would reach the grid's machine."
 _SAVE_AS = "Leave downloadsPath out, and save downloads with download.saveAs() or download.save_as()."
-_ON_THE_CONTEXT = "Set the proxy on the context: browser.newContext({ proxy }), or use.proxy in Playwright Test."
 _NO_WINDOW = "Leave out headless: false, --headed and --debug; or set HEADLESS=false on the appliance."
-_BROWSER_ARGS = "Leave args out, or set BROWSER_ARGS on the appliance to have them in all its browsers."
+_BROWSER_ARGS = "Leave {} out; LAUNCH_ARGS of the appliance names what clients may set, BROWSER_ARGS sets it for all."
 
 
-def check(headers: Mapping[str, str], browser: Browser, settings: Settings) -> list[str]:
-    """Return lines for the client's log, one for each wish without effect; raises BadRequest for a refused one.
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What of a client's wishes only a browser of its own can honour, and lines for its log on those without effect."""
+
+    own_browser: list[str]
+    log_lines: list[str]
+
+
+def read(headers: Mapping[str, str], browser: Browser, settings: Settings) -> Wishes:
+    """Return a client's wishes; raises BadRequest for those that are refused.
 
     `headers` are those of the client's request by their names in lower case, `settings` those of this appliance.
     """
-    if headers.get(_NETWORK, "").strip():
-        raise BadRequest(
-            "This grid does not offer exposeNetwork yet: its pages reach the grid's network, not the client's.",
-            "Leave out exposeNetwork (expose_network), and open an address that the grid reaches.",
-        )
     for name in _NOT_OFFERED:
         if headers.get(name, "").strip():
             raise BadRequest(f"This grid does not offer what the header {name} asks for.", "Leave the header out.")
-    options = _read(headers.get(_OPTIONS, ""))
-    refused = {name: hint for name, hint in _refusals(options, browser, settings) if hint}
+    options = _options(headers.get(_OPTIONS, ""))
+    found = {name: _HINTS[name](value, browser, settings) for name, value in options.items() if name in _HINTS}
+    refused = {name: hint for name, hint in found.items() if hint not in ("", OWN)}
     if refused:
         raise BadRequest(
             f"This grid cannot honour the launch option{'s' * (len(refused) > 1)} {', '.join(refused)}.",
             " ".join(dict.fromkeys(refused.values())),
         )
-    return _log_lines(options, headers)
+    network = ["exposeNetwork"] if headers.get(_NETWORK, "").strip() else []
+    return Wishes(network + [name for name, hint in found.items() if hint == OWN], _log_lines(options, headers))
 
 
-def _read(header: str) -> dict[str, Any]:
+def _options(header: str) -> dict[str, Any]:
     """Return the launch options that have a value."""
     try:
         options = json.loads(header or "{}")
@@ -71,22 +81,30 @@ def _read(header: str) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value or name == "headless"}
 
 
-def _refusals(options: dict[str, Any], browser: Browser, settings: Settings) -> list[tuple[str, str]]:
-    """Return each option that the grid knows with its hint if it is refused, "" if it is honoured."""
-    return [(name, _HINTS[name](value, browser, settings)) for name, value in options.items() if name in _HINTS]
-
-
 def _log_lines(options: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
     idle = [name for name in options if name not in _OF_THE_CLIENT and name not in _HINTS]
     shown = [name if _PRINTABLE.fullmatch(name) else "(an unprintable one)" for name in idle]
-    lines = [f"launch options without effect, as the browser runs already: {', '.join(shown)[:500]}"] if shown else []
+    lines = [f"launch options without effect on this grid: {', '.join(shown)[:500]}"] if shown else []
     unknown = [name for name in headers if name.startswith(_PREFIX) and name not in _KNOWN]
     return lines + [f"header that this grid does not know: {name[:100]}" for name in unknown]
 
 
 def _args(value: Any, _: Browser, settings: Settings) -> str:
-    honoured = isinstance(value, list) and all(one in settings.browser_args for one in value)
-    return "" if honoured else _BROWSER_ARGS
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        return "The launch option args must be a list of strings."
+    unusual = [one for one in value if one not in settings.browser_args]
+    names = [one.partition("=")[0] for one in unusual]
+    refused = [name if _PRINTABLE.fullmatch(name) else "args" for name in names if name not in settings.launch_args]
+    return _BROWSER_ARGS.format(", ".join(refused[:5])) if refused else OWN if unusual else ""
+
+
+def _proxy(value: Any, _: Browser, __: Settings) -> str:
+    is_one = isinstance(value, dict) and isinstance(value.get("server"), str)
+    return OWN if is_one else "The launch option proxy must be an object with a server."
+
+
+def _slow_mo(value: Any, _: Browser, __: Settings) -> str:
+    return OWN if isinstance(value, (int, float)) and value > 0 else "The launch option slowMo must be a number."
 
 
 def _headless(value: Any, _: Browser, settings: Settings) -> str:
@@ -95,8 +113,11 @@ def _headless(value: Any, _: Browser, settings: Settings) -> str:
 
 def _channel(value: Any, browser: Browser, settings: Settings) -> str:
     channels = {Browser.CHROMIUM: settings.chromium_channel, Browser.FIREFOX: settings.firefox_channel}
-    own = channels.get(browser, str(browser))
-    return "" if value == own else f"Leave channel out: this grid's {browser} is {own}."
+    usual = channels.get(browser, str(browser))
+    if value == usual:
+        return ""
+    can_be = browser is Browser.CHROMIUM and value in CHROMIUM_CHANNELS
+    return OWN if can_be else f"Leave channel out: this grid's {browser} is {usual}."
 
 
 def _executable(value: Any, browser: Browser, settings: Settings) -> str:
@@ -121,5 +142,6 @@ _HINTS: dict[str, Callable[[Any, Browser, Settings], str]] = {
     "firefoxUserPrefs": _preferences,
     "headless": _headless,
     "ignoreDefaultArgs": _always(_LEAVE_OUT.format("ignoreDefaultArgs")),
-    "proxy": _always(_ON_THE_CONTEXT),
+    "proxy": _proxy,
+    "slowMo": _slow_mo,
 }

@@ -178,7 +178,8 @@ def uses_sandbox(settings: Settings, program: Program) -> bool:
 def launch_command(settings: Settings, program: Program, workspace: Workspace) -> list[str]:
     """Write the driver's configuration, and give the command that reads it; raises LaunchError."""
     in_sandbox = settings.browser_type is Browser.CHROMIUM and uses_sandbox(settings, program)
-    options = launch_options(settings, program.path, workspace.socket, in_sandbox)
+    channels = browsers.channels(settings.browser_type, settings)
+    options = launch_options(settings, program.path, workspace.socket, in_sandbox, channels)
     file = workspace.path / "launch.json"
     file.touch(mode=0o600)  # BROWSER_PROXY may hold a password
     file.write_text(json.dumps(options))

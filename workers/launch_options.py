@@ -24,11 +24,14 @@ NODE_FLAGS = ("--min-semi-space-size=8",)
 _CHANNELS_TO_NAME = ("chromium-headless-shell", "chromium", "chrome", "msedge", "moz-firefox")
 
 
-def launch_options(settings: Settings, program: Path, socket: Path, sandbox: bool) -> dict[str, Any]:
+def launch_options(
+    settings: Settings, program: Path, socket: Path, sandbox: bool, channels: Mapping[str, Path] = {}
+) -> dict[str, Any]:
     """Return the content of `launch-server --config`.
 
     `socket` is where the driver listens: node takes a path for a port (nodejs.org/api/net.html, "server.listen(path)").
-    `sandbox` is for Chromium alone, to which Playwright passes --no-sandbox if it is false.
+    `sandbox` is for Chromium alone, to which Playwright passes --no-sandbox if it is false. `channels` are the programs
+    of other browsers of the same kind, by their channels.
     """
     browser = settings.browser_type
     options: dict[str, Any] = {
@@ -39,8 +42,9 @@ def launch_options(settings: Settings, program: Path, socket: Path, sandbox: boo
         "args": [*(_chromium_args(settings) if browser is Browser.CHROMIUM else ()), *settings.browser_args],
         "timeout": int(settings.launch_timeout * 1000),
         "handleSIGINT": False,  # a Ctrl-C is the worker's to handle
-        "allowFileUrls": settings.allow_file_urls,  # for workers/preload, as the next; Playwright ignores both
+        "allowFileUrls": settings.allow_file_urls,  # for workers/preload, as the next two; Playwright ignores them
         "reserveBrowsers": settings.reserve,
+        "channels": {name: str(path) for name, path in channels.items()},
     }
     channel = channel_of(browser, settings)
     if channel in _CHANNELS_TO_NAME:  # it selects the way to speak with the browser

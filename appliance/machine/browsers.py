@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from appliance.errors import LaunchError
-from appliance.names import Browser
+from appliance.names import CHROMIUM_CHANNELS, Browser
 from appliance.settings.config import Settings
 
 # Paths of the program in a download's folder: today's, then those of earlier Playwright versions.
@@ -64,14 +64,18 @@ def find(browser: Browser, settings: Settings) -> Program:
     if named is not None:
         return _named(browser, named)
     channel = channel_of(browser, settings)
-    for path in _downloads(channel, driver_folder(settings)):
-        if is_program(path):
-            return Program(path, "playwright")
-    for name in _SYSTEM.get(channel, ()):
-        found = shutil.which(name)
-        if found:
-            return Program(Path(found), "system")
+    if program := _program(channel, driver_folder(settings)):
+        return program
     raise LaunchError(f"there is no program for {browser} (channel {channel}) on this machine", _hint(browser, channel))
+
+
+def channels(browser: Browser, settings: Settings) -> dict[str, Path]:
+    """Return the programs of a browser that are on this machine, by the channels that a client can name."""
+    if browser is not Browser.CHROMIUM:
+        return {}
+    driver = driver_folder(settings)
+    found = {channel: _program(channel, driver) for channel in CHROMIUM_CHANNELS}
+    return {channel: program.path for channel, program in found.items() if program}
 
 
 def channel_of(browser: Browser, settings: Settings) -> str:
@@ -121,6 +125,17 @@ def downloads_folder(driver: Path) -> Path:
     cache_home = os.environ.get("XDG_CACHE_HOME")
     # A worker's user id has no name, and a service has no HOME: then there is no home, and "~" stays as it is.
     return (Path(cache_home) if cache_home else Path(os.path.expanduser("~")) / ".cache") / "ms-playwright"
+
+
+def _program(channel: str, driver: Path) -> Program | None:
+    for path in _downloads(channel, driver):
+        if is_program(path):
+            return Program(path, "playwright")
+    for name in _SYSTEM.get(channel, ()):
+        found = shutil.which(name)
+        if found:
+            return Program(Path(found), "system")
+    return None
 
 
 def _named(browser: Browser, path: Path) -> Program:

@@ -76,6 +76,11 @@ class WorkerSettings(BaseSettings):
         description="Browsers that each worker keeps launched for sessions with isolation=browser. Each costs about "
         "100 MiB. Default: 1 with ISOLATION=browser, else 0.",
     )
+    launch_args: Annotated[list[str], NoDecode, BeforeValidator(split)] = Field(
+        default_factory=list,
+        description="Names of browser arguments that clients may set by the launch option args, separated by commas, "
+        "like --window-size,--lang. An argument can reach this machine: name only what you know. Default: none.",
+    )
     browser_type: Browser = Field(
         Browser.CHROMIUM, description="Browser of one worker process; supervisord.conf sets it."
     )

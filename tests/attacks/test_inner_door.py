@@ -144,6 +144,18 @@ def test_a_session_on_another_appliances_worker_keeps_nothing_from_it(
     until(lambda: not pair.state.sessions(), "the slot is free")
 
 
+def test_a_session_on_another_appliances_worker_has_a_browser_of_its_own(pair: Pair, playwright: Playwright) -> None:
+    sessions = [playwright.chromium.connect(f"{pair.front.endpoint}/?isolation=browser") for _ in range(2)]
+    for one in sessions:
+        one.new_page()
+        found = one.new_browser_cdp_session().send("Target.getTargets")["targetInfos"]
+        assert len([target for target in found if target["type"] == "page"]) == 1
+        assert one.new_context().new_page().evaluate("6 * 7") == 42
+    for one in sessions:
+        one.close()
+    until(lambda: not pair.state.sessions(), "the slots are free")
+
+
 def test_a_forged_record_of_a_worker_makes_no_proxy_dial_what_it_names(pair: Pair) -> None:
     with trap(b"HTTP/1.1 200 OK\r\n\r\n" + STOLEN) as there:
         with forged_worker(pair, there.port):

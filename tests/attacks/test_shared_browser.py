@@ -15,7 +15,7 @@ from tests.support.appliance import Appliance
 from tests.support.raw_client import RawClient
 from tests.support.waiting import until
 
-SENTENCE = "This browser is shared: .* need isolation=browser, which this grid does not offer yet"
+SENTENCE = "This browser is shared: .* need isolation=browser in the URL|This grid does not allow browser.bind"
 
 
 @pytest.fixture(scope="module")

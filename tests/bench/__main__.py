@@ -53,8 +53,10 @@ async def session(playwright: Playwright, endpoint: str, url: str) -> tuple[floa
     return connected - started, shown - started
 
 
-async def crowd(playwright: Playwright, endpoint: str, url: str, sessions: int) -> tuple[list[float], float]:
-    """Use sessions, CONCURRENCY at a time; returns the seconds of each connect, and sessions per second."""
+async def crowd(
+    playwright: Playwright, endpoint: str, url: str, sessions: int, concurrency: int = CONCURRENCY
+) -> tuple[list[float], float]:
+    """Use sessions, so many at a time; returns the seconds of each connect, and sessions per second."""
     numbers, connects = iter(range(sessions)), []
 
     async def client() -> None:
@@ -62,7 +64,7 @@ async def crowd(playwright: Playwright, endpoint: str, url: str, sessions: int) 
             connects.append((await session(playwright, endpoint, url))[0])
 
     started = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(CONCURRENCY)))
+    await asyncio.gather(*(client() for _ in range(concurrency)))
     return connects, sessions / (time.perf_counter() - started)
 
 
@@ -91,12 +93,14 @@ def direct(grid: Appliance) -> Iterator[str]:
             server.wait(10)
 
 
-async def measure(endpoints: dict[str, str], url: str, rounds: int, batches: int, size: int) -> dict[str, Figures]:
+async def measure(
+    endpoints: dict[str, str], url: str, rounds: int, batches: int, size: int, concurrency: int = CONCURRENCY
+) -> dict[str, Figures]:
     """Measure all ways in turn, in alternating order."""
     figures = {name: Figures() for name in endpoints}
     async with async_playwright() as playwright:
         for endpoint in endpoints.values():  # warm up
-            await crowd(playwright, endpoint, url, 10)
+            await crowd(playwright, endpoint, url, 10, concurrency)
         for number in range(rounds):
             for name in sorted(endpoints, reverse=bool(number % 2)):
                 connect, page = await session(playwright, endpoints[name], url)
@@ -104,7 +108,7 @@ async def measure(endpoints: dict[str, str], url: str, rounds: int, batches: int
                 figures[name].first_page.append(page)
         for number in range(batches):
             for name in sorted(endpoints, reverse=bool(number % 2)):
-                connects, rate = await crowd(playwright, endpoints[name], url, size)
+                connects, rate = await crowd(playwright, endpoints[name], url, size, concurrency)
                 figures[name].connect_busy += connects
                 figures[name].sessions_per_s.append(rate)
     return figures

@@ -89,6 +89,22 @@ def test_without_the_firewall_all_of_that_is_reached_and_the_doctor_says_so(
     assert f"only TCP 22, {grid.port} is open" in said
 
 
+EXPOSING = """
+import sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    page = playwright.chromium.connect(sys.argv[1], expose_network="<loopback>").new_page()
+    page.goto("http://localhost/")
+    print(page.title(), page.request.get("http://127.0.0.1/").status)
+"""
+
+
+def test_a_client_shows_its_own_localhost_to_its_browser(machine: Machine, grid: Appliance) -> None:
+    command = machine.outside(sys.executable, "-c", EXPOSING, f"ws://{places.ADDRESS}:{grid.port}")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "outside 200\n", done.stderr
+
+
 VIDEO = """
 import sys
 from playwright.sync_api import sync_playwright

@@ -12,6 +12,7 @@ import gevent.socket
 import pytest
 
 from appliance.errors import Blame, DialFailed
+from appliance.settings import config
 from proxy.dial import dial, is_own
 from proxy.handshake import Headers, parse
 
@@ -23,7 +24,7 @@ UPGRADE = [
 
 @pytest.fixture
 def headers() -> Headers:
-    return parse(UPGRADE, "/", "127.0.0.1", "chromium", "").forwarded
+    return parse(UPGRADE, "/", "127.0.0.1", config.load()).forwarded
 
 
 def blamed(headers: Headers, path: Path) -> Blame:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import BadRequest
-from appliance.names import Browser
+from appliance.names import Browser, Isolation
+from appliance.settings import config
 from proxy import handshake
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
@@ -13,8 +14,11 @@ AGENT = "Playwright/1.65.1 (x64; debian 12) python/3.11"
 BASE = [("Host", "h"), ("Sec-WebSocket-Key", KEY), ("Sec-WebSocket-Version", "13"), ("User-Agent", AGENT)]
 
 
+SETTINGS = config.load(default_browser_type="webkit", webkit_workers=1)
+
+
 def parse(target: str = "/", *more: tuple[str, str]) -> handshake.Handshake:
-    return handshake.parse([*BASE, *more], target, "10.0.0.1", Browser.WEBKIT)
+    return handshake.parse([*BASE, *more], target, "10.0.0.1", SETTINGS)
 
 
 def test_the_query_names_the_browser_before_the_header_and_the_default() -> None:
@@ -27,7 +31,7 @@ def test_the_query_names_the_browser_before_the_header_and_the_default() -> None
 def test_the_user_agent_tells_the_version_and_one_that_does_not_suits_any() -> None:
     assert parse().request.minor == "1.65"
     other = [item for item in BASE if item[0] != "User-Agent"]
-    assert handshake.parse(other, "/", "c", Browser.CHROMIUM).request.minor == ""
+    assert handshake.parse(other, "/", "c", config.load()).request.minor == ""
 
 
 def test_a_worker_sees_the_drivers_headers_and_no_secrets() -> None:
@@ -44,6 +48,38 @@ def test_a_worker_sees_the_drivers_headers_and_no_secrets() -> None:
         assert line in sent.split("\r\n")
     assert "Sec-WebSocket-Extensions: permessage-deflate" in sent
     assert "secret" not in sent
+
+
+NETWORK = ("x-playwright-proxy", "<loopback>")
+
+
+@pytest.mark.parametrize(
+    ("setting", "target", "headers", "isolation", "why"),
+    [
+        ("context", "/", [], "context", []),
+        ("context", "/?isolation=browser", [], "browser", []),
+        ("browser", "/", [], "browser", []),
+        ("browser", "/?isolation=context", [], "context", []),
+        ("context", "/", [NETWORK], "browser", ["a browser of its own, for exposeNetwork"]),
+        ("context", "/?isolation=browser", [NETWORK], "browser", []),
+        ("browser", "/", [NETWORK], "browser", []),
+    ],
+)
+def test_a_session_has_what_it_asks_for_or_needs_or_what_is_usual(
+    setting: str, target: str, headers: list[tuple[str, str]], isolation: str, why: list[str]
+) -> None:
+    wanted = handshake.parse([*BASE, *headers], target, "c", config.load(isolation=setting))
+    assert (wanted.request.isolation, wanted.log_lines) == (isolation, why)
+    assert (handshake.OWN_BROWSER in wanted.forwarded) == (isolation == Isolation.BROWSER)
+
+
+def test_a_shared_browser_that_would_need_options_of_its_own_is_refused() -> None:
+    with pytest.raises(BadRequest, match="A shared browser cannot have exposeNetwork"):
+        parse("/?isolation=context", NETWORK)
+
+
+def test_a_client_cannot_ask_a_driver_by_a_header_of_the_grids() -> None:
+    assert handshake.OWN_BROWSER not in parse("/", ("Isolation", "browser")).forwarded
 
 
 def test_a_browser_that_is_none_is_refused() -> None:
@@ -66,7 +102,7 @@ def test_a_version_or_key_that_is_wrong_is_refused(header: str, values: list[str
     others = [item for item in BASE if item[0] != header]
     for value in values:
         with pytest.raises(BadRequest, match=message):
-            handshake.parse([*others, *([(header, value)] if value is not None else [])], "/", "c", Browser.CHROMIUM)
+            handshake.parse([*others, *([(header, value)] if value is not None else [])], "/", "c", config.load())
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from appliance.errors import BadRequest
 from appliance.names import Browser
 from appliance.settings import config
 from proxy import launch_options
+from proxy.launch_options import Wishes
 
 OPTIONS = "x-playwright-launch-options"
+NOTHING = Wishes([], [])
 
 # Recorded from @playwright/test with default settings, under the names of its versions.
 STOCK = {
@@ -24,28 +26,30 @@ STOCK = {
 }
 
 
-def check(options: Any = None, browser: Browser = Browser.CHROMIUM, **settings: Any) -> list[str]:
-    """Return what the client's log says of these options."""
+def read(options: Any = None, browser: Browser = Browser.CHROMIUM, **settings: Any) -> Wishes:
+    """Return what a client wishes by these options."""
     headers = {"x-playwright-proxy": "", "x-playwright-browser": str(browser)}
     if options is not None:
         headers[OPTIONS] = options if isinstance(options, str) else json.dumps(options)
-    return launch_options.check(headers, browser, config.load(**settings))
+    return launch_options.read(headers, browser, config.load(**settings))
 
 
 @pytest.mark.parametrize("header", [None, *STOCK.values()], ids=["playwright", *STOCK])
 @pytest.mark.parametrize("browser", Browser)
 def test_a_stock_client_is_served_without_a_word(header: str | None, browser: Browser) -> None:
-    assert check(header, browser) == []
+    assert read(header, browser) == NOTHING
 
 
 @pytest.mark.parametrize(
     ("options", "hint"),
     [
-        ({"proxy": {"server": "http://a"}}, "newContext({ proxy })"),
-        ({"args": ["--lang=de"]}, "BROWSER_ARGS"),
-        ({"args": "--lang=de"}, "BROWSER_ARGS"),
+        ({"args": ["--lang=de"]}, "Leave --lang out; LAUNCH_ARGS"),
+        ({"args": "--lang=de"}, "must be a list of strings"),
+        ({"args": [5]}, "must be a list of strings"),
+        ({"proxy": "http://a"}, "must be an object with a server"),
+        ({"slowMo": "5"}, "must be a number"),
+        ({"channel": "chrome-canary"}, "Leave channel out"),
         ({"headless": False}, "HEADLESS=false"),
-        ({"channel": "chrome"}, "chromium is chromium-headless-shell"),
         ({"executablePath": "/usr/bin/x"}, "Leave executablePath out"),
         ({"env": {"TZ": "UTC"}}, "Leave env out"),
         ({"ignoreDefaultArgs": True}, "Leave ignoreDefaultArgs out"),
@@ -53,18 +57,35 @@ def test_a_stock_client_is_served_without_a_word(header: str | None, browser: Br
         ({"devtools": True}, "Leave devtools out"),
     ],
 )
-def test_an_option_that_changes_what_a_test_sees_is_refused(options: dict[str, Any], hint: str) -> None:
+def test_an_option_that_reaches_the_grids_machine_or_says_nothing_is_refused(
+    options: dict[str, Any], hint: str
+) -> None:
     with pytest.raises(BadRequest) as raised:
-        check(options)
+        read(options)
     assert str(raised.value) == f"This grid cannot honour the launch option {next(iter(options))}."
     assert hint in raised.value.hint
 
 
 def test_all_that_is_refused_is_named_at_once() -> None:
-    with pytest.raises(BadRequest, match=r"launch options args, proxy\.") as raised:
-        check({"args": ["--a"], "slowMo": 5, "proxy": {"server": "http://a"}})
-    assert "BROWSER_ARGS" in raised.value.hint
-    assert "newContext" in raised.value.hint
+    with pytest.raises(BadRequest, match=r"launch options args, env\.") as raised:
+        read({"args": ["--a"], "slowMo": 5, "env": {"A": "1"}})
+    assert "LAUNCH_ARGS" in raised.value.hint
+    assert "Leave env out" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"proxy": {"server": "http://a"}},
+        {"slowMo": 50},
+        {"channel": "chrome"},
+        {"args": ["--lang=de", "--mute-audio"]},
+        {"slowMo": 0.5, "proxy": {"server": "socks5://a"}},
+    ],
+)
+def test_an_option_of_the_browsers_is_honoured_by_one_of_the_sessions_own(options: dict[str, Any]) -> None:
+    settings = {"launch_args": "--lang,--mute-audio"}
+    assert read(options, **settings) == Wishes(list(options), [])
 
 
 @pytest.mark.parametrize(
@@ -80,39 +101,37 @@ def test_all_that_is_refused_is_named_at_once() -> None:
     ],
 )
 def test_an_option_that_the_browsers_have_anyway_is_honoured(options: dict[str, Any], settings: dict[str, Any]) -> None:
-    assert check(options, **settings) == []
+    assert read(options, **settings) == NOTHING
 
 
 def test_preferences_are_refused_where_they_would_count() -> None:
     with pytest.raises(BadRequest, match="firefoxUserPrefs"):
-        check({"firefoxUserPrefs": {"a": 1}}, Browser.FIREFOX)
+        read({"firefoxUserPrefs": {"a": 1}}, Browser.FIREFOX)
 
 
 def test_the_clients_log_names_what_has_no_effect() -> None:
-    (line,) = check({"slowMo": 50, "timeout": 1000, "chromiumSandbox": True, "a\r\nb: c": 1, "newer": {"x": 1}})
-    assert line.endswith(": slowMo, timeout, chromiumSandbox, (an unprintable one), newer")
+    (line,) = read({"timeout": 1000, "chromiumSandbox": True, "a\r\nb: c": 1, "newer": {"x": 1}}).log_lines
+    assert line.endswith(": timeout, chromiumSandbox, (an unprintable one), newer")
 
 
 @pytest.mark.parametrize("header", ["{", "[]", '"text"', "1", "null", "[" * 9000, "9" * 5000, '{"a": [1, "é"]'])
 def test_options_that_are_no_json_object_are_refused(header: str) -> None:
     with pytest.raises(BadRequest, match="not a JSON object"):
-        check(header)
+        read(header)
 
 
-def test_a_network_of_the_clients_own_is_refused() -> None:
-    for value in ("*", "<loopback>", "localhost"):
-        with pytest.raises(BadRequest, match="does not offer exposeNetwork yet") as raised:
-            launch_options.check({"x-playwright-proxy": value}, Browser.CHROMIUM, config.load())
-        assert "expose_network" in raised.value.hint
+@pytest.mark.parametrize("pattern", ["*", "<loopback>", "localhost"])
+def test_a_network_of_the_clients_own_needs_a_browser_of_its_own(pattern: str) -> None:
+    found = launch_options.read({"x-playwright-proxy": pattern}, Browser.CHROMIUM, config.load())
+    assert found == Wishes(["exposeNetwork"], [])
 
 
 @pytest.mark.parametrize("name", ["reuse-context", "debug-controller", "network-tethering"])
 def test_what_old_clients_asked_a_server_of_playwrights_own_for_is_refused(name: str) -> None:
     with pytest.raises(BadRequest, match=name):
-        launch_options.check({f"x-playwright-{name}": "1"}, Browser.CHROMIUM, config.load())
+        launch_options.read({f"x-playwright-{name}": "1"}, Browser.CHROMIUM, config.load())
 
 
 def test_a_header_of_a_newer_client_is_told() -> None:
-    assert launch_options.check({"x-playwright-new": "1"}, Browser.CHROMIUM, config.load()) == [
-        "header that this grid does not know: x-playwright-new"
-    ]
+    found = launch_options.read({"x-playwright-new": "1"}, Browser.CHROMIUM, config.load())
+    assert found.log_lines == ["header that this grid does not know: x-playwright-new"]

@@ -102,8 +102,8 @@ def test_addresses_of_the_web_are_opened(address: str) -> None:
     ],
 )
 def test_files_are_opened_only_where_they_are_allowed(address: str) -> None:
-    assert "does not open file: addresses" in ask("load('urls').whyNot(given[0], false)", address)
-    assert ask("load('urls').whyNot(given[0], true) ?? null", address) is None
+    assert "does not open file: addresses" in ask("load('urls').whyNot(given[0], {})", address)
+    assert ask("load('urls').whyNot(given[0], { allowFiles: true }) ?? null", address) is None
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,15 @@ def test_files_are_opened_only_where_they_are_allowed(address: str) -> None:
     ],
 )
 def test_pages_of_the_browser_are_not_opened(address: str) -> None:
-    assert "isolation=browser" in ask("load('urls').whyNot(given[0], true)", address)
+    assert "isolation=browser" in ask("load('urls').whyNot(given[0], { allowFiles: true })", address)
+    assert ask("load('urls').whyNot(given[0], { isOwn: true }) ?? null", address) is None
 
 
 @pytest.mark.parametrize("address", ["mailto:a@b", "x-y:z", "view-source:tel:1", "ftp://a"])
 def test_what_no_browser_opens_is_told_from_what_a_shared_one_does_not(address: str) -> None:
-    assert re.match(r"A browser opens no [a-z-]+: addresses\. ", ask("load('urls').whyNot(given[0], true)", address))
+    assert re.match(
+        r"A browser opens no [a-z-]+: addresses\. ", ask("load('urls').whyNot(given[0], { isOwn: true })", address)
+    )
 
 
 def test_a_session_whose_folder_could_not_be_made_gets_it_when_there_is_room(tmp_path: Path) -> None:
@@ -218,7 +221,63 @@ def test_a_timer_or_stream_that_fails_costs_one_line_too() -> None:
     "method", ["Target.getTargets", "Page.setDownloadBehavior", "Nothing.known", "Page", "", "Page.x.y"]
 )
 def test_devtools_commands_that_are_not_listed_are_refused(method: str) -> None:
-    assert "isolation=browser" in ask("load('cdp').whyNot(given[0], {}, false)", method)
+    assert "isolation=browser" in ask("load('cdp').whyNot(given[0], {})", method)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "Browser.setDownloadBehavior",
+        "Browser.executeBrowserCommand",
+        "Cast.startTabMirroring",
+        "DOM.setFileInputFiles",
+        "Extensions.loadUnpacked",
+        "PWA.install",
+        "Page.setDownloadBehavior",
+        "Target.exposeDevToolsProtocol",
+        "Target.sendMessageToTarget",
+        "Target.setRemoteLocations",
+        "Tethering.bind",
+        "Nothing.known",
+    ],
+)
+def test_devtools_of_a_browser_of_ones_own_do_not_reach_the_machine(method: str) -> None:
+    said = ask("load('cdp').whyNot(given[0], {}, { isOwn: true })", method)
+    assert said.startswith(f"{method} reaches beyond the browser, to the grid's machine.")
+
+
+def test_other_devtools_of_a_browser_of_ones_own_are_allowed() -> None:
+    methods = ["Target.getTargets", "Target.attachToTarget", "Browser.close", "Storage.getCookies", "Tracing.start"]
+    whole = "given[0].filter(method => load('cdp').whyNot(method, { browserContextId: '1' }, { isOwn: true }))"
+    assert ask(whole, methods) == []
+    drag = "load('cdp').whyNot('Input.dispatchDragEvent', { data: { files: ['/a'] } }, { isOwn: true })"
+    assert "Drag data must not name files" in ask(drag)
+
+
+def test_what_a_client_wishes_is_merged_into_the_drivers_options() -> None:
+    usual = {"args": ["--a"], "executablePath": "/shell", "channels": {"chrome": "/chrome"}, "proxy": None}
+    merge = "load('wishes').merge(given[0], given[1])"
+    wished = {"options": {"args": ["--b"], "channel": "chrome", "slowMo": 5}, "network": ""}
+    assert ask(merge, wished, usual) == {
+        "args": ["--a", "--b"],
+        "channel": "chrome",
+        "executablePath": "/chrome",
+        "proxy": None,
+        "slowMo": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "network", "sentence"),
+    [
+        ({"channel": "msedge"}, "", "This worker has no msedge. It has chrome."),
+        ({"proxy": {"server": "http://a"}}, "*", "exposeNetwork takes the place of a proxy"),
+    ],
+)
+def test_what_a_worker_cannot_fulfil_is_refused(options: dict[str, Any], network: str, sentence: str) -> None:
+    attempt = "(() => { try { load('wishes').merge(given[0], given[1]) } catch (error) { return error.message } })()"
+    said = ask(attempt, {"options": options, "network": network}, {"channels": {"chrome": "/chrome"}})
+    assert said.startswith(sentence)
 
 
 FAILING_PAGES = """

@@ -16,6 +16,7 @@ def test_known_parameters_are_read() -> None:
     assert query.parse("browser=firefox&name=check%20out%C3%A9&token=a+b") == {
         "browser": "firefox", "name": "check outé", "token": "a b"
     }  # fmt: skip
+    assert query.parse("isolation=browser") == {"isolation": "browser"}
     assert query.parse("") == {}
     assert query.parse("name=") == {"name": ""}
 
@@ -27,7 +28,8 @@ def test_known_parameters_are_read() -> None:
         ("Browser=firefox", "Unknown query parameter 'Browser'."),
         ("browser=firefox&browser=firefox", "The query parameter 'browser' is there twice."),
         ("browser=", "The query parameter 'browser' has no value."),
-        ("isolation=browser", "The query parameter 'isolation' is not offered yet."),
+        ("isolation=process", "The query parameter 'isolation' must be context or browser."),
+        ("isolation=", "The query parameter 'isolation' must be context or browser."),
         ("label.build=7", "The query parameter 'label.build' is not offered yet."),
         ("keep", "The query parameter 'keep' is not offered yet."),
         ("name=" + "n" * 201, "The session's name has 201 characters."),

@@ -9,39 +9,59 @@
 //     has ended: the worker's own check, by when the worker knows which browser is the shared one.
 //  3. A browser's server opens no listener. It is handed connections that came to the driver's own socket.
 //  4. A browser that ends by itself ends its own session, which is told how it ended.
+//  5. A browser that is to have something of its client's (wishes.js) is launched for it.
 
 const os = require('os');
 
 const bundle = require('./bundle');
-const { need } = require('./refusal');
+const certificates = require('./certificates');
+const { Refusal, need } = require('./refusal');
 const { warn } = require('./warning');
+const wishes = require('./wishes');
 
 const REFILL_AFTER_MS = 300;  // when the session that took one has had its first page
+const PATIENCE_MS = 500;
 const DRIVERS_REASON = 'Browser closed';  // playwrightConnection.ts, when a browser is disconnected
 const WHOLE_TRUTH = 4000;  // a code of our own, by which proxy/relay.py knows that no better reason is to come
-const INNER = Symbol('no listener');
 
-let launch;  // launches a browser with its server
+let usual;  // the driver's own options
+let type;  // of browsers
+let SocksProxy;
 let wanted = 0;  // browsers in the reserve
 let hasBegun = false;
 let launching = 0;  // for the reserve
 let arriving = false;  // a session of a browser of its own is being handed over
 const reserve = [];
-const inners = new Map();  // the servers that open no listener, by the places that they are told to have
 const browsers = new WeakMap();  // the browser of a session, by its socket
 
+/** What a browser's server is told to listen on: nobody can connect there. */
+class NoPort {
+  /** Set the proxy by which the browser reaches its client's network, if it is to. */
+  constructor(network) {
+    this.network = network;
+    this.server = undefined;
+  }
+
+  /** Let a server take this for its port. */
+  take(server, isListening) {
+    this.server = server;
+    server.address = () => 'nowhere';
+    process.nextTick(isListening);
+    return server;
+  }
+}
+
 class OwnBrowser {
-  constructor(server) {
-    const place = server.wsEndpoint().split('/')[0];
+  constructor(server, port) {
     this._server = server;
-    this._inner = inners.get(place);
+    this._port = port;
     this._end = '';  // how its process has ended
     this._tell = undefined;  // tells the session of it
     this.isKilled = false;
-    inners.delete(place);
     const { pid } = server.process().once('exit', (code, signal) => {
       this._end = code === 0 ? 'was closed' : `crashed (${signal ? `signal ${os.constants.signals[signal]}` : `exit code ${code}`})`;
       killGroup(pid);
+      port.network?.close();
       this._tell?.();
     });
   }
@@ -55,7 +75,7 @@ class OwnBrowser {
     socket.once('close', () => this.kill());
     arriving = true;
     try {
-      this._inner.emit('upgrade', request, socket, head);
+      this._port.server.emit('upgrade', request, socket, head);
     } finally {
       arriving = false;
     }
@@ -67,7 +87,7 @@ class OwnBrowser {
     if (this._end)
       this._tell();
     else
-      this.kill();  // it has closed its pipe and lives on
+      setTimeout(() => this.kill(), PATIENCE_MS);  // it has closed its pipe, and may live on
   }
 
   kill() {
@@ -86,12 +106,11 @@ function killGroup(pid) {
 }
 
 /** Prepare for such browsers, of the kind and with the options of the driver's own. */
-function install({ playwright }, WebSocket) {
-  const { reserveBrowsers, ...options } = bundle.options();
-  const type = playwright[process.argv[process.argv.indexOf('--browser') + 1]];
+function install({ inprocess, utils, ws: WebSocket }) {
+  ({ reserveBrowsers: wanted = 0, ...usual } = bundle.options());
+  ({ SocksProxy } = utils);
+  type = inprocess.playwright[process.argv[process.argv.indexOf('--browser') + 1]];
   need(typeof type?.launchServer === 'function', 'the method launchServer');
-  wanted = reserveBrowsers ?? 0;
-  launch = () => type.launchServer({ ...options, port: INNER });
   bundle.wrap(WebSocket.prototype, 'close', close => function(code, reason) {
     const browser = browsers.get(this._socket);
     if (!browser || browser.isKilled || reason !== DRIVERS_REASON)
@@ -100,13 +119,38 @@ function install({ playwright }, WebSocket) {
   });
 }
 
-/** Let a server have a place at which nobody can connect. */
-function adopt(server, isListening) {
-  const place = `inner-${process.hrtime.bigint()}`;
-  inners.set(place, server);
-  server.address = () => place;
-  process.nextTick(isListening);
-  return server;
+/** Launch a browser as its client wishes, or as the driver's own is. */
+async function launch(wished = { options: {}, network: '' }) {
+  const options = wishes.merge(wished, usual);
+  const port = new NoPort(wished.network ? await networkOf(wished.network) : undefined);
+  if (port.network)
+    options.proxy = { server: `socks5://${certificates.addressOf(port.network.port())}:${port.network.port()}` };
+  try {
+    return new OwnBrowser(await type.launchServer({ ...options, port }), port);
+  } catch (error) {
+    port.network?.close();
+    throw error;
+  }
+}
+
+/** Launch a browser as its client wishes; raises a Refusal if that is why it does not start. */
+async function launchWished(wished) {
+  try {
+    return await launch(wished);
+  } catch (error) {
+    if (error instanceof Refusal)
+      throw error;
+    (await launch()).kill();  // raises the error that is not the client's fault
+    throw new Refusal(`The browser does not start so: ${firstLine(error)}`);
+  }
+}
+
+/** Return a proxy to a client's network; it listens as those for client certificates do, for its session alone. */
+async function networkOf(pattern) {
+  const network = new SocksProxy();
+  network.setPattern(pattern);
+  await network.listen(0, '127.0.0.1');
+  return network;
 }
 
 /** Serve sessions with a browser of their own among those that come to the driver's server. */
@@ -125,21 +169,37 @@ function watch(server) {
 
 async function serve(request, socket, head) {
   socket.on('error', () => {});  // its close says as much
+  const wished = wishes.read(request.headers);
   let browser;
   try {
     do
-      browser = reserve.shift() ?? new OwnBrowser(await launch());
+      browser = await (wishes.isEmpty(wished) ? reserve.shift() ?? launch() : launchWished(wished));
     while (browser.hasEnded);
   } catch (error) {
-    const reason = `it launches no browser: ${error.message.split('\n')[0]}`;
-    socket.end(`HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n${reason}`);
+    refuse(socket, error);
     return;
   }
   setTimeout(refill, REFILL_AFTER_MS);
-  if (socket.destroyed)
+  if (!socket.destroyed)
+    browser.serve(request, socket, head);
+  else if (wishes.isEmpty(wished))
     reserve.push(browser);
   else
-    browser.serve(request, socket, head);
+    browser.kill();
+}
+
+/** Refuse a session: what its client asks for cannot be, or this worker launches no browser. */
+function refuse(socket, error) {
+  const answer = (status, body) => socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n${body}\n`);
+  const message = firstLine(error), hint = 'Leave it out, or ask who runs the grid.';
+  if (error instanceof Refusal)
+    answer('400 Bad Request', JSON.stringify({ error: { code: 400, message, hint } }));
+  else
+    answer('503 Service Unavailable', `it launches no browser: ${message}`);  // the session goes elsewhere
+}
+
+function firstLine(error) {
+  return error.message.split('\n')[0];
 }
 
 function begin() {
@@ -153,7 +213,7 @@ async function refill() {
     return;
   launching++;
   try {
-    reserve.push(new OwnBrowser(await launch()));
+    reserve.push(await launch());
   } catch (error) {  // the next session tries again
     warn('no browser is launched for the reserve', error);
     return;
@@ -168,4 +228,4 @@ function isArriving() {
   return arriving;
 }
 
-module.exports = { INNER, adopt, install, isArriving, watch };
+module.exports = { NoPort, install, isArriving, watch };

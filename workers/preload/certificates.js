@@ -43,6 +43,11 @@ function install({ utils, remote }) {
   });
 }
 
+/** Return the address at which the proxy with this port listens. */
+function addressOf(port) {
+  return addresses.get(port);
+}
+
 /** Say whether a server is such a proxy's, and is just being told to listen. */
 function isExpected(server) {
   return expected !== undefined && server === expected && Object.getPrototypeOf(server) === net.Server.prototype;
@@ -106,4 +111,4 @@ function asInProc([address, port]) {
   return `${hex(number, 8)}:${hex(port, 4)}`;
 }
 
-module.exports = { install, isExpected, listen };
+module.exports = { addressOf, install, isExpected, listen };

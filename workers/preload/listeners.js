@@ -34,8 +34,8 @@ function install() {
   replace(net.Server.prototype, 'listen', function (...args) {
     if (certificates.isExpected(this))
       return certificates.listen(this, listen, args.at(-1));
-    if (args[0] === browsers.INNER)
-      return browsers.adopt(this, args.at(-1));
+    if (args[0] instanceof browsers.NoPort)
+      return args[0].take(this, args.at(-1));
     if (own === undefined || args[0] !== own || !(this instanceof http.Server))
       throw new Refusal(REFUSAL);
     own = undefined;

@@ -20,7 +20,8 @@ const { warn } = require('./warning');
 function install() {
   const allowFiles = bundle.options().allowFileUrls === true;
   streams.install();
-  const { inprocess, server, remote, ws } = bundle.load();
+  const driver = bundle.load();
+  const { server, remote } = driver;
   const Connection = server.DispatcherConnection.prototype;
 
   // Every message of a client comes this way, so an error here would end the driver.
@@ -55,11 +56,14 @@ function install() {
     messages.surviveSending(this);
     leftovers.sessionOf(this).hasOwnBrowser = browsers.isArriving();
   });
-  browsers.install(inprocess, ws);
+  browsers.install(driver);
   leftovers.watchEnds(server);
   bundle.wrap(remote.PlaywrightServer.prototype, 'listen', listen => async function(...args) {
     try {
-      confine(this._options.preLaunchedBrowser, server.nullProgress, { allowFiles, isOwn: args[0] === browsers.INNER });
+      const isOwn = args[0] instanceof browsers.NoPort;
+      if (isOwn && args[0].network)
+        this._options.preLaunchedSocksProxy = args[0].network;
+      confine(this._options.preLaunchedBrowser, server.nullProgress, { allowFiles, isOwn });
     } catch (error) {
       process.stderr.write(`Error: the driver serves nobody: ${error.message}\n`);
       process.exit(1);

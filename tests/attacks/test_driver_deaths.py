@@ -14,6 +14,9 @@ from tests.support.appliance import Appliance, StartGrid
 from tests.support.raw_client import RawClient
 from tests.support.waiting import until
 
+URL_PARTS = ("protocol", "username", "password", "hostname", "port", "pathname", "search", "hash")
+NOTHING = {"value": {"v": "undefined"}, "handles": []}  # as the argument of an evaluation
+
 
 @pytest.fixture(scope="module")
 def neighbour(grid: Appliance, clients: Playwright) -> Page:
@@ -108,6 +111,53 @@ def test_a_pattern_that_backtracks_for_ever_holds_up_nobody(
     page.goto(f"{site}/?{'a' * 40}!")
     assert neighbour.evaluate("6 * 7") == 42
     page.context.browser.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        {"regexSource": "(a+)+$", "regexFlags": "i"},
+        {"regexSource": "(?=a)(a+)+$", "regexFlags": ""},
+        {"regexSource": "(a{1,1000}){1,1000}b", "regexFlags": ""},
+        {"urlPattern": {**dict.fromkeys(URL_PARTS, "*"), "pathname": "((?:.+)+)b"}},
+        {"glob": "**/" * 3000 + "b"},
+        {"glob": "**/{{no glob"},
+    ],
+    ids=["flags", "look-ahead", "counts", "URLPattern", "glob", "none"],
+)
+def test_patterns_of_routes_that_take_too_long_hold_up_nobody(
+    grid: Appliance, site: str, neighbour: Page, pattern: dict[str, Any]
+) -> None:
+    url = f"{site}/{'a' * 900}!"
+    with RawClient(grid) as client:
+        context = client.context()
+        client.call(context, "newPage")
+        client.call(context, "setNetworkInterceptionPatterns", patterns=[pattern])
+        client.call(client.guid("Page"), "setWebSocketInterceptionPatterns", patterns=[pattern])
+        frame = client.guid("Frame")
+        client.call(frame, "goto", url="about:blank")
+        client.call(frame, "evaluateExpression", expression=f"void new WebSocket({url!r})", arg=NOTHING)
+        client.post({"id": 99, "guid": frame, "method": "goto", "params": {"url": url, "timeout": 0}, "metadata": {}})
+        until(lambda: client.context() and {"Route", "WebSocketRoute"} <= set(client.guids), "the client is asked")
+        assert neighbour.evaluate("6 * 7") == 42
+    assert "had an error" not in grid.log("chromium-00")
+
+
+def test_routes_with_all_kinds_of_patterns_are_asked_about_what_they_match(
+    grid: Appliance, site: str, clients: Playwright
+) -> None:
+    context = clients.chromium.connect(grid.endpoint).new_context(base_url=site)
+    page = context.new_page()
+    for pattern in (re.compile("/ONE", re.IGNORECASE), re.compile("/two(?!2)"), "**/three?", "four"):
+        context.route(pattern, lambda route: route.fulfill(body="routed"))
+    page.route_web_socket(re.compile("FIVE", re.IGNORECASE), lambda ws: ws.send("5"))
+    page.goto(site)
+    answers = "names => Promise.all(names.map(name => fetch(name).then(got => got.text())))"
+    assert page.evaluate(answers, ["/one", "/two", "/three?", "/four"]) == ["routed"] * 4
+    assert "routed" not in page.evaluate(answers, ["/two2", "/"])
+    asked = "() => new Promise(done => new WebSocket('ws://localhost/five').onmessage = got => done(got.data))"
+    assert page.evaluate(asked) == "5"
+    context.browser.close()  # type: ignore[union-attr]
 
 
 def test_a_picture_that_would_take_all_memory_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:

@@ -1,15 +1,71 @@
 'use strict';
 
-// Regular expressions of clients, which the driver runs: page.route(), HARs, WebSocket routes.
+// Patterns of clients, which the driver matches with URLs: page.route(), WebSocket routes, HARs.
 //
-// V8 has a second engine for them, whose time is linear. It takes over from one that backtracks too often, as `(a+)+$`
-// would for hours. It knows no look-around, no back references and no flags i and u.
+// V8 has a second engine for regular expressions, whose time is linear. It takes over from one that backtracks too often,
+// as `(a+)+$` would for hours. It knows no look-around, no back references and no flags i and u, and it is slow where
+// repetitions are repeated (measured: 141 s for `(a{1,1000}){1,1000}b`, and 2 s for a glob of 500 times `**/`).
+//
+// So the patterns of routes have LONGEST_MS for each URL. If they take longer, all URLs count as matching from then on:
+// clients look at what they are asked about, and let pass what they did not want.
 
 const v8 = require('v8');
+const vm = require('vm');
+
+const { need } = require('./refusal');
+
+const LONGEST_MS = 100;
+
+let place, script;  // of the work that is bounded; made when they are first used, for they take a part of a start
 
 /** Let the second engine take over, in what is compiled from now on. On node's command line it costs 45 ms of a start. */
 function endBacktracking() {
   v8.setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
 }
 
-module.exports = { endBacktracking };
+/** Bound the time of the patterns that a page's or a context's dispatcher is about to have. */
+function bound(dispatcher, { urlMatches, deserializeURLMatch }) {
+  need(urlMatches && deserializeURLMatch, 'the matching of URLs');
+  const { _object: object } = dispatcher;
+  const matches = (url, pattern, ofWebSocket) =>
+    urlMatches((object.browserContext ?? object)._options.baseURL, url, pattern, ofWebSocket);
+  replaceWhenSet(dispatcher, '_interceptionUrlMatchers', patterns =>
+    new Matcher(url => patterns.some(pattern => matches(url, pattern))));
+  replaceWhenSet(dispatcher, '_webSocketInterceptionPatterns', patterns =>
+    ({ glob: new Matcher(url => patterns.some(pattern => matches(url, deserializeURLMatch(pattern), true))) }));
+}
+
+/** Replace the patterns that are set as a property by one for all of them. */
+function replaceWhenSet(dispatcher, name, together) {
+  let kept = [];
+  Object.defineProperty(dispatcher, name, {
+    get: () => kept,
+    set: patterns => { kept = patterns.length ? [together(patterns)] : []; },
+  });
+}
+
+/** What the driver takes for a regular expression. A pattern that is none counts as one that takes too long. */
+class Matcher {
+  constructor(matches) {
+    let isTooSlow = false;
+    this[Symbol.toStringTag] = 'RegExp';
+    this.test = url => {
+      try {
+        return isTooSlow || within(LONGEST_MS, () => matches(url));
+      } catch {
+        isTooSlow = true;
+        return true;
+      }
+    };
+  }
+}
+
+/** Return what some work returns; raises an error if it takes longer. */
+function within(timeout, work) {
+  place ??= vm.createContext();
+  script ??= new vm.Script('work()');
+  place.work = work;
+  return script.runInContext(place, { timeout });
+}
+
+module.exports = { bound, endBacktracking };

@@ -21,7 +21,7 @@ function install() {
   const allowFiles = bundle.options().allowFileUrls === true;
   streams.install();
   const driver = bundle.load();
-  const { server, remote } = driver;
+  const { iso, server, remote } = driver;
   const Connection = server.DispatcherConnection.prototype;
 
   // Every message of a client comes this way, so an error here would end the driver.
@@ -51,6 +51,8 @@ function install() {
   });
   bundle.wrap(Connection, 'registerDispatcher', register => function(dispatcher) {
     register.call(this, dispatcher);
+    if (['BrowserContext', 'Page'].includes(dispatcher._type))
+      patterns.bound(dispatcher, iso);
     if (dispatcher._type !== 'Root')
       return;
     messages.surviveSending(this);

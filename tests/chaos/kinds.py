@@ -54,14 +54,17 @@ SPAWNS_FAIL_S = (7.0, 12.0)  # past the three tries in 6 s that supervisord make
 LOST_WRITES_S = (0.1, 2.0)
 
 WORKER_LOST = r"worker {worker} crashed"
+WORKER_SILENT = r"worker {worker} stopped answering"
 DRIVER_LOST = r"the driver of worker {worker} ended: signal 9"
 # If a browser is killed, Playwright's protocol may tell its client before the worker does.
 BROWSER_LOST = r"the browser of worker {worker} crashed|Target page, context or browser has been closed"
 DRIVER_OVERWHELMED = r"the (driver of worker {worker} ended|(driver|browser) of worker {worker} stopped answering)"
 # A worker's own word comes by Redis. Without it, the proxy says what it sees, or the driver's word is passed on.
 WORDLESS = r"worker {worker} crashed|Browser closed"
+# A browser of its own ends with one session; with its last page, its client may read what any page says.
+OWN_LOST = r"the browser of this session crashed|Target page, context or browser has been closed"
 PAGE_LOST = r"(Target|Page) crashed|net::ERR_ABORTED"
-ZYGOTE_LOST = rf"{BROWSER_LOST}|{PAGE_LOST}"  # a new page may crash before the worker can say so
+ZYGOTE_LOST = rf"{BROWSER_LOST}|{OWN_LOST}|{PAGE_LOST}"  # a new page may crash before the worker can say so
 # A proxy that was killed cannot speak.
 PROXY_LOST = r"ECONNREFUSED|ECONNRESET|socket hang up|Browser closed|Target page, context or browser has been closed"
 PROXY_STOPS = rf"appliance is shutting down|{PROXY_LOST}"
@@ -81,7 +84,7 @@ KINDS = (
     Kind("worker.terminate", Target.WORKER, r"worker {worker} is shutting down"),
     Kind("worker.drain", Target.WORKER),
     Kind("worker.pause", Target.WORKER, lasts_s=SHORT_S),
-    Kind("worker.freeze", Target.WORKER, r"worker {worker} stopped answering", LONG_S),
+    Kind("worker.freeze", Target.WORKER, WORKER_SILENT, LONG_S),
     Kind("worker.descriptors", Target.WORKER, lasts_s=LONG_S),
     Kind("worker.unspawned", Target.WORKER, WORKER_LOST, SPAWNS_FAIL_S),
     Kind("worker.unreadable", Target.WORKER, WORKER_LOST),
@@ -92,12 +95,14 @@ KINDS = (
     Kind("browser.kill", Target.WORKER, BROWSER_LOST),
     Kind("browser.pause", Target.WORKER, lasts_s=SHORT_S),
     Kind("browser.freeze", Target.WORKER, lasts_s=LONG_S),
+    Kind("own-browser.kill", Target.WORKER, OWN_LOST),
     Kind("browsers-group.kill", Target.WORKER, BROWSER_LOST),
+    Kind("own-browser.pause", Target.WORKER, lasts_s=SHORT_S),
     Kind("browsers-group.freeze", Target.WORKER, lasts_s=LONG_S),
     Kind("zygote.kill", Target.WORKER, ZYGOTE_LOST),
     Kind("renderer.kill", Target.WORKER, PAGE_LOST),
     Kind("tree.kill", Target.WORKER, WORKER_LOST),
-    Kind("tree.freeze", Target.WORKER, r"worker {worker} stopped answering", LONG_S),
+    Kind("tree.freeze", Target.WORKER, WORKER_SILENT, LONG_S),
     Kind("proxy.kill", Target.PROXY, PROXY_LOST),
     Kind("proxy.terminate", Target.PROXY, PROXY_STOPS),
     Kind("proxy.pause", Target.PROXY, lasts_s=SHORT_S),

@@ -13,6 +13,7 @@ from tests.support.load import Load, Outcome
 
 HOLD_S = (0.2, 3.0)
 LOOK_INTERVAL_S = 0.1  # a session notices its end at its next call
+OWN_BROWSERS = 0.3  # the part of the sessions that have a browser of their own
 
 
 class Visits(Load):
@@ -22,6 +23,10 @@ class Visits(Load):
         """Use the page to open, beside what any load takes."""
         super().__init__(endpoints, clients, label=label)
         self._url = url
+
+    def query(self, outcome: Outcome) -> str:
+        """Let some sessions have a browser of their own; the same in each run, by their names."""
+        return "&isolation=browser" if random.Random(f"isolation of {outcome.name}").random() < OWN_BROWSERS else ""
 
     async def use(self, browser: Browser, outcome: Outcome) -> None:
         """Open the page, and stay."""

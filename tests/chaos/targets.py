@@ -36,6 +36,9 @@ class WorkersTree:
         if name == "browsers-group":
             group = self.processes["browser"].pid
             return [process for process in self.processes.values() if _group(process) == group]
+        if name == "own-browser":  # of one session, beside the shared one
+            of_driver = {child.pid: child for child in self.processes["driver"].children()}
+            return [child for pid, child in of_driver.items() if pid != self.processes["browser"].pid][:1]
         if name in self.processes:
             return [self.processes[name]]
         if name == "zygote" and not self.ready:  # nobody would notice it, see workers/watch.py

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
-from tests.chaos.kinds import DOOR_LOST, DOOR_SHUT, WORDLESS, WORKER_LOST, Target
+from tests.chaos.kinds import DOOR_LOST, DOOR_SHUT, WORDLESS, WORKER_LOST, WORKER_SILENT, Target
 from tests.support.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
@@ -17,21 +17,29 @@ ANY_NAME = r"[a-z]+-\d\d"
 def excuse(outcome: Outcome, story: Story | None, hits: Collection[Hit]) -> Hit | None:
     """Return the fault that excuses a session's failure; None if none does."""
     met = [hit for hit in hits if _meet(hit, outcome)]
-    is_wordless = any(hit.fault.kind.target is Target.REDIS for hit in met)
     workers = story.workers if story else []
-    return next((hit for hit in met if _excuses(hit, outcome, workers, is_wordless)), None)
+    return next((hit for hit in met if _excuses(hit, outcome, workers, _also_told(met))), None)
+
+
+def _also_told(met: Collection[Hit]) -> list[str]:
+    """Return what a lost worker's sessions may be told instead: another fault hinders its word, or news of its end."""
+    kinds = [hit.fault.kind for hit in met]
+    without_redis = [WORDLESS] if any(kind.target is Target.REDIS for kind in kinds) else []
+    # What relays to the worker does not see that its connection has ended, until the worker's heartbeat is missed.
+    unseen = [WORKER_SILENT] if any(kind.target is Target.PROXY and kind.act == "freeze" for kind in kinds) else []
+    return without_redis + unseen
 
 
 def _meet(hit: Hit, outcome: Outcome) -> bool:
     return outcome.began <= hit.ended + AFTERMATH_S and hit.began <= outcome.ended
 
 
-def _excuses(hit: Hit, outcome: Outcome, workers: list[str], is_wordless: bool) -> bool:
+def _excuses(hit: Hit, outcome: Outcome, workers: list[str], also_told: list[str]) -> bool:
     told = _told(hit, outcome, workers)
     if told is None:
         return False
-    if is_wordless and hit.worker in workers:
-        told += f"|{WORDLESS}"
+    if hit.worker in workers:
+        told = "|".join([told, *also_told])
     name = re.escape(hit.worker_name) if hit.worker_name and hit.worker in workers else ANY_NAME
     return re.search(told.format(worker=name, appliance=re.escape(hit.appliance)), outcome.error) is not None
 

@@ -78,6 +78,10 @@ class Load:
         """Name the sessions that have not ended yet."""
         return [f"client {o.name} is still in {o.stage}" for o in self.outcomes if not o.ended]
 
+    def query(self, _: Outcome) -> str:
+        """Return what a session asks for in its URL, beside its name."""
+        return ""
+
     async def use(self, browser: Browser, outcome: Outcome) -> None:
         """Use a session, and note its stages; raises Error if it fails."""
         outcome.stage = "page"
@@ -104,7 +108,7 @@ class Load:
         browser: Browser | None = None
         try:
             async with asyncio.timeout(SESSION_MAX_S):
-                browser = await playwright.chromium.connect(f"{endpoint}/?name={outcome.name}")
+                browser = await playwright.chromium.connect(f"{endpoint}/?name={outcome.name}{self.query(outcome)}")
                 await self.use(browser, outcome)
                 outcome.stage = "close"
                 await browser.close()

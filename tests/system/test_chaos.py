@@ -157,6 +157,15 @@ def test_a_worker_that_is_lost_without_redis_need_not_have_said_why() -> None:
     assert excuse(outcome, OWN, [kill, away]) is kill
 
 
+def test_a_worker_that_is_killed_behind_a_frozen_proxy_is_missed_by_its_heartbeat() -> None:
+    kill, frozen = hit("appliance.forks", "a.chromium-00.1", "chromium-00"), hit("proxy.freeze")
+    outcome = failed("Page.evaluate: worker chromium-00 stopped answering", appliance="b")
+    assert excuse(outcome, OWN, [kill]) is None
+    assert excuse(outcome, OWN, [frozen]) is None
+    assert excuse(outcome, OTHER, [kill, frozen]) is None
+    assert excuse(outcome, OWN, [kill, frozen]) is kill
+
+
 def test_the_proxys_log_tells_which_worker_a_named_session_had() -> None:
     lines = [
         "half a li",

@@ -12,6 +12,8 @@ Rules
  4. What killed workers leave becomes supervisord's, which fetches its exit status: PID 1 of a container may not.
  5. supervisord looks after a process that ends at once. By itself it sleeps for up to a second before each step, also
     before it starts or stops the next group.
+ 6. A process that is told to stop before it has executed its program ends. By itself it would run supervisord's own
+    handler, of which it still has a copy, and forget the signal.
 
 It imports little, for it lives in supervisord as long as the appliance does.
 """
@@ -48,6 +50,7 @@ class Respawning:
         self._options = supervisord.options
         self._make_pipes = self._options.make_pipes
         self._options.make_pipes = self._note_pipes
+        self._options.fork = fork
         self._pipes: dict[str, int | None] = {}  # of the start that is under way
         self._to_be_started: set[str] = set()
         self._bell = Bell()
@@ -129,6 +132,18 @@ class Respawning:
         if process.config.name in self._to_be_started:
             self._to_be_started.discard(process.config.name)
             process.laststart = 0
+
+
+def fork() -> int:
+    """Fork as os.fork does. SIGTERM ends the child from its first moment on (rule 6)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        pid = os.fork()
+        if not pid:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 class Bell:

@@ -5,15 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from supervisor.options import ServerOptions
 
 from appliance.checks.view import look
 from appliance.errors import SettingsError, SupervisorError
-from appliance.machine import ports
+from appliance.machine import ports, respawning
 from appliance.machine.environment import CONFIGURATION, export, recover, write_secrets
 from appliance.machine.folders import bringing_up, prepare_run_dir
 from appliance.machine.inherited import inherited
@@ -203,3 +205,20 @@ def test_only_one_may_start_an_appliance_at_a_time(tmp_path: Path) -> None:
         pytest.fail("both started it")
     with bringing_up(config.load(run_dir=tmp_path / "run")):
         pass
+
+
+def test_a_process_that_is_told_to_stop_before_it_runs_its_program_ends() -> None:
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # as supervisord has a handler
+    try:
+        child = respawning.fork()
+        while not child:
+            signal.pause()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    process = psutil.Process(child)
+    try:
+        process.terminate()
+        assert process.wait(10) == -signal.SIGTERM
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

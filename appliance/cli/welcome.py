@@ -34,6 +34,9 @@ Node.js                             npm install playwright-core@{minor}
       await browser.close();
     }})();
 
+Sessions share warm browsers, each with contexts of its own. For users who do not trust each other, add
+?isolation=browser to the endpoint, or set ISOLATION=browser for all.
+
 Status  {applctl} status
 Logs    {applctl} logs -f
 Stop    {applctl} down{or_make}"""

@@ -74,7 +74,7 @@ class WorkerSettings(BaseSettings):
         ge=0,
         le=100,
         description="Browsers that each worker keeps launched for sessions with isolation=browser. Each costs about "
-        "100 MiB. Default: 1 with ISOLATION=browser, else 0.",
+        "70 MiB. Default: 1 with ISOLATION=browser, else 0.",
     )
     launch_args: Annotated[list[str], NoDecode, BeforeValidator(split)] = Field(
         default_factory=list,

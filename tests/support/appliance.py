@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -28,7 +30,8 @@ from appliance.machine.processes import left_over
 from appliance.machine.supervisor import Supervisor
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from tests.support.waiting import until
+from tests.support.looks import command_of
+from tests.support.waiting import WITHIN_S, until
 
 APPLCTL = Path(sys.executable).with_name("applctl")
 
@@ -107,7 +110,7 @@ class Appliance:
         except StoreUnavailable as error:
             return [str(error)]
 
-    def lasting_differences(self, within_s: float = 10.0) -> list[str]:
+    def lasting_differences(self, within_s: float = WITHIN_S) -> list[str]:
         """Wait until Redis and the truth agree, and name the differences that are left after that."""
         deadline = time.monotonic() + within_s
         while (differences := self.audit()) and time.monotonic() < deadline:
@@ -129,7 +132,7 @@ class Appliance:
 
     def get(self, path: str) -> dict[str, Any]:
         """Fetch one of the operations' pages."""
-        with urlopen(f"http://{self.host}:{self.port}{path}", timeout=5) as answer:
+        with urlopen(f"http://{self.host}:{self.port}{path}", timeout=WITHIN_S) as answer:
             content: dict[str, Any] = json.load(answer)
         return content
 
@@ -137,7 +140,7 @@ class Appliance:
         """Return a process's log."""
         return (self.run_dir / "log" / f"{name}.log").read_text()
 
-    def available(self, count: int, within_s: float = 10.0) -> list[WorkerInfo]:
+    def available(self, count: int, within_s: float = WITHIN_S) -> list[WorkerInfo]:
         """Wait until this many workers are available, and give them."""
 
         def found() -> list[WorkerInfo] | None:
@@ -146,7 +149,7 @@ class Appliance:
 
         return until(found, f"{count} workers are available", within_s)  # type: ignore[return-value]
 
-    def successor(self, worker: WorkerInfo, within_s: float = 10.0) -> WorkerInfo:
+    def successor(self, worker: WorkerInfo, within_s: float = WITHIN_S) -> WorkerInfo:
         """Wait until a worker has a successor, which is available; the old one's record is gone then."""
 
         def found() -> WorkerInfo | None:
@@ -196,14 +199,19 @@ StartGrid = Callable[..., Appliance]
 def tree(pid: int) -> dict[str, psutil.Process]:
     """Return a worker's processes: `worker`, `driver` and `browser`, and the browser's own by number."""
     worker = psutil.Process(pid)
-    driver = next(child for child in worker.children() if "launch-server" in child.cmdline())
+    driver = next(child for child in worker.children() if "launch-server" in command_of(child))
     browser = driver.children()[0]
     named = {"worker": worker, "driver": driver, "browser": browser}
     return named | {str(child.pid): child for child in browser.children(recursive=True)}
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of loopback that nobody has, nor is given before it is used.
+
+    The kernel gives those from 32768 on to connections and to who asks for any port (ip_local_port_range, ip(7)).
+    """
+    while True:
+        port = 16_384 + secrets.randbelow(16_384)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

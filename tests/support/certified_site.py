@@ -1,13 +1,14 @@
 """A web site that serves only who shows a certificate.
 
-`python -m tests.support.certified_site ADDRESS FOLDER` serves with FOLDER's server.pem, server.key and authority.pem.
+`python -m tests.support.certified_site ADDRESS PORT FOLDER` serves with FOLDER's server.pem, server.key and
+authority.pem, and prints the site's origin. PORT may be 0, for any.
 """
 
 from __future__ import annotations
 
 import ssl
+import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,15 +46,17 @@ def server(address: str, port: int, folder: Path) -> ThreadingHTTPServer:
 
 @contextmanager
 def serve(authority: Authority) -> Iterator[str]:
-    """Serve on loopback; returns the site's origin."""
+    """Serve on loopback from a process of its own, which no test delays; yield the site's origin."""
     authority.issue()
-    with server("127.0.0.1", 0, authority.file.parent) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield f"https://127.0.0.1:{made.server_port}"
-        made.shutdown()
+    command = [sys.executable, "-m", __name__, "127.0.0.1", "0", str(authority.file.parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield process.stdout.readline().strip()
+        process.kill()
 
 
 if __name__ == "__main__":
-    with server(sys.argv[1], 443, Path(sys.argv[2])) as site:
-        print("ready", flush=True)
+    own_address, own_port, own_folder = sys.argv[1:]
+    with server(own_address, int(own_port), Path(own_folder)) as site:
+        print(f"https://{own_address}:{site.server_port}", flush=True)
         site.serve_forever()

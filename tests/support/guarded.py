@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import machine as places
 from tests.support.appliance import Appliance
+from tests.support.looks import command_of
 from tests.support.machine import Machine
 from tests.support.network import ip
 
@@ -92,7 +93,7 @@ def assert_refused(found: dict[str, list[str]], urls: list[str]) -> None:
 @contextmanager
 def unattended(grid: Appliance) -> Iterator[None]:
     """Let nobody look after the rules meanwhile."""
-    (keeper,) = [one for one in grid.processes() if "appliance.machine.firewall.keeper" in one.cmdline()]
+    (keeper,) = [one for one in grid.processes() if "appliance.machine.firewall.keeper" in command_of(one)]
     keeper.suspend()
     try:
         yield

@@ -21,7 +21,7 @@ class RawClient:
         """Open a session."""
         self.guids: dict[str, list[str]] = {}  # of the objects that the server has described, by their type
         self._last_id = 0
-        self._socket = websocket.create_connection(grid.endpoint, timeout=20, suppress_origin=True, header=HEADERS)
+        self._socket = websocket.create_connection(grid.endpoint, timeout=60, suppress_origin=True, header=HEADERS)
         self.call("", "initialize", sdkLanguage="python")
 
     def __enter__(self) -> RawClient:

@@ -69,7 +69,9 @@ class RecordingWorker:
         request = b""
         with connection, suppress(OSError):
             while b"\r\n\r\n" not in request:
-                request += connection.recv(65536)
+                if not (data := connection.recv(65536)):
+                    return
+                request += data
             self.requests.append(request)
             self.may_answer.wait()
             connection.sendall(self.answer_with)

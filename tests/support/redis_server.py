@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.waiting import until
+
+
+def accepts(path: Path) -> bool:
+    """Return whether somebody listens on a unix socket; its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 @contextmanager
@@ -22,7 +29,7 @@ def redis_server(inside: Sequence[str] = (), listening: str = "--port 0") -> Ite
         arguments = [*listening.split(), "--unixsocket", str(path), "--save", "", "--dir", folder]
         server = subprocess.Popen([*inside, program, *arguments], stdout=subprocess.DEVNULL)
         try:
-            until(path.exists, "Redis listens")
+            until(lambda: accepts(path), "Redis listens")
             yield f"unix://{path}"
         finally:
             server.terminate()

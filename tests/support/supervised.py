@@ -64,15 +64,16 @@ class Tree:
         with suppress(psutil.NoSuchProcess):
             family = [self.process, *self.process.children(recursive=True)]
             for process in family:
-                process.kill()
-            psutil.wait_procs(family, timeout=5)
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(family, timeout=30)
         shutil.rmtree(self.folder)
 
     @cached_property
     def process(self) -> psutil.Process:
         """The process of supervisord, which writes this file when all else is prepared."""
         file = self.run_dir / "log/supervisord.pid"
-        until(file.exists, "supervisord has started")
+        until(lambda: file.exists() and file.read_text(), "supervisord has started")
         return psutil.Process(int(file.read_text()))
 
     def write(self, script: str) -> None:
@@ -83,11 +84,14 @@ class Tree:
         new.rename(self.program)
 
     def all_run(self) -> bool:
-        """Whether all five run: supervisord itself says so to its own account alone."""
-        running = []
+        """Whether all five run: supervisord itself says so to its own account alone.
+
+        It logs a process when it has closed that process's ends of the pipes.
+        """
+        running, log = [], self.log()
         for child in self.process.children():
             with suppress(psutil.NoSuchProcess):  # it ended meanwhile
-                if child.status() != psutil.STATUS_ZOMBIE:
+                if child.status() != psutil.STATUS_ZOMBIE and f"with pid {child.pid}\n" in log:
                     running.append(child.name())
         return running == ["sleep"] * 5
 
@@ -99,7 +103,11 @@ class Tree:
 
     def starts(self, kind: str) -> int:
         """Count the starts in supervisord's log: those that are "spawned", or whose failure is a "spawnerr"."""
-        return (self.run_dir / "log/supervisord.log").read_text().count(f"{kind}:")
+        return self.log().count(f"{kind}:")
+
+    def log(self) -> str:
+        """Return supervisord's log."""
+        return (self.run_dir / "log/supervisord.log").read_text()
 
     def descriptors(self) -> int:
         """Count what supervisord has open."""

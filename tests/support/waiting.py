@@ -9,8 +9,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, within_s: float = 10.0, every_s: float = 0.02) -> T:
-    """Wait until a condition holds and give its value; fail with `what` after the deadline."""
+WITHIN_S = 30.0  # by far: a browser that starts on a busy machine takes several seconds
+
+
+def until(condition: Callable[[], T], what: str, within_s: float = WITHIN_S, every_s: float = 0.02) -> T:
+    """Wait until a condition holds and return its value; fail with `what` after the deadline.
+
+    Name a deadline where how soon it holds is what the test shows.
+    """
     deadline = time.monotonic() + within_s
     while True:
         if value := condition():

@@ -128,11 +128,11 @@ def test_client_certificates_work_behind_the_firewall_and_reach_nothing_else(
     authority = Authority(tmp_path)
     authority.issue(host=places.PUBLIC)
     pair = authority.issue("client", "client.test")
-    command = machine.outside(sys.executable, "-m", "tests.support.certified_site", places.PUBLIC, str(tmp_path))
+    command = machine.outside(sys.executable, "-m", "tests.support.certified_site", places.PUBLIC, "443", str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as site:
         try:
             assert site.stdout
-            assert site.stdout.readline() == "ready\n"
+            assert site.stdout.readline().startswith("https://")
             url, endpoint = f"https://{places.PUBLIC}", f"ws://{places.ADDRESS}:{grid.port}"
             client = [sys.executable, str(CERTIFIED), endpoint, url, str(pair.certificate), str(pair.key)]
             done = subprocess.run(machine.outside(*client), capture_output=True, text=True, check=False, timeout=120)

@@ -40,6 +40,7 @@ def appliance() -> Iterator[Appliance]:
 def grid(appliance: Appliance) -> Iterator[Appliance]:
     """Provide an appliance on which each test sets right again what it broke."""
     yield appliance
+    until(lambda: not appliance.state.sessions(), "the sessions are over, which the next test counts")
     assert appliance.lasting_differences() == []
 
 
@@ -55,19 +56,16 @@ def doctor(grid: Appliance) -> tuple[int, list[dict[str, Any]]]:
     return done.returncode, [check for check in json.loads(done.stdout) if check["name"] == "audit"]
 
 
-def proxy(grid: Appliance) -> psutil.Process:
-    return next(process for process in grid.processes() if process.cmdline()[-2:] == ["-m", "proxy"])
-
-
 @contextmanager
 def without_proxy(grid: Appliance) -> Iterator[Callable[[], list[str]]]:
     """Kill the proxy, and let it come back after the block, when it gives back what it held; returns a way to audit."""
     settings = started_settings(Settings(run_dir=grid.run_dir))
     assert settings
-    supervisor = psutil.Process(Supervisor(grid.run_dir).pid())
+    supervisor, proxy = psutil.Process(Supervisor(grid.run_dir).pid()), grid.process("proxy")
     supervisor.suspend()
     try:
-        proxy(grid).kill()
+        proxy.kill()
+        until(lambda: proxy.status() == psutil.STATUS_ZOMBIE, "the proxy has ended")
         yield lambda: [difference.text for difference in audit(settings, grid.state).differences]
     finally:
         supervisor.resume()
@@ -114,9 +112,10 @@ def test_a_slot_that_leaked_is_named_with_a_remedy(grid: Appliance) -> None:
 
 
 def test_the_remedy_for_a_leaked_slot_frees_it(grid: Appliance) -> None:
+    (before,) = grid.available(1)
     with leaked_slot(grid, lease=True) as worker:
         grid.applctl("restart", "chromium-00")
-        until(lambda: [w.id for w in grid.available(1)] != [worker], "the worker has a successor")
+        grid.successor(before)
         assert grid.state.store.read(("EXISTS", grid.state.store.key("worker", worker, "sessions"))) == [0]
 
 
@@ -217,7 +216,7 @@ def test_after_a_kill_all_agrees_again_soon(victim: str, grid: Appliance, playwr
     playwright.chromium.connect(grid.endpoint)
     (worker,) = grid.state.workers()
     tree(worker.pid)[victim].kill()
-    until(lambda: worker.id not in {w.id for w in grid.state.workers()}, "its death is noticed")
+    grid.successor(worker)
     assert grid.lasting_differences() == []
 
 

@@ -68,7 +68,7 @@ def test_all_processes_are_back_soon_after_what_kept_them_from_starting_is_gone(
             tree.kill_all()
         for tree in trees:
             until(
-                lambda tree=tree: tree.starts("spawnerr") >= TRIES_EACH * PROGRAMS, "it does not give up", within_s=40
+                lambda tree=tree: tree.starts("spawnerr") >= TRIES_EACH * PROGRAMS, "it does not give up", within_s=90
             )
             assert tree.process.cpu_times().user < 3, "it spins"
         for cause, tree in zip(found, trees, strict=True):
@@ -77,7 +77,7 @@ def test_all_processes_are_back_soon_after_what_kept_them_from_starting_is_gone(
         for tree in trees:
             tree.seconds_until_all_run()
         assert time.monotonic() - began < BACK_WITHIN_S
-        assert [tree.descriptors() for tree in trees] == before
+        until(lambda: [tree.descriptors() for tree in trees] == before, "no descriptor is left open")
 
 
 def test_a_process_that_fails_at_once_is_tried_again_once_a_second() -> None:
@@ -85,7 +85,7 @@ def test_a_process_that_fails_at_once_is_tried_again_once_a_second() -> None:
         tree.write("exit 1")
         began, before = time.monotonic(), tree.starts("spawned")
         tree.kill_all()
-        until(lambda: tree.starts("spawned") >= before + 3 * PROGRAMS, "each is tried three times", within_s=20)
+        until(lambda: tree.starts("spawned") >= before + 3 * PROGRAMS, "each is tried three times", within_s=60)
         assert tree.starts("spawned") - before <= PROGRAMS * (2 + time.monotonic() - began)
         tree.write("exec sleep 3600")
         assert tree.seconds_until_all_run() < BACK_WITHIN_S
@@ -99,7 +99,7 @@ def test_starts_that_fail_for_want_of_a_log_leave_no_descriptors_open() -> None:
         log.mkdir()
         tree.kill_all()
         until(lambda: tree.starts("spawnerr") >= 2, "the proxy is tried twice")
-        assert tree.descriptors() <= before
+        until(lambda: tree.descriptors() <= before, "no descriptor is left open")
         log.rmdir()
         assert tree.seconds_until_all_run() < BACK_WITHIN_S
 

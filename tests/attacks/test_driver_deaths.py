@@ -166,7 +166,7 @@ def test_a_picture_that_would_take_all_memory_is_refused_to_its_session_alone(gr
     with RawClient(grid) as client:
         client.call(client.context(), "newPage")
         expected = base64.b64encode(picture).decode()
-        answer = client.call(client.guid("Page"), "expectScreenshot", expected=expected, isNot=False, timeout=5000)
+        answer = client.call(client.guid("Page"), "expectScreenshot", expected=expected, isNot=False, timeout=30_000)
         assert "up to 25 megapixels" in answer["error"]
     assert neighbour.evaluate("6 * 7") == 42
 

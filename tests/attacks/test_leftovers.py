@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright
 
 from tests.support.appliance import Appliance
+from tests.support.looks import status_of
 from tests.support.waiting import until
 
 # A client that does much and is then killed, or waits to be.
@@ -133,7 +134,8 @@ def test_nothing_is_left_of_a_client_that_is_killed(
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True) as client:
         assert client.stdout
         assert client.stdout.readline() == b"ready\n"
-        assert sum(file.stat().st_size for file in files(grid)) > 3 * 2**20
+        found = [status for file in files(grid) if (status := status_of(file))]
+        assert sum(status.st_size for status in found) > 3 * 2**20
         os.killpg(client.pid, signal.SIGKILL)
     until(lambda: all(its_own in file.parents for file in files(grid)), "the files of the session are gone")
     neighbour.set_content("<p>neighbours-page")

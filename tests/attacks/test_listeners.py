@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Error, Playwright, sync
 from tests.support import certified_site
 from tests.support.appliance import Appliance, tree
 from tests.support.certificates import Authority, Pair
+from tests.support.looks import paths_in
 from tests.support.waiting import until
 
 Connect = Callable[[], Browser]
@@ -62,7 +63,7 @@ def listening(grid: Appliance) -> list[str]:
 def ask(grid: Appliance, line: str, *headers: str) -> bytes:
     """Send a request to the driver's socket; returns all that it answers."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
+        connection.settimeout(30)
         connection.connect(str(grid.socket_of(grid.state.workers()[0])))
         connection.sendall("\r\n".join([f"{line} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]).encode())
         answer = b""
@@ -115,7 +116,7 @@ def test_bind_is_refused_and_neither_the_client_nor_its_neighbour_notices(
 def sockets_of(grid: Appliance) -> list[str]:
     """Name the unix sockets that lie in the worker's folder."""
     folder = grid.socket_of(grid.state.workers()[0]).parent
-    return [str(path) for path in folder.rglob("*") if path.is_socket()]
+    return [str(path) for path in paths_in(folder) if path.is_socket()]
 
 
 def test_an_unbind_by_another_session_changes_nothing(grid: Appliance, connect: Connect, browser: Browser) -> None:
@@ -173,6 +174,7 @@ def test_a_client_certificate_lets_in_pages_and_requests_of_its_session_alone(
 def test_the_proxy_for_client_certificates_is_where_no_other_session_finds_it(
     grid: Appliance, connect: Connect, browser: Browser, certified: str, pair: Pair
 ) -> None:
+    until(lambda: listening(grid) == [], "those of earlier tests are gone")
     contexts = [context_with(browser, certified, pair) for _ in range(2)]
     places = [place.rsplit(":", 1) for place in listening(grid)]
     assert len({address for address, _ in places}) == 2
@@ -194,7 +196,7 @@ def test_the_proxy_for_client_certificates_serves_no_other_account(
 ) -> None:
     context = context_with(browser, certified, pair)
     (place,) = listening(grid)
-    command = ["curl", "--silent", "--insecure", "--max-time", "5", "--proxy", f"socks5://{place}", certified]
+    command = ["curl", "--silent", "--insecure", "--max-time", "20", "--proxy", f"socks5://{place}", certified]
     as_other = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     assert b"certified" in subprocess.run(command, capture_output=True, check=False).stdout
     assert subprocess.run([*as_other, *command], capture_output=True, check=False).stdout == b""
@@ -202,13 +204,14 @@ def test_the_proxy_for_client_certificates_serves_no_other_account(
 
 
 def test_a_folder_that_cannot_be_opened_stops_no_worker(grid: Appliance) -> None:
-    folder: Path = grid.socket_of(grid.state.workers()[0]).parents[1]
+    (worker,) = grid.available(1)
+    folder: Path = grid.socket_of(worker).parents[1]
     closed = folder / "aaaaaa"
     closed.mkdir(mode=0)
     (folder / "bbbbbb").mkdir()
     (folder / "bbbbbb" / "lock").mkdir()  # not even root opens this for writing
     grid.applctl("restart", "chromium-00")
-    grid.available(1, within_s=20)
-    assert "workspace.not_opened" in grid.log("chromium-00")
+    grid.successor(worker)
+    until(lambda: "workspace.not_opened" in grid.log("chromium-00"), "it is logged")
     (folder / "bbbbbb" / "lock").rmdir()
     (folder / "bbbbbb").rmdir()

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.support.appliance import Appliance
+from tests.support.waiting import until
 from tests.support.wire import UPGRADE, Wire
 
 ANOTHER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")  # nobody, which every Debian has
@@ -34,7 +35,7 @@ def ask(grid: Appliance, target: str, headers: dict[str, str], way: str = "", pr
     """Ask from another account, and return the answer."""
     argument = json.dumps([grid.port, target, headers, way])
     command = [*prefix, "/usr/bin/python3", "-I", "-c", ASK, argument]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_another_account_opens_no_session_and_is_told_how_to_get_in(grid: Appliance) -> None:
@@ -83,6 +84,7 @@ def test_no_claim_of_a_header_makes_an_account_another(grid: Appliance) -> None:
 
 def test_a_connection_whose_program_has_closed_it_counts_as_nobodys(grid: Appliance) -> None:
     """The kernel names root as the owner of such a socket."""
+    until(lambda: not grid.state.sessions(), "no session is left, whose end would be an event")
     before = grid.state.events()
     for way in ("half-closed", "hung up"):
         for _ in range(20):

@@ -16,6 +16,7 @@ from playwright.sync_api import sync_playwright
 from tests.support import restricted
 from tests.support.appliance import Appliance
 from tests.support.machine import mounts
+from tests.support.waiting import until
 
 NOBODY = 65534
 RESTRICTED = Path(restricted.__file__)
@@ -44,7 +45,8 @@ def test_a_grid_on_loopback_goes_without_and_says_so_and_one_for_others_is_refus
     os.chown(folder, NOBODY, NOBODY)
     grid = Appliance(folder, inside=inside, CHROMIUM_SANDBOX="auto")
     try:
-        assert "the kernel gives no user namespaces (user.max_user_namespaces=0)" in grid.log("chromium-00")
+        said = "the kernel gives no user namespaces (user.max_user_namespaces=0)"
+        until(lambda: said in grid.log("chromium-00"), "it is logged")
         with sync_playwright() as playwright:
             assert playwright.chromium.connect(grid.endpoint).new_page().evaluate("1 + 1") == 2
         said = " ".join(grid.applctl("doctor", check=False).stdout.split())

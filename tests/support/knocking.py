@@ -15,7 +15,7 @@ from proxy.door.protocol import Hello, Seal
 from proxy.handshake import Answer, parse_answer
 from tests.support.certificates import Pair
 
-TIMEOUT_S = 10
+TIMEOUT_S = 30
 
 
 def trusting() -> ssl.SSLContext:

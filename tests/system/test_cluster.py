@@ -37,8 +37,8 @@ COMMON = {
     "MAX_CONCURRENT_SESSIONS": 3,
     "MAX_LIFETIME_SESSIONS": 0,
     "STARTUP_STAGGER": 0.1,
-    "SHUTDOWN_GRACE": 6,
-    "DRAIN_NOTICE": 3,
+    "SHUTDOWN_GRACE": 12,  # HAProxy leaves within 2 s, and later on a busy machine
+    "DRAIN_NOTICE": 6,
     "TRUSTED_PROXIES": "10.232.0.0/16",
 }
 
@@ -99,7 +99,7 @@ def until_connected(playwright: Playwright, proxy: Member, worker: WorkerInfo) -
             return page_on(playwright, proxy, worker)
         return None
 
-    return until(page, "its proxy is back", 20)
+    return until(page, "its proxy is back", 60)
 
 
 def workers_of(member: Member, status: str = "available") -> list[WorkerInfo]:
@@ -133,7 +133,7 @@ def held_session(older_playwright: Path, endpoint: str) -> Iterator[subprocess.P
         assert client.stdout
         assert client.stdout.readline() == "connected\n"
         yield client
-        assert client.wait(10) == 0
+        assert client.wait(60) == 0
 
 
 def end(client: subprocess.Popen[str]) -> None:
@@ -151,7 +151,9 @@ def refusal(member: Member, version: str) -> tuple[int, str]:
 
 def is_left(load: Load, member: Member) -> None:
     """See that the load balancer has left a drained appliance by the time that it refuses new sessions."""
+    refused = member.log("proxy").count("The appliance is drained")
     until(lambda: refusal(member, "1.65.0") == (503, "The appliance is drained."), "it refuses new sessions")
+    until(lambda: member.log("proxy").count("The appliance is drained") > refused, "its log is written up to that")
     begun, served = starts(member), load.served
     until(lambda: load.served > served + 4, "clients are served")
     assert starts(member) == begun
@@ -184,13 +186,13 @@ def test_an_appliance_cut_off_from_redis_costs_only_what_it_had_at_hand(
     with Load({"": haproxy.endpoint}, 2, REST_S) as load:
         until(lambda: load.served > 4, "clients use the grid")
         with second.cut_off(cluster.redis_address):
-            until(lambda: lost.id not in {w.id for w in first.state.workers()}, "its worker is reaped", 15)
+            until(lambda: lost.id not in {w.id for w in first.state.workers()}, "its worker is reaped", 60)
             served = load.served
-            until(lambda: load.served > served + 4, "the others serve", 20)
+            until(lambda: load.served > served + 4, "the others serve", 60)
             assert relayed.evaluate("6 * 7") == 42, "who relays a session need not ask Redis"
-        until(lambda: workers_of(second), "its worker is back", 20)
+        until(lambda: workers_of(second), "its worker is back", 60)
         served = starts(second)
-        until(lambda: starts(second) > served + 2, "its proxy is back behind the load balancer", 20)
+        until(lambda: starts(second) > served + 2, "its proxy is back behind the load balancer", 60)
     assert relayed.evaluate("6 * 7") == 42
     relayed.context.browser.close()
     explained = f"worker {lost.name} stopped answering|Redis does not answer|no server is available"
@@ -203,7 +205,7 @@ def test_a_proxy_cut_off_from_anothers_workers_serves_with_those_that_it_reaches
 ) -> None:
     first, second, _ = cluster.members
     with second.cut_off(first.host), Load({"": second.endpoint}, 2, REST_S) as load:
-        until(lambda: load.served > 4, "clients of the one are served", 30)
+        until(lambda: load.served > 4, "clients of the one are served", 60)
         browser = playwright.chromium.connect(first.endpoint)  # whose dials to the other get no answer
         assert browser.new_page().evaluate("6 * 7") == 42
         browser.close()
@@ -224,7 +226,7 @@ def test_a_session_on_another_appliances_worker_ends_with_the_true_reason(
     psutil.Process(worker.pid).kill()
     assert said_to(page) == f"worker {worker.name} crashed"
     until(lambda: not first.state.sessions(), "all slots are free")
-    until(lambda: workers_of(second), "the worker is back", 20)
+    until(lambda: workers_of(second), "the worker is back", 60)
     cluster.agrees()
 
 
@@ -244,12 +246,12 @@ def test_an_upgrade_under_load_fails_no_session(
                 assert waiting.poll() is None, "a session is left on its worker"
                 assert client.poll() is None
                 end(client)
-                assert waiting.wait(20) == 0
+                assert waiting.wait(60) == 0
         third.applctl("down")
         del third.env["PLAYWRIGHT_DRIVER"]
         third.up()
         begun = starts(third)
-        until(lambda: starts(third) > begun + 2, "its proxy is back behind the load balancer", 20)
+        until(lambda: starts(third) > begun + 2, "its proxy is back behind the load balancer", 60)
         assert [worker.version for worker in workers_of(third)] == [workers_of(first)[0].version]
     assert load.errors == []
     cluster.agrees()
@@ -261,16 +263,16 @@ def test_nginx_passes_on_what_a_drained_appliance_refuses(cluster: Cluster, tmp_
     nginx = LoadBalancer("nginx", cluster, tmp_path)
     try:
         first.applctl("appliance", "drain", second.name)
-        until(lambda: refusal(second, "1.65.0") == (503, "The appliance is drained."), "it refuses new sessions", 20)
+        until(lambda: refusal(second, "1.65.0") == (503, "The appliance is drained."), "it refuses new sessions", 60)
         refused = second.log("proxy").count("The appliance is drained")
         with Load({"": nginx.endpoint}, 3, REST_S) as load:
-            until(lambda: load.served > 8, "clients are served", 30)
+            until(lambda: load.served > 8, "clients are served", 60)
         assert load.errors == []
-        assert second.log("proxy").count("The appliance is drained") > refused, "it was asked, too"
+        until(lambda: second.log("proxy").count("The appliance is drained") > refused, "it was asked, too")
     finally:
         nginx.stop()
         first.applctl("appliance", "undrain", second.name)
-    until(lambda: workers_of(second), "it serves again", 20)
+    until(lambda: workers_of(second), "it serves again", 60)
     cluster.agrees()
 
 
@@ -280,8 +282,8 @@ def test_an_appliance_that_is_shut_down_under_load_fails_no_session(cluster: Clu
     with Load({"": haproxy.endpoint}, 3, REST_S) as load:
         until(lambda: load.served > 3, "clients use the grid")
         second.applctl("down")
+        assert {one.name: one.status for one in first.state.appliances()}[second.name] == "stopping"
         served = load.served
         until(lambda: load.served > served + 3, "the others serve")
     assert load.errors == []
-    assert {one.name: one.status for one in first.state.appliances()}[second.name] == "stopping"
     assert first.lasting_differences() == []

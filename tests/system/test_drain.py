@@ -58,7 +58,7 @@ def test_a_client_is_told_in_words_when_the_appliance_shuts_down(start_grid: Sta
 def test_a_draining_worker_stays_so_when_redis_forgets_it_or_it_misses_a_heartbeat(
     start_grid: StartGrid, site: str
 ) -> None:
-    grid = start_grid(CHROMIUM_WORKERS=2, STARTUP_STAGGER=0.1)
+    grid = start_grid(CHROMIUM_WORKERS=2, STARTUP_STAGGER=0.1, WORKER_TTL=15)
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint)
         page = browser.new_page()
@@ -93,7 +93,7 @@ def test_a_draining_worker_stays_so_when_redis_forgets_it_or_it_misses_a_heartbe
 def test_a_draining_worker_waits_for_a_session_that_redis_forgot_with_its_proxy_away(
     start_grid: StartGrid, site: str
 ) -> None:
-    grid = start_grid(CHROMIUM_WORKERS=1)
+    grid = start_grid(CHROMIUM_WORKERS=1, SHUTDOWN_GRACE=30)  # in which its proxy is awaited
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint)
         page = browser.new_page()
@@ -102,7 +102,7 @@ def test_a_draining_worker_waits_for_a_session_that_redis_forgot_with_its_proxy_
         proxy = grid.process("proxy")
         proxy.suspend()
         grid.process("redis").kill()
-        until(lambda: "event=worker.awaits_proxy" in grid.log(worker.name), "no session of its is known", within_s=15)
+        until(lambda: "event=worker.awaits_proxy" in grid.log(worker.name), "no session of its is known")
         proxy.resume()
         page.goto(site)
         assert page.title() == "A real page"
@@ -140,14 +140,13 @@ def test_a_draining_worker_that_was_reaped_comes_back_only_to_end(start_grid: St
                 until(lambda: page.title() == "never", "the client is told")
         finally:
             worker.resume()
-    until(lambda: entry(grid, drained), "it registers again")
 
-    def has_ended() -> bool:
+    def has_come_and_gone() -> bool:
         known = entry(grid, drained)
         assert not known or known.status == WorkerStatus.DRAINING
-        return not known
+        return not known and "event=worker.registers_again" in grid.log(drained.name)
 
-    until(has_ended, "it ends")
+    until(has_come_and_gone, "it registers again, and ends")
     assert drained.id not in {worker.id for worker in grid.available(2)}
 
 

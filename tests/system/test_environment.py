@@ -87,9 +87,9 @@ def test_pages_and_requests_use_the_proxy_of_the_settings_but_for_its_exceptions
             page = playwright.chromium.connect(grid.endpoint).new_page()
             assert page_and_request(page, site) == (200, 200)
             assert {site, urlsplit(site).netloc} <= {*asked}, "the page's, and by CONNECT the request's"
-            asked.clear()
             page.goto(site.replace("127.0.0.1", "a.corp.example"))
-            assert (page.title(), asked) == ("A real page", [])
+            assert page.title() == "A real page"
+            assert not [place for place in asked if "corp.example" in place]
         assert upstream.PASSWORD not in grid.applctl("config").stdout
 
 

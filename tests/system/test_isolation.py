@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-import psutil
 from playwright.sync_api import sync_playwright
 
 from tests.support.appliance import Appliance, tree
+from tests.support.looks import command_of
 from tests.support.waiting import until
 
 READ = "[document.cookie, localStorage.getItem('secret')]"
@@ -16,14 +14,7 @@ READ = "[document.cookie, localStorage.getItem('secret')]"
 def renderers(grid: Appliance) -> set[int]:
     """Return the processes that render pages, of which no two contexts share one."""
     processes = tree(grid.state.workers()[0].pid).values()
-    return {process.pid for process in processes if "--type=renderer" in command_line(process)}
-
-
-def command_line(process: psutil.Process) -> str:
-    """Return a process's arguments; none if it has ended."""
-    with suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
+    return {process.pid for process in processes if "--type=renderer" in " ".join(command_of(process))}
 
 
 def test_two_clients_of_one_worker_see_nothing_of_each_other(grid: Appliance, site: str) -> None:

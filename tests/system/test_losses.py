@@ -33,7 +33,7 @@ def test_after_redis_restarted_empty_sessions_go_on_and_no_slot_is_given_twice(
     page = playwright.chromium.connect(grid.endpoint).new_page()
     grid.process("redis").kill()
     page.goto(site)
-    second = until(lambda: try_to_connect(playwright, grid), "new sessions are taken again", within_s=15)
+    second = until(lambda: try_to_connect(playwright, grid), "new sessions are taken again")
     with pytest.raises(Error, match="No chromium slot came free"):
         playwright.chromium.connect(grid.endpoint)
     assert page.title() == "A real page"
@@ -61,7 +61,7 @@ def test_while_redis_is_paused_sessions_go_on_and_new_clients_are_told(
         with pytest.raises(Error, match="Redis does not answer"):
             playwright.chromium.connect(grid.endpoint)
         page.goto(site)
-        until(lambda: "redis_away" in grid.log("chromium-00"), "heartbeats are missed", within_s=20)
+        until(lambda: "redis_away" in grid.log("chromium-00"), "heartbeats are missed")
         page.wait_for_timeout(4_000)  # longer than every TTL, through the session itself
     finally:
         redis.resume()
@@ -81,7 +81,7 @@ def test_a_killed_proxy_gives_its_slots_back(start_grid: StartGrid, site: str, p
     for page in pages:
         with pytest.raises(Error):
             page.goto(site)
-    until(lambda: active(grid)() == [0], "the leases expire", within_s=10)
+    until(lambda: active(grid)() == [0], "the leases expire")
     until(lambda: try_to_connect(playwright, grid), "the proxy is back").close()
 
 
@@ -138,13 +138,13 @@ def test_a_client_waits_for_its_browser_right_after_redis_lost_everything(
 def test_at_shutdown_running_sessions_finish_and_waiting_clients_are_refused_at_once(
     start_grid: StartGrid, site: str, playwright: Playwright
 ) -> None:
-    grid = start_grid(MAX_CONCURRENT_SESSIONS=1, SHUTDOWN_GRACE=20)
+    grid = start_grid(MAX_CONCURRENT_SESSIONS=1, SHUTDOWN_GRACE=60)
     browser = playwright.chromium.connect(grid.endpoint)
     page = browser.new_page()
     waiter = BareClient(grid)
     until(lambda: len(grid.state.sessions()) == 2, "a second client waits")
     grid.process("proxy").terminate()
-    until(lambda: waiter.is_answered, "it is answered", within_s=5)
+    until(lambda: waiter.is_answered, "it is answered", within_s=20)
     assert waiter.answer() == (503, "The appliance is shutting down.")
     with pytest.raises(HTTPError, match="503"):
         grid.get("/readyz")
@@ -164,7 +164,7 @@ def test_a_proxy_killed_under_load_costs_only_what_it_had_at_hand(start_grid: St
         grid.process("proxy").kill()
         until(lambda: load.errors, "clients are told")
         served = load.served
-        until(lambda: load.served > served + 8, "new sessions are served", within_s=20)
+        until(lambda: load.served > served + 8, "new sessions are served", within_s=60)
     assert [error for error in load.errors if not re.search(CUT_OFF, error)] == []
     until(lambda: not grid.state.sessions() and active(grid)() == [0], "all slots are free, nobody waits")
 

@@ -32,6 +32,6 @@ def test_up_starts_a_whole_grid_after_supervisord_was_killed(start_grid: StartGr
 def test_proxy_and_workers_end_by_themselves_and_down_removes_the_rest(start_grid: StartGrid) -> None:
     grid = start_grid()
     kill_supervisord(grid)
-    until(lambda: not grid.processes(), "proxy, worker and browser have ended", within_s=20)
+    until(lambda: not grid.processes(), "proxy, worker and browser have ended")
     grid.applctl("down")
     assert not list(grid.run_dir.glob("supervisor*.*")), "socket or pid file are left behind"

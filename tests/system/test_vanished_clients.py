@@ -40,7 +40,7 @@ def test_a_client_whose_cable_is_pulled_behind_a_load_balancer_gives_its_slot_ba
             assert client.stdout
             assert client.stdout.readline() == "connected\n"
             switch.pull(2)
-            until(lambda: not grid.state.sessions(), "the slot is free", within_s=10)
+            until(lambda: not grid.state.sessions(), "the slot is free")
             client.kill()
     (ended,) = [event for event in grid.state.events() if event["event"] == "session.ended"]
     assert ended["reason"] == "client stopped answering"

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from appliance.run_dir import RunDir
 from tests.support.appliance import Appliance, StartGrid
 from tests.support.films import assert_plays
+from tests.support.looks import paths_in
+from tests.support.waiting import until
 
 PAGE = "<title>film</title><style>div{animation:a 1s infinite;width:90px}@keyframes a{to{width:400px}}</style><div>x"
 CLIENT = """
@@ -53,22 +56,28 @@ def test_a_driver_of_another_version_finds_ffmpeg_under_its_own_revision(
     (driver,) = older_playwright.glob("lib/python3*/site-packages/playwright/driver")
     grid = start_grid(PLAYWRIGHT_DRIVER=driver)
     command = [older_playwright / "bin/python", "-c", CLIENT, grid.endpoint, tmp_path, PAGE]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=120)
     assert_plays(tmp_path / "film.webm")
+
+
+def programs(grid: Appliance) -> list[Path]:
+    """Return each ffmpeg that is linked into a worker's folder."""
+    return [path for path in paths_in(RunDir(grid.run_dir).workers) if path.match("programs/*/ffmpeg-linux")]
 
 
 def test_playwrights_own_download_of_ffmpeg_is_used_as_it_is(start_grid: StartGrid, tmp_path: Path) -> None:
     grid = start_grid(PLAYWRIGHT_BROWSERS_PATH=tmp_path)  # there is none yet: the system's is linked
-    (shown,) = grid.run_dir.glob("workers/**/programs/*/ffmpeg-linux")
+    (shown,) = programs(grid)
     mine = tmp_path / shown.parent.name / "ffmpeg-linux"
     mine.parent.mkdir()
     mine.write_text(f'#!/bin/sh\ntouch {tmp_path}/used\nexec ffmpeg "$@"\n')
     mine.chmod(0o755)
+    (worker,) = grid.available(1)
     grid.applctl("restart", "chromium-00")
-    grid.available(1)
-    assert not list(grid.run_dir.glob("workers/**/programs"))
+    grid.successor(worker)
+    assert not programs(grid)
     with sync_playwright() as playwright:
         page = playwright.chromium.connect(grid.endpoint).new_page(record_video_dir=tmp_path)
         page.close()
-    assert (tmp_path / "used").exists()
+    until((tmp_path / "used").exists, "it was used")
     assert sorted(path.name for path in mine.parent.iterdir()) == ["ffmpeg-linux"]

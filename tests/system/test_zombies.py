@@ -28,7 +28,9 @@ class Container:
         """Begin it; `pid_1` is a command of the shell."""
         isolate = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
         self._process = subprocess.Popen([*isolate, "sh", "-c", pid_1])
-        self._pid_1 = until(psutil.Process(self._process.pid).children, "PID 1 runs")[0].pid
+        (pid_1,) = until(psutil.Process(self._process.pid).children, "PID 1 is there")
+        until(lambda: pid_1.name() != "unshare", "it runs, and its /proc is mounted")
+        self._pid_1 = pid_1.pid
 
     def inside(self, *command: str) -> list[str]:
         """Return a command as it runs in the container."""
@@ -79,9 +81,9 @@ def test_recycled_and_killed_workers_leave_no_zombies(careless: Container, start
         assert client.answer() == (101, "")
         client.close()
         seen |= pool()
-    whole = until(lambda: pool() if len(pool()) == 2 else None, "the pool is whole", within_s=30)
+    whole = until(lambda: pool() if len(pool()) == 2 else None, "the pool is whole", within_s=60)
     careless.run("pkill", "-KILL", "--oldest", "--full", "--", "-m workers")
-    until(lambda: len(pool()) == 2 and pool() != whole, "the killed worker is replaced", within_s=30)
+    until(lambda: len(pool()) == 2 and pool() != whole, "the killed worker is replaced", within_s=60)
     until(lambda: not careless.zombies(), "no zombie is left")
 
 

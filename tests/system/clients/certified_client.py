@@ -10,7 +10,7 @@ with sync_playwright() as playwright:
     shown = {"origin": url, "certPath": certificate, "keyPath": key}
     context = browser.new_context(ignore_https_errors=True, client_certificates=[shown])
     page = context.new_page()
-    page.goto(url, timeout=10_000)
+    page.goto(url, timeout=30_000)
     print(page.title())
-    print(context.request.get(url, timeout=10_000).status)
+    print(context.request.get(url, timeout=30_000).status)
     browser.close()

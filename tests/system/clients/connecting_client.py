@@ -7,7 +7,7 @@ import sys
 reached = []
 for source, port in json.loads(sys.argv[2]):
     try:
-        socket.create_connection((sys.argv[1], port), 0.5, (source, 0)).close()
+        socket.create_connection((sys.argv[1], port), 3, (source, 0)).close()
         reached.append((source, port))
     except TimeoutError:
         pass

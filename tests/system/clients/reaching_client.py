@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 def visit(page: Page, url: str) -> str:
     """Go there with the page: "reached", or the browser's word for why not."""
     try:
-        page.goto(url, timeout=5000)
+        page.goto(url, timeout=20_000)
     except Error as error:
         return error.message.split(" at ")[0]
     return "reached"
@@ -26,7 +26,7 @@ def meet(browser: Browser, url: str) -> list[str]:
 def request(page: Page, url: str) -> str:
     """Ask for it by the page's requests, which the driver makes: "reached", or the driver's word for why not."""
     try:
-        page.request.get(url, timeout=5000)
+        page.request.get(url, timeout=20_000)
     except Error as error:
         return error.message.splitlines()[0]
     return "reached"

@@ -35,7 +35,7 @@ def wait(
         monkeypatch.setenv(name, str(value))
 
     def begin() -> Future[Result]:
-        command = ["appliance", "drain", "here", "--wait", "--timeout", "20"]
+        command = ["appliance", "drain", "here", "--wait", "--timeout", "60"]
         waiting = threads.submit(CliRunner().invoke, main, command, prog_name="applctl")
         until(lambda: status(pair) == "draining", "it drains")
         return waiting
@@ -52,7 +52,7 @@ def status(grid: Grid) -> str:
 def test_it_waits_until_no_session_is_left(wait: Wait, pair: Grid) -> None:
     waiting = wait()
     pair.announce(announcement("here"))
-    assert waiting.result(10).exit_code == 0
+    assert waiting.result(60).exit_code == 0
 
 
 def test_who_serves_redis_to_others_is_not_said_to_be_safe_to_stop(wait: Wait, pair: Grid) -> None:
@@ -60,19 +60,19 @@ def test_who_serves_redis_to_others_is_not_said_to_be_safe_to_stop(wait: Wait, p
     pair.renew("there.abcdef", {}, 60_000)
     waiting = wait()
     pair.announce(announcement("here", serves_redis=True))
-    result = waiting.result(10)
+    result = waiting.result(60)
     assert (result.exit_code, "its Redis is used by 1 other" in result.stderr) == (1, True)
 
 
 def test_an_appliance_that_was_undrained_meanwhile_is_not_waited_for(wait: Wait, pair: Grid) -> None:
     waiting = wait()
     pair.undrain_appliance("here")
-    result = waiting.result(10)
+    result = waiting.result(60)
     assert (result.exit_code, "here was undrained" in result.stderr) == (1, True)
 
 
 def test_an_appliance_that_is_not_heard_any_more_is_not_safe_to_stop(wait: Wait, grid: Grid) -> None:
     waiting = wait()
     grid.store.read(("FLUSHALL",))
-    result = waiting.result(10)
+    result = waiting.result(60)
     assert (result.exit_code, "here is gone" in result.stderr) == (1, True)

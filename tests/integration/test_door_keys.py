@@ -84,7 +84,7 @@ def test_an_unknown_key_makes_redis_be_asked_once_and_not_more_often_than_the_li
         thread.start()
     for thread in threads:
         thread.join()
-    assert 1 <= len(asked) <= 3
+    assert 1 <= len(asked) < len(threads)
     assert all(later - earlier >= ASK_AGAIN_S * 0.9 for earlier, later in itertools.pairwise(asked))
 
 

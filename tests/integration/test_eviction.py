@@ -57,7 +57,7 @@ def test_an_active_sessions_record_to_which_nothing_leads_ends_with_its_lease(gr
 
 
 def test_a_workers_records_to_which_nothing_leads_are_removed(grid: Grid) -> None:
-    grid.register_worker(spec("A", concurrency=1, ttl_ms=50))
+    grid.register_worker(spec("A", concurrency=1, ttl_ms=1000))
     claim(grid, "s")
     lose(grid, ("workers",), ("pool", "chromium", "1.65"), ("serving", "chromium", "1.65", "here"))
     until_it_is_reaped(grid, "worker", "A")

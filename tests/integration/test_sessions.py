@@ -51,7 +51,7 @@ def sessions(grid: Grid, settings: Settings) -> Iterator[Sessions]:
     mailbox = Mailbox(grid.store, "proxy", "proxy-1", sessions.handle)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
-    assert mailbox.wait_until_listening(5)
+    assert mailbox.wait_until_listening(30)
     yield sessions
     mailbox.close()
     listener.join()
@@ -97,12 +97,13 @@ def test_a_freed_slot_goes_to_the_longest_waiting_and_its_proxy_is_told(grid: Gr
         with sessions.open(WANTED, lambda _: waiting.set()):
             granted.set()
 
+    sessions._poll_s = 3600  # so that it must be told
     waiter = threading.Thread(target=wait)
     waiter.start()
-    assert waiting.wait(5)
+    assert waiting.wait(30)
     assert claim(grid, "newcomer")["status"] == "waiting"
     grid.release("first", "over")
-    assert granted.wait(1), "the message was lost: a poll would take 2 s"
+    assert granted.wait(30), "the message was lost"
     waiter.join()
     until(lambda: claim(grid, "newcomer")["status"] == "active", "the newcomer is next")
 
@@ -220,10 +221,11 @@ def test_a_session_that_ends_while_redis_is_away_is_released_when_redis_answers(
 
 
 def test_a_lost_workers_sessions_end_with_that_reason(grid: Grid, sessions: Sessions) -> None:
-    grid.register_worker(spec("A", ttl_ms=300))
+    grid.register_worker(spec("A"))
     told: list[str] = []
     with sessions.open(WANTED, ignore) as session:
         session.relay(told.append)
+        grid.register_worker(spec("A", ttl_ms=-1))
         until(lambda: grid.reap()["workers"], "the heartbeat is missed")
         until(lambda: told, "the proxy is told")
     assert told == ["worker A stopped answering"]
@@ -315,7 +317,7 @@ def test_a_proxy_whose_leases_have_expired_keeps_its_sessions_where_it_can(
     mailbox = Mailbox(store, "proxy", "proxy-1", sessions.handle)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
-    assert mailbox.wait_until_listening(5)
+    assert mailbox.wait_until_listening(30)
     grid.register_worker(spec("A", concurrency=1))
     with sessions.open(WANTED, ignore) as session:
         until(lambda: grid.reap()["sessions"], "another proxy ends it, as it was cut off")
@@ -333,7 +335,7 @@ def test_past_the_leases_all_who_come_while_redis_hangs_are_refused_together(set
         with ThreadPoolExecutor(8) as pool:
             refused = [pool.submit(enter, sessions) for _ in range(8)]
             assert all(isinstance(one.exception(), StoreUnavailable) for one in refused)
-        assert time.monotonic() - began < 3 * ANSWER_TIMEOUT_S, "they waited for each other"
+        assert time.monotonic() - began < 5 * ANSWER_TIMEOUT_S, "they waited for each other"
 
 
 def enter(sessions: Sessions) -> None:
@@ -347,7 +349,7 @@ def test_a_drained_worker_is_told_when_its_last_session_ends(store: Store, grid:
     mailbox = Mailbox(store, "worker", "A", messages.append)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
-    assert mailbox.wait_until_listening(5)
+    assert mailbox.wait_until_listening(30)
     grid.register_worker(spec("A"))
     claim(grid, "s")
     assert grid.drain_worker("A", "operator") == 1
@@ -361,10 +363,10 @@ def test_a_drained_worker_is_told_when_its_last_session_ends(store: Store, grid:
 
 
 def test_launch_turns_are_spaced_per_appliance(grid: Grid) -> None:
-    assert grid.take_launch_turn("a", 0.3) == 0
-    assert 0 < grid.take_launch_turn("a", 0.3) <= 0.3
-    assert grid.take_launch_turn("b", 0.3) == 0
-    until(lambda: grid.take_launch_turn("a", 0.3) == 0, "the next turn comes", within_s=1)
+    assert grid.take_launch_turn("a", 1.5) == 0
+    assert 0 < grid.take_launch_turn("a", 1.5) <= 1.5
+    assert grid.take_launch_turn("b", 1.5) == 0
+    until(lambda: grid.take_launch_turn("a", 1.5) == 0, "the next turn comes")
 
 
 def test_connections_keep_the_slots_that_redis_forgot_until_they_are_asserted(
@@ -389,7 +391,7 @@ def test_a_session_granted_meanwhile_is_not_taken_for_a_connection_that_redis_fo
 
 
 def test_connections_that_nobody_asserts_free_their_slots_when_the_worker_settles(grid: Grid) -> None:
-    grid.register_worker(spec("A", concurrency=1, connections=1, settle_ms=200))
+    grid.register_worker(spec("A", concurrency=1, connections=1, settle_ms=1000))
     assert claim(grid, "s")["status"] == "waiting"
 
     def beat() -> bool:
@@ -407,11 +409,11 @@ def shift_clock(grid: Grid, by_ms: int) -> None:
 
 
 def test_a_silence_of_everyone_makes_nobody_late(grid: Grid) -> None:
-    grid.register_worker(spec("A", ttl_ms=500))
+    grid.register_worker(spec("A", ttl_ms=2000))
     for _ in range(3):
         shift_clock(grid, 3_600_000)
         assert grid.reap(0.1) == {"workers": 0, "sessions": 0, "waiting": 0}
-    until(lambda: grid.reap(0.1)["workers"] == 1, "the worker is late after its TTL of calls", within_s=2)
+    until(lambda: grid.reap(0.1)["workers"] == 1, "the worker is late after its TTL of calls")
 
 
 @pytest.mark.parametrize("lost", [["clock"], ["clock", "workers"]])
@@ -420,7 +422,7 @@ def test_a_clock_that_redis_lost_makes_nobody_late(lost: list[str], grid: Grid) 
     seen, then, longest = until(lambda: grid.reap(0.1) and grid.store.read(("GET", key))[0], "it looks").split()
     grid.store.read(("SET", key, f"{seen} {int(then) - 3_600_000} {longest}"))  # there were silences of an hour
     for name in "AB":
-        grid.register_worker(spec(name, ttl_ms=500))
+        grid.register_worker(spec(name, ttl_ms=5000))
     grid.store.read(("DEL", *(grid.store.key(name) for name in lost)))
     for _ in range(3):  # the first one lists the workers again, the next would find them late
         assert grid.reap(0.1)["workers"] == 0

@@ -68,7 +68,7 @@ def test_a_token_is_valid_until_it_is_revoked_and_its_name_is_taken_as_long(grid
 
 
 def test_a_token_that_expires_lets_nobody_in_after_that_and_is_forgotten(grid: Grid) -> None:
-    assert grid.create_token(digest_of(SECRET), "demo", ttl_s=0.05)
+    assert grid.create_token(digest_of(SECRET), "demo", ttl_s=1.5)
     assert grid.check_token(digest_of(SECRET)) == "demo"
     until(lambda: grid.check_token(digest_of(SECRET)) is None, "the token has expired")
     assert grid.create_token(digest_of(OTHER), "demo")
@@ -135,11 +135,11 @@ def test_tokens_mean_the_same_to_every_schema(grid: Grid) -> None:
 def test_a_change_is_told_to_every_proxy(grid: Grid) -> None:
     said: list[object] = []
     mailbox = Mailbox(grid.store, "proxy", "p", said.append)
-    grid.renew("p", {}, 1000)
-    grid.renew("another", {}, 1000)
+    grid.renew("p", {}, 60_000)
+    grid.renew("another", {}, 60_000)
     listener = threading.Thread(target=mailbox.run)
     listener.start()
-    assert mailbox.wait_until_listening(5)
+    assert mailbox.wait_until_listening(30)
     grid.create_token(digest_of(SECRET), "ci")
     grid.revoke_token("ci")
     until(lambda: said == [{"tokens": True}] * 2, "two messages came")
@@ -244,7 +244,7 @@ def test_a_proxy_beyond_loopback_whose_grid_has_no_token_refuses_to_listen(grid:
     with log.open("w") as output:
         proxy = subprocess.Popen([sys.executable, "-m", "proxy"], env=os.environ | own, cwd=ROOT, stderr=output)
     try:
-        until(lambda: "applctl token create" in log.read_text(), "the proxy says why, and what to do", within_s=30)
+        until(lambda: "applctl token create" in log.read_text(), "the proxy says why, and what to do", within_s=60)
     finally:
         proxy.kill()
         proxy.wait()
@@ -275,7 +275,7 @@ for _ in range(2):
 
 
 def test_the_file_can_be_changed_twice_in_one_turn_of_the_proxys_loop(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", TWO_CHANGES, str(tmp_path)], check=True, timeout=20)
+    subprocess.run([sys.executable, "-c", TWO_CHANGES, str(tmp_path)], check=True, timeout=60)
 
 
 def test_a_revocation_that_could_not_be_saved_is_saved_as_soon_as_there_is_room(

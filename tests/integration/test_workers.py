@@ -27,6 +27,7 @@ from appliance.machine import browsers
 from appliance.names import MARKER, Browser
 from appliance.run_dir import RunDir
 from appliance.settings import config
+from tests.support.looks import command_of
 from tests.support.relay import bridged
 from tests.support.waiting import until
 from workers import probe, workspace
@@ -43,7 +44,7 @@ class Running:
         self.grid = grid
         self.run_dir = run_dir
         self.output = run_dir / f"{time.monotonic_ns()}.log"
-        fast = {"HEARTBEAT_INTERVAL": 0.3, "WORKER_TTL": 2, "STARTUP_STAGGER": 0, "SHUTDOWN_GRACE": 20}
+        fast = {"HEARTBEAT_INTERVAL": 0.3, "WORKER_TTL": 10, "STARTUP_STAGGER": 0, "SHUTDOWN_GRACE": 120}
         own = {"RUN_DIR": run_dir, "REDIS_URL": grid.store.url, "GRID_NAMESPACE": "test"}
         environment = {name: str(value) for name, value in {**fast, **own, **settings}.items()}
         with self.output.open("w") as output:
@@ -56,7 +57,7 @@ class Running:
 
     def ready(self) -> WorkerInfo:
         """Wait until it is registered, and give its entry."""
-        return until(self._entry, f"the worker registers: {self.output.read_text()}", within_s=30)
+        return until(self._entry, f"the worker registers: {self.output.read_text()}", within_s=60)
 
     def _entry(self) -> WorkerInfo | None:
         return next((w for w in self.grid.workers() if w.pid == self.process.pid), None)
@@ -68,7 +69,7 @@ class Running:
         tree = {"driver": driver, "browser": browser}
         for process in browser.children(recursive=True):
             for kind in ("zygote", "renderer"):
-                if f"--type={kind}" in process.cmdline():
+                if f"--type={kind}" in command_of(process):
                     tree[kind] = process
         return tree
 
@@ -76,7 +77,7 @@ class Running:
         """Return a condition: the worker has logged this."""
         return lambda: text in self.output.read_text()
 
-    def exit_code(self, within_s: float = 15) -> int:
+    def exit_code(self, within_s: float = 60) -> int:
         """Wait for its end."""
         return self.process.wait(within_s)
 
@@ -194,7 +195,7 @@ def test_a_worker_that_cannot_make_its_folder_leaves_the_reason(start: Start, gr
     shutil.rmtree(folder.parent, ignore_errors=True)
     folder.parent.write_text("")
     start()
-    (failure,) = until(lambda: grid.failures(Browser.CHROMIUM), "the reason is there", within_s=20)
+    (failure,) = until(lambda: grid.failures(Browser.CHROMIUM), "the reason is there")
     assert failure.reason == os.strerror(errno.ENOTDIR)
     folder.parent.unlink()
     folder.mkdir(parents=True)
@@ -206,7 +207,7 @@ def test_a_worker_that_starts_before_redis_waits_for_it(start: Start, tmp_path: 
     until(worker.logged("worker.redis_away"), "it says that Redis is away")
     server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", str(socket), "--save", ""], cwd=tmp_path)
     try:
-        until(worker.logged("worker.ready"), "it registers when Redis is there", within_s=20)
+        until(worker.logged("worker.ready"), "it registers when Redis is there")
     finally:
         server.kill()
         server.wait()
@@ -228,7 +229,7 @@ def test_what_hangs_is_told_from_what_is_slow_by_a_deadline(hung: str, start: St
     began = time.monotonic()
     with pytest.raises(LaunchError, match=f"the {hung} did not answer within 1 s"):
         probe.check(worker.socket(), timeout_s=1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     worker.process.terminate()
     assert worker.exit_code() == 0
     assert worker.leftovers() == []
@@ -254,7 +255,7 @@ def test_sigterm_without_sessions_ends_it_at_once_and_leaves_nothing(start: Star
     worker = start()
     worker.ready()
     worker.process.terminate()
-    assert worker.exit_code(within_s=5) == 0
+    assert worker.exit_code(within_s=60) == 0, "it did not wait for SHUTDOWN_GRACE"
     assert grid.workers() == []
     assert worker.leftovers() == []
 
@@ -268,7 +269,7 @@ def test_sigterm_waits_for_the_last_session(start: Start, grid: Grid) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         worker.process.wait(1)
     grid.release("s1", "client left")
-    assert worker.exit_code(within_s=3) == 0
+    assert worker.exit_code(within_s=60) == 0
 
 
 def test_a_session_that_outlasts_the_grace_is_ended_with_a_reason(start: Start, grid: Grid) -> None:
@@ -288,16 +289,16 @@ def test_a_second_sigterm_forces_the_end(start: Start, grid: Grid) -> None:
     worker.process.terminate()
     until(worker.logged("worker.draining"), "it drains")
     worker.process.terminate()
-    assert worker.exit_code(within_s=8) == 0
+    assert worker.exit_code(within_s=60) == 0
 
 
 def test_at_its_quota_it_drains_and_exits_when_told_that_the_last_session_ended(start: Start, grid: Grid) -> None:
-    worker = start(MAX_LIFETIME_SESSIONS=1, HEARTBEAT_INTERVAL=30, WORKER_TTL=90)
+    worker = start(MAX_LIFETIME_SESSIONS=1, HEARTBEAT_INTERVAL=150, WORKER_TTL=450)
     worker.ready()
     claim(grid)
     until(worker.logged('reason="quota reached"'), "it is told to drain, long before its next heartbeat")
     grid.release("s1", "client left")
-    assert worker.exit_code(within_s=3) == 0
+    assert worker.exit_code(within_s=60) == 0
 
 
 def test_after_drain_timeout_its_sessions_end_with_that_reason(start: Start, grid: Grid) -> None:
@@ -312,7 +313,7 @@ def test_after_drain_timeout_its_sessions_end_with_that_reason(start: Start, gri
 def test_an_operator_drains_it_by_command(start: Start, grid: Grid) -> None:
     worker = start()
     grid.drain_worker(worker.ready().id, "drained by operator")
-    assert worker.exit_code(within_s=5) == 0
+    assert worker.exit_code() == 0
     assert "drained by operator" in worker.output.read_text()
 
 
@@ -372,7 +373,7 @@ def test_a_killed_child_is_noticed_at_once_and_named(victim: str, start: Start, 
     worker.ready()
     claim(grid)
     worker.tree()[victim].kill()
-    until(lambda: grid.workers() == [], "it is removed", within_s=1)
+    until(lambda: grid.workers() == [], "it is removed", within_s=10)
     assert worker.exit_code() == 1
     reasons = [e["reason"] for e in grid.events() if e["event"] == "session.ended"]
     assert reasons == [WHAT_IS_SAID[victim]]
@@ -422,13 +423,14 @@ def test_a_killed_worker_leaves_what_its_successor_sweeps_even_a_hung_process(
 
 
 def test_a_worker_is_back_soon_after_a_kill(start: Start) -> None:
+    began = time.monotonic()
     worker = start()
     worker.ready()
-    began = time.monotonic()
+    first_s, killed = time.monotonic() - began, time.monotonic()
     worker.tree()["browser"].kill()
     worker.exit_code()
     start().ready()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - killed < 3 * first_s + 5, "it takes much longer than the first start"
 
 
 # ── Redis loses its memory ────────────────────────────────────────────────────────────────────────────
@@ -451,7 +453,7 @@ def test_a_worker_that_redis_forgot_registers_again_with_its_lifetime(start: Sta
 def test_a_draining_worker_that_redis_forgot_drains_on_and_waits_for_its_sessions(
     start: Start, client: Callable[..., None], grid: Grid
 ) -> None:
-    worker = start(LEASE_RENEW_INTERVAL=1, LEASE_TTL=5, SHUTDOWN_GRACE=60)
+    worker = start(LEASE_RENEW_INTERVAL=1, LEASE_TTL=10, SHUTDOWN_GRACE=60)
     worker.ready()
     claim(grid)
     client(worker)

@@ -182,7 +182,7 @@ def test_what_an_appliances_own_workers_left_is_ended_whatever_it_says_of_itself
         try:
             user_ids.require_unshared(settings)
             user_ids.end_left(settings)
-            assert (one.wait(10), other.wait(10)) == (-signal.SIGKILL, -signal.SIGKILL)
+            assert (one.wait(60), other.wait(60)) == (-signal.SIGKILL, -signal.SIGKILL)
         finally:
             one.kill()
             other.kill()

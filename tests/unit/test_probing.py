@@ -32,7 +32,7 @@ class AwayGrid(Grid):
 
 
 def probe_until_over(reach: Reach, failures: list[Exception], grid: type[Grid] = Grid) -> None:
-    """Probe with a dial that fails in these ways, one after another; raises if there is trouble after 5 s."""
+    """Probe with a dial that fails in these ways, one after another; raises if there is trouble after 30 s."""
 
     def dial(_: Headers, grant: Grant) -> Connection:
         raise failures.pop(0)
@@ -43,7 +43,7 @@ def probe_until_over(reach: Reach, failures: list[Exception], grid: type[Grid] =
     reach.on_change(lambda: reach.troubles or over.set())
     probes = gevent.spawn(prober.run)
     try:
-        assert over.wait(5), reach.troubles
+        assert over.wait(30), reach.troubles
     finally:
         probes.kill()
 

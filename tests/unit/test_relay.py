@@ -48,7 +48,7 @@ def test_a_session_ends_whose_sides_are_both_reset_while_neither_reads() -> None
     fill(worker)
     reset(client)
     reset(worker)
-    running.join(10)
+    running.join(30)
     assert running.ready()
     client_side.close()
 
@@ -63,7 +63,7 @@ class Session:
     def __init__(self) -> None:
         (self.client, self._client_side), (self.worker, worker_side) = connected(), connected()
         for end in (self.client, self.worker):
-            end.settimeout(5)
+            end.settimeout(30)
         self.relay = Relay(self._client_side, worker_side, b"", b"")
         self._running = gevent.spawn(self.relay.run, LOST)
         self.client.sendall(MASKED_PING)
@@ -71,11 +71,11 @@ class Session:
 
     def last_words(self) -> bytes:
         """Return what the client reads until its connection ends."""
-        self._running.get(timeout=5)
+        self._running.get(timeout=30)
         finishing = gevent.spawn(self.relay.finish)
         words = b"".join(iter(lambda: self.client.recv(65536), b""))
         self.client.close()
-        finishing.get(timeout=5)
+        finishing.get(timeout=30)
         return words
 
 

@@ -53,7 +53,7 @@ class Line:
         client = gevent.spawn(context.wrap_socket, plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
         self.accepted = Tls(pair.certificate, pair.key).secure(accepted)
         self.accepted.do_handshake()
-        self.client: SSLSocket = client.get(timeout=5)
+        self.client: SSLSocket = client.get(timeout=30)
         self.ended = Event()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ def test_both_ways_at_once_every_byte_arrives_in_order(line: Line) -> None:
     assert received.get() == data
     assert [pump.bytes_moved for pump in pumps] == [SIZE, SIZE]
     line.client.shutdown(socket.SHUT_WR)
-    assert line.ended.wait(5), "the client's end is not found"
+    assert line.ended.wait(20), "the client's end is not found"
     for pump in pumps:
         pump.close()
     gevent.killall(players)
@@ -100,7 +100,7 @@ def test_openssl_keeps_nothing_back_that_a_watcher_would_not_see(line: Line) -> 
         line.client.send(bytes(10_000))  # a record of its own
     transport, buffer, sizes = line.accepted.without_blocking(), bytearray(38_000), []
     while sum(sizes) < 50_000:
-        assert select.select([line.accepted], [], [], 5)[0], "the rest is not seen"
+        assert select.select([line.accepted], [], [], 20)[0], "the rest is not seen"
         sizes.append(transport.recv_into(buffer))
         assert line.accepted.pending() == 0
     assert sizes == [30_000, 20_000]
@@ -115,7 +115,7 @@ def test_an_end_that_comes_with_the_last_bytes_is_found_although_tcp_stays_open(
         line.client.unwrap()
     pump = Pump(line.accepted, line.dialled, line.ended.set)
     pump.start()
-    assert line.ended.wait(5), "the end is not found"
+    assert line.ended.wait(20), "the end is not found"
     assert line.worker.recv(100) == b"last bytes"
     pump.close()
 

@@ -33,8 +33,12 @@ def disk() -> Iterator[Path]:
 
 @pytest.fixture
 def grid(disk: Path) -> Iterator[Appliance]:
-    """Provide an appliance that has one token, on the disk."""
-    grid = Appliance(disk / "run", APPLIANCE_ENV=disk / "appliance.env")
+    """Provide an appliance that has one token, on the disk.
+
+    Its proxy seldom says that it could not save the tokens: the log has only the rest of a page on a full disk.
+    """
+    seldom = {"LEASE_RENEW_INTERVAL": 60, "LEASE_TTL": 180}
+    grid = Appliance(disk / "run", APPLIANCE_ENV=disk / "appliance.env", **seldom)
     try:
         grid.applctl("token", "create", "first")
         yield grid

@@ -61,7 +61,7 @@ def _compile(settings: Settings, folder: Path) -> None:
         configuration = Path(place) / "launch.json"
         configuration.write_text(json.dumps({"port": f"{place}/driver.sock"}))
         command = [str(driver / "node"), *NODE_FLAGS, "-r", str(PRELOAD), str(driver / "package" / "cli.js")]
-        command += ["launch-server", "--config", str(configuration), "--help"]
+        command += ["launch-server", "--browser", settings.browser_type.value, "--config", str(configuration), "--help"]
         environment = {"PATH": os.environ.get("PATH", ""), "HOME": place, "NODE_COMPILE_CACHE": str(folder)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode:

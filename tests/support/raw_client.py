@@ -17,11 +17,13 @@ HEADERS = {"User-Agent": f"Playwright/{version('playwright')} (x64; test) python
 class RawClient:
     """A session of a grid, described as its server describes it."""
 
-    def __init__(self, grid: Appliance) -> None:
-        """Open a session."""
+    def __init__(self, grid: Appliance, query: str = "") -> None:
+        """Open a session, with a query like "/?isolation=browser"."""
         self.guids: dict[str, list[str]] = {}  # of the objects that the server has described, by their type
         self._last_id = 0
-        self._socket = websocket.create_connection(grid.endpoint, timeout=60, suppress_origin=True, header=HEADERS)
+        self._socket = websocket.create_connection(
+            grid.endpoint + query, timeout=60, suppress_origin=True, header=HEADERS
+        )
         self.call("", "initialize", sdkLanguage="python")
 
     def __enter__(self) -> RawClient:

@@ -106,7 +106,7 @@ const REFUSED = {
 // What is refused above only because others share the browser.
 const OWN = new Set([
   'Browser.disconnectFromReusedContext', 'Browser.killForTests', 'Browser.newBrowserCDPSession',
-  'Browser.newContextForReuse', 'Browser.startTracing', 'Browser.stopTracing', 'Page.setDockTile',
+  'Browser.startTracing', 'Browser.stopTracing', 'Page.setDockTile',
 ]);
 
 const FILES_OF_THE_GRID = 'These files would be read from the grid\'s machine. Pass local files to set_input_files() ' +
@@ -163,9 +163,11 @@ for (const [type, methods] of RULES)
 function whyNot(dispatcher, message, rights) {
   if (rights.isOwn && OWN.has(`${dispatcher._type}.${message.method}`))
     return undefined;
-  const found = RULES.get(dispatcher._type)?.get(message.method), params = message.params;
+  const { params } = message;
+  const method = rights.isOwn && message.method === 'newContextForReuse' ? 'newContext' : message.method;  // it takes the same
+  const found = RULES.get(dispatcher._type)?.get(method);
   if (found === true || typeof found === 'function')
-    return limits.whyNotSelectors(message.method, params) ??
+    return limits.whyNotSelectors(method, params) ??
       (found === true ? undefined : found({ params, dispatcher, rights }));
   return found ?? `This grid does not know ${dispatcher._type}.${message.method} of Playwright's protocol, and ` +
     'refuses what it does not know.';

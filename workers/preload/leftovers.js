@@ -18,7 +18,7 @@ const PATIENCE_MS = 5000;
 const FOLDERS = ['artifactsDir', 'tracesDir', 'downloadsPath'];  // of a browser's options
 
 // The calls during which the driver asks where to put files.
-const PLACING = new Set(['newContext', 'createTempFiles', 'harStart', 'screencastStart']);
+const PLACING = new Set(['newContext', 'newContextForReuse', 'createTempFiles', 'harStart', 'screencastStart']);
 
 let close;  // a context
 

@@ -92,10 +92,11 @@ const COMMANDS = new Map(Object.entries({
 
 const OWN_DOMAINS = new Set([...WHOLE_DOMAINS, ...COMMANDS.keys(), 'SystemInfo', 'Tracing']);
 
-// They read or write files of the machine, open connections or listeners, or pass commands on that nobody looks at.
+// They read or write files of the machine, open connections or listeners, pass commands on that nobody looks at, or open
+// a page that does (urls.js).
 const OF_THE_MACHINE = new Set(words(`
   Browser.executeBrowserCommand Browser.setDownloadBehavior DOM.setFileInputFiles Page.setDownloadBehavior
-  Target.exposeDevToolsProtocol Target.sendMessageToTarget Target.setRemoteLocations
+  Target.exposeDevToolsProtocol Target.openDevTools Target.sendMessageToTarget Target.setRemoteLocations
 `));
 
 // What to do instead of some of the commands that are refused.

@@ -5,17 +5,15 @@
 // Checked at the one place that all of the driver's messages to the browser pass, so that it does not matter how an
 // address gets there: page.goto, a base URL, a redirect by a route, or a raw DevTools command. What a page opens by
 // itself, the browser checks: pages of the web may not open file: or chrome: addresses.
+//
+// A browser's own pages are refused even to a session that has the browser for itself: the page devtools: of a full
+// Chromium reads every file of its account (InspectorFrontendHost.loadNetworkResource), and chrome: ones write files.
 
-const { Refusal, needsOwnBrowser } = require('./refusal');
+const { Refusal } = require('./refusal');
 
 const WEB = new Set(['http', 'https', 'ws', 'wss', 'data', 'blob', 'javascript']);
 const BLANK = new Set(['blank', 'srcdoc']);
 
-// What a browser has of its own. Other schemes, as mailto:, it would hand to another program of the machine.
-const INNER = new Set([
-  'about', 'brave', 'chrome', 'chrome-error', 'chrome-extension', 'chrome-search', 'chrome-untrusted', 'devtools', 'edge',
-  'filesystem', 'isolated-app', 'jar', 'moz-extension', 'moz-icon', 'page-icon', 'resource',
-]);
 const OPENED = 'Addresses of the web, data: and about:blank can be opened here.';
 
 // Messages that make a browser load an address, and the parameter that holds it: Chromium's DevTools protocol,
@@ -41,24 +39,21 @@ function split(address) {
   return /^[a-z][a-z0-9+.-]*$/.test(scheme) ? { scheme, rest: clean.slice(colon + 1) } : { scheme: '', rest: clean };
 }
 
-/** Return why an address may not be opened, or undefined; `isOwn` says that the session has the browser for itself. */
-function whyNot(address, { allowFiles, isOwn } = {}) {
+/** Return why an address may not be opened, or undefined. */
+function whyNot(address, { allowFiles } = {}) {
   if (typeof address !== 'string')
     return 'An address must be a string.';
   const { scheme, rest } = split(address);
   if (!scheme || WEB.has(scheme))
     return undefined;  // without a scheme the browser itself refuses it
   if (scheme === 'view-source')
-    return split(rest).scheme ? whyNot(rest, { allowFiles, isOwn }) : undefined;
+    return split(rest).scheme ? whyNot(rest, { allowFiles }) : undefined;
   if (scheme === 'about' && BLANK.has(rest.split(/[?#]/)[0]))
     return undefined;
   if (scheme === 'file')
     return allowFiles ? undefined : 'This grid does not open file: addresses, which are files of its own machine. ' +
       'Serve the files by HTTP, or set ALLOW_FILE_URLS=true on the grid.';
-  if (INNER.has(scheme) && isOwn)
-    return undefined;
-  return INNER.has(scheme) ? needsOwnBrowser(`${scheme}: addresses`, OPENED) :
-    `A browser opens no ${scheme}: addresses. ${OPENED}`;
+  return `This grid opens no ${scheme}: addresses. ${OPENED}`;
 }
 
 /** Raise a Refusal if a message to the browser would make it open what it may not. */

@@ -70,6 +70,7 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
     """
     items = list(items)
     headers = {name.lower(): value for name, value in items}
+    _check_once([name.lower() for name, _ in items])
     _check_websocket(headers)
     parameters = query.parse(target.partition("?")[2])
     browser = _browser(
@@ -135,6 +136,12 @@ def with_log(head: bytes, lines: Iterable[str]) -> bytes:
 
 def _tokens(headers: Mapping[str, str], name: str) -> list[str]:
     return [token.strip().lower() for token in headers.get(name, "").split(",")]
+
+
+def _check_once(names: list[str]) -> None:
+    """Refuse two of Playwright's headers with one name: a driver reads both as one, this proxy would check the last."""
+    if twice := [name for name in names if name.startswith(_FORWARDED_PREFIX) and names.count(name) > 1]:
+        raise BadRequest(f"The header {twice[0][:100]} is there twice.", "Send each header once.")
 
 
 def _check_websocket(headers: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from appliance.errors import BadRequest
 from appliance.names import CHROMIUM_CHANNELS, Browser
@@ -73,12 +73,16 @@ def read(headers: Mapping[str, str], browser: Browser, settings: Settings) -> Wi
 def _options(header: str) -> dict[str, Any]:
     """Return the launch options that have a value."""
     try:
-        options = json.loads(header or "{}")
+        options = json.loads(header or "{}", parse_constant=_constant)
     except (ValueError, RecursionError):
         options = None
     if not isinstance(options, dict):
         raise BadRequest(f"The header {_OPTIONS} is not a JSON object.", "Send launch options as a JSON object.")
     return {name: value for name, value in options.items() if value or name == "headless"}
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON, though Python reads it")
 
 
 def _log_lines(options: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:

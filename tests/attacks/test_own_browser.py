@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from playwright.sync_api import Browser, Error, Playwright
 
 from tests.support.appliance import Appliance
 from tests.support.raw_client import RawClient
+from tests.support.wire import UPGRADE
 
 OWN = "/?isolation=browser"
 REFUSAL = r"This grid (opens no|does not open) [a-z]+: addresses"
@@ -39,3 +41,17 @@ def test_no_page_is_opened_that_reads_or_writes_files(browser: Browser, address:
         browser.new_page().goto(address)
     with pytest.raises(Error, match=REFUSAL):
         browser.new_browser_cdp_session().send("Target.createTarget", {"url": address})
+
+
+def test_a_request_that_a_worker_cannot_read_is_refused_and_leaves_no_connection(grid: Appliance) -> None:
+    (worker,) = grid.state.workers()
+    wrong = UPGRADE | {"Isolation": "browser", "x-playwright-launch-options": '{"slowMo": Infinity}'}
+    lines = ["GET /session HTTP/1.1", "Host: driver", *(f"{name}: {value}" for name, value in wrong.items()), "", ""]
+    with socket.socket(socket.AF_UNIX) as proxy:
+        proxy.settimeout(20)
+        proxy.connect(str(grid.socket_of(worker)))
+        proxy.sendall("\r\n".join(lines).encode())
+        answer = proxy.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"The header x-playwright-launch-options is no JSON." in answer
+        assert grid.lasting_differences() == []

@@ -50,6 +50,12 @@ def test_a_worker_sees_the_drivers_headers_and_no_secrets() -> None:
     assert "secret" not in sent
 
 
+def test_one_of_playwrights_headers_that_is_there_twice_is_refused() -> None:
+    for more in (("x-playwright-launch-options", "{}"), ("X-Playwright-Launch-Options", '{"slowMo": 1}')):
+        with pytest.raises(BadRequest, match=r"The header x-playwright-launch-options is there twice\."):
+            parse("/", ("x-playwright-launch-options", '{"slowMo": 1}'), more)
+
+
 NETWORK = ("x-playwright-proxy", "<loopback>")
 
 

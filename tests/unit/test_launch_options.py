@@ -114,7 +114,10 @@ def test_the_clients_log_names_what_has_no_effect() -> None:
     assert line.endswith(": timeout, chromiumSandbox, (an unprintable one), newer")
 
 
-@pytest.mark.parametrize("header", ["{", "[]", '"text"', "1", "null", "[" * 9000, "9" * 5000, '{"a": [1, "é"]'])
+@pytest.mark.parametrize(
+    "header",
+    ["{", "[]", '"text"', "1", "null", "[" * 9000, "9" * 5000, '{"a": [1, "é"]', '{"a": NaN}', '{"slowMo": Infinity}'],
+)
 def test_options_that_are_no_json_object_are_refused(header: str) -> None:
     with pytest.raises(BadRequest, match="not a JSON object"):
         read(header)

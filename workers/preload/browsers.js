@@ -59,7 +59,7 @@ class OwnBrowser {
     this._tell = undefined;  // tells the session of it
     this.isKilled = false;
     const { pid } = server.process().once('exit', (code, signal) => {
-      this._end = code === 0 ? 'was closed' : `crashed (${signal ? `signal ${os.constants.signals[signal]}` : `exit code ${code}`})`;
+      this._end = code === 0 || this.isKilled ? 'was closed' : `crashed (${signal ? `signal ${os.constants.signals[signal]}` : `exit code ${code}`})`;
       killGroup(pid);
       port.network?.close();
       this._tell?.();
@@ -159,7 +159,7 @@ function watch(server) {
     if (event !== 'upgrade')
       return emit.apply(this, arguments);
     if (request.headers.isolation === 'browser') {
-      serve(request, socket, head);
+      serve(request, socket, head).catch(error => refuse(socket, error));
       return true;
     }
     socket.once('close', begin);
@@ -171,26 +171,19 @@ async function serve(request, socket, head) {
   socket.on('error', () => {});  // its close says as much
   const wished = wishes.read(request.headers);
   let browser;
-  try {
-    do
-      browser = await (wishes.isEmpty(wished) ? reserve.shift() ?? launch() : launchWished(wished));
-    while (browser.hasEnded);
-  } catch (error) {
-    refuse(socket, error);
-    return;
-  }
+  do
+    browser = await (wishes.isEmpty(wished) ? reserve.shift() ?? launch() : launchWished(wished));
+  while (browser.hasEnded);
   setTimeout(refill, REFILL_AFTER_MS);
-  if (!socket.destroyed)
-    browser.serve(request, socket, head);
-  else if (wishes.isEmpty(wished))
-    reserve.push(browser);
-  else
+  if (socket.destroyed)
     browser.kill();
+  else
+    browser.serve(request, socket, head);
 }
 
 /** Refuse a session: what its client asks for cannot be, or this worker launches no browser. */
 function refuse(socket, error) {
-  const answer = (status, body) => socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n${body}\n`);
+  const answer = (status, body) => socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n${body}\n`, () => socket.destroy());
   const message = firstLine(error), hint = 'Leave it out, or ask who runs the grid.';
   if (error instanceof Refusal)
     answer('400 Bad Request', JSON.stringify({ error: { code: 400, message, hint } }));

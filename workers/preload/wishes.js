@@ -5,18 +5,25 @@
 // The proxy refuses what this grid never honours (proxy/launch_options.py), and asks for a browser of the session's own
 // if there is something left. What only the worker knows is decided here.
 
-const bundle = require('./bundle');
 const { Refusal } = require('./refusal');
 
 const OPTIONS = 'x-playwright-launch-options';
 const NETWORK = 'x-playwright-proxy';
 const HONOURED = ['args', 'channel', 'proxy', 'slowMo'];
 
-/** Return what a request asks for: launch options, and the pattern of hosts that the client's network serves. */
+/** Return what a request asks for: launch options, and the hosts of the client's network; raises a Refusal. */
 function read(headers) {
-  const asked = JSON.parse(headers[OPTIONS] || '{}');
+  const asked = parse(headers[OPTIONS] || '{}');
   const options = Object.fromEntries(HONOURED.filter(name => asked[name]).map(name => [name, asked[name]]));
   return { options, network: headers[NETWORK] || '' };
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Refusal(`The header ${OPTIONS} is no JSON.`);
+  }
 }
 
 /** Whether a browser that is launched without a word will do. */

@@ -142,6 +142,17 @@ def test_a_session_whose_folder_could_not_be_made_gets_it_when_there_is_room(tmp
     assert ask(calls, str(tmp_path / "artifacts")) is True
 
 
+def test_pages_outside_of_the_contexts_of_a_browser_of_ones_own_download_nothing(tmp_path: Path) -> None:
+    sent = """(() => {
+      const sent = [], options = { artifactsDir: given[0], tracesDir: given[0], downloadsPath: given[0] };
+      const _session = { send: async (...command) => sent.push(command) };
+      load('leftovers').watchBrowser({ options, _session, doCreateNewContext() {}, downloadCreated() {} }, {}, given[1]);
+      return sent;
+    })()"""
+    assert ask(sent, str(tmp_path), False) == [["Browser.setDownloadBehavior", {"behavior": "deny"}]]
+    assert ask(sent, str(tmp_path), True) == []
+
+
 def png(width: int, height: int, interlaced: bool = False, before: bytes = b"") -> str:
     header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, interlaced)
     chunks = before + struct.pack(">I", len(header)) + b"IHDR" + header + bytes(4)

@@ -95,7 +95,9 @@ function watchBrowser(browser, nullProgress, isShared) {
   browser.downloadCreated = function(page, ...args) {
     return current.run(owners.get(page.browserContext), () => downloadCreated.call(this, page, ...args));
   };
-  if (isShared)
+  if (!isShared)  // else a page that DevTools open outside of contexts would download into the account's home
+    browser._session?.send('Browser.setDownloadBehavior', { behavior: 'deny' }).catch(() => {});
+  else
     clipboard.usePages(use => current.exit(async () => {
       const context = await browser.newContext(nullProgress, {});
       try {

@@ -42,6 +42,7 @@ log = logs.get_logger()
 
 PRELOAD = Path(__file__).with_name("preload") / "index.js"
 LINES_KEPT = 100  # of an end of V8's, what it ended for comes before two traces
+ENDS_KEPT = 100  # the shared browser's is looked at within a moment
 STOP_STEP_S = 1.0  # for each SIGTERM
 SILENCE_S = 0.3  # for what a driver that has ended printed to be read
 
@@ -151,7 +152,7 @@ class Driver:
         for line in stream:
             text = line.rstrip()
             if ended := _PROCESS_ENDED.fullmatch(text):
-                self.ends[int(ended["pid"])] = ended["how"]
+                self.ends = dict([*self.ends.items(), (int(ended["pid"]), ended["how"])][-ENDS_KEPT:])
             elif text and not text.startswith("ws"):  # the endpoint
                 self.lines.append(text)
                 log.debug("driver.output", line=text)

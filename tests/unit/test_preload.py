@@ -146,7 +146,8 @@ def test_pages_outside_of_the_contexts_of_a_browser_of_ones_own_download_nothing
     sent = """(() => {
       const sent = [], options = { artifactsDir: given[0], tracesDir: given[0], downloadsPath: given[0] };
       const _session = { send: async (...command) => sent.push(command) };
-      load('leftovers').watchBrowser({ options, _session, doCreateNewContext() {}, downloadCreated() {} }, {}, given[1]);
+      const browser = { options, _session, doCreateNewContext() {}, downloadCreated() {} };
+      load('leftovers').watchBrowser(browser, {}, given[1]);
       return sent;
     })()"""
     assert ask(sent, str(tmp_path), False) == [["Browser.setDownloadBehavior", {"behavior": "deny"}]]

@@ -61,3 +61,16 @@ def test_a_driver_that_survived_an_error_has_its_worker_drained(tmp_path: Path) 
         driver.process.kill()
         driver.process.wait()
         own.clear(family=False)
+
+
+def test_a_worker_remembers_only_the_last_ends_of_browsers(tmp_path: Path) -> None:
+    own, orders = workspace.create(tmp_path), Orders("chromium-00")
+    say = 'for pid in $(seq 300); do echo "appliance: process $pid ended with exit code 0"; done; sleep 60'
+    driver = Driver(["sh", "-c", say], {}, own, orders)
+    try:
+        until(lambda: 300 in driver.ends, "the last one is known")
+        assert len(driver.ends) == 100
+    finally:
+        driver.process.kill()
+        driver.process.wait()
+        own.clear(family=False)

@@ -197,6 +197,27 @@ def test_a_selector_that_takes_for_ever_is_refused_to_its_session_alone(grid: Ap
     assert neighbour.evaluate("6 * 7") == 42
 
 
+def test_headers_and_snapshots_that_take_for_ever_are_refused_to_their_session_alone(
+    grid: Appliance, neighbour: Page
+) -> None:
+    headers = [{"name": f"x-{number}", "value": "x"} for number in range(50_000)]
+    snapshot = {"value": {"s": "- " + "\n  ".join(f"key{number}: x" for number in range(30_000))}, "handles": []}
+    with RawClient(grid) as client:
+        context = client.context()
+        client.call(context, "newPage")
+        frame = client.guid("Frame")
+        answers = [
+            client.call(context, "setExtraHTTPHeaders", headers=headers),
+            client.call(client.guid("Browser"), "newContext", extraHTTPHeaders=headers),
+            client.call(client.guid("APIRequestContext"), "fetch", url="http://localhost:1/", headers=headers),
+        ]
+        assert {answer["error"] for answer in answers} == {"A call has at most 1000 headers on this grid."}
+        assert client.call(context, "setExtraHTTPHeaders", headers=headers[:1000]) == {}
+        answer = client.call(frame, "expect", expression="to.match.aria", expectedValue=snapshot, isNot=False)
+        assert "at most 50000 characters on this grid" in answer["error"]
+    assert neighbour.evaluate("6 * 7") == 42
+
+
 def test_a_number_that_is_too_large_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
     with RawClient(grid) as client:
         context = client.context()

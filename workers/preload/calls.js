@@ -167,7 +167,7 @@ function whyNot(dispatcher, message, rights) {
   const method = rights.isOwn && message.method === 'newContextForReuse' ? 'newContext' : message.method;  // it takes the same
   const found = RULES.get(dispatcher._type)?.get(method);
   if (found === true || typeof found === 'function')
-    return limits.whyNotSelectors(method, params) ??
+    return limits.whyTooLong(method, params) ??
       (found === true ? undefined : found({ params, dispatcher, rights }));
   return found ?? `This grid does not know ${dispatcher._type}.${message.method} of Playwright's protocol, and ` +
     'refuses what it does not know.';

@@ -1,6 +1,6 @@
 'use strict';
 
-// Numbers and selectors of which a large one would take everything.
+// Numbers, selectors and lists of which a large one would take everything.
 //
 // The driver clicks as often as it is told without a pause, and keeps a promise for each click; it makes a picture of
 // the size of a film; ffmpeg writes each of a film's pictures. One call would take all memory, or a core for hours, and
@@ -26,6 +26,19 @@ const LARGEST = new Map(Object.entries({
 const LONGEST_SELECTOR = 50000;
 const SELECTORS = ['selector', 'source', 'target', 'locator.selector'];  // where the parameters of calls have them
 const HAS_SOURCE = new Set(['addInitScript', 'registerSelectorEngine']);  // whose source is a script
+
+// So it does with headers, of which it seeks each among all, and with what a page's aria snapshot is compared with.
+const MOST_HEADERS = 1000;
+const LONGEST_SNAPSHOT = 50000;
+
+/** Return which text or list of any call is too long, or undefined. */
+function whyTooLong(method, params) {
+  if ([params.headers, params.extraHTTPHeaders].some(headers => headers?.length > MOST_HEADERS))
+    return `A call has at most ${MOST_HEADERS} headers on this grid.`;
+  if (params.expression === 'to.match.aria' && params.expectedValue?.value?.s?.length > LONGEST_SNAPSHOT)
+    return `An aria snapshot to be compared has at most ${LONGEST_SNAPSHOT} characters on this grid. Compare parts of the page.`;
+  return whyNotSelectors(method, params);
+}
 
 /** Return why the selectors of a call are not taken apart, or undefined. */
 function whyNotSelectors(method, params) {
@@ -54,4 +67,4 @@ function concerns(type, method) {
   return LARGEST.has(`${type}.${method}`);
 }
 
-module.exports = { concerns, whyNot, whyNotSelectors };
+module.exports = { concerns, whyNot, whyTooLong };

@@ -11,8 +11,13 @@
 
 const { warn } = require('./warning');
 
+let isSurviving = false;
+
 /** Go on after an error that nobody caught. Not before the driver serves: it reports a failed launch so. */
 function survive() {
+  if (isSurviving)
+    return;  // the server of a session's own browser listens, too
+  isSurviving = true;
   process.on('unhandledRejection', error => warn('a listener failed', error));
   process.on('uncaughtException', error => warn('nobody caught an error', error));
 }

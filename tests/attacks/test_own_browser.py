@@ -6,11 +6,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, Error, Playwright
 
-from tests.support.appliance import Appliance
+from tests.support.appliance import Appliance, tree
 from tests.support.raw_client import RawClient
+from tests.support.waiting import until
 from tests.support.wire import UPGRADE
 
 OWN = "/?isolation=browser"
@@ -55,3 +57,26 @@ def test_a_request_that_a_worker_cannot_read_is_refused_and_leaves_no_connection
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b"The header x-playwright-launch-options is no JSON." in answer
         assert grid.lasting_differences() == []
+
+
+def test_a_connection_that_is_made_after_its_session_is_closed(grid: Appliance, clients: Playwright) -> None:
+    """A driver connects for a browser with a client's network, too, to hosts that are not the client's."""
+    (worker,) = grid.state.workers()
+    driver = tree(worker.pid)["driver"]
+
+    def connections() -> list[str]:
+        return [one.status for one in driver.net_connections("tcp") if one.raddr and one.raddr.port == port]
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):  # no more are answered now
+            browser = clients.chromium.connect(grid.endpoint, expose_network="a-name.test")
+            page = browser.new_page()
+            page.evaluate("port => void fetch(`http://127.0.0.1:${port}`, { mode: 'no-cors' })", port)
+            until(lambda: connections() == [psutil.CONN_SYN_SENT], "the driver connects")
+            browser.close()
+            until(lambda: not grid.state.sessions(), "the session has ended")
+            accepted = [server.accept()[0]]
+            until(lambda: psutil.CONN_SYN_SENT not in connections(), "the driver is answered")
+            until(lambda: not connections(), "the connection is closed")
+            accepted.clear()

@@ -147,7 +147,10 @@ async function launchWished(wished) {
 
 /** Return a proxy to a client's network; it listens as those for client certificates do, for its session alone. */
 async function networkOf(pattern) {
-  const network = new SocksProxy();
+  const network = new SocksProxy(), direct = network._directSockets;
+  need(direct instanceof Map && network._closed === false, 'the proxy to a client\'s network');
+  // Of the hosts beside the client's, one that answers when the session has ended would leave a connection.
+  bundle.wrap(direct, 'set', set => (uid, socket) => network._closed ? socket.destroy() : set.call(direct, uid, socket));
   network.setPattern(pattern);
   await network.listen(0, '127.0.0.1');
   return network;

@@ -121,9 +121,9 @@ class BadRequest(RequestError):
 
 
 class WrongClient(BadRequest):
-    """The request comes from a client that speaks another protocol than Playwright's."""
+    """The request comes from a client that speaks another protocol than that of its path."""
 
-    phrase = "This is a Playwright endpoint, not a CDP endpoint: use Playwright's connect()"
+    phrase = "CDP clients connect to /cdp, and Playwright's connect() to /"
 
 
 class Unauthorized(RequestError):

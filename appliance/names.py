@@ -17,6 +17,13 @@ class Isolation(StrEnum):
     BROWSER = "browser"
 
 
+class Protocol(StrEnum):
+    """What a session's client speaks."""
+
+    PLAYWRIGHT = "playwright"
+    CDP = "cdp"
+
+
 class Browser(StrEnum):
     """The browsers that Playwright drives, by the names that its clients send."""
 

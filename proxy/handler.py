@@ -135,7 +135,8 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
     def _serve_page(self, request: Request) -> None:
         """Let pywsgi answer the request, which has been checked, with a page."""
         settings = self.services.settings
-        wrong_client.refuse_page(request.path, request.headers, settings.endpoint)
+        endpoint = wrong_client.endpoint_at(request.headers.get("host", ""), settings.endpoint)
+        wrong_client.refuse_path(request.path, endpoint)
         if request.path not in OPEN:
             access.refuse_foreign_host(request.headers, settings.host_names)
         self.socket.settimeout(ANSWER_TIMEOUT_S)

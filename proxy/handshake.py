@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from appliance.errors import BadRequest
 from appliance.grid.values import SessionRequest
-from appliance.names import SESSIONS_PATH, Browser, Isolation
+from appliance.names import SESSIONS_PATH, Browser, Isolation, Protocol
 from appliance.settings.config import Settings
-from proxy import launch_options, query
+from proxy import cdp, launch_options, query
 
 # The headers that reach the worker, unchanged: what the driver answers to, its version check included. No other
 # does, such as Origin, Authorization or Cookie, nor does the query string.
@@ -29,7 +29,8 @@ _FORWARDED = frozenset(
 )
 _FORWARDED_PREFIX = "x-playwright-"
 
-OWN_BROWSER = ("isolation", "browser")  # the header that asks a driver for a browser (workers/preload/browsers.js)
+# The headers that ask a driver for a browser: workers/preload/browsers.js and devtools.js.
+OWN_BROWSER, CDP = ("isolation", "browser"), ("protocol", "cdp")
 
 # packages/playwright-core/src/server/utils/userAgent.ts: "Playwright/1.65.1 (x64; debian 12) node/20 …"
 _USER_AGENT = re.compile(r"^Playwright/(\d+\.\d+)\.\d+")
@@ -72,7 +73,11 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
     headers = {name.lower(): value for name, value in items}
     _check_once([name.lower() for name, _ in items])
     _check_websocket(headers)
-    parameters = query.parse(target.partition("?")[2])
+    path, _, text = target.partition("?")
+    parameters, protocol = query.parse(text), cdp.protocol_at(path)
+    if protocol is Protocol.CDP:
+        cdp.check(parameters, settings)
+        parameters |= {"browser": Browser.CHROMIUM, "isolation": Isolation.BROWSER}
     browser = _browser(
         parameters.get("browser") or headers.get("x-playwright-browser") or settings.default_browser_type
     )
@@ -81,7 +86,7 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
     is_surprise = wishes.own_browser and not parameters.get("isolation") and settings.isolation is not isolation
     why_own = [f"a browser of its own, for {', '.join(wishes.own_browser)}"] if is_surprise else []
     user_agent = headers.get("user-agent", "")
-    version = _USER_AGENT.match(user_agent)
+    version = _USER_AGENT.match(user_agent) if protocol is Protocol.PLAYWRIGHT else None
     return Handshake(
         SessionRequest(
             browser=browser,
@@ -91,9 +96,9 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
             user_agent=user_agent[:500],
             token=token,
             isolation=isolation,
+            protocol=protocol,
         ),
-        tuple((name, value) for name, value in items if _is_forwarded(name.lower()))
-        + ((OWN_BROWSER,) if isolation is Isolation.BROWSER else ()),
+        tuple((name, value) for name, value in items if _is_forwarded(name.lower())) + _asked(protocol, isolation),
         why_own + wishes.log_lines,
     )
 
@@ -171,6 +176,12 @@ def _isolation(asked: str, needing_own: list[str], settings: Settings) -> Isolat
             f"A shared browser cannot have {', '.join(needing_own)}.", "Leave isolation=context out of the URL."
         )
     return Isolation.BROWSER
+
+
+def _asked(protocol: Protocol, isolation: Isolation) -> Headers:
+    if protocol is Protocol.CDP:
+        return (CDP,)
+    return (OWN_BROWSER,) if isolation is Isolation.BROWSER else ()
 
 
 def _is_forwarded(name: str) -> bool:

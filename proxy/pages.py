@@ -11,7 +11,8 @@ from typing import Any
 from appliance import __version__, logs
 from appliance.errors import CannotDial, InternalError, NotFound, RequestError, StoreUnavailable, UpgradeRequired
 from appliance.grid.records import ApplianceInfo
-from proxy import metrics, wrong_client
+from appliance.names import Protocol
+from proxy import cdp, metrics, wrong_client
 from proxy.services import Services
 
 log = logs.get_logger()
@@ -20,8 +21,9 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 JSON = "application/json"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
-# Pages without anything that a stranger could use. Clients ask for /json without their headers, so without a token.
-OPEN = frozenset({"/", "/json", "/json/", "/healthz", "/readyz"})
+# Pages without anything that a stranger could use. Clients ask for /json and /json/version without their headers, so
+# without a token.
+OPEN = frozenset({"/", "/json", "/json/", "/healthz", "/readyz", cdp.PATH}) | cdp.VERSION_PAGES
 
 ADMIT = "appliance.admit"  # in a WSGI environment: raises Unauthorized for a request that needs a token and has none
 
@@ -59,10 +61,12 @@ class Pages:
     def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
         path = environ["PATH_INFO"]
         endpoint = wrong_client.endpoint_at(environ.get("HTTP_HOST", ""), self._services.settings.endpoint)
-        if path == "/":
+        if path == "/" or cdp.protocol_at(path) is Protocol.CDP:
             raise self._upgrade_required(endpoint)
-        if path.rstrip("/") == wrong_client.VERSION_PAGE:
-            return JSON, json.dumps({"webSocketDebuggerUrl": endpoint}).encode()
+        if path in cdp.VERSION_PAGES:
+            return JSON, cdp.version_page(
+                endpoint, environ.get("QUERY_STRING", ""), environ.get("HTTP_X_FORWARDED_PROTO", "")
+            )
         page = self._pages.get(path)
         if page is None:
             raise NotFound(f"There is no page {path[:100]}.", f"Pages: {', '.join(sorted(self._pages))}.")
@@ -78,8 +82,9 @@ class Pages:
     def _upgrade_required(self, endpoint: str) -> UpgradeRequired:
         """Return the refusal that names the endpoint to use."""
         return UpgradeRequired(
-            "This is a Playwright grid. Connect to it with a Playwright client.",
-            f'For example in Python: playwright.chromium.connect("{endpoint}").',
+            "This is a Playwright grid. Connect to it with a Playwright client, or with a CDP client.",
+            f'For example in Python: playwright.chromium.connect("{endpoint}"). CDP clients connect to '
+            f"{endpoint}{cdp.PATH}.",
         )
 
     def _json(self) -> tuple[str, bytes]:

@@ -10,7 +10,8 @@ Rules
 3. A Close frame that the driver sends unasked is held back meanwhile, for it says less ("Browser closed"). It is passed
    on only if the worker says nothing.
 4. A driver closes for a message that is too large with a code and no reason: the client's Close frame names the limit.
-5. A session's own browser ends without its worker: the driver says why, with a code that says so.
+5. A session's own browser ends without its worker: the driver says why, with a code that says so, or that a CDP client
+   has closed it. A relay of the inner door leaves that Close frame as it is for the session's own proxy.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from proxy.pump import Pump
 log = logs.get_logger()
 
 SIDE_ENDED = 0  # no Close frame of ours: one side has sent its own, or is gone
-GOING_AWAY, TOO_LARGE, INTERNAL_ERROR = 1001, 1009, 1011  # RFC 6455, section 7.4.1
-WHOLE_TRUTH = 4000  # workers/preload/browsers.js
+NORMAL, GOING_AWAY, TOO_LARGE, INTERNAL_ERROR = 1000, 1001, 1009, 1011  # RFC 6455, section 7.4.1
+WHOLE_TRUTH = 4000  # workers/preload/browsers.js, as NORMAL
 
 # The driver sets no `maxPayload` for what it receives, and this is that of its WebSocketServer (package ws,
 # lib/websocket-server.js).
@@ -133,8 +134,9 @@ class Relay:
         code, said = read_close(self._held)
         if code == TOO_LARGE:
             self._end(TOO_LARGE, f"a message was larger than the {MESSAGE_MAX_MIB} MiB that a driver takes")
-        elif code == WHOLE_TRUTH:
-            self._end(INTERNAL_ERROR, said)
+        elif code in (NORMAL, WHOLE_TRUTH):
+            ours = NORMAL if code == NORMAL else INTERNAL_ERROR
+            self._end(ours if self._word_timeout_s else SIDE_ENDED, said)
         elif not self._explained.wait(self._word_timeout_s):
             if code:
                 self._end(SIDE_ENDED, f"closed by {other_side}: {said or code}")

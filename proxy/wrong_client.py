@@ -1,6 +1,6 @@
 """Clients of another protocol or another grid, and the refusal they read instead of a bare 404.
 
-Everything here is pure. No token is needed, for a refusal says only that this is a Playwright grid.
+Everything here is pure. No token is needed, for a refusal says only which kind of grid this is.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ import re
 from collections.abc import Mapping
 
 from appliance.errors import NotFound, WrongClient
+from appliance.names import Protocol
+from proxy import cdp
 
 _PLAYWRIGHT = re.compile(r"^Playwright/1\.(\d+)\.")
 # Playwright's `connect` has sent such headers since 1.20 (packages/playwright-core/src/client/browserType.ts). Its
 # `connectOverCDP` has the same User-Agent, but like Puppeteer it sends none of them.
 _PREFIX, _SENT_SINCE = "x-playwright-", 20
 
-VERSION_PAGE = "/json/version"
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
-_CDP_TO_COME = re.compile(r"/cdp(/.*)?")
-_CDP = re.compile(r"/(json/(version|list|protocol|new|activate|close)|devtools)(/.*)?")
 _SELENIUM = re.compile(r"/(wd/hub|session|sessions|status|se/grid|grid|graphql)(/.*)?")
 _OTHER_GRID = re.compile(r"/(playwright|chromium|chrome|edge|firefox|webkit)(/.*)?")
 _REST = re.compile(r"/(content|download|function|pdf|performance|scrape|screenshot|unblock)(/.*)?")
@@ -27,40 +26,34 @@ _TO_THE_ROOT = "Connect to / of this host and port"
 
 
 def refuse_session(path: str, headers: Mapping[str, str], endpoint: str) -> None:
-    """Raise WrongClient or NotFound unless Playwright's `connect` asks for a session at /.
+    """Raise WrongClient or NotFound unless a client asks for a session at its path: Playwright's `connect` at /.
 
     `headers` are those of the request by their names in lower case, `endpoint` is the settings'.
     """
     endpoint = endpoint_at(headers.get("host", ""), endpoint)
+    is_connect = any(name.startswith(_PREFIX) for name in headers)
+    if cdp.protocol_at(path) is Protocol.CDP:
+        if is_connect:
+            raise WrongClient(
+                "This is the endpoint of CDP clients, and Playwright's connect() is none.", _connect(endpoint)
+            )
+        return
     refuse_path(path, endpoint)
     if path != "/":
         raise NotFound(f"There are no sessions at {path[:100]}.", f"{_TO_THE_ROOT}.")
     version = _PLAYWRIGHT.match(headers.get("user-agent", ""))
     is_too_old_to_tell = version is not None and int(version[1]) < _SENT_SINCE
-    if not is_too_old_to_tell and not any(name.startswith(_PREFIX) for name in headers):
-        raise _not_cdp(endpoint)
-
-
-def refuse_page(path: str, headers: Mapping[str, str], endpoint: str) -> None:
-    """Raise WrongClient or NotFound for a page that another kind of grid has; the arguments are `refuse_session`'s.
-
-    `connectOverCDP("http://…")` would show the status of such a refusal alone. It prints what the WebSocket endpoint
-    says which VERSION_PAGE names, so it is given that page (packages/playwright-core/src/server/chromium/chromium.ts,
-    `urlToWSEndpoint`).
-    """
-    if path.rstrip("/") != VERSION_PAGE or not _PLAYWRIGHT.match(headers.get("user-agent", "")):
-        refuse_path(path, endpoint_at(headers.get("host", ""), endpoint))
+    if not is_too_old_to_tell and not is_connect:
+        raise WrongClient(
+            "This is the endpoint of Playwright's connect(): CDP clients, as connect_over_cdp() and Puppeteer, have "
+            f"one at {cdp.PATH}.",
+            cdp.how_to_connect(endpoint),
+        )
 
 
 def refuse_path(path: str, endpoint: str = "ws://HOST:PORT") -> None:
     """Raise WrongClient or NotFound if a path is one that another kind of grid has."""
-    if _CDP_TO_COME.fullmatch(path):
-        raise WrongClient(
-            "This grid does not offer CDP sessions yet: use Playwright's connect() without the path /cdp.",
-            _connect(endpoint),
-        )
-    if _CDP.fullmatch(path):
-        raise _not_cdp(endpoint)
+    cdp.refuse_targets(path, endpoint)
     if _SELENIUM.fullmatch(path):
         raise NotFound("This is a Playwright grid, not a Selenium grid.", _connect(endpoint))
     if _OTHER_GRID.fullmatch(path):
@@ -73,14 +66,6 @@ def refuse_path(path: str, endpoint: str = "ws://HOST:PORT") -> None:
 def endpoint_at(host: str, endpoint: str) -> str:
     """Return the address to connect to, by the `Host` that the client used if it is one; else by the settings'."""
     return f"{endpoint.partition('://')[0]}://{host}" if _HOST.fullmatch(host) else endpoint
-
-
-def _not_cdp(endpoint: str) -> WrongClient:
-    return WrongClient(
-        "This is a Playwright endpoint, not a CDP endpoint: use Playwright's connect(), not connectOverCDP(), "
-        "connect_over_cdp() or Puppeteer.",
-        _connect(endpoint),
-    )
 
 
 def _connect(endpoint: str) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from appliance.grid.values import WorkerStatus
-from appliance.names import Isolation
+from appliance.names import Isolation, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class SessionInfo:
     started_ms: int
     token: str = ""
     isolation: str = Isolation.CONTEXT
+    protocol: str = Protocol.PLAYWRIGHT
 
     @classmethod
     def parse(cls, fields: dict[str, str]) -> SessionInfo:
@@ -100,6 +101,7 @@ class SessionInfo:
             started_ms=int(fields["started"]),
             token=request.get("token", ""),  # a proxy of an earlier version may have written it
             isolation=request.get("isolation", Isolation.CONTEXT),
+            protocol=request.get("protocol", Protocol.PLAYWRIGHT),
         )
 
 

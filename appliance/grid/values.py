@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appliance.names import Browser, Isolation, minor_version
+from appliance.names import Browser, Isolation, Protocol, minor_version
 
 
 class WorkerStatus(StrEnum):
@@ -67,6 +67,7 @@ class SessionRequest:
     user_agent: str = ""
     token: str = ""
     isolation: Isolation = Isolation.CONTEXT
+    protocol: Protocol = Protocol.PLAYWRIGHT
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from tests.support.appliance import Appliance, StartGrid
 
 ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = ROOT / "tests" / "system" / "clients"
 OLDER_PLAYWRIGHT = "1.62.0"  # the last whose driver speaks to Debian's firefox-esr
 
 
@@ -47,6 +49,19 @@ def older_playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
             subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
             subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={OLDER_PLAYWRIGHT}"], check=True)
             installed.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """Install the clients of npm; return their folder."""
+    folder = CLIENTS / "node_modules"
+    folder.mkdir(exist_ok=True)
+    wanted = json.loads((CLIENTS / "package.json").read_text())["dependencies"]
+    with (folder / ".installing").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not all((folder / name).is_dir() for name in wanted):
+            subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=CLIENTS, check=True)
     return folder
 
 

@@ -20,15 +20,6 @@ from tests.support.waiting import until
 CLIENTS = Path(__file__).parent / "clients"
 
 
-@pytest.fixture(scope="module")
-def node_modules() -> Path:
-    """Install the clients of npm; return their folder."""
-    folder = CLIENTS / "node_modules"
-    if not (folder / "@playwright" / "test").is_dir():
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=CLIENTS, check=True)
-    return folder
-
-
 def use(command: list[str], grid: Appliance, site: str, folder: Path) -> None:
     """Run a client and check what it saw."""
     done = subprocess.run(

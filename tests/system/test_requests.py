@@ -36,28 +36,6 @@ def test_a_client_may_connect_by_http(grid: Appliance) -> None:
         browser.close()
 
 
-WRONG_CALLS = ("ws://{}", "http://{}", "http://{}/?browser=chromium", "ws://{}/devtools/browser/1")
-
-
-@pytest.mark.parametrize("url", WRONG_CALLS)
-def test_a_cdp_client_is_told_the_right_call_and_takes_no_slot(url: str, grid: Appliance) -> None:
-    before = grid.state.events()
-    with sync_playwright() as playwright:
-        with pytest.raises(Error, match="not a CDP endpoint: use Playwright's connect") as raised:
-            playwright.chromium.connect_over_cdp(url.format(f"127.0.0.1:{grid.port}"))
-        assert f'playwright.chromium.connect("ws://127.0.0.1:{grid.port}")' in raised.value.message.replace("\\", "")
-    assert grid.state.events() == before
-
-
-@pytest.mark.parametrize("path", ["/json/version", "/json/version/", "/json/list", "/json/protocol"])
-def test_the_pages_of_cdp_are_refused_in_words(path: str, grid: Appliance) -> None:
-    for method in ("GET", "HEAD"):
-        with Wire(grid.port) as wire:
-            answer = wire.get(path, method=method)
-            assert answer.status == 400
-            assert method == "HEAD" or "not a CDP endpoint" in answer.error["message"]
-
-
 # As Playwright Test 1.65 sends it with default settings.
 STOCK_OPTIONS = (
     '{"handleSIGINT":false,"tracesDir":"/home/me/test-results/.playwright-artifacts-0/traces",'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import BadRequest
-from appliance.names import Browser, Isolation
+from appliance.names import Browser, Isolation, Protocol
 from appliance.settings import config
 from proxy import handshake
 
@@ -32,6 +32,16 @@ def test_the_user_agent_tells_the_version_and_one_that_does_not_suits_any() -> N
     assert parse().request.minor == "1.65"
     other = [item for item in BASE if item[0] != "User-Agent"]
     assert handshake.parse(other, "/", "c", config.load()).request.minor == ""
+
+
+def test_a_cdp_session_has_a_chromium_of_its_own_whatever_the_defaults_are() -> None:
+    cdp = parse("/cdp?name=n", ("Protocol", "x"))
+    wanted = cdp.request
+    assert (wanted.protocol, wanted.browser, wanted.isolation) == (Protocol.CDP, Browser.CHROMIUM, Isolation.BROWSER)
+    assert (wanted.minor, wanted.name) == ("", "n")
+    assert cdp.forwarded[-1] == handshake.CDP
+    assert [name.lower() for name, _ in cdp.forwarded].count("protocol") == 1
+    assert handshake.CDP not in parse("/", ("Protocol", "cdp")).forwarded
 
 
 def test_a_worker_sees_the_drivers_headers_and_no_secrets() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import struct
 import subprocess
@@ -12,25 +11,11 @@ from typing import Any
 
 import pytest
 
-from appliance.machine import browsers
-from appliance.settings.config import Settings
+from tests.support.preload import DRIVER, ask, told
 from workers.driver import PRELOAD
 from workers.reasons import last_words
 
-DRIVER = browsers.driver_folder(Settings())
 BUNDLE = DRIVER / "package" / "lib" / "coreBundle.js"
-
-
-def ask(expression: str, *arguments: Any) -> Any:
-    """Evaluate an expression in node, with the preload's modules as functions of their names."""
-    return told(f"console.log(JSON.stringify({expression}))", *arguments)
-
-
-def told(program: str, *arguments: Any) -> Any:
-    """Run a program in node, with the preload's modules as functions of their names; return what it prints as JSON."""
-    script = f"const load = name => require('{PRELOAD.parent}/' + name + '.js'); const given = {json.dumps(arguments)};"
-    command = [DRIVER / "node", "-e", f"{script} {program}"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def protocol(bundle: Path) -> dict[str, dict[str, str]]:

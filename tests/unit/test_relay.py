@@ -10,7 +10,7 @@ import pytest
 from gevent import socket
 
 from proxy.frames import close_frame
-from proxy.relay import Relay
+from proxy.relay import WORD_TIMEOUT_S, Relay
 from tests.support.frames import frame
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
@@ -60,11 +60,11 @@ MASKED_PING = bytes([0x89, 0x80, 0, 0, 0, 0])
 class Session:
     """A relay between two ends that the test holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, word_timeout_s: float = WORD_TIMEOUT_S) -> None:
         (self.client, self._client_side), (self.worker, worker_side) = connected(), connected()
         for end in (self.client, self.worker):
             end.settimeout(30)
-        self.relay = Relay(self._client_side, worker_side, b"", b"")
+        self.relay = Relay(self._client_side, worker_side, b"", b"", word_timeout_s)
         self._running = gevent.spawn(self.relay.run, LOST)
         self.client.sendall(MASKED_PING)
         assert self.worker.recv(100) == MASKED_PING, "the relay runs"
@@ -101,6 +101,22 @@ def test_without_a_reason_from_the_worker_the_drivers_close_frame_is_passed_on()
     session.worker.sendall(close_frame(1007, "Malformed message"))
     assert session.last_words() == close_frame(1007, "Malformed message")
     assert session.relay.end_reason == "closed by the driver: Malformed message"
+
+
+def test_a_driver_that_knows_how_a_sessions_browser_ended_is_believed_at_once() -> None:
+    crashed, closed = Session(), Session()
+    crashed.worker.sendall(close_frame(4000, "the browser of this session crashed (signal 9)"))
+    closed.worker.sendall(close_frame(1000, "closed"))
+    assert crashed.last_words() == close_frame(1011, "the browser of this session crashed (signal 9)")
+    assert closed.last_words() == close_frame(1000, "closed")
+    assert closed.relay.end_reason == "closed"
+
+
+def test_the_inner_door_leaves_what_a_driver_knows_to_the_sessions_own_proxy() -> None:
+    session = Session(word_timeout_s=0)
+    session.worker.sendall(close_frame(4000, "the browser of this session crashed (signal 9)"))
+    assert session.last_words() == close_frame(4000, "the browser of this session crashed (signal 9)")
+    assert session.relay.end_reason == "the browser of this session crashed (signal 9)"
 
 
 def test_a_worker_that_is_lost_without_a_word_is_said_to_be() -> None:

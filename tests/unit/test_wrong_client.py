@@ -9,7 +9,18 @@ from appliance.grid.languages import how_to_install
 from proxy import wrong_client
 
 ENDPOINT = "ws://grid:8080"
-NOT_REFUSED = ("/", "/json", "/healthz", "/metrics", "/api/v1/capacity", "/dashboard", "/sessionless", "/cdpx")
+NOT_REFUSED = (
+    "/",
+    "/json",
+    "/json/version",
+    "/healthz",
+    "/metrics",
+    "/api/v1/capacity",
+    "/dashboard",
+    "/sessionless",
+    "/cdpx",
+    "/cdp",
+)
 
 
 @pytest.mark.parametrize("path", NOT_REFUSED)
@@ -17,18 +28,9 @@ def test_paths_of_this_grid_and_of_nobody_are_left_alone(path: str) -> None:
     wrong_client.refuse_path(path, ENDPOINT)
 
 
-@pytest.mark.parametrize(
-    "path", ["/json/version", "/json/version/", "/json/list", "/json/protocol", "/json/new", "/devtools/page/1"]
-)
-def test_paths_of_cdp_are_refused_with_the_right_call(path: str) -> None:
-    with pytest.raises(WrongClient, match=r"connect\(\), not connectOverCDP\(\)") as raised:
-        wrong_client.refuse_path(path, ENDPOINT)
-    assert f'playwright.chromium.connect("{ENDPOINT}")' in raised.value.hint
-
-
-def test_cdp_is_said_to_be_missing_where_it_is_to_come() -> None:
-    with pytest.raises(WrongClient, match="does not offer CDP sessions yet: use Playwright's connect"):
-        wrong_client.refuse_path("/cdp", ENDPOINT)
+def test_paths_of_cdp_targets_are_refused() -> None:
+    with pytest.raises(WrongClient, match="no list of targets"):
+        wrong_client.refuse_path("/json/list", ENDPOINT)
 
 
 @pytest.mark.parametrize(
@@ -63,16 +65,18 @@ def test_a_cdp_client_is_told_from_playwrights_connect(headers: dict[str, str], 
     if is_right:
         wrong_client.refuse_session("/", headers, ENDPOINT)
         return
-    with pytest.raises(WrongClient):
+    with pytest.raises(WrongClient, match=r"CDP clients, .* have one at /cdp") as raised:
         wrong_client.refuse_session("/", headers, ENDPOINT)
+    assert 'connect_over_cdp("http://grid:8080")' in raised.value.hint
 
 
-def test_a_page_leads_connect_over_cdp_to_the_refusal_that_it_prints() -> None:
-    agent = {"user-agent": "Playwright/1.65.1 (x64; debian 12) node/20.20"}
-    wrong_client.refuse_page("/json/version/", agent, ENDPOINT)
-    for path, headers in (("/json/version/", {"user-agent": "node"}), ("/json/list", agent)):
-        with pytest.raises(WrongClient):
-            wrong_client.refuse_page(path, headers, ENDPOINT)
+@pytest.mark.parametrize("path", ["/cdp", "/devtools/browser/1"])
+def test_playwrights_connect_at_the_endpoint_of_cdp_is_told_where_its_own_is(path: str) -> None:
+    with pytest.raises(WrongClient, match="the endpoint of CDP clients") as raised:
+        wrong_client.refuse_session(path, CLIENTS["connect"][0], ENDPOINT)
+    assert f'playwright.chromium.connect("{ENDPOINT}")' in raised.value.hint
+    for name in ("connectOverCDP", "puppeteer", "chromedp"):
+        wrong_client.refuse_session(path, CLIENTS[name][0], ENDPOINT)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ const os = require('os');
 
 const bundle = require('./bundle');
 const certificates = require('./certificates');
+const devtools = require('./devtools');
 const { Refusal, need } = require('./refusal');
+const { Reserve } = require('./reserve');
 const { warn } = require('./warning');
 const wishes = require('./wishes');
 
-const REFILL_AFTER_MS = 300;  // when the session that took one has had its first page
 const PATIENCE_MS = 500;
 const DRIVERS_REASON = 'Browser closed';  // playwrightConnection.ts, when a browser is disconnected
 const WHOLE_TRUTH = 4000;  // a code of our own, by which proxy/relay.py knows that no better reason is to come
@@ -27,11 +28,8 @@ const WHOLE_TRUTH = 4000;  // a code of our own, by which proxy/relay.py knows t
 let usual;  // the driver's own options
 let type;  // of browsers
 let SocksProxy;
-let wanted = 0;  // browsers in the reserve
-let hasBegun = false;
-let launching = 0;  // for the reserve
+let reserve;
 let arriving = false;  // a session of a browser of its own is being handed over
-const reserve = [];
 const browsers = new WeakMap();  // the browser of a session, by its socket
 
 /** What a browser's server is told to listen on: nobody can connect there. */
@@ -107,7 +105,9 @@ function killGroup(pid) {
 
 /** Prepare for such browsers, of the kind and with the options of the driver's own. */
 function install({ inprocess, utils, ws: WebSocket }) {
-  ({ reserveBrowsers: wanted = 0, ...usual } = bundle.options());
+  const { reserveBrowsers = 0, ...others } = bundle.options();
+  usual = others;
+  reserve = new Reserve(reserveBrowsers, launch);
   ({ SocksProxy } = utils);
   type = inprocess.playwright[process.argv[process.argv.indexOf('--browser') + 1]];
   need(typeof type?.launchServer === 'function', 'the method launchServer');
@@ -161,11 +161,13 @@ function watch(server) {
   bundle.wrap(server, 'emit', emit => function(event, request, socket, head) {
     if (event !== 'upgrade')
       return emit.apply(this, arguments);
-    if (request.headers.isolation === 'browser') {
-      serve(request, socket, head).catch(error => refuse(socket, error));
+    const { isolation, protocol } = request.headers;
+    if (isolation === 'browser' || protocol === 'cdp') {
+      const serving = protocol === 'cdp' ? devtools.serve : serve;
+      serving(request, socket, head).catch(error => refuse(socket, error));
       return true;
     }
-    socket.once('close', begin);
+    socket.once('close', () => reserve.begin());
     return emit.call(this, event, request, socket, head);
   });
 }
@@ -173,11 +175,8 @@ function watch(server) {
 async function serve(request, socket, head) {
   socket.on('error', () => {});  // its close says as much
   const wished = wishes.read(request.headers);
-  let browser;
-  do
-    browser = await (wishes.isEmpty(wished) ? reserve.shift() ?? launch() : launchWished(wished));
-  while (browser.hasEnded);
-  setTimeout(refill, REFILL_AFTER_MS);
+  const browser = await (wishes.isEmpty(wished) ? reserve.take() : launchWished(wished));
+  reserve.fillSoon();
   if (socket.destroyed)
     browser.kill();
   else
@@ -196,27 +195,6 @@ function refuse(socket, error) {
 
 function firstLine(error) {
   return error.message.split('\n')[0];
-}
-
-function begin() {
-  hasBegun = true;
-  refill();
-}
-
-/** Launch what the reserve lacks, one after another. */
-async function refill() {
-  if (!hasBegun || launching || reserve.length >= wanted)
-    return;
-  launching++;
-  try {
-    reserve.push(await launch());
-  } catch (error) {  // the next session tries again
-    warn('no browser is launched for the reserve', error);
-    return;
-  } finally {
-    launching--;
-  }
-  await refill();
 }
 
 /** Whether the session that is being made has a browser of its own. */

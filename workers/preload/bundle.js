@@ -14,8 +14,8 @@ const { need } = require('./refusal');
 function load() {
   const library = path.join(path.dirname(process.argv[1]), 'lib');
   require(path.join(library, 'bootstrap.js'));
-  const { ws } = require(path.join(library, 'utilsBundle.js'));
-  return { ...require(path.join(library, 'coreBundle.js')), ws };
+  const { ws, wsServer } = require(path.join(library, 'utilsBundle.js'));
+  return { ...require(path.join(library, 'coreBundle.js')), ws, wsServer };
 }
 
 /** Return the options of `launch-server --config`. */

@@ -6,6 +6,7 @@ const browsers = require('./browsers');
 const bundle = require('./bundle');
 const calls = require('./calls');
 const clipboard = require('./clipboard');
+const devtools = require('./devtools');
 const leftovers = require('./leftovers');
 const messages = require('./messages');
 const patterns = require('./patterns');
@@ -59,9 +60,11 @@ function install() {
     leftovers.sessionOf(this).hasOwnBrowser = browsers.isArriving();
   });
   browsers.install(driver);
+  devtools.install(driver);
   leftovers.watchEnds(server);
   bundle.wrap(remote.PlaywrightServer.prototype, 'listen', listen => async function(...args) {
     try {
+      devtools.needLaunch(this._options.preLaunchedBrowser);
       const isOwn = args[0] instanceof browsers.NoPort;
       if (isOwn && args[0].network)
         this._options.preLaunchedSocksProxy = args[0].network;

@@ -1,0 +1,224 @@
+"""What the driver's preload does with the commands of CDP clients: asked of its modules in the driver's own node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.preload import DRIVER, ask, told
+
+RIGHTS = {"allowFiles": False, "downloads": "/session/downloads"}
+
+
+def judged(message: Any, **rights: object) -> dict[str, Any]:
+    """Return what is made of a client's message: its text, or what becomes it."""
+    text = message if isinstance(message, str) else json.dumps(message)
+    answer: dict[str, Any] = ask("load('commands').judge(given[0], given[1])", text, RIGHTS | rights)
+    return {kind: json.loads(content) for kind, content in answer.items()}
+
+
+def refusal(method: str, **params: object) -> str:
+    """Return why a command is refused."""
+    answer = judged({"id": 7, "method": method, "params": params, "sessionId": "S"})["refusal"]
+    assert (answer["id"], answer["sessionId"], answer["error"]["code"]) == (7, "S", -32000)
+    return str(answer["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"id": 1, "method": "Target.getTargets", "params": {}},
+        {"id": 0, "method": "Browser.close", "params": {}, "sessionId": "A"},
+        {"id": 2, "method": "Page.navigate", "params": {"url": "https://example.org/é\ud800"}},
+        {"id": 3, "method": "Target.createBrowserContext", "params": {"proxyServer": "http://proxy:1"}},
+        {"id": 4, "method": "Input.dispatchDragEvent", "params": {"type": "drop", "data": {"items": [], "files": []}}},
+    ],
+)
+def test_commands_to_the_browser_are_passed_on(command: dict[str, Any]) -> None:
+    assert judged(command) == {"command": command}
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("DOM.setFileInputFiles", {"files": ["/etc/passwd"]}),
+        ("Input.dispatchDragEvent", {"data": {"files": ["/etc/passwd"]}}),
+        ("Target.exposeDevToolsProtocol", {"targetId": "T"}),
+        ("Target.sendMessageToTarget", {"message": "{}"}),
+        ("Target.setRemoteLocations", {"locations": [{"host": "127.0.0.1", "port": 1}]}),
+        ("Tethering.bind", {"port": 9222}),
+        ("Extensions.loadUnpacked", {"path": "/tmp"}),
+        ("Browser.executeBrowserCommand", {"commandId": "openTabSearch"}),
+        ("Unknown.command", {}),
+        ("Page.navigate", {"url": "file:///etc/passwd"}),
+        ("Target.createTarget", {"url": " FILE:///etc/passwd"}),
+        ("Fetch.continueRequest", {"url": "view-source:file:///etc/passwd"}),
+        ("Network.loadNetworkResource", {"url": "file:///etc/passwd"}),
+    ],
+)
+def test_commands_that_reach_the_machine_are_refused_in_words(method: str, params: dict[str, Any]) -> None:
+    assert "grid" in refusal(method, **params)
+
+
+def test_files_are_allowed_where_the_setting_allows_them() -> None:
+    for method, params in (("Page.navigate", {"url": "file:///x"}), ("DOM.setFileInputFiles", {"files": ["/x"]})):
+        command = {"id": 1, "method": method, "params": params}
+        assert judged(command, allowFiles=True) == {"command": command}
+
+
+@pytest.mark.parametrize("method", ["Browser.setDownloadBehavior", "Page.setDownloadBehavior"])
+def test_downloads_go_to_a_folder_of_the_sessions_whichever_is_named(method: str) -> None:
+    named = judged({"id": 1, "method": method, "params": {"behavior": "allow", "downloadPath": "/etc"}})
+    assert named["command"]["params"] == {"behavior": "allow", "downloadPath": "/session/downloads"}
+    unnamed = judged({"id": 1, "method": method, "params": {"behavior": "deny"}})
+    assert unnamed["command"]["params"] == {"behavior": "deny"}
+
+
+@pytest.mark.parametrize("text", ["", "x", "{", "null", "1", "[]", "[" * 1000, '{"id":1}', '{"id":"1","method":"a"}'])
+def test_what_is_no_command_is_answered_with_an_error(text: str) -> None:
+    assert judged(text)["refusal"]["error"]["code"] in (-32700, -32600)
+
+
+@pytest.mark.parametrize("part", [{"params": []}, {"params": None}, {"params": "x"}, {"sessionId": 1}, {"method": 1}])
+def test_a_command_with_a_part_of_the_wrong_kind_is_answered_with_an_error(part: dict[str, Any]) -> None:
+    assert judged({"id": 1, "method": "Page.enable"} | part)["refusal"]["error"]["code"] == -32600
+
+
+def test_a_deep_nesting_does_not_end_the_driver() -> None:
+    build = 'load(\'commands\').judge(\'{"id":1,"method":"Page.enable","params":{"a":\' + '
+    answer = ask(f"Object.keys({build} '['.repeat(1e6) + ']'.repeat(1e6) + '}}}}', given[0]))", RIGHTS)
+    assert answer in (["command"], ["refusal"])
+
+
+def test_a_key_that_is_there_twice_is_passed_on_as_it_was_judged() -> None:
+    twice = '{"id":1,"method":"DOM.setFileInputFiles","method":"Page.enable"}'
+    assert judged(twice)["command"]["method"] == "Page.enable"
+
+
+def test_a_sessions_browser_has_the_arguments_of_the_drivers_own_but_for_its_folder() -> None:
+    own = ["--headless", "--no-sandbox", "--user-data-dir=/shared", "--remote-debugging-pipe", "--no-startup-window"]
+    arguments = ask("load('devtools').argumentsIn('/s', given[0])", own)
+    assert arguments == [
+        "--headless",
+        "--no-sandbox",
+        "--remote-debugging-pipe",
+        "--user-data-dir=/s/profile",
+        "about:blank",
+    ]
+
+
+def test_a_driver_whose_launch_of_chromium_is_unknown_does_not_serve() -> None:
+    with_name = "{ options: { name: given[0] } }"
+    script = f"try {{ load('devtools').needLaunch({with_name}); console.log('1') }} catch (e) {{ console.log('0') }}"
+    assert [told(script, name) for name in ("chromium", "firefox")] == [0, 1]
+
+
+# A client of the driver's own WebSocket package, and streams in place of a browser's pipe.
+PASSING = """
+const http = require('http'), { PassThrough } = require('stream');
+const { ws, wsServer } = require(given[0]);
+const server = new wsServer({ noServer: true }), listener = http.createServer().listen(given[1]);
+const input = new PassThrough(), output = new PassThrough({ highWaterMark: 65536 });
+const judge = text => text === 'refused' ? { refusal: 'no' } : { command: text };
+const heard = [], client = new ws(`ws+unix:${given[1]}:/`);
+const done = value => { console.log(JSON.stringify(value)); process.exit(); };
+const until = (condition, then) => condition() ? then() : setTimeout(until, 5, condition, then);
+client.on('message', data => heard.push(data.length > 100 ? data.length : String(data)));
+listener.on('upgrade', (request, socket, head) => server.handleUpgrade(request, socket, head, accepted => {
+  load('pipe').connect(accepted, input, output, judge);
+  client.on('open', () => test(accepted));
+}));
+"""
+
+
+def passed(test: str, folder: Path) -> Any:
+    """Run a test of what passes between a client and streams."""
+    bundle = str(DRIVER / "package" / "lib" / "utilsBundle.js")
+    return told(f"{PASSING} function test(accepted) {{ {test} }}", bundle, str(folder / "socket"))
+
+
+def test_messages_of_the_browser_are_told_apart_wherever_they_are_cut(tmp_path: Path) -> None:
+    script = r"""
+      for (const part of ['{"a"', ':1}\0{', '"b":2', '}', '\0\0{"c"', ':3}\0'])
+        output.write(part);
+      until(() => heard.length === 4, () => done(heard));
+    """
+    assert passed(script, tmp_path) == ['{"a":1}', '{"b":2}', "", '{"c":3}']
+
+
+def test_a_large_message_comes_as_one_and_an_answer_waits_for_its_end(tmp_path: Path) -> None:
+    script = r"""
+      const part = Buffer.alloc(2 ** 20, 'x');
+      for (let i = 0; i < 40; i++) output.write(part);
+      until(() => accepted._sender._firstFragment === false, () => client.send('refused'));
+      accepted.on('message', () => setTimeout(() => output.write('x\0{"after":1}\0'), 50));
+      until(() => heard.length === 3, () => done(heard));
+    """
+    assert passed(script, tmp_path) == [40 * 2**20 + 1, "no", '{"after":1}']
+
+
+def test_commands_come_to_the_browser_one_by_one(tmp_path: Path) -> None:
+    script = r"""
+      client.send('one'); client.send(Buffer.from('two'));
+      let got = '';
+      input.on('data', data => got += data);
+      until(() => got.length >= 8, () => done(got.split('\0')));
+    """
+    assert passed(script, tmp_path) == ["one", "two", ""]
+
+
+def test_a_browser_that_does_not_read_stops_its_client_until_it_does(tmp_path: Path) -> None:
+    script = r"""
+      let pings = 0;
+      client.on('ping', () => pings++);
+      for (let i = 0; i < 300; i++) client.send('x'.repeat(2 ** 16));
+      until(() => pings, () => {
+        const waiting = client.bufferedAmount > 2 ** 20 && input.readableLength < 2 ** 20;
+        let size = 0;
+        input.on('data', data => size += data.length);
+        until(() => size === 300 * (2 ** 16 + 1), () => done(waiting));
+      });
+    """
+    assert passed(script, tmp_path) is True
+
+
+def test_a_client_that_does_not_read_stops_its_browser(tmp_path: Path) -> None:
+    script = r"""
+      client.pause();
+      const message = Buffer.concat([Buffer.alloc(2 ** 18, 'x'), Buffer.from([0])]);
+      let written = 0;
+      const write = () => ++written < 100 && (output.write(message) ? write() : output.once('drain', write));
+      write();
+      until(() => output.isPaused() && output.writableNeedDrain, () => {
+        const stopped = written < 50;
+        client.resume();
+        until(() => heard.length === 99, () => done(stopped));
+      });
+    """
+    assert passed(script, tmp_path) is True
+
+
+def test_a_client_that_does_not_read_its_refusals_is_not_read(tmp_path: Path) -> None:
+    script = r"""
+      client.pause();
+      for (let i = 0; i < 5e5; i++) client.send('refused');
+      until(() => accepted.isPaused, () => {
+        const waiting = client.bufferedAmount > 0 && accepted.bufferedAmount < 2 ** 23;
+        client.resume();
+        until(() => heard.length === 5e5, () => done(waiting));
+      });
+    """
+    assert passed(script, tmp_path) is True
+
+
+def test_a_client_that_goes_while_it_waits_is_noticed(tmp_path: Path) -> None:
+    script = r"""
+      for (let i = 0; i < 300; i++) client.send('x'.repeat(2 ** 16));
+      accepted.on('error', () => {});
+      accepted._socket.once('close', () => done('closed'));
+      until(() => accepted.isPaused, () => client.terminate());
+    """
+    assert passed(script, tmp_path) == "closed"

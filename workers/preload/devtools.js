@@ -1,0 +1,186 @@
+'use strict';
+
+// CDP sessions: each drives a browser of its own.
+//
+// Rules
+//  1. A session whose request has the header `Protocol: cdp` (proxy/handshake.py) gets a Chromium that is launched as
+//     Playwright has launched the driver's own browser: the same program with the same arguments.
+//  2. It speaks through a pipe. It has no debugging port, which pages, other sessions or other accounts might reach.
+//  3. What it writes lies in a folder of its own, which goes with it: profile, temporary files, downloads.
+//  4. A reserve keeps the launch out of the connect. It begins when the first such session has come.
+//  5. When its client goes, the browser is killed. When it ends by itself, its client is told how. It ends by itself with
+//     exit code 0 if the client has closed it.
+
+const childProcess = require('child_process');
+const fs = require('fs');
+const os = require('os');
+const path = require('path');
+
+const bundle = require('./bundle');
+const { judge } = require('./commands');
+const pipe = require('./pipe');
+const { need } = require('./refusal');
+const { Reserve } = require('./reserve');
+const { warn } = require('./warning');
+
+const LARGEST = 100 * 2 ** 20;  // bytes of a client's message, as for Playwright's (proxy/relay.py, MESSAGE_MAX_MIB)
+const NORMAL = 1000, WHOLE_TRUTH = 4000;  // codes by which proxy/relay.py knows that no better reason is to come
+const LAST_WORDS_MS = 1000;  // for what a browser has said before its end
+const CLOSING_MS = 5000;  // for a browser to end after its pipe
+const REMOVALS = { recursive: true, force: true, maxRetries: 5 };  // a process that was killed may still write for a moment
+
+let options, own, reserve, server;
+const running = new Set();  // ids of process groups
+
+/** Prepare for such sessions. */
+function install({ wsServer: WebSocketServer }) {
+  need(typeof WebSocketServer?.prototype?.handleUpgrade === 'function', 'the WebSocket server');
+  options = bundle.options();
+  reserve = new Reserve(options.reserveBrowsers ?? 0, launch);
+  server = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: LARGEST, clientTracking: false });
+  bundle.wrap(childProcess, 'spawn', spawn => function(command, args, ...rest) {
+    if (Array.isArray(args) && args.includes('--remote-debugging-pipe'))
+      own ??= { command, args };
+    return spawn.call(this, command, args, ...rest);
+  });
+  process.on('exit', () => running.forEach(killGroup));
+}
+
+/** Raise an error unless it is known how to launch a browser as the driver's own was. */
+function needLaunch(browser) {
+  need(browser?.options.name !== 'chromium' || own?.args.some(one => one.startsWith('--user-data-dir=')), 'the launch of Chromium');
+}
+
+/** Return the arguments of a session's browser, made of those of the driver's own. */
+function argumentsIn(folder, args) {
+  const others = args.filter(one => one !== '--no-startup-window' && !one.startsWith('--user-data-dir='));
+  return [...others, `--user-data-dir=${path.join(folder, 'profile')}`, 'about:blank'];
+}
+
+/** Serve the session that a request asks for; raises an error if no browser can be launched. */
+async function serve(request, socket, head) {
+  socket.on('error', () => {});  // its close says as much
+  const browser = await reserve.take();
+  reserve.begin();
+  socket.once('close', () => browser.kill());
+  if (socket.destroyed)
+    browser.kill();
+  else
+    server.handleUpgrade(request, socket, head, client => browser.serve(client));
+}
+
+async function launch() {
+  if (!own)
+    throw new Error('it has no Chromium');
+  const folder = await fs.promises.mkdtemp(path.join(os.tmpdir(), 'cdp-'));  // short: the browser makes sockets in it
+  try {
+    await prepare(folder);
+    const browser = new CdpBrowser(folder);
+    await browser.isUp();
+    return browser;
+  } catch (error) {
+    fs.promises.rm(folder, REMOVALS).catch(reason => warn(`${folder} is not removed`, reason));
+    throw error;
+  }
+}
+
+/** Let a browser with windows download into its folder, also if its client does not say where to. */
+async function prepare(folder) {
+  const profile = path.join(folder, 'profile', 'Default');
+  await fs.promises.mkdir(path.join(folder, 'downloads'));
+  await fs.promises.mkdir(profile, { recursive: true });
+  const preferences = { download: { default_directory: path.join(folder, 'downloads'), prompt_for_download: false } };
+  await fs.promises.writeFile(path.join(profile, 'Preferences'), JSON.stringify(preferences));
+}
+
+class CdpBrowser {
+  constructor(folder) {
+    this._folder = folder;
+    this._process = childProcess.spawn(own.command, argumentsIn(folder, own.args), {
+      detached: true,  // the leader of a group, which is killed as a whole
+      env: { ...process.env, TMPDIR: folder },
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+    });
+    this.hasEnded = this._isKilled = false;
+    this.ended = new Promise(resolve => {
+      this._process.once('error', error => resolve(`cannot be started: ${error.code}`));
+      this._process.once('exit', (code, signal) => resolve(this._clean(code, signal)));
+    });
+    if (!this._process.pid)
+      return;  // and it may have no streams; `isUp` says why
+    running.add(this._process.pid);
+    [, , this._errors, this._input, this._output] = this._process.stdio;
+    this._said = '';  // on stderr, until it is up
+    this._errors.on('data', data => this._said = this._isUp ? '' : (this._said + data).slice(-1000));
+    for (const stream of [this._errors, this._input, this._output])
+      stream.on('error', () => {});  // its end is told by its process
+  }
+
+  /** Wait until it answers; raises an error if it does not. */
+  async isUp() {
+    if (!this._process.pid)
+      throw new Error(`it ${await this.ended}`);
+    let timer;
+    const ended = this.ended.then(how => how || 'was closed');
+    const late = new Promise(resolve => timer = setTimeout(resolve, options.timeout, `has not answered in ${options.timeout} ms`));
+    this._input.write('{"id":1,"method":"Browser.getVersion"}\0');
+    const failure = await Promise.race([firstMessage(this._output), ended, late]);
+    clearTimeout(timer);
+    if (failure) {
+      this.kill();
+      throw new Error(`it ${failure}${this._said && `: ${this._said.trim().split('\n').at(-1)}`}`);
+    }
+    this._isUp = true;
+  }
+
+  /** Let a client drive it. */
+  async serve(client) {
+    client.on('error', () => {});  // it is closed then
+    const rights = { allowFiles: options.allowFileUrls === true, downloads: path.join(this._folder, 'downloads') };
+    pipe.connect(client, this._input, this._output, text => judge(text, rights));
+    const silent = new Promise(resolve => this._output.once('close', resolve));
+    silent.then(() => setTimeout(() => this.kill(), CLOSING_MS).unref());
+    const how = await this.ended;
+    await Promise.race([silent, new Promise(resolve => setTimeout(resolve, LAST_WORDS_MS))]);
+    if (how)
+      client.close(WHOLE_TRUTH, `the browser of this session ${how}`);
+    else
+      client.close(NORMAL, 'closed');
+  }
+
+  kill() {
+    this._isKilled = true;
+    if (running.has(this._process.pid))
+      killGroup(this._process.pid);
+  }
+
+  /** Leave nothing of a process that has ended; return how it ended, "" if it was closed or is killed for that. */
+  _clean(code, signal) {
+    const { pid } = this._process;
+    this.hasEnded = true;
+    killGroup(pid);
+    running.delete(pid);
+    fs.promises.rm(this._folder, REMOVALS).catch(error => warn(`${this._folder} is not removed`, error));
+    return code === 0 || this._isKilled ? '' : `crashed (${signal ? `signal ${os.constants.signals[signal]}` : `exit code ${code}`})`;
+  }
+}
+
+/** Read up to the end of the first message, which nobody needs; nothing can follow it. */
+function firstMessage(stream) {
+  return new Promise(resolve => stream.on('data', function hear(chunk) {
+    if (chunk.at(-1) !== 0)
+      return;
+    stream.off('data', hear).pause();
+    resolve('');
+  }));
+}
+
+function killGroup(pid) {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // Nothing is left.
+  }
+}
+
+module.exports = { argumentsIn, install, needLaunch, serve };

@@ -1,0 +1,121 @@
+'use strict';
+
+// Messages between a CDP client's WebSocket and the pipe of its browser.
+//
+// Rules
+//  1. The browser ends each message with a zero byte. None is looked at; a large one is sent in parts while it comes, so
+//     that its size is the client's concern alone.
+//  2. Whoever sends faster than the other side reads has to wait: nothing piles up here.
+//  3. A client that has to wait is not read, so its end would not be seen. It is pinged meanwhile, which fails if it is
+//     gone.
+
+const WHOLE = 16 * 2 ** 20;  // bytes of a message that are kept, for clients that know no messages in parts
+const FULL = 2 ** 20;  // bytes on their way to a client
+const ANSWERS = 100;  // that wait for the end of one of the browser's messages
+const PULSE_MS = 1000;
+
+/** Pass messages both ways. `judge` is given a client's message, and returns {command} or {refusal}. */
+function connect(client, toBrowser, fromBrowser, judge) {
+  const brake = new Brake(client), outbox = new Outbox(client, fromBrowser, brake);
+  toBrowser.on('drain', () => brake.release('the browser reads'));
+  fromBrowser.on('data', chunk => outbox.add(chunk));
+  client.on('message', data => {
+    const { command, refusal } = judge(data.toString());
+    if (refusal)
+      outbox.answer(refusal);
+    else if (!toBrowser.write(`${command}\0`))
+      brake.hold('the browser reads');
+  });
+  fromBrowser.resume();
+}
+
+/** Keeps a client waiting until all that it waits for has come. */
+class Brake {
+  constructor(client) {
+    this._client = client;
+    this._reasons = new Set();
+    client._socket.once('close', () => clearInterval(this._pulse));
+  }
+
+  hold(reason) {
+    if (!this._reasons.size) {
+      this._client.pause();
+      this._pulse = setInterval(() => this._client.ping(), PULSE_MS);
+    }
+    this._reasons.add(reason);
+  }
+
+  release(reason) {
+    if (this._reasons.delete(reason) && !this._reasons.size) {
+      clearInterval(this._pulse);
+      this._client.resume();
+    }
+  }
+}
+
+/** What goes to the client. */
+class Outbox {
+  constructor(client, source, brake) {
+    this._client = client;
+    this._source = source;
+    this._brake = brake;
+    this._parts = [];  // of the message that comes
+    this._size = 0;  // of these
+    this._isBegun = false;  // a part of it was sent
+    this._answers = [];  // which wait for its end
+  }
+
+  /** Take bytes from the browser. */
+  add(chunk) {
+    let start = 0;
+    for (let end = chunk.indexOf(0); end >= 0; end = chunk.indexOf(0, start)) {
+      this._keep(chunk.subarray(start, end));
+      this._send(true);
+      start = end + 1;
+    }
+    this._keep(chunk.subarray(start));
+    if (this._size > WHOLE || (this._isBegun && this._size))
+      this._send(false);
+    if (this._client.bufferedAmount > FULL)
+      this._source.pause();
+  }
+
+  /** Send a message of our own, between two of the browser's. */
+  answer(text) {
+    this._answers.push(text);
+    this._sendAnswers();
+    if (this._client.bufferedAmount > FULL || this._answers.length > ANSWERS)
+      this._brake.hold('it reads itself');
+  }
+
+  _keep(part) {
+    if (part.length)
+      this._parts.push(part);
+    this._size += part.length;
+  }
+
+  _send(isEnd) {
+    const data = this._parts.length === 1 ? this._parts[0] : Buffer.concat(this._parts);
+    this._parts = [];
+    this._size = 0;
+    this._isBegun = !isEnd;
+    this._client.send(data, { binary: false, fin: isEnd }, () => this._sent());
+    this._sendAnswers();
+  }
+
+  _sendAnswers() {
+    if (!this._isBegun)
+      for (const text of this._answers.splice(0))
+        this._client.send(text, () => this._sent());
+  }
+
+  _sent() {
+    if (this._client.bufferedAmount > FULL)
+      return;
+    this._source.resume();
+    if (this._answers.length <= ANSWERS)
+      this._brake.release('it reads itself');
+  }
+}
+
+module.exports = { connect };

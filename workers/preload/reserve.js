@@ -1,0 +1,54 @@
+'use strict';
+
+// Browsers that are launched before a session asks for one: they keep the launch out of the connect.
+
+const { warn } = require('./warning');
+
+const REFILL_AFTER_MS = 300;  // when the session that took one has had its first page
+
+class Reserve {
+  /** Set how many browsers are kept, and what launches one; there are none before `begin`. */
+  constructor(size, launch) {
+    this._size = size;
+    this._launch = launch;
+    this._hasBegun = false;
+    this._isFilling = false;
+    this._kept = [];  // promises: one may still be starting, and of one that does not start nothing comes
+  }
+
+  /** Keep browsers from now on. */
+  begin() {
+    this._hasBegun = true;
+    this.fillSoon();
+  }
+
+  /** Return a browser that lives: one of the reserve, or one that is launched now. */
+  async take() {
+    let browser;
+    do
+      browser = await (this._kept.shift() ?? this._launch());
+    while (!browser || browser.hasEnded);
+    return browser;
+  }
+
+  fillSoon() {
+    setTimeout(() => this._fill(), REFILL_AFTER_MS);
+  }
+
+  /** Launch what is lacking, one after another. */
+  async _fill() {
+    if (!this._hasBegun || this._isFilling || this._kept.length >= this._size)
+      return;
+    this._isFilling = true;
+    const launch = this._launch().catch(error => warn('no browser is launched for the reserve', error));
+    this._kept.push(launch);
+    const isUp = Boolean(await launch);
+    this._isFilling = false;
+    if (isUp)
+      await this._fill();
+    else
+      this._kept = this._kept.filter(one => one !== launch);  // the next session tries again
+  }
+}
+
+module.exports = { Reserve };

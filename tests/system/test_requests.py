@@ -50,7 +50,6 @@ STOCK_OPTIONS = (
         ({"x-playwright-launch-options": '{"slowMo": 50}'}, ""),
         ({"x-playwright-launch-options": '{"args": ["--lang=de"]}'}, "cannot honour the launch option args"),
         ({"x-playwright-launch-options": "{"}, "not a JSON object"),
-        ({"x-playwright-proxy": "<loopback>"}, "does not offer exposeNetwork yet"),
     ],
 )
 def test_a_clients_wishes_are_honoured_told_or_refused_without_a_slot(
@@ -68,15 +67,12 @@ def test_a_clients_wishes_are_honoured_told_or_refused_without_a_slot(
     if "slowMo" in str(headers):
         with Wire(grid.port) as wire:
             said = wire.upgrade("/", **headers).headers["x-playwright-debug-log"]
-        assert "launch options without effect, as the browser runs already: slowMo" in said
+        assert "a browser of its own, for slowMo" in said
 
 
-def test_expose_network_and_unknown_parameters_are_refused_to_a_real_client(grid: Appliance) -> None:
-    with sync_playwright() as playwright:
-        with pytest.raises(Error, match="does not offer exposeNetwork yet"):
-            playwright.chromium.connect(grid.endpoint, expose_network="<loopback>")
-        with pytest.raises(Error, match="Unknown query parameter 'launch-options'"):
-            playwright.chromium.connect(f"{grid.endpoint}/?launch-options=%7B%7D")
+def test_an_unknown_parameter_is_refused_to_a_real_client(grid: Appliance) -> None:
+    with sync_playwright() as playwright, pytest.raises(Error, match="Unknown query parameter 'launch-options'"):
+        playwright.chromium.connect(f"{grid.endpoint}/?launch-options=%7B%7D")
 
 
 def test_the_pages_say_how_the_grid_is(grid: Appliance) -> None:

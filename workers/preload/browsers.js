@@ -56,12 +56,17 @@ class OwnBrowser {
     this._end = '';  // how its process has ended
     this._tell = undefined;  // tells the session of it
     this.isKilled = false;
-    const { pid } = server.process().once('exit', (code, signal) => {
+    const child = server.process(), { pid } = child;
+    const end = (code, signal) => {
       this._end = code === 0 || this.isKilled ? 'was closed' : `crashed (${signal ? `signal ${os.constants.signals[signal]}` : `exit code ${code}`})`;
       killGroup(pid);
       port.network?.close();
       this._tell?.();
-    });
+    };
+    if (child.exitCode !== null || child.signalCode)
+      end(child.exitCode, child.signalCode);
+    else
+      child.once('exit', end);
   }
 
   get hasEnded() {

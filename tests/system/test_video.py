@@ -14,6 +14,12 @@ from tests.support.looks import paths_in
 from tests.support.waiting import until
 
 PAGE = "<title>film</title><style>div{animation:a 1s infinite;width:90px}@keyframes a{to{width:400px}}</style><div>x"
+# Until the page has been painted so many times, which takes a busy machine longer.
+PAINTED = """new Promise(done => {
+  let left = 60;
+  const paint = () => left-- ? requestAnimationFrame(paint) : done();
+  paint();
+})"""
 CLIENT = """
 import sys
 from playwright.sync_api import sync_playwright
@@ -21,7 +27,7 @@ with sync_playwright() as playwright:
     context = playwright.chromium.connect(sys.argv[1]).new_context(record_video_dir=sys.argv[2])
     page = context.new_page()
     page.set_content(sys.argv[3])
-    page.wait_for_timeout(700)
+    page.evaluate(sys.argv[4])
     context.close()
     page.video.save_as(sys.argv[2] + "/film.webm")
 """
@@ -32,7 +38,7 @@ def test_a_context_records_its_pages(grid: Appliance, tmp_path: Path) -> None:
         context = playwright.chromium.connect(grid.endpoint).new_context(record_video_dir=tmp_path)
         page = context.new_page()
         page.set_content(PAGE)
-        page.wait_for_timeout(700)
+        page.evaluate(PAINTED)
         context.close()
         assert page.video
         page.video.save_as(tmp_path / "film.webm")
@@ -45,7 +51,7 @@ def test_a_page_records_a_screencast(grid: Appliance, tmp_path: Path) -> None:
         page = playwright.chromium.connect(grid.endpoint).new_page()
         page.set_content(PAGE)
         page.screencast.start(path=tmp_path / "cast.webm")
-        page.wait_for_timeout(700)
+        page.evaluate(PAINTED)
         page.screencast.stop()
     assert_plays(tmp_path / "cast.webm")
 
@@ -55,7 +61,7 @@ def test_a_driver_of_another_version_finds_ffmpeg_under_its_own_revision(
 ) -> None:
     (driver,) = older_playwright.glob("lib/python3*/site-packages/playwright/driver")
     grid = start_grid(PLAYWRIGHT_DRIVER=driver)
-    command = [older_playwright / "bin/python", "-c", CLIENT, grid.endpoint, tmp_path, PAGE]
+    command = [older_playwright / "bin/python", "-c", CLIENT, grid.endpoint, tmp_path, PAGE, PAINTED]
     subprocess.run(command, check=True, timeout=120)
     assert_plays(tmp_path / "film.webm")
 

@@ -10,6 +10,7 @@ from playwright.async_api import async_playwright
 from tests.support.appliance import Appliance, StartGrid
 
 WORKERS, QUOTA, CLIENTS, SESSIONS = 2, 5, 4, 60
+EARLY = QUOTA // 3  # sessions before its quota, at most, a worker may be recycled (recycling.lua)
 STAGGER_S = 0.5
 
 
@@ -34,17 +35,21 @@ def choices(lifetimes: dict[str, int], active: dict[str, int], is_recycling: boo
 
     Lifetime-first: spared, beyond the margin, remaining, active. Or, of the workers whose ends are apart, the
     one with the fewest active: which these are is looked up twice a second, but the first in the order of the
-    ends is always one of them, and every other has more than it left.
+    ends is always one of them, and every other has more than it left. There is a margin unless more sessions start
+    while a worker is away, which is the machine's to say.
     """
     margin = max(1, QUOTA // len(lifetimes))
-    ranks = [
-        (is_recycling and lifetime == QUOTA - 1, QUOTA - lifetime <= margin, QUOTA - lifetime, active[worker])
-        for worker, lifetime in lifetimes.items()
-    ]
+    ranks, without_margin = (
+        [
+            (is_recycling and lifetime == QUOTA - 1, QUOTA - lifetime <= most, QUOTA - lifetime, active[worker])
+            for worker, lifetime in lifetimes.items()
+        ]
+        for most in (margin, 0)
+    )
     apart = [rank[2:] for rank in ranks if rank[2] >= 2]
     first = min(apart, default=None)
     spread = [rank for rank in apart if rank == first or (rank[0] > first[0] and rank[1] <= first[1])]
-    return [min(ranks)[2:], *spread]
+    return [min(ranks)[2:], min(without_margin)[2:], *spread]
 
 
 def replay(events: list[dict[str, str]]) -> tuple[int, int]:
@@ -72,7 +77,7 @@ def replay(events: list[dict[str, str]]) -> tuple[int, int]:
             case "session.ended":
                 active[worker] -= 1
             case "worker.draining":
-                assert lifetimes.pop(worker) == QUOTA
+                assert QUOTA - lifetimes.pop(worker) <= (EARLY if event["reason"] == "recycled early" else 0)
                 recycling.add(full_name)
             case "worker.ended":
                 assert active.pop(worker) == 0
@@ -90,7 +95,7 @@ def test_60_sessions_over_recycling_workers_all_succeed_and_age_their_workers_ap
     started, of_the_last = replay(events)
     assert started == SESSIONS
     drained = [event["worker"] for event in events if event["event"] == "worker.draining"]
-    assert len(drained) == len(set(drained)) == (SESSIONS - of_the_last) / QUOTA
+    assert len(drained) == len(set(drained)) >= (SESSIONS - of_the_last) / QUOTA
     launches = [float(event["at"]) / 1000 for event in events if event["event"] == "worker.launching"]
     assert len(launches) >= len(drained)
     assert min(later - earlier for earlier, later in itertools.pairwise(launches)) >= STAGGER_S

@@ -42,8 +42,9 @@ def launch_options(
         "args": [*(_chromium_args(settings) if browser is Browser.CHROMIUM else ()), *settings.browser_args],
         "timeout": int(settings.launch_timeout * 1000),
         "handleSIGINT": False,  # a Ctrl-C is the worker's to handle
-        "allowFileUrls": settings.allow_file_urls,  # for workers/preload, as the next two; Playwright ignores them
+        "allowFileUrls": settings.allow_file_urls,  # for workers/preload, as the next three; Playwright ignores them
         "reserveBrowsers": settings.reserve,
+        "clientArgs": settings.launch_args,
         "channels": {name: str(path) for name, path in channels.items()},
     }
     channel = channel_of(browser, settings)

@@ -252,10 +252,11 @@ def test_other_devtools_of_a_browser_of_ones_own_are_allowed() -> None:
 
 def test_what_a_client_wishes_is_merged_into_the_drivers_options() -> None:
     usual = {"args": ["--a"], "executablePath": "/shell", "channels": {"chrome": "/chrome"}, "proxy": None}
+    usual["clientArgs"] = ["--b"]
     merge = "load('wishes').merge(given[0], given[1])"
-    wished = {"options": {"args": ["--b"], "channel": "chrome", "slowMo": 5}, "network": ""}
+    wished = {"options": {"args": ["--a", "--b=1"], "channel": "chrome", "slowMo": 5}, "network": ""}
     assert ask(merge, wished, usual) == {
-        "args": ["--a", "--b"],
+        "args": ["--a", "--a", "--b=1"],
         "channel": "chrome",
         "executablePath": "/chrome",
         "proxy": None,
@@ -268,11 +269,14 @@ def test_what_a_client_wishes_is_merged_into_the_drivers_options() -> None:
     [
         ({"channel": "msedge"}, "", "This worker has no msedge. It has chrome."),
         ({"proxy": {"server": "http://a"}}, "*", "exposeNetwork takes the place of a proxy"),
+        ({"args": ["--a", "--b=1"]}, "", "This worker's appliance allows no --b=1. Its LAUNCH_ARGS: --a."),
     ],
 )
 def test_what_a_worker_cannot_fulfil_is_refused(options: dict[str, Any], network: str, sentence: str) -> None:
     attempt = "(() => { try { load('wishes').merge(given[0], given[1]) } catch (error) { return error.message } })()"
-    said = ask(attempt, {"options": options, "network": network}, {"channels": {"chrome": "/chrome"}})
+    said = ask(
+        attempt, {"options": options, "network": network}, {"channels": {"chrome": "/chrome"}, "clientArgs": ["--a"]}
+    )
     assert said.startswith(sentence)
 
 

@@ -7,13 +7,13 @@ import random
 import time
 from collections.abc import Mapping
 
-from playwright.async_api import Browser, Error
+from playwright.async_api import Browser, Error, Playwright
 
 from tests.support.load import Load, Outcome
 
 HOLD_S = (0.2, 3.0)
 LOOK_INTERVAL_S = 0.1  # a session notices its end at its next call
-OWN_BROWSERS = 0.3  # the part of the sessions that have a browser of their own
+OWN_BROWSERS, CDP_SESSIONS = 0.3, 0.2  # the parts of the sessions that have a browser of their own
 
 
 class Visits(Load):
@@ -24,9 +24,14 @@ class Visits(Load):
         super().__init__(endpoints, clients, label=label)
         self._url = url
 
-    def query(self, outcome: Outcome) -> str:
-        """Let some sessions have a browser of their own; the same in each run, by their names."""
-        return "&isolation=browser" if random.Random(f"isolation of {outcome.name}").random() < OWN_BROWSERS else ""
+    async def connect(self, playwright: Playwright, endpoint: str, outcome: Outcome) -> Browser:
+        """Let some sessions have a browser of their own, and some speak CDP; the same in each run, by their names."""
+        drawn = random.Random(f"kind of {outcome.name}").random()
+        outcome.speaks_cdp = drawn < CDP_SESSIONS
+        if outcome.speaks_cdp:
+            return await playwright.chromium.connect_over_cdp(f"{endpoint}/cdp?name={outcome.name}")
+        isolation = "browser" if drawn < CDP_SESSIONS + OWN_BROWSERS else "context"
+        return await playwright.chromium.connect(f"{endpoint}/?name={outcome.name}&isolation={isolation}")
 
     async def use(self, browser: Browser, outcome: Outcome) -> None:
         """Open the page, and stay."""

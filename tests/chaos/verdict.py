@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
-from tests.chaos.kinds import DOOR_LOST, DOOR_SHUT, WORDLESS, WORKER_LOST, WORKER_SILENT, Target
+from tests.chaos.kinds import CDP_LOST, DOOR_LOST, DOOR_SHUT, WORDLESS, WORKER_LOST, WORKER_SILENT, Target
 from tests.support.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
@@ -40,6 +40,8 @@ def _excuses(hit: Hit, outcome: Outcome, workers: list[str], also_told: list[str
         return False
     if hit.worker in workers:
         told = "|".join([told, *also_told])
+    if told and outcome.speaks_cdp:
+        told += f"|{CDP_LOST}"
     name = re.escape(hit.worker_name) if hit.worker_name and hit.worker in workers else ANY_NAME
     return re.search(told.format(worker=name, appliance=re.escape(hit.appliance)), outcome.error) is not None
 

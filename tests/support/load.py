@@ -27,6 +27,7 @@ class Outcome:
     stage: str = "connect"
     error: str = ""
     appliance: str = ""
+    speaks_cdp: bool = False
 
 
 class Load:
@@ -78,9 +79,9 @@ class Load:
         """Name the sessions that have not ended yet."""
         return [f"client {o.name} is still in {o.stage}" for o in self.outcomes if not o.ended]
 
-    def query(self, _: Outcome) -> str:
-        """Return what a session asks for in its URL, beside its name."""
-        return ""
+    async def connect(self, playwright: Playwright, endpoint: str, outcome: Outcome) -> Browser:
+        """Begin a session that has the outcome's name."""
+        return await playwright.chromium.connect(f"{endpoint}/?name={outcome.name}")
 
     async def use(self, browser: Browser, outcome: Outcome) -> None:
         """Use a session, and note its stages; raises Error if it fails."""
@@ -108,7 +109,7 @@ class Load:
         browser: Browser | None = None
         try:
             async with asyncio.timeout(SESSION_MAX_S):
-                browser = await playwright.chromium.connect(f"{endpoint}/?name={outcome.name}{self.query(outcome)}")
+                browser = await self.connect(playwright, endpoint, outcome)
                 await self.use(browser, outcome)
                 outcome.stage = "close"
                 await browser.close()

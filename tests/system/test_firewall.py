@@ -107,6 +107,18 @@ def test_a_client_shows_its_own_localhost_to_its_browser(machine: Machine, grid:
     assert done.stdout == "outside 200\n", done.stderr
 
 
+def test_a_suite_of_playwright_test_shows_its_own_localhost_to_the_grid(
+    machine: Machine, grid: Appliance, node_modules: Path, tmp_path: Path
+) -> None:
+    command = machine.outside("node", str(node_modules / "@playwright" / "test" / "cli.js"), "test")
+    own = {"ENDPOINT": f"ws://{places.ADDRESS}:{grid.port}", "OUTPUT": str(tmp_path)}
+    folder, environment = CLIENTS / "exposing", os.environ | own
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 VIDEO = """
 import sys
 from playwright.sync_api import sync_playwright

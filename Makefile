@@ -9,7 +9,7 @@ APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninter
 ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-door bench-scale simulate chaos fuzz \
+.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale simulate chaos fuzz \
         image image-test image-check lint docs clean
 
 help: ## explain these commands
@@ -52,6 +52,9 @@ bench-relay: $(VENV)/installed-test ## measure the proxy's relay beside HAProxy 
 
 bench-isolation: $(VENV)/installed-test ## measure sessions with a browser of their own beside sessions that share one
 	$(BIN)/python -m tests.bench.isolation
+
+bench-cdp: $(VENV)/installed-test ## measure the connect of CDP clients beside one to a browser on this machine
+	$(BIN)/python -m tests.bench.cdp
 
 bench-door: $(VENV)/installed-test ## measure sessions on another appliance's worker beside an appliance's own
 	$(BIN)/python -m tests.bench.across $(DOOR)

@@ -250,6 +250,22 @@ def test_a_reserve_begins_with_the_first_session(start_grid: StartGrid, playwrig
     session.close()
 
 
+def test_a_browser_that_hangs_in_the_reserve_is_given_to_no_session(
+    start_grid: StartGrid, playwright: Playwright
+) -> None:
+    grid = start_grid(RESERVE_BROWSERS=1, MAX_LIFETIME_SESSIONS=0)
+    first = connect(playwright, grid)
+    until(lambda: len(folders(grid)) == 2, "one is in reserve")
+    first.close()
+    until(lambda: len(folders(grid)) == 1, "the one that was used is gone")
+    (folder,) = folders(grid)
+    os.kill(pid_of(folder, grid), signal.SIGSTOP)
+    session = connect(playwright, grid)
+    until(lambda: folder not in folders(grid), "it is gone")
+    assert first_page(session).evaluate("6 * 7") == 42
+    session.close()
+
+
 def test_a_worker_that_cannot_launch_a_browser_says_so(
     start_grid: StartGrid, playwright: Playwright, tmp_path: Path
 ) -> None:

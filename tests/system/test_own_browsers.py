@@ -173,6 +173,19 @@ def test_a_reserve_keeps_the_launch_out_of_the_connect(start_grid: StartGrid, pl
     connect(playwright, grid, "?isolation=context").close()
 
 
+def test_a_browser_that_hangs_in_the_reserve_is_given_to_no_session(
+    start_grid: StartGrid, playwright: Playwright
+) -> None:
+    grid = start_grid(RESERVE_BROWSERS=1, SPARE_WORKERS=0, MAX_LIFETIME_SESSIONS=0)
+    until(lambda: len(browser_pids(grid)) == 2, "one is in reserve")
+    hung = max(browser_pids(grid), key=lambda pid: psutil.Process(pid).create_time())
+    os.kill(hung, signal.SIGSTOP)
+    session = connect(playwright, grid)
+    until(lambda: hung not in browser_pids(grid), "it is gone")
+    assert session.new_page().evaluate("6 * 7") == 42
+    session.close()
+
+
 def test_a_worker_that_cannot_launch_another_browser_says_so(
     start_grid: StartGrid, playwright: Playwright, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ class NoPort {
   /** Set the proxy by which the browser reaches its client's network, if it is to. */
   constructor(network) {
     this.network = network;
+    this.browser = undefined;  // which is served there
     this.server = undefined;
   }
 
@@ -71,6 +72,11 @@ class OwnBrowser {
 
   get hasEnded() {
     return Boolean(this._end);
+  }
+
+  /** Wait until it answers; only Chromium is asked. */
+  async answer() {
+    await this._port.browser._session?.send('Browser.getVersion');
   }
 
   serve(request, socket, head) {

@@ -123,14 +123,19 @@ class CdpBrowser {
     let timer;
     const ended = this.ended.then(how => how || 'was closed');
     const late = new Promise(resolve => timer = setTimeout(resolve, options.timeout, `has not answered in ${options.timeout} ms`));
-    this._input.write('{"id":1,"method":"Browser.getVersion"}\0');
-    const failure = await Promise.race([firstMessage(this._output), ended, late]);
+    const failure = await Promise.race([this.answer(), ended, late]);
     clearTimeout(timer);
     if (failure) {
       this.kill();
       throw new Error(`it ${failure}${this._said && `: ${this._said.trim().split('\n').at(-1)}`}`);
     }
     this._isUp = true;
+  }
+
+  /** Wait until it answers, before it has a client; returns "". */
+  answer() {
+    this._input.write('{"id":1,"method":"Browser.getVersion"}\0');
+    return firstMessage(this._output);
   }
 
   /** Let a client drive it. */
@@ -172,7 +177,7 @@ function firstMessage(stream) {
       return;
     stream.off('data', hear).pause();
     resolve('');
-  }));
+  }).resume());
 }
 
 function killGroup(pid) {

@@ -66,8 +66,10 @@ function install() {
     try {
       devtools.needLaunch(this._options.preLaunchedBrowser);
       const isOwn = args[0] instanceof browsers.NoPort;
-      if (isOwn && args[0].network)
+      if (isOwn) {
+        args[0].browser = this._options.preLaunchedBrowser;
         this._options.preLaunchedSocksProxy = args[0].network;
+      }
       confine(this._options.preLaunchedBrowser, server.nullProgress, { allowFiles, isOwn });
     } catch (error) {
       process.stderr.write(`Error: the driver serves nobody: ${error.message}\n`);

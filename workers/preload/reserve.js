@@ -5,6 +5,7 @@
 const { warn } = require('./warning');
 
 const REFILL_AFTER_MS = 300;  // when the session that took one has had its first page
+const ANSWER_MS = 1000;
 
 class Reserve {
   /** Set how many browsers are kept, and what launches one; there are none before `begin`. */
@@ -24,10 +25,16 @@ class Reserve {
 
   /** Return a browser that lives: one of the reserve, or one that is launched now. */
   async take() {
+    while (this._kept.length) {
+      const browser = await this._kept.shift();
+      if (browser && await isAlive(browser))
+        return browser;
+      browser?.kill();
+    }
     let browser;
     do
-      browser = await (this._kept.shift() ?? this._launch());
-    while (!browser || browser.hasEnded);
+      browser = await this._launch();
+    while (browser.hasEnded);
     return browser;
   }
 
@@ -49,6 +56,16 @@ class Reserve {
     else
       this._kept = this._kept.filter(one => one !== launch);  // the next session tries again
   }
+}
+
+/** Whether a browser answers; it may have hung since it was launched. */
+async function isAlive(browser) {
+  let timer;
+  const late = new Promise(resolve => timer = setTimeout(resolve, ANSWER_MS, false));
+  const answered = browser.hasEnded ? false : browser.answer().then(() => true, () => false);
+  const alive = await Promise.race([answered, late]);
+  clearTimeout(timer);
+  return alive;
 }
 
 module.exports = { Reserve };

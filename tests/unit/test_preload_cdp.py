@@ -99,11 +99,12 @@ def test_a_key_that_is_there_twice_is_passed_on_as_it_was_judged() -> None:
 
 
 def test_a_sessions_browser_has_the_arguments_of_the_drivers_own_but_for_its_folder() -> None:
-    own = ["--headless", "--no-sandbox", "--user-data-dir=/shared", "--remote-debugging-pipe", "--no-startup-window"]
+    own = ["--headless", "--disable-features=A", "--user-data-dir=/shared", "--remote-debugging-pipe"]
+    own += ["--no-startup-window"]
     arguments = ask("load('devtools').argumentsIn('/s', given[0])", own)
     assert arguments == [
         "--headless",
-        "--no-sandbox",
+        "--disable-features=A,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
         "--remote-debugging-pipe",
         "--user-data-dir=/s/profile",
         "about:blank",

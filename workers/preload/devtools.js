@@ -25,6 +25,8 @@ const { warn } = require('./warning');
 
 const LARGEST = 100 * 2 ** 20;  // bytes of a client's message, as for Playwright's (proxy/relay.py, MESSAGE_MAX_MIB)
 const NORMAL = 1000, WHOLE_TRUTH = 4000;  // codes by which proxy/relay.py knows that no better reason is to come
+// Parts of a full Chromium that are pages of its own (chrome:), to which a client might attach: urls.js.
+const OWN_PAGES = 'WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup';
 const LAST_WORDS_MS = 1000;  // for what a browser has said before its end
 const CLOSING_MS = 5000;  // for a browser to end after its pipe
 const REMOVALS = { recursive: true, force: true, maxRetries: 5 };  // a process that was killed may still write for a moment
@@ -53,7 +55,8 @@ function needLaunch(browser) {
 
 /** Return the arguments of a session's browser, made of those of the driver's own. */
 function argumentsIn(folder, args) {
-  const others = args.filter(one => one !== '--no-startup-window' && !one.startsWith('--user-data-dir='));
+  const others = args.filter(one => one !== '--no-startup-window' && !one.startsWith('--user-data-dir='))
+    .map(one => one.startsWith('--disable-features=') ? `${one},${OWN_PAGES}` : one);
   return [...others, `--user-data-dir=${path.join(folder, 'profile')}`, 'about:blank'];
 }
 

@@ -126,6 +126,7 @@ function install({ inprocess, utils, ws: WebSocket }) {
     const browser = browsers.get(this._socket);
     if (!browser || browser.isKilled || reason !== DRIVERS_REASON)
       return close.call(this, code, reason);
+    this.send = () => {};  // the answers to pending calls say less, and might come before the reason is known
     return browser.whenEnded(truth => close.call(this, WHOLE_TRUTH, truth));
   });
 }

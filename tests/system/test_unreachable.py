@@ -104,9 +104,11 @@ class Crowd:
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (self._most, self._before[1]))
 
     def gather(self) -> None:
-        """Come until there is one descriptor left."""
+        """Come until there is one descriptor left, and none will be given back by a session that closes."""
 
         def is_full() -> bool:
+            if self._others() > 0:
+                return False
             if (free := self._most - self._process.num_fds() - 1) > 0:
                 self._clients += [socket.create_connection(self._address) for _ in range(free)]
             for _ in range(-free):
@@ -114,6 +116,12 @@ class Crowd:
             return free == 0
 
         until(is_full, "one descriptor is left")
+
+    def _others(self) -> int:
+        """Count the connections to the process that are not the crowd's."""
+        connections = self._process.net_connections("tcp")
+        own = [one for one in connections if one.laddr.port == self._address[1] and one.raddr]
+        return len(own) - len(self._clients)
 
     def leave(self) -> None:
         """Let the process have its descriptors again."""

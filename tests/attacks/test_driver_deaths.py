@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 import struct
 from typing import Any
@@ -216,6 +217,32 @@ def test_headers_and_snapshots_that_take_for_ever_are_refused_to_their_session_a
         answer = client.call(frame, "expect", expression="to.match.aria", expectedValue=snapshot, isNot=False)
         assert "at most 50000 characters on this grid" in answer["error"]
     assert neighbour.evaluate("6 * 7") == 42
+
+
+def test_a_certificate_that_takes_an_hour_to_be_opened_is_refused_to_its_session_alone(
+    grid: Appliance, neighbour: Page
+) -> None:
+    file = pfx_of_many_rounds()
+    certificate = {"origin": "https://localhost", "passphrase": "x", "pfx": base64.b64encode(file).decode()}
+    with RawClient(grid) as client:
+        answer = client.call(client.guid("Browser"), "newContext", clientCertificates=[certificate])
+        assert "takes longer than 2 seconds" in answer["error"]
+    assert neighbour.evaluate("6 * 7") == 42
+
+
+def pfx_of_many_rounds() -> bytes:
+    """Return a PKCS #12 file (RFC 7292) without content, whose checksum is said to take 2^31 rounds."""
+
+    def der(tag: int, *parts: bytes) -> bytes:
+        content = b"".join(parts)
+        return bytes([tag, len(content)]) + content  # as long as that is less than 128
+
+    sequence, octets, number = (functools.partial(der, tag) for tag in (0x30, 0x04, 0x02))
+    data = bytes.fromhex("06092a864886f70d010701")
+    sha256 = sequence(bytes.fromhex("0609608648016503040201"), b"\x05\x00")
+    content = sequence(data, der(0xA0, octets(sequence())))
+    checksum = sequence(sequence(sha256, octets(bytes(32))), octets(bytes(8)), number(b"\x7f\xff\xff\xff"))
+    return sequence(number(b"\x03"), content, checksum)
 
 
 def test_a_number_that_is_too_large_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:

@@ -7,6 +7,7 @@ const bundle = require('./bundle');
 const calls = require('./calls');
 const clipboard = require('./clipboard');
 const devtools = require('./devtools');
+const keyfiles = require('./keyfiles');
 const leftovers = require('./leftovers');
 const messages = require('./messages');
 const patterns = require('./patterns');
@@ -37,8 +38,8 @@ function install() {
       const { method } = message, object = dispatcher?._object;
       const place = () => leftovers.placing(this, method, object, () => dispatch.call(this, message));
       const call = method === 'expectScreenshot' ? () => pictures.comparing(object.screenshotter, message.params, place) : place;
-      const delay = clipboard.delay(session, dispatcher?._type, method, object);
-      return (delay ? delay.then(call) : call()).catch(error => answer(messages.sentence(error)));
+      const delays = [keyfiles.opened(method, message.params), clipboard.delay(session, dispatcher?._type, method, object)];
+      return (delays.some(Boolean) ? Promise.all(delays).then(call) : call()).catch(error => answer(messages.sentence(error)));
     } catch (error) {
       return answer(messages.sentence(error));
     }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Playwright, sync_playwright
+from playwright.sync_api import Page, Playwright, sync_playwright
 
+from tests.support.appliance import Appliance
 from tests.support.fixtures import grid, older_playwright, site, start_grid
 
 __all__ = ["grid", "older_playwright", "site", "start_grid"]
@@ -17,3 +18,9 @@ def clients() -> Iterator[Playwright]:
     """Provide a module one Playwright for all of its clients: each start of one takes a second."""
     with sync_playwright() as playwright:
         yield playwright
+
+
+@pytest.fixture(scope="module")
+def neighbour(grid: Appliance, clients: Playwright) -> Page:
+    """Provide a page of another session of the worker that is attacked."""
+    return clients.chromium.connect(grid.endpoint).new_page()

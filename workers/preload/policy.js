@@ -53,8 +53,7 @@ function install() {
   });
   bundle.wrap(Connection, 'registerDispatcher', register => function(dispatcher) {
     register.call(this, dispatcher);
-    if (['BrowserContext', 'Page'].includes(dispatcher._type))
-      patterns.bound(dispatcher, iso);
+    patterns.bound(dispatcher, iso);
     if (dispatcher._type !== 'Root')
       return;
     messages.surviveSending(this);

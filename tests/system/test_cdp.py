@@ -253,7 +253,7 @@ def test_a_reserve_begins_with_the_first_session(start_grid: StartGrid, playwrig
 def test_a_browser_that_hangs_in_the_reserve_is_given_to_no_session(
     start_grid: StartGrid, playwright: Playwright
 ) -> None:
-    grid = start_grid(RESERVE_BROWSERS=1, MAX_LIFETIME_SESSIONS=0)
+    grid = start_grid(RESERVE_BROWSERS=1, MAX_LIFETIME_SESSIONS=0, LAUNCH_TIMEOUT=10)
     first = connect(playwright, grid)
     until(lambda: len(folders(grid)) == 2, "one is in reserve")
     first.close()

@@ -5,7 +5,7 @@
 const { warn } = require('./warning');
 
 const REFILL_AFTER_MS = 300;  // when the session that took one has had its first page
-const ANSWER_MS = 1000;
+const ANSWER_MS = 3000;
 
 class Reserve {
   /** Set how many browsers are kept, and what launches one; there are none before `begin`. */
@@ -26,10 +26,10 @@ class Reserve {
   /** Return a browser that lives: one of the reserve, or one that is launched now. */
   async take() {
     while (this._kept.length) {
-      const browser = await this._kept.shift();
-      if (browser && await isAlive(browser))
-        return browser;
-      browser?.kill();
+      const kept = this._kept.shift();
+      if (await isAlive(kept))
+        return kept;
+      kept.then(browser => browser?.kill());
     }
     let browser;
     do
@@ -58,11 +58,11 @@ class Reserve {
   }
 }
 
-/** Whether a browser answers; it may have hung since it was launched. */
-async function isAlive(browser) {
+/** Whether a browser that is kept answers; it may have hung, or hang at its start. */
+async function isAlive(kept) {
   let timer;
   const late = new Promise(resolve => timer = setTimeout(resolve, ANSWER_MS, false));
-  const answered = browser.hasEnded ? false : browser.answer().then(() => true, () => false);
+  const answered = kept.then(browser => Boolean(browser) && !browser.hasEnded && browser.answer().then(() => true, () => false));
   const alive = await Promise.race([answered, late]);
   clearTimeout(timer);
   return alive;

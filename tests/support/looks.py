@@ -10,6 +10,13 @@ from pathlib import Path
 import psutil
 
 
+def runs(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that only waits to be reaped does not."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
 def command_of(process: psutil.Process) -> list[str]:
     """Return a process's arguments, none if it has ended."""
     with suppress(psutil.NoSuchProcess):

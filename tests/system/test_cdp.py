@@ -22,6 +22,7 @@ from appliance.names import Browser as Name
 from appliance.settings import config
 from tests.support.appliance import Appliance, StartGrid, free_port, tree
 from tests.support.frames import TEXT, frame, read_frame
+from tests.support.looks import command_of, runs
 from tests.support.pages import said_to
 from tests.support.waiting import until
 from tests.support.wire import UPGRADE, Wire, request
@@ -60,7 +61,7 @@ def first_page(browser: Browser) -> Page:
 def browser_pids(grid: Appliance) -> set[int]:
     """Return the processes of browsers that the worker's driver has started."""
     (worker,) = grid.state.workers()
-    return {child.pid for child in tree(worker.pid)["driver"].children() if child.status() != psutil.STATUS_ZOMBIE}
+    return {child.pid for child in tree(worker.pid)["driver"].children() if runs(child)}
 
 
 def folders(grid: Appliance) -> list[Path]:
@@ -79,7 +80,7 @@ def contents(folder: Path) -> list[str]:
 
 def pid_of(folder: Path, grid: Appliance) -> int:
     """Return the browser whose files a folder has."""
-    (pid,) = [pid for pid in browser_pids(grid) if f"{folder}/" in str(psutil.Process(pid).cmdline())]
+    (pid,) = [pid for pid in browser_pids(grid) if f"{folder}/" in str(command_of(psutil.Process(pid)))]
     return pid
 
 
@@ -321,7 +322,7 @@ def test_sessions_wait_in_the_queue_and_hold_slots_as_others_do(start_grid: Star
     browser = connect(playwright, grid, "http://{}")
     assert first_page(browser).evaluate("6 * 7") == 42
     browser.close()
-    assert grid.successor(worker, within_s=20).name == worker.name, "three sessions were its lifetime"
+    assert grid.successor(worker).name == worker.name, "three sessions were its lifetime"
 
 
 def test_a_session_passes_from_an_appliance_without_workers_to_another(
@@ -370,6 +371,7 @@ def test_files_are_uploaded_and_downloads_stay_in_the_sessions_folder(
 def test_what_cannot_be_is_refused_in_words_without_a_slot(
     url: str, sentence: str, grid: Appliance, playwright: Playwright
 ) -> None:
+    nothing_is_left(grid)  # whose end would be an event
     before = grid.state.events()
     with pytest.raises(Error, match=sentence):
         connect(playwright, grid, url)

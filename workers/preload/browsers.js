@@ -11,6 +11,8 @@
 //  4. A browser that ends by itself ends its own session, which is told how it ended.
 //  5. A browser that is to have something of its client's (wishes.js) is launched for it.
 
+const { AsyncLocalStorage } = require('async_hooks');
+const childProcess = require('child_process');
 const os = require('os');
 
 const bundle = require('./bundle');
@@ -30,6 +32,7 @@ let type;  // of browsers
 let SocksProxy;
 let reserve;
 let arriving = false;  // a session of a browser of its own is being handed over
+const starts = new AsyncLocalStorage();  // of a launch: {pid} of the process that it has started
 const browsers = new WeakMap();  // the browser of a session, by its socket
 
 /** What a browser's server is told to listen on: nobody can connect there. */
@@ -122,6 +125,12 @@ function install({ inprocess, utils, ws: WebSocket }) {
   ({ SocksProxy } = utils);
   type = inprocess.playwright[process.argv[process.argv.indexOf('--browser') + 1]];
   need(typeof type?.launchServer === 'function', 'the method launchServer');
+  bundle.wrap(childProcess, 'spawn', spawn => function(...args) {
+    const child = spawn.apply(this, args), start = starts.getStore();
+    if (start)
+      start.pid = child.pid;
+    return child;
+  });
   bundle.wrap(WebSocket.prototype, 'close', close => function(code, reason) {
     const browser = browsers.get(this._socket);
     if (!browser || browser.isKilled || reason !== DRIVERS_REASON)
@@ -137,10 +146,13 @@ async function launch(wished = { options: {}, network: '' }) {
   const port = new NoPort(wished.network ? await networkOf(wished.network) : undefined);
   if (port.network)
     options.proxy = { server: `socks5://${certificates.addressOf(port.network.port())}:${port.network.port()}` };
+  const start = { pid: undefined };
   try {
-    return new OwnBrowser(await type.launchServer({ ...options, port }), port);
+    return new OwnBrowser(await starts.run(start, () => type.launchServer({ ...options, port })), port);
   } catch (error) {
     port.network?.close();
+    if (start.pid)
+      killGroup(start.pid);  // Playwright asks a browser that is late to close; one that hangs does not
     throw error;
   }
 }

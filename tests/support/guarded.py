@@ -73,10 +73,10 @@ def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Appliance]:
         yield grid
 
 
-def reached(machine: Machine, grid: Appliance, urls: list[str]) -> dict[str, list[str]]:
-    """Open a session from outside; returns what its page, and its client's requests, met at each URL."""
+def reached(machine: Machine, grid: Appliance, urls: list[str], within_s: float = 20.0) -> dict[str, list[str]]:
+    """Open a session from outside; returns what its page, and its client's requests, met at each URL within a time."""
     endpoint = f"ws://{places.ADDRESS}:{grid.port}"
-    command = machine.outside(sys.executable, str(REACHING), endpoint, *urls)
+    command = machine.outside(sys.executable, str(REACHING), endpoint, str(int(within_s * 1000)), *urls)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = json.loads(done.stdout)

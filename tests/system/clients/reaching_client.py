@@ -1,15 +1,20 @@
-"""`reaching_client.py ENDPOINT URL…`: which URLs are reached by a page, and by its client's requests; as JSON."""
+"""`reaching_client.py ENDPOINT MILLISECONDS URL…`: which URLs a page, and its client's requests, reach; as JSON.
+
+They have so many milliseconds for each.
+"""
 
 import json
 import sys
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
+TIMEOUT_MS = int(sys.argv[2])
+
 
 def visit(page: Page, url: str) -> str:
     """Go there with the page: "reached", or the browser's word for why not."""
     try:
-        page.goto(url, timeout=20_000)
+        page.goto(url, timeout=TIMEOUT_MS)
     except Error as error:
         return error.message.split(" at ")[0]
     return "reached"
@@ -26,7 +31,7 @@ def meet(browser: Browser, url: str) -> list[str]:
 def request(page: Page, url: str) -> str:
     """Ask for it by the page's requests, which the driver makes: "reached", or the driver's word for why not."""
     try:
-        page.request.get(url, timeout=20_000)
+        page.request.get(url, timeout=TIMEOUT_MS)
     except Error as error:
         return error.message.splitlines()[0]
     return "reached"
@@ -34,5 +39,5 @@ def request(page: Page, url: str) -> str:
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.connect(sys.argv[1])
-    print(json.dumps({url: meet(browser, url) for url in sys.argv[2:]}))
+    print(json.dumps({url: meet(browser, url) for url in sys.argv[3:]}))
     browser.close()

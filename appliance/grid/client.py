@@ -20,6 +20,17 @@ AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis
 _RUN_ID = re.compile(r"^run_id:(\w+)", re.MULTILINE)
 
 
+class _Retry(Retry):
+    """Counts what a machine without threads says as a connection that fails: gevent looks addresses up in threads."""
+
+    def call_with_retry(self, *args: Any, **options: Any) -> Any:
+        """Connect, as redis-py means it."""
+        try:
+            return super().call_with_retry(*args, **options)
+        except RuntimeError as error:
+            raise redis.ConnectionError(f"its address cannot be looked up: {error}") from error
+
+
 class Line:
     """One connection to Redis, for one caller at a time, and the run id of its server."""
 
@@ -62,7 +73,7 @@ def connect(url: str) -> redis.Redis:
         "protocol": 2,  # its parser is the cheaper one, and nothing here needs RESP3
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_timeout": ANSWER_TIMEOUT_S,
-        "retry": Retry(ExponentialBackoff(cap=0.3, base=0.05), 0),
+        "retry": _Retry(ExponentialBackoff(cap=0.3, base=0.05), 0),
         "health_check_interval": 0,
     }
     parts = urlsplit(url)

@@ -79,6 +79,7 @@ PROXY_SILENT = r"Browser closed"
 PROXY_STARVED = r"Too many open files"
 NO_ROOM = rf"No space left on device|no space left on device|{ZYGOTE_LOST}"
 REDIS_AWAY = r"Redis does not answer|Redis is another server than before"
+NO_THREADS = r"its address cannot be looked up"  # Redis', for which a proxy needs a thread
 REDIS_FULL = r"Redis refuses"  # where it finds too little to evict
 
 KINDS = (

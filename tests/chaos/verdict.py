@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
-from tests.chaos.kinds import CDP_LOST, DOOR_LOST, DOOR_SHUT, WORDLESS, WORKER_LOST, WORKER_SILENT, Target
+from tests.chaos.kinds import CDP_LOST, DOOR_LOST, DOOR_SHUT, NO_THREADS, WORDLESS, WORKER_LOST, WORKER_SILENT, Target
 from tests.support.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
@@ -61,6 +61,8 @@ def _told(hit: Hit, outcome: Outcome, workers: list[str]) -> str | None:
             depends, told = outcome.stage == "connect", kind.told
         case Target.APPLIANCE if hit.worker in workers and kind.told:  # the one that was killed meanwhile
             depends, told = True, f"{WORKER_LOST}|{kind.told}"
+        case Target.APPLIANCE if outcome.stage == "connect" and outcome.appliance == hit.appliance and not workers:
+            depends, told = True, kind.told and NO_THREADS
         case Target.APPLIANCE:
             depends, told = is_on_appliance, kind.told
         case _:

@@ -82,7 +82,9 @@ class Proxy:
         self.grid = Grid(Store(settings.effective_redis_url, settings.grid_namespace))
         self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
         reach = Reach()
-        self.sessions = Sessions(self.grid, settings, self.id, self._announce, reach)
+        self.presence: Presence  # made of the sessions, below
+        leave = lambda: self.presence.reason_to_leave()  # noqa: E731
+        self.sessions = Sessions(self.grid, settings, self.id, self._announce, reach, leave)
         self._reaper = Reaper(self.grid, self.sessions, settings)
         self._prober = Prober(reach, self.grid, self._dial)
         reach.on_change(self._prober.wake)

@@ -40,8 +40,14 @@ class Sessions:
         proxy_id: str,
         announce: Callable[[], None] = lambda: None,
         reach: Reach | None = None,
+        reason_to_leave: Callable[[], RequestError | None] = lambda: None,
     ) -> None:
-        """Set the grid and the timings. `announce` announces the appliance, `reach` knows which workers to avoid."""
+        """Set the grid and the timings.
+
+        `announce` announces the appliance, and `reason_to_leave` says why it serves no more, if it does not; `reach`
+        knows which workers to avoid.
+        """
+        self._reason_to_leave = reason_to_leave
         self._grid = grid
         self._announce = announce
         self._reach = reach or Reach()
@@ -123,6 +129,7 @@ class Sessions:
     def _wait_to_claim_again(self, session: Session, answer: dict[str, Any]) -> None:
         """Wait for what a claim has not granted. Raises the refusal if there is nothing to wait for."""
         status = answer["status"]
+        session.raise_if_ended()  # perhaps while the claim was under way: that is the truer reason
         self._raise_refusal(session, answer)
         if session.deadline.is_over:
             raise self._no_slot(session, is_queued=status == "waiting")
@@ -136,7 +143,7 @@ class Sessions:
         if status == "full":
             raise refusals.queue_full(session.request, self._queue_max)
         if status == "unserved":
-            raise refusals.not_served(session.request, answer["versions"])
+            raise self._reason_to_leave() or refusals.not_served(session.request, answer["versions"])
         if status != "unreachable":
             return
         if refusal := self._reach.refusal_of_the_unreachable():

@@ -19,6 +19,7 @@ from appliance.errors import (
     NoSlot,
     NoWorker,
     QueueFull,
+    ShuttingDown,
     StoreUnavailable,
     VersionNotServed,
 )
@@ -133,6 +134,14 @@ def test_errors_say_what_to_do(grid: Grid, settings: Settings) -> None:
     with pytest.raises(QueueFull), sessions.open(WANTED, ignore):
         pytest.fail("the queue was full")
     assert len(grid.sessions()) == 4
+
+
+def test_a_proxy_that_leaves_says_so_where_it_alone_would_serve(grid: Grid, settings: Settings) -> None:
+    """Redis may have forgotten the other appliances, which have not announced themselves again."""
+    leaving = ShuttingDown("The appliance is shutting down.")
+    sessions = Sessions(grid, settings, "proxy-2", reason_to_leave=lambda: leaving)
+    with pytest.raises(ShuttingDown), sessions.open(WANTED, ignore):
+        pytest.fail("nobody serves")
 
 
 def test_who_waited_while_no_worker_ran_is_told_why_none_does(grid: Grid, settings: Settings) -> None:

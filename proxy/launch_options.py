@@ -51,7 +51,7 @@ class Wishes:
 
 
 def read(headers: Mapping[str, str], browser: Browser, settings: Settings) -> Wishes:
-    """Return a client's wishes; raises BadRequest for those that are refused.
+    """Return a client's wishes; raises BadRequest if the grid refuses one of them.
 
     `headers` are those of the client's request by their names in lower case, `settings` those of this appliance.
     """

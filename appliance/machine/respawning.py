@@ -12,8 +12,8 @@ Rules
  4. What killed workers leave becomes supervisord's, which fetches its exit status: PID 1 of a container may not.
  5. supervisord looks after a process that ends at once. By itself it sleeps for up to a second before each step, also
     before it starts or stops the next group.
- 6. A process that is told to stop before it has executed its program ends. By itself it would run supervisord's own
-    handler, of which it still has a copy, and forget the signal.
+ 6. A process that is told to stop before it has executed its program ends. Without this, it would run its copy of
+    supervisord's own handler and lose the signal.
 
 It imports little, for it lives in supervisord as long as the appliance does.
 """

@@ -98,7 +98,7 @@ class WorkerSettings(BaseSettings):
 
     @property
     def reserve(self) -> int:
-        """How many browsers each worker keeps launched for sessions that want one for themselves."""
+        """How many launched browsers each worker keeps in reserve for sessions with isolation=browser."""
         if self.reserve_browsers is None:
             return int(self.isolation is Isolation.BROWSER)
         return self.reserve_browsers

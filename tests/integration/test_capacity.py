@@ -45,7 +45,7 @@ def test_a_large_grid_is_counted_once_for_all_and_then_anew(grid: Grid) -> None:
     before = grid.capacity()
     grid.drain_worker("W0", "operator")
     assert Grid(grid.store).capacity() == before
-    until(lambda: grid.capacity()[0].workers["draining"] == 1, "it is counted anew")
+    until(lambda: grid.capacity()[0].workers["draining"] == 1, "the drain is counted")
 
 
 def test_a_worker_whose_heartbeats_have_stopped_makes_no_grid_ready(grid: Grid) -> None:

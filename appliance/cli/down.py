@@ -12,7 +12,7 @@ from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid, open_grid
 from appliance.grid.records import SessionInfo
 from appliance.machine.environment import started_settings
-from appliance.machine.stop import stop
+from appliance.machine.stop import clear, stop
 from appliance.names import WorkerId, appliance_of_proxy
 from appliance.settings import config
 from appliance.settings.config import Settings
@@ -24,16 +24,26 @@ _LOOK_INTERVAL_S = 1.0
 def down(out: Output) -> dict[str, Any]:
     """Stop the appliance.
 
-    Running sessions have SHUTDOWN_GRACE seconds to end. Harmless if nothing runs. If supervisord was killed, the
-    processes that it left are ended.
+    Running sessions have SHUTDOWN_GRACE seconds to end. Harmless if nothing runs. If supervisord or workers were
+    killed, the processes and folders that they left are removed.
     """
-    was_running = stop_appliance(config.load(), out)
+    was_running, folders = stop_appliance(config.load(), out)
     out.say("The appliance is stopped." if was_running else "The appliance was not running.")
-    return {"stopped": was_running}
+    return {"stopped": was_running, "removed_folders": folders}
 
 
-def stop_appliance(settings: Settings, out: Output) -> bool:
-    """Stop the appliance, and count down while sessions are left. Returns False if nothing ran."""
+def stop_appliance(settings: Settings, out: Output) -> tuple[bool, list[str]]:
+    """Stop the appliance, count down while sessions are left, and remove what killed workers left.
+
+    Return whether anything ran, and the names of the folders that were removed.
+    """
+    was_running, folders = _stop(settings, out), clear(settings)
+    if folders:
+        out.say(f"Removed {counted(len(folders), 'folder')} of workers that were killed: {', '.join(folders)}.")
+    return was_running, folders
+
+
+def _stop(settings: Settings, out: Output) -> bool:
     running = started_settings(settings)
     if running is None:
         return stop(settings)

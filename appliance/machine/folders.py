@@ -67,18 +67,33 @@ def renew_workers(settings: Settings) -> None:
             _give(settings.paths.workers_of(name), uid, accounts.service.gid, _PASSAGE)
 
 
+def remove_left(paths: RunDir) -> list[str]:
+    """Remove the folders of workers that have ended without removing them. Return their names: "chromium-00.1a2b3c".
+
+    No worker may run. Raises SettingsError if one cannot be removed.
+    """
+    left = sorted(path for path in paths.workers.glob("*/*/") if not (path.is_symlink() or path.parent.is_symlink()))
+    for path in left:
+        _remove(path)
+    return [f"{path.parent.name}.{path.name}" for path in left]
+
+
 def _remove_workers(settings: Settings) -> None:
     for path in settings.paths.workers.iterdir():
-        try:
-            if path.is_dir() and not path.is_symlink():
-                files.remove_folder(path)
-            else:
-                path.unlink()
-        except OSError as error:
-            raise SettingsError(
-                f"{path}, left by an earlier run, cannot be removed: {error.strerror}",
-                f"Remove it: sudo rm -r {shlex.quote(str(path))}",
-            ) from error
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            files.remove_folder(path)
+        else:
+            path.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"{path}, left by an earlier run, cannot be removed: {error.strerror}",
+            f"Remove it: sudo rm -r {shlex.quote(str(path))}",
+        ) from error
 
 
 def _close(paths: RunDir) -> None:
@@ -129,15 +144,28 @@ def _require_roots(folder: Path) -> None:
 def bringing_up(settings: Settings) -> Iterator[None]:
     """Let nobody else start the appliance in RUN_DIR meanwhile; raises SupervisorError if another is at it."""
     prepare_run_dir(settings)
-    # no file of its own: in RUN_DIR, SERVICE_USER might have made it, a link or locked
-    lock = os.open(settings.paths.logs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with alone_in(settings.paths) as is_alone:
+        if not is_alone:
             raise SupervisorError(
                 f"the appliance in {settings.run_dir} is already being started", "Wait until it is ready."
-            ) from None
+            )
         yield
+
+
+@contextmanager
+def alone_in(paths: RunDir) -> Iterator[bool]:
+    """Let nobody else start the appliance in a RUN_DIR, or clear it, meanwhile; yield False if another is at it."""
+    # no file of its own: in RUN_DIR, SERVICE_USER might have made it, a link or locked
+    lock = os.open(paths.logs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield _is_locked(lock)
     finally:
         os.close(lock)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

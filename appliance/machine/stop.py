@@ -10,6 +10,7 @@ import psutil
 from appliance.deadline import Deadline
 from appliance.machine import processes, user_ids
 from appliance.machine.environment import started_settings, stop_wait_s
+from appliance.machine.folders import alone_in, remove_left
 from appliance.machine.supervisor import Supervisor
 from appliance.settings.config import Settings
 
@@ -34,6 +35,21 @@ def stop(settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> bo
     for path in (settings.paths.supervisor_socket, settings.paths.supervisor_pid):  # left by one that was killed
         path.unlink(missing_ok=True)
     return was_running or bool(left)
+
+
+def clear(settings: Settings) -> list[str]:
+    """End and remove what killed workers left that had no successor to do it: supervisord starts none as it stops.
+
+    Return the names of their folders, such as "chromium-00.1a2b3c". Nothing is touched if the appliance runs again, or
+    is being started, which clears the same. Raises SettingsError if a folder cannot be removed.
+    """
+    if not settings.paths.logs.is_dir():
+        return []
+    with alone_in(settings.paths) as is_alone:
+        if not is_alone or Supervisor(settings.run_dir).running():
+            return []
+        processes.end(processes.left_over(settings.run_dir))
+        return remove_left(settings.paths)
 
 
 def _shut_down(supervisor: Supervisor, settings: Settings, meanwhile: Callable[[], None]) -> list[psutil.Process]:

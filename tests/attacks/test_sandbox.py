@@ -56,7 +56,7 @@ def test_a_grid_on_loopback_goes_without_and_says_so_and_one_for_others_is_refus
         refused = grid.applctl("restart", check=False)
         assert "Chromium would run without its sandbox, and HOST is not loopback" in refused.stderr
         assert grid.available(1), "what ran goes on"
-        grid.applctl("down")
+        grid.down()
         refused = grid.applctl("up", "--no-setup", "--no-demo", check=False)
         assert "CHROMIUM_SANDBOX=false goes without" in refused.stderr
         grid.env["CHROMIUM_SANDBOX"] = "false"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -34,6 +35,8 @@ from tests.support.looks import command_of
 from tests.support.waiting import WITHIN_S, until
 
 APPLCTL = Path(sys.executable).with_name("applctl")
+
+_KILLED = re.compile(r"(?:exited|stopped): (\S+) \(terminated by SIGKILL")  # by whomever; supervisord's own words
 
 # Quick enough for tests; each relation between two timings is that of the defaults.
 TIMINGS = {
@@ -117,13 +120,23 @@ class Appliance:
             time.sleep(0.1)
         return differences
 
+    def down(self) -> list[str]:
+        """Stop the appliance. Return the folders that it removed: those of killed workers, for others clean up."""
+        folders: list[str] = json.loads(self.applctl("down", "--json").stdout)["removed_folders"]
+        killed = set(_KILLED.findall(self.log("supervisord")))
+        leaked = [folder for folder in folders if folder.partition(".")[0] not in killed]
+        assert not leaked, f"workers that nobody killed left {leaked}"
+        return folders
+
     def stop(self) -> None:
         """Stop the appliance, and remove its folder; nothing of it may be left, and nothing have leaked before."""
         try:
             differences = self.lasting_differences() if self._is_whole() else []
         finally:
-            self.applctl("down")
-            self.state.store.close()
+            try:
+                self.down()
+            finally:
+                self.state.store.close()
         assert not differences, "\n".join(differences)
         assert not self.processes(), "processes are left behind"
         assert not left_over(self.run_dir), "Redis is left behind"

@@ -247,7 +247,7 @@ def test_an_upgrade_under_load_fails_no_session(
                 assert client.poll() is None
                 end(client)
                 assert waiting.wait(60) == 0
-        third.applctl("down")
+        third.down()
         del third.env["PLAYWRIGHT_DRIVER"]
         third.up()
         begun = starts(third)
@@ -281,7 +281,7 @@ def test_an_appliance_that_is_shut_down_under_load_fails_no_session(cluster: Clu
     first, second, _ = cluster.members
     with Load({"": haproxy.endpoint}, 3, REST_S) as load:
         until(lambda: load.served > 3, "clients use the grid")
-        second.applctl("down")
+        second.down()
         assert {one.name: one.status for one in first.state.appliances()}[second.name] == "stopping"
         served = load.served
         until(lambda: load.served > served + 3, "the others serve")

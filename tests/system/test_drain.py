@@ -50,7 +50,7 @@ def test_a_client_is_told_in_words_when_the_appliance_shuts_down(start_grid: Sta
     with sync_playwright() as playwright:
         browser = playwright.chromium.connect(grid.endpoint)
         page = browser.new_page()
-        grid.applctl("down")
+        grid.down()
         with pytest.raises(Error, match="appliance is shutting down"):
             page.title()
 

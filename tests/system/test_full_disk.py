@@ -100,7 +100,7 @@ def test_a_full_disk_is_said_and_no_command_does_half_of_what_it_is_asked(grid: 
 
 
 def test_a_stopped_appliance_makes_no_token_on_a_full_disk_and_does_not_start(grid: Appliance, disk: Path) -> None:
-    grid.applctl("down")
+    grid.down()
     fill(disk)
     created = grid.applctl("token", "create", "second", check=False)
     assert f"{grid.run_dir}/tokens.json: No space left on device" in created.stderr

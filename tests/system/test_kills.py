@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from appliance.run_dir import RunDir
 from appliance.settings import config
 from tests.support.appliance import Appliance, StartGrid, tree
 from tests.support.waiting import until
+from tests.support.wire import BareClient
 
 # What a stock client raises. If its browser is killed, Playwright's protocol may be first to tell it, by the answer to
 # a call that was under way.
@@ -74,3 +76,19 @@ def test_a_worker_whose_browser_was_missing_is_back_within_10_s_of_its_return(
     grid.available(1)
     with sync_playwright() as playwright:
         playwright.chromium.connect(grid.endpoint).close()
+
+
+def test_down_removes_what_a_worker_left_that_was_killed_when_nothing_followed_it(start_grid: StartGrid) -> None:
+    grid = start_grid(SHUTDOWN_GRACE=60)
+    (worker,) = grid.available(1)
+    family = tree(worker.pid)
+    client = BareClient(grid)
+    assert client.answer()[0] == 101
+    with ThreadPoolExecutor(1) as threads:
+        stopping = threads.submit(grid.down)
+        until(lambda: "event=worker.draining" in grid.log(worker.name), "it is told to stop")
+        family["worker"].kill()
+        assert stopping.result() == [worker.id.partition(".")[2]]
+    client.close()
+    assert not grid.workspaces()
+    assert not [process for process in family.values() if process.is_running()], "processes are left behind"

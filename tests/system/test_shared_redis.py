@@ -72,6 +72,6 @@ def test_another_appliance_joins_by_tls_and_password_and_nobody_without(start_gr
     state = grid.state
     here, there = (state.appliance(one.env["APPLIANCE_NAME"]) for one in (grid, other))
     assert (here.needed_by, there.needed_by, there.proxies) == (1, 0, 1)
-    other.applctl("down")
+    other.down()
     here, there = (state.appliance(one.env["APPLIANCE_NAME"]) for one in (grid, other))
     assert (here.needed_by, there.proxies) == (0, 0), "who has stopped is gone at once"

@@ -19,6 +19,7 @@ from appliance.machine import ports, respawning
 from appliance.machine.environment import CONFIGURATION, export, recover, write_secrets
 from appliance.machine.folders import bringing_up, prepare_run_dir
 from appliance.machine.inherited import inherited
+from appliance.machine.stop import clear
 from appliance.machine.supervisor import ProcessInfo, Supervisor
 from appliance.settings import config
 from appliance.settings.config import Settings
@@ -205,6 +206,22 @@ def test_only_one_may_start_an_appliance_at_a_time(tmp_path: Path) -> None:
         pytest.fail("both started it")
     with bringing_up(config.load(run_dir=tmp_path / "run")):
         pass
+
+
+def test_what_killed_workers_left_is_removed_unless_the_appliance_is_being_started(tmp_path: Path) -> None:
+    settings, precious = config.load(run_dir=tmp_path / "run"), tmp_path / "precious"
+    assert clear(settings) == [], "there is nothing yet"
+    with bringing_up(settings):
+        left = settings.paths.workers_of("chromium-00") / "1a2b3c"
+        (left / "tmp").mkdir(parents=True)
+        (left.parent / "failures").write_text("1")
+        (precious / "inside").mkdir(parents=True)
+        (left.parent / "link").symlink_to(precious)
+        (settings.paths.workers / "linked").symlink_to(precious)
+        assert clear(settings) == [], "it may be a worker's that lives"
+    assert clear(settings) == ["chromium-00.1a2b3c"]
+    assert (precious / "inside").is_dir()
+    assert sorted(path.name for path in left.parent.iterdir()) == ["failures", "link"]
 
 
 def test_a_process_that_is_told_to_stop_before_it_runs_its_program_ends() -> None:

@@ -1,18 +1,24 @@
-"""A session that takes all the memory or the disk there is, ends with that reason, and the worker starts anew."""
+"""A session that takes all the memory or the disk there is, ends with that reason, and the worker starts anew.
+
+What is too large for the driver or the browser is refused to its session alone.
+"""
 
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Error, Page, Playwright
+from playwright.sync_api import Error, Page, Playwright, Route
 
 from tests.support.appliance import Appliance
 from tests.support.frames import CLOSE, read_frame
+from tests.support.raw_client import RawClient
 from tests.support.waiting import until
 from tests.support.wire import Wire
+from tests.support.zeros import ENCODINGS
 
 RUN_AWAY = "setInterval(() => (window.all ??= []).push(new Uint8Array(64 * 2 ** 20).fill(1)), 20)"
 BOUNDS = {
@@ -76,4 +82,53 @@ def test_a_message_that_is_too_large_is_told_to_its_own_session_alone(grid: Appl
     assert told
     assert (told.opcode, told.code) == (CLOSE, 1009)
     assert told.reason == "a message was larger than the 100 MiB that a driver takes"
+    assert neighbour.evaluate("6 * 7") == 42
+
+
+def test_an_answer_that_is_too_large_is_refused_while_it_comes_however_it_is_packed(
+    grid: Appliance, site: str, neighbour: Page
+) -> None:
+    with RawClient(grid) as client:
+        client.context()
+        requests = client.guid("APIRequestContext")
+        for encoding in ENCODINGS:
+            url = f"{site}zeros/{encoding}/256"
+            told = client.call(requests, "fetch", url=url, timeout=60_000)
+            assert told["error"].startswith(
+                f"The answer of {url} is larger than 190 MiB, more than this grid passes on."
+            )
+        for encoding in set(ENCODINGS) - {"br"}:
+            fetched = client.call(requests, "fetch", url=f"{site}zeros/{encoding}/2")["response"]
+            body = client.call(requests, "fetchResponseBody", fetchUid=fetched["fetchUid"])["binary"]
+            assert b64decode(body) == bytes(2 << 20)
+    assert neighbour.evaluate("6 * 7") == 42
+
+
+def test_a_route_is_fulfilled_with_no_more_than_the_browser_takes(
+    grid: Appliance, site: str, clients: Playwright, neighbour: Page
+) -> None:
+    page = clients.chromium.connect(grid.endpoint).new_page()
+    told = []
+
+    def fulfill(route: Route) -> None:
+        with pytest.raises(Error) as refused:
+            route.fulfill(response=route.fetch(url=f"{site}zeros/gzip/75"))
+        told.append(refused.value.message)
+        route.fulfill(response=route.fetch(url=f"{site}zeros/gzip/74"))
+
+    page.route("**/large", fulfill)
+    fetched = "url => fetch(url).then(got => got.arrayBuffer()).then(body => body.byteLength)"
+    assert page.evaluate(fetched, f"{site}large") == 74 << 20
+    (refusal,) = told
+    assert "at most 74 MiB on this grid: Chromium takes no message of more than 100 MiB" in refusal
+    assert neighbour.evaluate("6 * 7") == 42
+    page.context.browser.close()  # type: ignore[union-attr]
+
+
+def test_a_message_that_would_end_the_browser_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
+    quotes = '"' * 27_000_000  # each of two bytes for the driver, and of four for the browser, in a script
+    with RawClient(grid) as client:
+        client.call(client.context(), "newPage")
+        told = client.call(client.guid("Page"), "exposeBinding", name=quotes)
+        assert "a message to the browser of more than 100 MiB" in told["error"]
     assert neighbour.evaluate("6 * 7") == 42

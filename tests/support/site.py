@@ -1,4 +1,4 @@
-"""A web site for browsers under test: a page, cookies and storage, a large file each way, and one without an end."""
+"""A web site for browsers under test: a page, cookies and storage, large files each way, and one without an end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.support.zeros import zeros
 
 LARGE = 52 * 1024 * 1024  # above 50 MB, Playwright sends a file in pieces
 
@@ -37,6 +39,9 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(self.content, "application/octet-stream")
         elif self.path == "/endless.bin":
             self._answer_for_ever()
+        elif self.path.startswith("/zeros/"):
+            _, _, encoding, mebibytes = self.path.split("/")
+            self._answer_zeros(encoding, int(mebibytes))
         else:
             self._answer(PAGE.encode(), "text/html; charset=utf-8")
 
@@ -55,6 +60,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _answer_zeros(self, encoding: str, mebibytes: int) -> None:
+        """Send zeros until that is all, or nobody reads on."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Encoding", encoding)
+        self.end_headers()
+        with suppress(OSError):
+            for part in zeros(encoding, mebibytes):
+                self.wfile.write(part)
 
     def _answer_for_ever(self) -> None:
         """Send about 10 MiB a second until the browser is gone."""

@@ -8,6 +8,7 @@
 
 const path = require('path');
 
+const bodies = require('./bodies');
 const cdp = require('./cdp');
 const limits = require('./limits');
 const pictures = require('./pictures');
@@ -123,6 +124,7 @@ const CHECKED = {
   'Frame.drop': noFilesOfTheGrid,
   'Frame.setInputFiles': noFilesOfTheGrid,
   'Page.expectScreenshot': ({ params }) => pictures.whyNot(params.comparator, params.expected),
+  'Route.fulfill': bodies.whyNotFulfilled,
   'Tracing.tracingStart': traces.nameSafely,
   'Tracing.tracingStartChunk': traces.nameSafely,
   'WritableStream.write': ({ dispatcher }) => dispatcher._object?.streamOrDirectory?.errored?.message,

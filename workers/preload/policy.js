@@ -2,6 +2,7 @@
 
 // What a session may do, decided in the driver itself: the proxy relays bytes and looks at none of them.
 
+const bodies = require('./bodies');
 const browsers = require('./browsers');
 const bundle = require('./bundle');
 const calls = require('./calls');
@@ -22,6 +23,7 @@ const { warn } = require('./warning');
 function install() {
   const allowFiles = bundle.options().allowFileUrls === true;
   streams.install();
+  bodies.install();
   const driver = bundle.load();
   const { iso, server, remote } = driver;
   const Connection = server.DispatcherConnection.prototype;
@@ -54,6 +56,8 @@ function install() {
   bundle.wrap(Connection, 'registerDispatcher', register => function(dispatcher) {
     register.call(this, dispatcher);
     patterns.bound(dispatcher, iso);
+    if (dispatcher._type === 'APIRequestContext')
+      bodies.bound(dispatcher._object);
     if (dispatcher._type !== 'Root')
       return;
     messages.surviveSending(this);
@@ -89,6 +93,7 @@ function confine(browser, nullProgress, rights) {
     return send.call(this, message);
   });
   sizes.limitAnswers(browser._connection);
+  sizes.limitMessages(browser);
   leftovers.watchBrowser(browser, nullProgress, !rights.isOwn);
 }
 

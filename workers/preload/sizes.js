@@ -1,12 +1,17 @@
 'use strict';
 
-// An answer of the browser that is too large for the driver is its session's fault alone.
+// A message that is too large, from the browser or to it, is its session's fault alone.
 //
 // V8 ends the process when it parses a JSON text with a string of 2^28 characters or more ("Zone Allocation failed",
 // measured with node 26). So an answer of about that size is thrown away while it comes, and its call fails.
+//
+// Chromium ends when a message of more than LARGEST_MESSAGE comes by its pipe (content/browser/devtools/
+// devtools_pipe_handler.cc). A client's message has at most as much, but may grow: a body in base64, a script in quotes.
 
 const bundle = require('./bundle');
+const { Refusal, need } = require('./refusal');
 
+const LARGEST_MESSAGE = 100 * 2 ** 20;
 const LARGEST = 250 * 2 ** 20;
 const TOO_LARGE = `The answer is larger than ${LARGEST / 2 ** 20} MiB, more than this grid passes on. ` +
   'Ask for it in parts, or let the page offer it as a download.';
@@ -14,6 +19,20 @@ const TOO_LARGE = `The answer is larger than ${LARGEST / 2 ** 20} MiB, more than
 // Where an answer says what it is one to: {"id":1,"result":…,"sessionId":"A1"}
 const BEGINNING = 64;
 const END = 128;
+
+/** Refuse to write messages to Chromium that would end it; their calls fail. */
+function limitMessages({ options, _connection: connection }) {
+  if (options.name !== 'chromium')
+    return;
+  const pipe = connection._transport._pipeWrite;
+  need(pipe, 'the pipe to the browser');
+  bundle.wrap(pipe, 'write', write => function(data, ...others) {
+    if (data.length > LARGEST_MESSAGE / 3 && Buffer.byteLength(data) > LARGEST_MESSAGE)
+      throw new Refusal(`This call would need a message to the browser of more than ${LARGEST_MESSAGE / 2 ** 20} MiB, which ` +
+        'Chromium does not take. Pass less at a time.');
+    return write.call(this, data, ...others);
+  });
+}
 
 /** Throw answers away that are too large, where a connection reads them from a pipe, each ended by a zero byte. */
 function limitAnswers(connection) {
@@ -65,4 +84,4 @@ function failureOf(connection, id, sessionId = '') {
   return { result: { result: { type: 'undefined' }, exceptionDetails } };
 }
 
-module.exports = { limitAnswers };
+module.exports = { LARGEST_MESSAGE, limitAnswers, limitMessages };

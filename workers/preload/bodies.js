@@ -1,0 +1,93 @@
+'use strict';
+
+// Bodies of answers that the driver has in its memory: fetched for a session (context.request, route.fetch), or given to
+// a browser as if it had fetched them (route.fulfill). A body that is too large is its session's fault alone.
+//
+// The driver collects what it fetches whole and unpacked, however few bytes came, and sends it to the client in base64.
+// V8 ends the process over a text of 2^28 characters, which are 192 MiB of a body. So an answer that is larger than
+// LARGEST is refused while it comes.
+
+const { AsyncLocalStorage } = require('async_hooks');
+const http = require('http');
+const https = require('https');
+const zlib = require('zlib');
+
+const bundle = require('./bundle');
+const { Refusal } = require('./refusal');
+const { LARGEST_MESSAGE } = require('./sizes');
+
+const LARGEST = 190 * 2 ** 20;
+const LARGEST_FULFILLED = 74 * 2 ** 20;  // base64 makes it 98.7 MiB
+const LONGEST_URL = 200;  // in a sentence
+
+const fetches = new AsyncLocalStorage();  // the request that is sent for a session: {url, refusal}
+const limited = new WeakSet();  // prototypes
+
+/** Bound what node receives and unpacks for requests of sessions. */
+function install() {
+  for (const protocol of [http, https])
+    bundle.wrap(protocol, 'request', request => function(...args) {
+      const fetch = fetches.getStore(), receive = args.at(-1);
+      if (fetch && typeof receive === 'function')
+        args.splice(-1, 1, response => fetches.run(fetch, receive, bounded(response, fetch)));
+      return request.apply(this, args);
+    });
+  for (const name of ['createGunzip', 'createBrotliDecompress', 'createInflate']) {
+    Object.defineProperty(zlib, name, { writable: true });
+    bundle.wrap(zlib, name, create => function(...args) {
+      return bounded(create.apply(this, args), fetches.getStore());
+    });
+  }
+}
+
+/** Let the requests of a context be known by what they fetch; `context` is the driver's APIRequestContext. */
+function bound(context) {
+  const prototype = Object.getPrototypeOf(context);
+  if (!limited.has(prototype))
+    bundle.wrap(prototype, '_sendRequest', send => async function(progress, log, url, ...others) {
+      const fetch = { url, refusal: undefined };
+      try {
+        return await fetches.run(fetch, () => send.call(this, progress, log, url, ...others));
+      } catch (error) {
+        throw fetch.refusal ?? error;
+      }
+    });
+  limited.add(prototype);
+}
+
+/** Return a stream that ends with an error when it has had too much. */
+function bounded(stream, fetch) {
+  let size = 0;
+  if (fetch)
+    bundle.wrap(stream, 'push', push => function(chunk, ...others) {
+      size += chunk?.length ?? 0;
+      if (size <= LARGEST)
+        return push.call(this, chunk, ...others);
+      fetch.refusal ??= tooLarge(fetch.url);
+      this.destroy(fetch.refusal);
+      return false;
+    });
+  return stream;
+}
+
+function tooLarge({ origin, pathname }) {
+  return new Refusal(`The answer of ${(origin + pathname).slice(0, LONGEST_URL)} is larger than ${LARGEST / 2 ** 20} MiB, ` +
+    'more than this grid passes on. Ask for it in parts, or let a page download it.');
+}
+
+/** Return why a route is not fulfilled, or undefined: Chromium ends over a message that is too large for it. */
+function whyNotFulfilled({ params, dispatcher }) {
+  const { _browser: browser, fetchRequest } = dispatcher._object._request._context;
+  if (browser.options.name !== 'chromium' || sizeOf(params, fetchRequest) <= LARGEST_FULFILLED)
+    return undefined;
+  return `A route is fulfilled with at most ${LARGEST_FULFILLED / 2 ** 20} MiB on this grid: Chromium takes no message of ` +
+    `more than ${LARGEST_MESSAGE / 2 ** 20} MiB. Use route.continue_(), or answer with less.`;
+}
+
+function sizeOf({ body, isBase64, fetchResponseUid }, fetchRequest) {
+  if (body === undefined && fetchResponseUid)
+    return fetchRequest.constructor.findResponseBody(fetchResponseUid)?.length ?? 0;
+  return Buffer.byteLength(body ?? '', isBase64 ? 'base64' : 'utf8');
+}
+
+module.exports = { bound, install, whyNotFulfilled };

@@ -17,6 +17,7 @@ ApplianceError
    ├─ NotFound              404
    ├─ MethodNotAllowed      405
    ├─ RequestTimedOut       408
+   ├─ SessionInUse          409
    ├─ UpgradeRequired       426
    ├─ BrowserNotServed      400
    ├─ VersionNotServed      428
@@ -29,6 +30,7 @@ ApplianceError
    ├─ ShuttingDown          503
    ├─ Drained               503
    ├─ CannotDial            503
+   ├─ SessionUnreachable    503
    └─ StoreUnavailable      503
       ├─ ServerChanged      503
       └─ StoreRefuses       503
@@ -168,6 +170,13 @@ class RequestTimedOut(RequestError):
     status = 408
 
 
+class SessionInUse(RequestError):
+    """Another client drives the session that the client wants to reconnect to."""
+
+    status = 409
+    hint = "One client at a time drives a kept session. Wait until it has gone, or use another name for `session`."
+
+
 class UpgradeRequired(RequestError):
     """Somebody opened the sessions' endpoint with curl or a browser."""
 
@@ -251,6 +260,14 @@ class CannotDial(RequestError):
     status = 503
     retry_after_s = 5
     hint = "Retry. A load balancer sends the next attempt to another appliance. /readyz says when this one works again."
+
+
+class SessionUnreachable(RequestError):
+    """The session that the client wants to reconnect to is there, and its browser is not reached."""
+
+    status = 503
+    retry_after_s = 2
+    hint = "Retry, or use another name for `session`."
 
 
 class StoreUnavailable(RequestError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 CONTROL = 0x8  # the bit of an opcode that makes a control frame of it (section 5.5)
-OPCODE_CLOSE = 0x8
+OPCODE_TEXT, OPCODE_CLOSE = 0x1, 0x8
 REASON_MAX_BYTES = 123  # a control frame holds 125 bytes, 2 of them for the code (section 5.5.1)
 
 # A Ping may also stand between the fragments of a message (section 5.4), and compression leaves it alone
@@ -98,6 +98,18 @@ def read_close(frame: bytes) -> tuple[int, str]:
     """
     payload = frame[2 : 2 + (frame[1] & 0x7F)] if len(frame) > 1 else b""
     return int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
+
+
+def split_small(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Return the complete frames at the beginning of what a server has sent, and the rest.
+
+    Each frame is its first byte's opcode and its payload, of 125 bytes at most.
+    """
+    found = []
+    while len(data) >= 2 and len(data) >= (end := 2 + (data[1] & 0x7F)):
+        found.append((data[0] & 0x0F, data[2:end]))
+        data = data[end:]
+    return found, data
 
 
 def _mask(payload: bytes) -> bytes:

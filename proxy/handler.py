@@ -21,6 +21,7 @@ from appliance.errors import (
     NotFound,
     RequestError,
     RequestTimedOut,
+    SessionUnreachable,
 )
 from appliance.grid.session import Session
 from appliance.grid.values import Grant
@@ -28,6 +29,7 @@ from proxy import access, handshake, tcp, tls, wrong_client
 from proxy.dial import Connection
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
+from proxy.keeping import Holder
 from proxy.pages import ADMIT, OPEN, error_answer
 from proxy.relay import Relay
 from proxy.request import INNER_PATH, Request, RequestParser
@@ -121,8 +123,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         wrong_client.refuse_session(request.path, headers, settings.endpoint)
         if (request.method, request.version) != ("GET", "1.1"):
             raise BadRequest("A WebSocket begins with a GET request of HTTP/1.1.")
-        with self.services.connections.of(self.client):
-            self.serve_session(request)
+        self.serve_session(request)
 
     def _serve_inner(self, request: Request) -> None:
         """Serve another appliance, which proves by the grid's key that it is one, and needs no token."""
@@ -161,18 +162,28 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         # Just before `open` counts the session: no session is missing from what is announced.
         if refusal := self.services.presence.refusal():
             raise refusal
+        if wanted.is_kept and (grant := self.services.sessions.find_kept(wanted.request)):
+            self._visit(wanted, grant, request.rest, "reconnected to")
+            return
+        with self.services.connections.of(self.client):
+            self._open_session(wanted, request.rest)
+
+    def _open_session(self, wanted: Handshake, rest: bytes) -> None:
         watch = HangupWatch(self.socket)
         with ExitStack() as to_be_closed:
             with closing(watch), self.services.sessions.open(wanted.request, watch.start) as session:
                 grant, connection = self._reach_worker(wanted, session, watch)
                 to_be_closed.enter_context(closing(connection.socket))
                 watch.close()
+                if wanted.is_kept and connection.answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                    self._keep(wanted, session, grant, connection, rest)
+                    return
                 self._greet(grant, connection, wanted.log_lines)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
                     to_be_closed.callback(tcp.say_goodbye, self.socket)  # when the slot is free
                     return
-                relay = Relay(self.socket, connection.socket, request.rest, connection.answer.rest)
+                relay = Relay(self.socket, connection.socket, rest, connection.answer.rest)
                 to_be_closed.callback(relay.close)
                 self._relay(relay, session, grant)
             relay.finish()
@@ -183,12 +194,46 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             grant = session.grant
             assert grant is not None  # noqa: S101  # `open` and `retry` return with a grant, or raise
             try:
-                connection = self.services.dial(wanted.forwarded, grant)
+                connection = self.services.dial(wanted.claiming(grant.session_id), grant)
             except DialFailed as error:
                 self.services.sessions.retry(session, error, watch.start)
             else:
                 self.services.reach.succeeded(grant.appliance)
                 return grant, connection
+
+    def _keep(self, wanted: Handshake, session: Session, grant: Grant, connection: Connection, rest: bytes) -> None:
+        """Hold the slot of a session that outlives its clients; the first of them is served here."""
+        sessions = self.services.sessions
+        holder = Holder(connection, *self._if_it_ends(grant))
+        holder.on_change(lambda is_kept: sessions.keep(session, is_kept=is_kept))
+        holder.on_end(lambda reason: sessions.end_visit(session.id, reason))
+        self._log_start(session, grant)
+        session.relay(holder.end)
+        with holder.followed(self.services.settings.session_timeout):
+            try:
+                self._visit(wanted, grant, rest, "this is the first client of")
+                holder.wait()
+            finally:
+                session.finish(holder.end_reason or session.end_reason, holder.bytes_relayed)
+                self._log("session.ended", grant, reason=session.end_reason, bytes=holder.bytes_relayed)
+
+    def _visit(self, wanted: Handshake, grant: Grant, rest: bytes, what: str) -> None:
+        """Serve one client of a session that outlives it; `what` is said of the session in the client's log."""
+        try:
+            connection = self.services.dial(wanted.visiting(grant.session_id), grant)
+        except DialFailed as error:
+            raise SessionUnreachable(f"The browser of session {wanted.request.kept_as!r}: {error}.") from error
+        with closing(connection.socket):
+            self._greet(grant, connection, [f"{what} {wanted.request.kept_as!r}", *wanted.log_lines])
+            if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+                tcp.say_goodbye(self.socket)
+                return
+            with closing(Relay(self.socket, connection.socket, rest, connection.answer.rest)) as relay:
+                with self.services.sessions.visit(grant, relay.end), self.services.watchdog.watch(relay):
+                    relay.run(*self._if_it_ends(grant))
+                relay.finish()
+        self._log("session.left", grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
+        self.socket.close()
 
     def _admit(self, request: Request) -> str:
         """Return the name of the request's token, "" if it needs none; raises Unauthorized."""
@@ -207,9 +252,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             raise ClientGone(str(error)) from error
 
     def _relay(self, relay: Relay, session: Session, grant: Grant) -> None:
-        request = session.request
-        start = {"name": request.name, "token": request.token, "waited_ms": grant.waited_ms}
-        gevent.spawn(self._log, "session.started", grant, **start)  # written while the first bytes are awaited
+        self._log_start(session, grant)
         session.relay(relay.end)
         try:
             with self.services.watchdog.watch(relay):
@@ -226,6 +269,11 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         if grant.appliance == self.services.settings.appliance_name:
             return f"worker {grant.worker_name} crashed", "the driver"
         return f"the connection to appliance {grant.appliance} was lost", f"appliance {grant.appliance}"
+
+    def _log_start(self, session: Session, grant: Grant) -> None:
+        request = session.request
+        start = {"name": request.name, "token": request.token, "waited_ms": grant.waited_ms}
+        gevent.spawn(self._log, "session.started", grant, **start)  # written while the first bytes are awaited
 
     def _log(self, event: str, grant: Grant, **fields: object) -> None:
         log.info(event, session=grant.session_id, worker=grant.worker_id, client=self.client, **fields)

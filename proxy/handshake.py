@@ -31,6 +31,8 @@ _FORWARDED_PREFIX = "x-playwright-"
 
 # The headers that ask a driver for a browser: workers/preload/browsers.js and devtools.js.
 OWN_BROWSER, CDP = ("isolation", "browser"), ("protocol", "cdp")
+# Those about a browser that outlives its clients: workers/preload/kept.js. Each names the session, and the seconds.
+_KEEP, _VISIT = "keep", "visit"
 
 # packages/playwright-core/src/server/utils/userAgent.ts: "Playwright/1.65.1 (x64; debian 12) node/20 …"
 _USER_AGENT = re.compile(r"^Playwright/(\d+\.\d+)\.\d+")
@@ -41,11 +43,28 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A client's request for a session, understood: what it asks for, what the worker sees, and lines for its log."""
+    """A client's request for a session, understood: what it asks for, what the worker sees, and lines for its log.
+
+    `keep_s` is for how long the session is kept when its client goes.
+    """
 
     request: SessionRequest
     forwarded: Headers
     log_lines: list[str]
+    keep_s: int = 0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether clients may reconnect to the session."""
+        return bool(self.request.kept_as)
+
+    def claiming(self, session_id: str) -> Headers:
+        """Return what the worker sees that is to serve the session."""
+        return self.forwarded + (((_KEEP, f"{session_id} {self.keep_s}"),) if self.is_kept else ())
+
+    def visiting(self, session_id: str) -> Headers:
+        """Return what the worker sees if the session is there already."""
+        return (*self.forwarded, (_VISIT, f"{session_id} {self.keep_s}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +101,11 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
         parameters.get("browser") or headers.get("x-playwright-browser") or settings.default_browser_type
     )
     wishes = launch_options.read(headers, browser, settings)
-    isolation = _isolation(parameters.get("isolation", ""), wishes.own_browser, settings)
-    is_surprise = wishes.own_browser and not parameters.get("isolation") and settings.isolation is not isolation
-    why_own = [f"a browser of its own, for {', '.join(wishes.own_browser)}"] if is_surprise else []
+    keep_s = _keep_s(parameters, settings)
+    needing_own = wishes.own_browser + (["a session to reconnect to"] if "session" in parameters else [])
+    isolation = _isolation(parameters.get("isolation", ""), needing_own, settings)
+    is_surprise = needing_own and not parameters.get("isolation") and settings.isolation is not isolation
+    why_own = [f"a browser of its own, for {', '.join(needing_own)}"] if is_surprise else []
     user_agent = headers.get("user-agent", "")
     version = _USER_AGENT.match(user_agent) if protocol is Protocol.PLAYWRIGHT else None
     return Handshake(
@@ -97,9 +118,11 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
             token=token,
             isolation=isolation,
             protocol=protocol,
+            kept_as=parameters.get("session", ""),
         ),
         tuple((name, value) for name, value in items if _is_forwarded(name.lower())) + _asked(protocol, isolation),
         why_own + wishes.log_lines,
+        keep_s,
     )
 
 
@@ -176,6 +199,16 @@ def _isolation(asked: str, needing_own: list[str], settings: Settings) -> Isolat
             f"A shared browser cannot have {', '.join(needing_own)}.", "Leave isolation=context out of the URL."
         )
     return Isolation.BROWSER
+
+
+def _keep_s(parameters: Mapping[str, str], settings: Settings) -> int:
+    """Return for how many seconds the session is kept; raises BadRequest if that is longer than allowed here."""
+    keep_s = int(parameters.get("keep", 0))
+    if "keep" in parameters and not settings.keep_max:
+        raise BadRequest("This grid keeps no sessions.", "Leave session and keep out, or set KEEP_MAX.")
+    if keep_s > settings.keep_max:
+        raise BadRequest(f"This grid keeps a session for {settings.keep_max} s at most.", "KEEP_MAX sets it.")
+    return keep_s
 
 
 def _asked(protocol: Protocol, isolation: Isolation) -> Headers:

@@ -205,6 +205,7 @@ class Proxy:
         deadline = Deadline(grace_s)
         self.presence.leave(grace_s, why)
         self.presence.wait_until_closed()
+        self.sessions.keep_no_more(f"appliance {why}")
         if not wait_until(lambda: not (len(self.sessions) or len(self._door)), deadline.left_s, IDLE_LOOK_S):
             self.sessions.end_all(f"appliance {why}")
             self._door.end_all(f"appliance {self.settings.appliance_name} {why}")

@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl
 from appliance.errors import BadRequest
 from appliance.names import Isolation
 
-KNOWN = ("browser", "isolation", "name", "token")
-_PLANNED = re.compile(r"timeout|keep|session|label\..*")  # a later version will offer them
+KNOWN = ("browser", "isolation", "keep", "name", "session", "token")
+_PLANNED = re.compile(r"timeout|label\..*")  # a later version will offer them
+_SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 _SHOWN = re.compile(r"[\w.-]{1,15}", re.ASCII)  # a token has 16 characters or more, and must not show in logs
 NAME_MAX = 200  # characters
 
@@ -24,7 +25,9 @@ def parse(query: str) -> dict[str, str]:
         if name in found:
             raise BadRequest(f"The {shown} is there twice.", "Name each parameter once.")
         found[name] = value
-    _check_name(found.get("name", ""))
+    for name in ("name", "session"):
+        _check_name(found.get(name, ""))
+    _check_keeping(found)
     if "browser" in found and not found["browser"]:
         raise BadRequest("The query parameter 'browser' has no value.", "Name a browser, or leave it out.")
     if found.get("isolation", Isolation.CONTEXT) not in set(Isolation):
@@ -37,6 +40,17 @@ def _unknown(name: str, shown: str) -> BadRequest:
     if _PLANNED.fullmatch(name):
         return BadRequest(f"The {shown} is not offered yet.", known)
     return BadRequest(f"Unknown {shown}.", known)
+
+
+def _check_keeping(found: dict[str, str]) -> None:
+    """Refuse a session to reconnect to without a name or a time."""
+    if ("session" in found) != ("keep" in found) or found.get("session") == "":
+        raise BadRequest(
+            "To reconnect to a session, the URL needs both its name and the seconds for which it is kept.",
+            "For example ?session=NAME&keep=300.",
+        )
+    if "keep" in found and not _SECONDS.fullmatch(found["keep"]):
+        raise BadRequest("The query parameter 'keep' must be a whole number of seconds.", "For example keep=300.")
 
 
 def _check_name(name: str) -> None:

@@ -49,7 +49,10 @@ def socket_of(worker: WorkerInfo, settings: Settings) -> str:
 
 
 def _connected_sessions(worker: WorkerInfo, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
-    """Compare a worker of this appliance: all its sessions come through this appliance's proxy."""
+    """Compare a worker of this appliance: all its sessions come through this appliance's proxy.
+
+    A session that clients may reconnect to has a connection that holds it, and one of its client if it has one.
+    """
     place = socket_of(worker, settings)
     series = [Tally(_active(look.snapshot, worker), _calls(look.machine, place)) for look in looks]
     if surplus := sessions_without_socket(series):
@@ -75,8 +78,13 @@ def _relayed_to_nobody(looks: Sequence[Look], settings: Settings) -> Iterator[Di
 
 
 def _clients(looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
-    """Each waiting session, and each connection to a worker, has a client that is connected to the proxy."""
-    series = [Tally(_needing_client(look, settings), _connected(look.machine, settings)) for look in looks]
+    """Each waiting session, and each connection to a worker, has a client that is connected to the proxy.
+
+    A connection that holds a session for clients that reconnect needs none.
+    """
+    series = [
+        Tally(_needing_client(look, settings), _connected(look, settings) | _held(look, settings)) for look in looks
+    ]
     if surplus := sessions_without_socket(series):
         needing = _counted(surplus, "session", common([tally.sessions for tally in series]))
         text = f"no client is connected for {needing}, waiting in the proxy here or relayed by it"
@@ -89,8 +97,9 @@ def _is_own(session: SessionInfo, settings: Settings) -> bool:
 
 
 def _active(snapshot: Snapshot, worker: WorkerInfo) -> frozenset[str]:
-    """Return a worker's active sessions."""
-    return frozenset(s.id for s in snapshot.sessions if (s.status, s.worker) == ("active", worker.id))
+    """Return a worker's active sessions, and the clients of those that have a further connection for theirs."""
+    active = [s for s in snapshot.sessions if s.holds_slot and s.worker == worker.id]
+    return frozenset(s.id for s in active).union(f"{s.id}'s client" for s in active if s.kept_as and s.status != "kept")
 
 
 def _calls(machine: Machine, place: str) -> frozenset[str]:
@@ -107,11 +116,17 @@ def _needing_client(look: Look, settings: Settings) -> frozenset[str]:
     return frozenset(waiting).union(relayed)
 
 
-def _connected(machine: Machine, settings: Settings) -> frozenset[str]:
+def _held(look: Look, settings: Settings) -> frozenset[str]:
+    """Return the sessions that the proxy holds, on workers here, for clients that reconnect."""
+    here = {worker.id for worker in look.snapshot.workers if worker.appliance == settings.appliance_name}
+    return frozenset(s.id for s in look.snapshot.sessions if s.kept_as and _is_own(s, settings) and s.worker in here)
+
+
+def _connected(look: Look, settings: Settings) -> frozenset[str]:
     """Return the clients that are connected to the proxy."""
-    proxies = {program.pid for program in machine.of("proxy")}
+    proxies = {program.pid for program in look.machine.of("proxy")}
     port = f":{settings.port}"
-    accepted = (wire for wire in machine.wires if wire.pid in proxies and wire.local.endswith(port))
+    accepted = (wire for wire in look.machine.wires if wire.pid in proxies and wire.local.endswith(port))
     return frozenset(wire.remote for wire in accepted if _is_up(wire.status))
 
 

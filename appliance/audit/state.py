@@ -39,7 +39,7 @@ def _slots(snapshot: Snapshot) -> Iterator[Difference]:
                 wrong = "it has no lease"
             elif session is None:
                 wrong = "Redis knows nothing else of it"
-            elif (session.status, session.worker) != ("active", worker.id):
+            elif not (session.holds_slot and session.worker == worker.id):
                 wrong = f"it is {session.status}{f' on {session.worker}' if session.worker else ''}"
             else:
                 continue
@@ -61,7 +61,7 @@ def _leases(snapshot: Snapshot) -> Iterator[Difference]:
     for lease in sorted(snapshot.leases.keys() - sessions - holders):
         yield Difference(("lease", lease), f"there is a lease of {lease}, but no such session", _REAPED)
     for session in snapshot.sessions:
-        if session.status != "active" or session.id in snapshot.slots.get(session.worker, ()):
+        if not session.holds_slot or session.id in snapshot.slots.get(session.worker, ()):
             continue
         unknown = "is not registered" if session.worker not in snapshot.slots else "knows nothing of it"
         text = f"session {session.id} is active on worker {session.worker}, which {unknown}"

@@ -90,4 +90,4 @@ def waiting_for(sessions: int, seconds: float) -> str:
 def is_of(session: SessionInfo, appliance: str) -> bool:
     """Return whether an active session has a worker or the proxy of an appliance."""
     owners = (WorkerId.parse(session.worker).appliance, appliance_of_proxy(session.proxy))
-    return session.status == "active" and appliance in owners
+    return session.holds_slot and appliance in owners

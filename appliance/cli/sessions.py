@@ -30,7 +30,10 @@ def sessions() -> None:
     of=sessions,
 )
 def list_(out: Output) -> list[dict[str, Any]]:
-    """List active and waiting sessions, the oldest first."""
+    """List active, waiting and kept sessions, the oldest first.
+
+    A kept session has lost its client and waits for the next one (`?session=NAME&keep=SECONDS`).
+    """
     with current_grid() as (settings, grid):
         found, now_ms = grid.sessions(), grid.now_ms()
     out.show(sessions_table(found, now_ms, settings.appliance_name) if found else "There are no sessions.")
@@ -50,7 +53,7 @@ def kill(out: Output, ids: tuple[str, ...], everyone: bool) -> list[dict[str, st
         raise click.UsageError("Name sessions by their ids, or use --all.")
     with current_grid() as (_, grid):
         # The waiting first, or the slots of the others would be handed to them.
-        there = sorted(grid.sessions(), key=lambda session: session.status == "active")
+        there = sorted(grid.sessions(), key=lambda session: session.holds_slot)
         known = [session.id for session in there]
         chosen = known if everyone else [choose(beginning, known) for beginning in ids]
         killed = [session for session in dict.fromkeys(chosen) if grid.kill_session(session, REASON)]
@@ -79,5 +82,5 @@ def sessions_table(found: list[SessionInfo], now_ms: int, appliance: str) -> Tab
         worker = WorkerId.parse(session.worker)
         worker_name = worker.name if worker.appliance == appliance else session.worker
         worker_name = worker_name or f"({session.browser})"
-        shown.add_row(session.id, status, worker_name, session.client, age, session.name)
+        shown.add_row(session.id, status, worker_name, session.client, age, session.name or session.kept_as)
     return shown

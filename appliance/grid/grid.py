@@ -41,7 +41,8 @@ class Grid(Views):
         """Claim a slot, or return where an earlier claim of the same session stands.
 
         `avoid` names workers, and appliances with a slash behind the name, that the session must not get.
-        The answer's `status` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable" or "full".
+        The answer's `status` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable", "full", or
+        "taken": another session of this token has the name by which clients are to reconnect.
         If a `server` is given, raises ServerChanged if Redis is another one.
         """
         return self.store.call_on(
@@ -55,6 +56,17 @@ class Grid(Views):
             avoid=" ".join(sorted(avoid)),
             **asdict(request),
         )
+
+    def find_kept(self, request: SessionRequest) -> dict[str, Any]:
+        """Return the session that a client may reconnect to by its name, and the worker that it is on.
+
+        The answer's `status` is "active", "waiting" if it has no slot yet, or "none".
+        """
+        return self.store.call("find_kept", token=request.token, kept_as=request.kept_as)
+
+    def keep_session(self, session_id: str, *, is_kept: bool) -> None:
+        """Note that a session has lost its client and is kept for the next one, or has one again."""
+        self.store.call("keep_session", id=session_id, is_kept=is_kept)
 
     def give_back(self, session_id: str, worker_id: str, blame: Blame = Blame.WORKER) -> None:
         """Return the slot of a worker that was not reached; the session's next claim keeps its place in the queue."""

@@ -38,6 +38,7 @@ class Leases:
         self._renewal_failed = ""
         self._expiry = Deadline(settings.lease_ttl)
         self._to_release: dict[str, Session] = {}  # they ended while Redis did not answer
+        self._to_note: dict[str, Session] = {}  # it is not noted in Redis yet whether they are kept
 
     def renew(self) -> None:
         """Renew all leases, and assert the sessions that Redis has forgotten. Raises StoreUnavailable.
@@ -86,6 +87,9 @@ class Leases:
         for session_id in list(self._to_release):
             if session := self._to_release.pop(session_id, None):
                 self.release(session)
+        for session_id in list(self._to_note):
+            if session := self._to_note.pop(session_id, None):
+                self.note_kept(session)
 
     def _renew_on_one_server(self, workers: dict[str, str]) -> tuple[str, list[str], dict[str, str]]:
         """Renew, and return the server's run id with the answer; it may change between the two calls.
@@ -110,12 +114,22 @@ class Leases:
         answer = self._grid.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self.lease_ms)
         status, over = answer["status"], answer.get("over", 0)
         log.warning("session.asserted", session=session.id, worker=grant.worker_id, status=status)
+        if status == "active" and session.is_kept:
+            self._grid.keep_session(session.id, is_kept=True)
         if over:
             log.warning("worker.over_admitted", worker=grant.worker_id, over=over, reason="Redis lost what it held")
         if status == "pending":  # its worker registers again with its next heartbeat, if it lives
             session.unknown_until = session.unknown_until or Deadline(self._worker_ttl_s)
             if session.unknown_until.is_over:
                 session.lose_worker(grant.worker_id, f"worker {grant.worker_name} stopped answering")
+
+    def note_kept(self, session: Session) -> None:
+        """Note whether a session is kept; if Redis is away, with the next renewal."""
+        try:
+            self._grid.keep_session(session.id, is_kept=session.is_kept)
+        except StoreUnavailable as error:
+            self._to_note[session.id] = session
+            log.warning("session.not_noted", session=session.id, error=str(error))
 
     def release(self, session: Session) -> None:
         """Release a session's slot, or its place in the queue; if Redis is away, with the next renewal."""

@@ -68,7 +68,11 @@ class WorkerFailure:
 
 @dataclass(slots=True)
 class SessionInfo:
-    """A session; `worker` is "" while it waits."""
+    """A session; `worker` is "" while it waits.
+
+    `status` is "waiting", "active", or "kept" if it waits for its next client. `kept_as` is the name by which clients
+    reconnect to it, and `kept_since_ms` when the last one went; 0 if it has one.
+    """
 
     id: str
     status: str
@@ -83,6 +87,13 @@ class SessionInfo:
     token: str = ""
     isolation: str = Isolation.CONTEXT
     protocol: str = Protocol.PLAYWRIGHT
+    kept_as: str = ""
+    kept_since_ms: int = 0
+
+    @property
+    def holds_slot(self) -> bool:
+        """Whether it is active, with a client or without one."""
+        return self.status in ("active", "kept")
 
     @classmethod
     def parse(cls, fields: dict[str, str]) -> SessionInfo:
@@ -90,7 +101,7 @@ class SessionInfo:
         request = json.loads(fields["request"])
         return cls(
             id=request["id"],
-            status=fields["status"],
+            status="kept" if "kept" in fields else fields["status"],
             browser=request["browser"],
             minor=request["minor"],
             worker=fields["worker"],
@@ -102,6 +113,8 @@ class SessionInfo:
             token=request.get("token", ""),  # a proxy of an earlier version may have written it
             isolation=request.get("isolation", Isolation.CONTEXT),
             protocol=request.get("protocol", Protocol.PLAYWRIGHT),
+            kept_as=request.get("kept_as", ""),
+            kept_since_ms=int(fields.get("kept", 0)),
         )
 
 

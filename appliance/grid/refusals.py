@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.errors import BrowserNotServed, NoSlot, NoWorker, QueueFull, RequestError, VersionNotServed
+from appliance.errors import (
+    BadRequest,
+    BrowserNotServed,
+    NoSlot,
+    NoWorker,
+    QueueFull,
+    RequestError,
+    SessionInUse,
+    VersionNotServed,
+)
 from appliance.grid.grid import Grid
 from appliance.grid.languages import how_to_install
 from appliance.grid.session import Session
 from appliance.grid.values import SessionRequest
+from appliance.names import Protocol
 
 
 def queue_full(request: SessionRequest, waiting: int) -> QueueFull:
@@ -27,6 +37,17 @@ def not_served(request: SessionRequest, versions: Sequence[str]) -> RequestError
         f"No {request.browser} worker serves Playwright {request.minor}. Served: {', '.join(versions)}.",
         how_to_install(request.user_agent, versions[0]) + ".",
     )
+
+
+def in_use(request: SessionRequest) -> SessionInUse:
+    """Return the refusal of a client whose session another client has, or is about to have."""
+    return SessionInUse(f"Session {request.kept_as!r} is in use.")
+
+
+def another_kind(request: SessionRequest, browser: str, protocol: str) -> BadRequest:
+    """Return the refusal of a client that wants another browser, or speaks another protocol, than the session has."""
+    spoken = "a CDP session" if protocol == Protocol.CDP else f"a session of Playwright's connect() with {browser}"
+    return BadRequest(f"Session {request.kept_as!r} is {spoken}.", "Use another name for `session`.")
 
 
 def no_slot(session: Session, grid: Grid, timeout_s: float, *, is_queued: bool) -> RequestError:

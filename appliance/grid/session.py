@@ -57,6 +57,7 @@ class Session:
         self.grant: Grant | None = None
         self.end_reason = "client disconnected"
         self.bytes_relayed = 0
+        self.is_kept = False  # it has no client, and waits for the next one
         self.tried: set[str] = set()  # workers that failed it; "appliance/" if the path to it did
         self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and the error
         self.unknown_until: Deadline | None = None  # while Redis knows neither it nor its worker

@@ -58,11 +58,13 @@ class Sessions:
         self._queue_max = settings.queue_max_length
         self._live: dict[str, Session] = {}
         self._leases = Leases(grid, settings, proxy_id, self._live)
+        self._visits: list[tuple[str, Callable[[str], None]]] = []  # the session's id, and what ends the visit
         self._no_waiting: RequestError | None = None
+        self._no_keeping = ""
 
     def __len__(self) -> int:
-        """Count the sessions, the waiting ones too."""
-        return len(self._live)
+        """Count the sessions, the waiting ones too, and the clients here of another proxy's sessions."""
+        return len({*self._live, *(session_id for session_id, _ in self._visits)})
 
     # ── The trip of a session ─────────────────────────────────────────────────────────────────────
 
@@ -88,6 +90,51 @@ class Sessions:
         finally:
             del self._live[session.id]
             release(session)
+
+    def find_kept(self, request: SessionRequest) -> Grant | None:
+        """Return where the session is to which a client reconnects; None if there is none.
+
+        Raises SessionInUse if it has no slot yet, and BadRequest if it is of another kind.
+        """
+        found = self._grid.find_kept(request)
+        if found["status"] == "none":
+            return None
+        if found["status"] == "waiting":
+            raise refusals.in_use(request)
+        if (found["browser"], found["protocol"]) != (request.browser, request.protocol):
+            raise refusals.another_kind(request, found["browser"], found["protocol"])
+        return Grant(found["session"], found["worker"], found["worker_name"], found["appliance"], 0)
+
+    @contextmanager
+    def visit(self, grant: Grant, end: Callable[[str], None]) -> Iterator[None]:
+        """Count a client of a kept session, which another proxy may hold; `end` ends its visit for a reason."""
+        entry = (grant.session_id, end)
+        self._visits.append(entry)
+        try:
+            yield
+        finally:
+            self._visits.remove(entry)
+
+    def end_visit(self, session_id: str, reason: str) -> None:
+        """End the visit of a session's client, if it is here."""
+        for visited, end in list(self._visits):
+            if visited == session_id:
+                end(reason)
+
+    def keep(self, session: Session, *, is_kept: bool) -> None:
+        """Note that a session has no client and waits for the next one, or has one again."""
+        session.is_kept = is_kept
+        if is_kept and self._no_keeping:
+            session.end(End(self._no_keeping))
+        else:
+            self._leases.note_kept(session)
+
+    def keep_no_more(self, reason: str) -> None:
+        """End every session that has no client, from now on."""
+        self._no_keeping = reason
+        for session in list(self._live.values()):
+            if session.is_kept:
+                session.end(End(reason))
 
     def retry(self, session: Session, error: DialFailed, watch: Callable[[Session], None]) -> None:
         """Claim another slot for a session whose worker could not be reached, within the same deadline.
@@ -142,6 +189,8 @@ class Sessions:
         status = answer["status"]
         if status == "full":
             raise refusals.queue_full(session.request, self._queue_max)
+        if status == "taken":
+            raise refusals.in_use(session.request)
         if status == "unserved":
             raise self._reason_to_leave() or refusals.not_served(session.request, answer["versions"])
         if status != "unreachable":
@@ -216,6 +265,8 @@ class Sessions:
         """End every session that is relayed."""
         for session in list(self._live.values()):
             session.end(End(reason))
+        for _, end in list(self._visits):
+            end(reason)
 
     def _reconsider(self) -> None:
         """Refuse those who wait if no worker can be dialled; else let them claim again, avoiding what fails now."""

@@ -58,6 +58,7 @@ class SessionRequest:
     """What a client asks for. `minor` is "" if its User-Agent names no Playwright version.
 
     `token` is the name of its token, "" if it has none. `isolation` says whether it has a browser for itself.
+    `kept_as` is the name by which clients reconnect to it, "" if they cannot.
     """
 
     browser: Browser
@@ -68,6 +69,7 @@ class SessionRequest:
     token: str = ""
     isolation: Isolation = Isolation.CONTEXT
     protocol: Protocol = Protocol.PLAYWRIGHT
+    kept_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

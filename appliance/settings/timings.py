@@ -39,6 +39,12 @@ class TimingSettings(BaseSettings):
     session_idle_timeout: float = Field(
         0, ge=0, description="Seconds that a session may last without a message in either direction; 0: no limit."
     )
+    keep_max: int = Field(
+        3600,
+        ge=0,
+        description="Longest time in seconds for which a client may have its session kept when it goes "
+        "(?session=NAME&keep=300); 0: no session is kept.",
+    )
     queue_timeout: Seconds = Field(30, description="Seconds that a client waits for a slot before it gets 503.")
     queue_max_length: int = Field(
         100, ge=0, description="Clients that may wait for one browser; the next one gets 429."

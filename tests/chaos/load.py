@@ -13,7 +13,7 @@ from tests.support.load import Load, Outcome
 
 HOLD_S = (0.2, 3.0)
 LOOK_INTERVAL_S = 0.1  # a session notices its end at its next call
-OWN_BROWSERS, CDP_SESSIONS = 0.3, 0.2  # the parts of the sessions that have a browser of their own
+CDP_SESSIONS, OWN_BROWSERS, KEPT = 0.2, 0.2, 0.1  # the parts of the sessions that have a browser of their own
 
 
 class Visits(Load):
@@ -30,8 +30,12 @@ class Visits(Load):
         outcome.speaks_cdp = drawn < CDP_SESSIONS
         if outcome.speaks_cdp:
             return await playwright.chromium.connect_over_cdp(f"{endpoint}/cdp?name={outcome.name}")
-        isolation = "browser" if drawn < CDP_SESSIONS + OWN_BROWSERS else "context"
-        return await playwright.chromium.connect(f"{endpoint}/?name={outcome.name}&isolation={isolation}")
+        wanted = "isolation=context"
+        if drawn < CDP_SESSIONS + OWN_BROWSERS:
+            wanted = "isolation=browser"
+        elif drawn < CDP_SESSIONS + OWN_BROWSERS + KEPT:
+            wanted = f"session={outcome.name}&keep=1"
+        return await playwright.chromium.connect(f"{endpoint}/?name={outcome.name}&{wanted}")
 
     async def use(self, browser: Browser, outcome: Outcome) -> None:
         """Open the page, and stay."""

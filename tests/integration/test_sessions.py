@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -469,3 +470,92 @@ def test_many_who_find_the_library_missing_may_all_load_it(grid: Grid) -> None:
     with ThreadPoolExecutor(16) as executor:
         answers = list(executor.map(lambda _: grid.reap(), range(16)))
     assert answers == [{"workers": 0, "sessions": 0, "waiting": 0}] * 16
+
+
+KEPT = SessionRequest(Browser.CHROMIUM, "1.65", token="ci", kept_as="cart")
+
+
+def claim_kept(grid: Grid, session: str, request: SessionRequest = KEPT) -> str:
+    answer = grid.claim(session, request, proxy="proxy-1", lease_ms=60_000, wait_ms=60_000, queue_max=9)
+    return str(answer["status"])
+
+
+def test_a_name_to_reconnect_by_is_one_sessions_of_its_token(grid: Grid) -> None:
+    grid.register_worker(spec("A"))
+    assert grid.find_kept(KEPT) == {"status": "none"}
+    assert claim_kept(grid, "first") == "active"
+    assert claim_kept(grid, "first") == "active", "asked again"
+    assert claim_kept(grid, "second") == "taken"
+    assert claim_kept(grid, "of-another-token", replace(KEPT, token="agents")) == "active"
+    assert claim_kept(grid, "of-no-name", replace(KEPT, kept_as="")) == "active"
+    found = grid.find_kept(KEPT)
+    assert (found["session"], found["worker"], found["browser"]) == ("first", "A", "chromium")
+    grid.release("first", "over")
+    assert grid.find_kept(KEPT) == {"status": "none"}
+    assert claim_kept(grid, "second") == "active"
+
+
+def test_a_name_is_taken_while_its_session_waits_and_free_when_that_gives_up(grid: Grid) -> None:
+    grid.register_worker(spec("A", concurrency=1))
+    claim(grid, "s")
+    assert claim_kept(grid, "first") == "waiting"
+    assert grid.find_kept(KEPT) == {"status": "waiting"}
+    assert claim_kept(grid, "second") == "taken"
+    grid.release("first", "client disconnected")
+    assert grid.find_kept(KEPT) == {"status": "none"}
+
+
+def test_a_session_is_shown_as_kept_since_its_client_went(grid: Grid) -> None:
+    grid.register_worker(spec("A"))
+    claim_kept(grid, "first")
+    grid.keep_session("first", is_kept=True)
+    before = grid.sessions()
+    grid.keep_session("first", is_kept=True)
+    assert grid.sessions() == before
+    assert (before[0].status, before[0].kept_as, before[0].holds_slot) == ("kept", "cart", True)
+    assert 0 < before[0].kept_since_ms <= grid.now_ms()
+    grid.keep_session("first", is_kept=False)
+    assert (grid.sessions()[0].status, grid.sessions()[0].kept_since_ms) == ("active", 0)
+    grid.keep_session("unknown", is_kept=True)
+    assert [event["event"] for event in grid.events()][-2:] == ["session.kept", "session.resumed"]
+
+
+def test_a_kept_session_that_redis_forgot_is_kept_again_under_its_name(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A"))
+    with sessions.open(KEPT, ignore) as session:
+        sessions.keep(session, is_kept=True)
+        grid.store.call("release", id=session.id, worker="A", reason="lost", bytes=0)
+        assert grid.find_kept(KEPT) == {"status": "none"}
+        sessions.renew()
+        assert grid.find_kept(KEPT)["session"] == session.id
+        assert [one.status for one in grid.sessions()] == ["kept"]
+    assert grid.find_kept(KEPT) == {"status": "none"}
+
+
+def test_a_proxy_that_leaves_keeps_no_session_without_a_client(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A"))
+    ends: list[str] = []
+    with sessions.open(KEPT, ignore) as kept, sessions.open(WANTED, ignore) as visited:
+        kept.relay(ends.append)
+        visited.relay(ends.append)
+        sessions.keep(kept, is_kept=True)
+        sessions.keep_no_more("appliance a is shutting down")
+        assert ends == ["appliance a is shutting down"]
+        sessions.keep(visited, is_kept=True)
+        assert len(ends) == 2
+
+
+def test_visits_of_another_proxys_sessions_count_and_end_with_the_others(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A"))
+    ends: list[str] = []
+    claim_kept(grid, "first")
+    grant = sessions.find_kept(KEPT)
+    assert grant
+    with sessions.open(WANTED, ignore) as own, sessions.visit(grant, ends.append):
+        assert len(sessions) == 2
+        with sessions.visit(replace(grant, session_id=own.id), ends.append):
+            assert len(sessions) == 2, "it counts already"
+        sessions.end_visit("another", "no")
+        sessions.end_all("drained")
+    assert ends == ["drained"]
+    assert len(sessions) == 0

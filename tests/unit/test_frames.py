@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.frames import CONTROL, FrameFollower, close_frame
+from proxy.frames import CONTROL, FrameFollower, close_frame, split_small
 from tests.support.frames import frame
 
 frames = st.builds(
@@ -55,3 +55,13 @@ def test_a_reason_is_cut_to_123_bytes_between_two_characters() -> None:
     sent = close_frame(1001, reason)
     assert sent[1] == 2 + 122
     assert sent[4:].decode() == "ü" * 61
+
+
+@given(st.lists(st.binary(max_size=125), max_size=5), st.data())
+def test_small_frames_are_read_however_they_are_cut(payloads: list[bytes], data: st.DataObject) -> None:
+    sent = b"".join(bytes([0x81, len(payload)]) + payload for payload in payloads)
+    cut = data.draw(st.integers(0, len(sent)))
+    first, rest = split_small(sent[:cut])
+    second, left = split_small(rest + sent[cut:])
+    assert [payload for _, payload in first + second] == payloads
+    assert left == b""

@@ -79,6 +79,8 @@ NETWORK = ("x-playwright-proxy", "<loopback>")
         ("context", "/", [NETWORK], "browser", ["a browser of its own, for exposeNetwork"]),
         ("context", "/?isolation=browser", [NETWORK], "browser", []),
         ("browser", "/", [NETWORK], "browser", []),
+        ("context", "/?session=a&keep=9", [], "browser", ["a browser of its own, for a session to reconnect to"]),
+        ("context", "/?session=a&keep=9&isolation=browser", [], "browser", []),
     ],
 )
 def test_a_session_has_what_it_asks_for_or_needs_or_what_is_usual(
@@ -95,7 +97,35 @@ def test_a_shared_browser_that_would_need_options_of_its_own_is_refused() -> Non
 
 
 def test_a_client_cannot_ask_a_driver_by_a_header_of_the_grids() -> None:
-    assert handshake.OWN_BROWSER not in parse("/", ("Isolation", "browser")).forwarded
+    asked = [("Isolation", "browser"), ("Protocol", "cdp"), ("Keep", "5f 9"), ("Visit", "5f 9")]
+    assert not {"isolation", "protocol", "keep", "visit"} & {name.lower() for name, _ in parse("/", *asked).forwarded}
+
+
+def test_a_session_to_reconnect_to_is_held_under_its_id_and_its_clients_visit_it() -> None:
+    kept, other = parse("/?session=a&keep=300"), parse("/")
+    assert (kept.is_kept, kept.request.kept_as, kept.keep_s) == (True, "a", 300)
+    assert kept.claiming("5f") == (*kept.forwarded, ("keep", "5f 300"))
+    assert kept.visiting("5f") == (*kept.forwarded, ("visit", "5f 300"))
+    assert not other.is_kept
+    assert other.claiming("5f") == other.forwarded
+
+
+@pytest.mark.parametrize(
+    ("most", "seconds", "message"),
+    [
+        (300, 301, r"This grid keeps a session for 300 s at most\."),
+        (0, 1, r"This grid keeps no sessions\."),
+        (0, 0, r"This grid keeps no sessions\."),
+    ],
+)
+def test_a_session_is_kept_for_no_longer_than_keep_max(most: int, seconds: int, message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        handshake.parse(BASE, f"/?session=a&keep={seconds}", "c", config.load(keep_max=most))
+
+
+def test_a_shared_browser_cannot_be_kept() -> None:
+    with pytest.raises(BadRequest, match="A shared browser cannot have a session to reconnect to"):
+        parse("/?isolation=context&session=a&keep=9")
 
 
 def test_a_browser_that_is_none_is_refused() -> None:

@@ -17,6 +17,7 @@ def test_known_parameters_are_read() -> None:
         "browser": "firefox", "name": "check outé", "token": "a b"
     }  # fmt: skip
     assert query.parse("isolation=browser") == {"isolation": "browser"}
+    assert query.parse("session=a&keep=300") == {"session": "a", "keep": "300"}
     assert query.parse("") == {}
     assert query.parse("name=") == {"name": ""}
 
@@ -31,7 +32,19 @@ def test_known_parameters_are_read() -> None:
         ("isolation=process", "The query parameter 'isolation' must be context or browser."),
         ("isolation=", "The query parameter 'isolation' must be context or browser."),
         ("label.build=7", "The query parameter 'label.build' is not offered yet."),
-        ("keep", "The query parameter 'keep' is not offered yet."),
+        ("timeout=5", "The query parameter 'timeout' is not offered yet."),
+        ("keep=5", "To reconnect to a session, the URL needs both its name and the seconds for which it is kept."),
+        ("session=a", "To reconnect to a session, the URL needs both its name and the seconds for which it is kept."),
+        (
+            "session=&keep=5",
+            "To reconnect to a session, the URL needs both its name and the seconds for which it is kept.",
+        ),
+        ("session=a&keep=", "The query parameter 'keep' must be a whole number of seconds."),
+        ("session=a&keep=1.5", "The query parameter 'keep' must be a whole number of seconds."),
+        ("session=a&keep=-1", "The query parameter 'keep' must be a whole number of seconds."),
+        ("session=a&keep=%D9%A3", "The query parameter 'keep' must be a whole number of seconds."),
+        ("session=a&keep=1&session=b", "The query parameter 'session' is there twice."),
+        ("keep=1&session=a%0Db", "The session's name has characters that cannot be printed."),
         ("name=" + "n" * 201, "The session's name has 201 characters."),
         ("name=a%0Db", "The session's name has characters that cannot be printed."),
         ("name=%E2%80%AE", "The session's name has characters that cannot be printed."),

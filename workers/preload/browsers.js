@@ -10,15 +10,19 @@
 //  3. A browser's server opens no listener. It is handed connections that came to the driver's own socket.
 //  4. A browser that ends by itself ends its own session, which is told how it ended.
 //  5. A browser that is to have something of its client's (wishes.js) is launched for it.
+//  6. One that outlives its clients (kept.js) keeps what they have opened in it.
 
 const { AsyncLocalStorage } = require('async_hooks');
 const childProcess = require('child_process');
+const http = require('http');
 const os = require('os');
 
 const bundle = require('./bundle');
 const certificates = require('./certificates');
 const devtools = require('./devtools');
+const kept = require('./kept');
 const { Refusal, need } = require('./refusal');
+const leftovers = require('./leftovers');
 const { Reserve } = require('./reserve');
 const { warn } = require('./warning');
 const wishes = require('./wishes');
@@ -31,7 +35,7 @@ let usual;  // the driver's own options
 let type;  // of browsers
 let SocksProxy;
 let reserve;
-let arriving = false;  // a session of a browser of its own is being handed over
+let arriving;  // the browser of its own that a session is being handed over to
 const starts = new AsyncLocalStorage();  // of a launch: {pid} of the process that it has started
 const browsers = new WeakMap();  // the browser of a session, by its socket
 
@@ -40,7 +44,7 @@ class NoPort {
   /** Set the proxy by which the browser reaches its client's network, if it is to. */
   constructor(network) {
     this.network = network;
-    this.browser = undefined;  // which is served there
+    this.options = undefined;  // of Playwright's server
     this.server = undefined;
   }
 
@@ -57,53 +61,58 @@ class OwnBrowser {
   constructor(server, port) {
     this._server = server;
     this._port = port;
-    this._end = '';  // how its process has ended
-    this._tell = undefined;  // tells the session of it
-    this.isKilled = false;
+    this.hasEnded = this.isKilled = false;
+    this.session = undefined;  // what its clients share, if it outlives them
+    this.farewell = '';  // why it was killed
     const child = server.process(), { pid } = child;
-    const end = (code, signal) => {
-      this._end = code === 0 || this.isKilled ? 'was closed' : `crashed (${signal ? `signal ${os.constants.signals[signal]}` : `exit code ${code}`})`;
-      killGroup(pid);
-      port.network?.close();
-      this._tell?.();
-    };
-    if (child.exitCode !== null || child.signalCode)
-      end(child.exitCode, child.signalCode);
-    else
-      child.once('exit', end);
-  }
-
-  get hasEnded() {
-    return Boolean(this._end);
+    this.ended = new Promise(resolve => {  // to how its process has ended
+      const end = (code, signal) => {
+        this.hasEnded = true;
+        killGroup(pid);
+        port.network?.close();
+        resolve(code === 0 || this.isKilled ? 'was closed' : `crashed (${signal ? `signal ${os.constants.signals[signal]}` : `exit code ${code}`})`);
+      };
+      if (child.exitCode !== null || child.signalCode)
+        end(child.exitCode, child.signalCode);
+      else
+        child.once('exit', end);
+    });
   }
 
   /** Wait until it answers; only Chromium is asked. */
   async answer() {
-    await this._port.browser._session?.send('Browser.getVersion');
+    await this._port.options.preLaunchedBrowser._session?.send('Browser.getVersion');
+  }
+
+  /** Outlive its clients, which find what the others have opened. */
+  keep() {
+    this._port.options.mode = 'launchServerShared';  // as launchServer({ _sharedBrowser: true })
+    this.session = leftovers.keep(this.ended);
   }
 
   serve(request, socket, head) {
     browsers.set(socket, this);
-    socket.once('close', () => this.kill());
-    arriving = true;
+    if (!this.session)
+      socket.once('close', () => this.kill());
+    arriving = this;
     try {
       this._port.server.emit('upgrade', request, socket, head);
     } finally {
-      arriving = false;
+      arriving = undefined;
     }
   }
 
-  /** Call a function with the reason of the browser's end, as soon as that is known. */
-  whenEnded(tell) {
-    this._tell = () => tell(`the browser of this session ${this._end}`);
-    if (this._end)
-      this._tell();
-    else
+  /** Wait for the reason of the browser's end. */
+  async end() {
+    if (!this.hasEnded)
       setTimeout(() => this.kill(), PATIENCE_MS);  // it has closed its pipe, and may live on
+    const how = await this.ended;
+    return this.farewell || `the browser of this session ${how}`;
   }
 
-  kill() {
+  kill(farewell = '') {
     this.isKilled = true;
+    this.farewell ||= farewell;
     this._server.kill().catch(error => warn('a browser is not killed', error));
   }
 }
@@ -118,13 +127,14 @@ function killGroup(pid) {
 }
 
 /** Prepare for such browsers, of the kind and with the options of the driver's own. */
-function install({ inprocess, utils, ws: WebSocket }) {
+function install({ inprocess, utils, ws: WebSocket, wsServer: WebSocketServer }) {
   const { reserveBrowsers = 0, ...others } = bundle.options();
   usual = others;
   reserve = new Reserve(reserveBrowsers, launch);
   ({ SocksProxy } = utils);
   type = inprocess.playwright[process.argv[process.argv.indexOf('--browser') + 1]];
   need(typeof type?.launchServer === 'function', 'the method launchServer');
+  kept.install({ wsServer: WebSocketServer });
   bundle.wrap(childProcess, 'spawn', spawn => function(...args) {
     const child = spawn.apply(this, args), start = starts.getStore();
     if (start)
@@ -133,10 +143,10 @@ function install({ inprocess, utils, ws: WebSocket }) {
   });
   bundle.wrap(WebSocket.prototype, 'close', close => function(code, reason) {
     const browser = browsers.get(this._socket);
-    if (!browser || browser.isKilled || reason !== DRIVERS_REASON)
+    if (!browser || (browser.isKilled && !browser.farewell) || reason !== DRIVERS_REASON)
       return close.call(this, code, reason);
     this.send = () => {};  // the answers to pending calls say less, and might come before the reason is known
-    return browser.whenEnded(truth => close.call(this, WHOLE_TRUTH, truth));
+    browser.end().then(truth => close.call(this, WHOLE_TRUTH, truth));
   });
 }
 
@@ -185,9 +195,10 @@ function watch(server) {
   bundle.wrap(server, 'emit', emit => function(event, request, socket, head) {
     if (event !== 'upgrade')
       return emit.apply(this, arguments);
-    const { isolation, protocol } = request.headers;
-    if (isolation === 'browser' || protocol === 'cdp') {
-      const serving = protocol === 'cdp' ? devtools.serve : serve;
+    const { isolation, protocol, visit } = request.headers;
+    if (visit || isolation === 'browser' || protocol === 'cdp') {
+      socket.on('error', () => {});  // its close says as much
+      const serving = visit ? kept.visit : serve;
       serving(request, socket, head).catch(error => refuse(socket, error));
       return true;
     }
@@ -197,33 +208,42 @@ function watch(server) {
 }
 
 async function serve(request, socket, head) {
-  socket.on('error', () => {});  // its close says as much
-  const wished = wishes.read(request.headers);
-  const browser = await (wishes.isEmpty(wished) ? reserve.take() : launchWished(wished));
-  reserve.fillSoon();
+  const browser = await (request.headers.protocol === 'cdp' ? devtools.take() : take(request.headers)).catch(error => {
+    throw error instanceof Refusal ? error : new Error(`it launches no browser: ${error.message}`);
+  });
   if (socket.destroyed)
     browser.kill();
+  else if (request.headers.keep)
+    kept.hold(request, socket, head, browser);
   else
     browser.serve(request, socket, head);
 }
 
+/** Return a browser as a client wishes it. */
+async function take(headers) {
+  const wished = wishes.read(headers);
+  const browser = await (wishes.isEmpty(wished) ? reserve.take() : launchWished(wished));
+  reserve.fillSoon();
+  return browser;
+}
+
 /** Refuse a session: what its client asks for cannot be, or this worker launches no browser. */
 function refuse(socket, error) {
-  const answer = (status, body) => socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n${body}\n`, () => socket.destroy());
-  const message = firstLine(error), hint = 'Leave it out, or ask who runs the grid.';
+  const answer = (status, body) => socket.end(`HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\nConnection: close\r\n\r\n${body}\n`, () => socket.destroy());
+  const message = firstLine(error), { status, hint } = error;
   if (error instanceof Refusal)
-    answer('400 Bad Request', JSON.stringify({ error: { code: 400, message, hint } }));
+    answer(status, JSON.stringify({ error: { code: status, message, hint } }));
   else
-    answer('503 Service Unavailable', `it launches no browser: ${message}`);  // the session goes elsewhere
+    answer(503, message);  // the session goes elsewhere
 }
 
 function firstLine(error) {
   return error.message.split('\n')[0];
 }
 
-/** Whether the session that is being made has a browser of its own. */
-function isArriving() {
+/** Return the browser of its own that the session has which is being made. */
+function ofArriving() {
   return arriving;
 }
 
-module.exports = { NoPort, install, isArriving, watch };
+module.exports = { NoPort, install, ofArriving, watch };

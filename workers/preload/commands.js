@@ -19,7 +19,8 @@ const NAME_A_FOLDER = new Set(['Browser.setDownloadBehavior', 'Page.setDownloadB
 /**
  * Return {command} to pass on to the browser, or {refusal} to answer with; both are texts.
  *
- * `rights` are {allowFiles, downloads}: whether file: addresses may be opened, and the session's folder for downloads.
+ * `rights` are {allowFiles, downloads, session}: whether file: addresses may be opened, the session's folder for
+ * downloads, and the browser's session that commands without one are for, if there is one.
  */
 function judge(text, rights) {
   let message;
@@ -35,7 +36,7 @@ function judge(text, rights) {
     const reason = whyNot(method, params, rights);
     if (reason)
       return refused({ id, sessionId }, SERVER_ERROR, reason);
-    return { command: JSON.stringify({ id, method, params, sessionId }) };
+    return { command: JSON.stringify({ id, method, params, sessionId: sessionId ?? rights.session }) };
   } catch (error) {  // of an address, or of what cannot be written
     return refused({ id, sessionId }, SERVER_ERROR, error.message);
   }

@@ -8,7 +8,9 @@
 //  2. It speaks through a pipe. It has no debugging port, which pages, other sessions or other accounts might reach.
 //  3. What it writes lies in a folder of its own, which goes with it: profile, temporary files, downloads.
 //  4. A reserve keeps the launch out of the connect. It begins when the first such session has come.
-//  5. When its client goes, the browser is killed. When it ends by itself, its client is told how. It ends by itself with
+//  5. When its client goes, the browser is killed, unless it is kept for the next one (kept.js): as with Chromium's own
+//     port, that one finds the pages of the default context.
+//  6. When it ends by itself, its client is told how. It ends by itself with
 //     exit code 0 if the client has closed it.
 
 const childProcess = require('child_process');
@@ -60,16 +62,11 @@ function argumentsIn(folder, args) {
   return [...others, `--user-data-dir=${path.join(folder, 'profile')}`, 'about:blank'];
 }
 
-/** Serve the session that a request asks for; raises an error if no browser can be launched. */
-async function serve(request, socket, head) {
-  socket.on('error', () => {});  // its close says as much
+/** Return a browser that is up; raises an error if none can be launched. */
+async function take() {
   const browser = await reserve.take();
   reserve.begin();
-  socket.once('close', () => browser.kill());
-  if (socket.destroyed)
-    browser.kill();
-  else
-    server.handleUpgrade(request, socket, head, client => browser.serve(client));
+  return browser;
 }
 
 async function launch() {
@@ -104,7 +101,9 @@ class CdpBrowser {
       env: { ...process.env, TMPDIR: folder },
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
     });
-    this.hasEnded = this._isKilled = false;
+    this.hasEnded = this._isKilled = this._isKept = false;
+    this._farewell = '';  // why it is killed
+    this._left = undefined;  // a promise that the last client has left nothing
     this.ended = new Promise(resolve => {
       this._process.once('error', error => resolve(`cannot be started: ${error.code}`));
       this._process.once('exit', (code, signal) => resolve(this._clean(code, signal)));
@@ -117,6 +116,8 @@ class CdpBrowser {
     this._errors.on('data', data => this._said = this._isUp ? '' : (this._said + data).slice(-1000));
     for (const stream of [this._errors, this._input, this._output])
       stream.on('error', () => {});  // its end is told by its process
+    this._silent = new Promise(resolve => this._output.once('close', resolve));
+    this._silent.then(() => setTimeout(() => this.kill(), CLOSING_MS).unref());
   }
 
   /** Wait until it answers; raises an error if it does not. */
@@ -135,29 +136,66 @@ class CdpBrowser {
     this._isUp = true;
   }
 
-  /** Wait until it answers, before it has a client; returns "". */
-  answer() {
-    this._input.write('{"id":1,"method":"Browser.getVersion"}\0');
-    return firstMessage(this._output);
+  /** Wait until it answers, while it has no client; returns "". */
+  async answer() {
+    await this._call('Browser.getVersion');
+    return '';
   }
 
-  /** Let a client drive it. */
-  async serve(client) {
+  /** Outlive its clients. */
+  keep() {
+    this._isKept = true;
+  }
+
+  /** Let the client that sends a request drive it. */
+  serve(request, socket, head) {
+    if (!this._isKept)
+      socket.once('close', () => this.kill());
+    server.handleUpgrade(request, socket, head, client => this._serve(client));
+  }
+
+  async _serve(client) {
     client.on('error', () => {});  // it is closed then
-    const rights = { allowFiles: options.allowFileUrls === true, downloads: path.join(this._folder, 'downloads') };
-    pipe.connect(client, this._input, this._output, text => judge(text, rights));
-    const silent = new Promise(resolve => this._output.once('close', resolve));
-    silent.then(() => setTimeout(() => this.kill(), CLOSING_MS).unref());
-    const how = await this.ended;
-    await Promise.race([silent, new Promise(resolve => setTimeout(resolve, LAST_WORDS_MS))]);
-    if (how)
-      client.close(WHOLE_TRUTH, `the browser of this session ${how}`);
+    const gone = new Promise(resolve => client.once('close', resolve));
+    if (this._isKept)
+      await Promise.race([this._visit(client, gone), this.ended]);
+    else
+      this._connect(client);
+    const how = await Promise.race([this.ended, gone.then(() => '')]);
+    await Promise.race([this._silent, gone, new Promise(resolve => setTimeout(resolve, LAST_WORDS_MS))]);
+    if (how || this._farewell)
+      client.close(WHOLE_TRUTH, this._farewell || `the browser of this session ${how}`);
     else
       client.close(NORMAL, 'closed');
   }
 
-  kill() {
+  /** Let a client have the browser until it goes; the next one has a session of the browser of its own. */
+  async _visit(client, gone) {
+    client.pause();
+    await this._left;
+    const { sessionId } = await this._call('Target.attachToBrowserTarget');
+    client.resume();
+    const disconnect = this._connect(client, sessionId);
+    this._left = gone.then(() => {
+      disconnect();
+      return this._call('Target.detachFromTarget', { sessionId });
+    });
+  }
+
+  /** Pass the messages of a client; return what ends that. */
+  _connect(client, session) {
+    const rights = { allowFiles: options.allowFileUrls === true, downloads: path.join(this._folder, 'downloads'), session };
+    return pipe.connect(client, this._input, this._output, text => judge(text, rights), session);
+  }
+
+  _call(method, params) {
+    return pipe.call(this._input, this._output, method, params);
+  }
+
+  /** End it; a client that is there reads the reason, if there is one. */
+  kill(farewell = '') {
     this._isKilled = true;
+    this._farewell ||= farewell;
     if (running.has(this._process.pid))
       killGroup(this._process.pid);
   }
@@ -173,16 +211,6 @@ class CdpBrowser {
   }
 }
 
-/** Read up to the end of the first message, which nobody needs; nothing can follow it. */
-function firstMessage(stream) {
-  return new Promise(resolve => stream.on('data', function hear(chunk) {
-    if (chunk.at(-1) !== 0)
-      return;
-    stream.off('data', hear).pause();
-    resolve('');
-  }).resume());
-}
-
 function killGroup(pid) {
   try {
     process.kill(-pid, 'SIGKILL');
@@ -191,4 +219,4 @@ function killGroup(pid) {
   }
 }
 
-module.exports = { argumentsIn, install, needLaunch, serve };
+module.exports = { argumentsIn, install, needLaunch, take };

@@ -34,6 +34,7 @@ class Session {
     this.folder = '';
     this.hasUsedClipboard = false;
     this.hasOwnBrowser = false;
+    this.isKept = false;  // it outlives its connections
   }
 
   /** Return the pages that are open. */
@@ -53,6 +54,21 @@ class Session {
     if (context._options.recordVideo)
       context._options.recordVideo.dir = this.folder;
   }
+}
+
+/** Begin the session of a client's connection; `browser` is the one of its own, if it has one. */
+function begin(connection, browser) {
+  if (browser?.session)
+    sessions.set(connection, browser.session);
+  else
+    sessionOf(connection).hasOwnBrowser = Boolean(browser);
+}
+
+/** Return a session that outlives its connections; it ends when a promise is kept. */
+function keep(ended) {
+  const session = Object.assign(new Session(), { hasOwnBrowser: true, isKept: true });
+  ended.then(() => end(session));
+  return session;
 }
 
 /** Return the session of a client's connection. */
@@ -126,6 +142,8 @@ function watchEnds(server) {
   });
   bundle.wrap(server.PlaywrightDispatcher.prototype, 'cleanup', cleanup => async function() {
     const session = sessionOf(this.connection);
+    if (session.isKept)
+      return within(cleanup.call(this));
     session.ended = true;
     await within(clipboard.emptyAtTheEnd(session));
     await within(cleanup.call(this));
@@ -156,4 +174,4 @@ async function sweep(common) {
   await Promise.all(dead.map(name => fs.promises.rm(path.join(common, name), { recursive: true, force: true })));
 }
 
-module.exports = { sessionOf, placing, watchBrowser, watchEnds };
+module.exports = { begin, keep, sessionOf, placing, watchBrowser, watchEnds };

@@ -6,19 +6,52 @@
 //  1. The browser ends each message with a zero byte. None is looked at; a large one is sent in parts while it comes, so
 //     that its size is the client's concern alone.
 //  2. Whoever sends faster than the other side reads has to wait: nothing piles up here.
-//  3. A client that has to wait is not read, so its end would not be seen. It is pinged meanwhile, which fails if it is
+//  3. Clients that follow each other on one pipe have a session of the browser each, which is not theirs to see: commands
+//     without a session are for it (commands.js), and its name is the end of what comes from it (Chromium,
+//     content/browser/devtools/devtools_session.cc).
+//  4. A client that has to wait is not read, so its end would not be seen. It is pinged meanwhile, which fails if it is
 //     gone.
 
 const WHOLE = 16 * 2 ** 20;  // bytes of a message that are kept, for clients that know no messages in parts
 const FULL = 2 ** 20;  // bytes on their way to a client
 const ANSWERS = 100;  // that wait for the end of one of the browser's messages
 const PULSE_MS = 1000;
+const BRACE = Buffer.from('}');
+const OWN_ID = 2 ** 31 - 1;  // of our own commands
+const OWN_ANSWER = 4096;  // characters that are kept of what may be the answer
 
-/** Pass messages both ways. `judge` is given a client's message, and returns {command} or {refusal}. */
-function connect(client, toBrowser, fromBrowser, judge) {
-  const brake = new Brake(client), outbox = new Outbox(client, fromBrowser, brake);
-  toBrowser.on('drain', () => brake.release('the browser reads'));
-  fromBrowser.on('data', chunk => outbox.add(chunk));
+/** Send a command of our own while there is no client; return its result. All else that comes until then is dropped. */
+function call(toBrowser, fromBrowser, method, params = {}) {
+  toBrowser.write(`${JSON.stringify({ id: OWN_ID, method, params })}\0`);
+  return new Promise(resolve => {
+    let message = '';
+    fromBrowser.on('data', function hear(chunk) {
+      const parts = chunk.toString().split('\0');
+      for (const [i, part] of parts.entries()) {
+        message = (message + part).slice(0, OWN_ANSWER);
+        if (i === parts.length - 1)
+          return;
+        if (message.startsWith(`{"id":${OWN_ID},`)) {
+          fromBrowser.off('data', hear).pause();
+          return resolve(JSON.parse(message).result ?? {});
+        }
+        message = '';
+      }
+    }).resume();
+  });
+}
+
+/**
+ * Pass messages both ways, until the function that is returned is called.
+ *
+ * `judge` is given a client's message, and returns {command} or {refusal}. `session` is the browser's session that the
+ * client does not see, if there is one.
+ */
+function connect(client, toBrowser, fromBrowser, judge, session) {
+  const brake = new Brake(client), outbox = new Outbox(client, fromBrowser, brake, session);
+  const released = () => brake.release('the browser reads'), received = chunk => outbox.add(chunk);
+  toBrowser.on('drain', released);
+  fromBrowser.on('data', received);
   client.on('message', data => {
     const { command, refusal } = judge(data.toString());
     if (refusal)
@@ -27,6 +60,10 @@ function connect(client, toBrowser, fromBrowser, judge) {
       brake.hold('the browser reads');
   });
   fromBrowser.resume();
+  return () => {
+    toBrowser.off('drain', released);
+    fromBrowser.off('data', received);
+  };
 }
 
 /** Keeps a client waiting until all that it waits for has come. */
@@ -55,10 +92,11 @@ class Brake {
 
 /** What goes to the client. */
 class Outbox {
-  constructor(client, source, brake) {
+  constructor(client, source, brake, session) {
     this._client = client;
     this._source = source;
     this._brake = brake;
+    this._hidden = Buffer.from(session ? `,"sessionId":"${session}"}` : '');  // the end of a message that is not to be seen
     this._parts = [];  // of the message that comes
     this._size = 0;  // of these
     this._isBegun = false;  // a part of it was sent
@@ -74,7 +112,7 @@ class Outbox {
       start = end + 1;
     }
     this._keep(chunk.subarray(start));
-    if (this._size > WHOLE || (this._isBegun && this._size))
+    if (this._size > (this._isBegun ? this._hidden.length : WHOLE))
       this._send(false);
     if (this._client.bufferedAmount > FULL)
       this._source.pause();
@@ -95,12 +133,21 @@ class Outbox {
   }
 
   _send(isEnd) {
-    const data = this._parts.length === 1 ? this._parts[0] : Buffer.concat(this._parts);
+    const all = this._parts.length === 1 ? this._parts[0] : Buffer.concat(this._parts);
+    const data = isEnd ? this._shown(all) : all.subarray(0, all.length - this._hidden.length);
     this._parts = [];
     this._size = 0;
+    if (!isEnd)
+      this._keep(all.subarray(data.length));
     this._isBegun = !isEnd;
     this._client.send(data, { binary: false, fin: isEnd }, () => this._sent());
     this._sendAnswers();
+  }
+
+  /** Return the end of a message without what the client is not to see. */
+  _shown(data) {
+    const { length } = this._hidden;
+    return length && data.subarray(-length).equals(this._hidden) ? Buffer.concat([data.subarray(0, -length), BRACE]) : data;
   }
 
   _sendAnswers() {
@@ -118,4 +165,4 @@ class Outbox {
   }
 }
 
-module.exports = { connect };
+module.exports = { call, connect };

@@ -61,7 +61,7 @@ function install() {
     if (dispatcher._type !== 'Root')
       return;
     messages.surviveSending(this);
-    leftovers.sessionOf(this).hasOwnBrowser = browsers.isArriving();
+    leftovers.begin(this, browsers.ofArriving());
   });
   browsers.install(driver);
   devtools.install(driver);
@@ -71,7 +71,7 @@ function install() {
       devtools.needLaunch(this._options.preLaunchedBrowser);
       const isOwn = args[0] instanceof browsers.NoPort;
       if (isOwn) {
-        args[0].browser = this._options.preLaunchedBrowser;
+        args[0].options = this._options;
         this._options.preLaunchedSocksProxy = args[0].network;
       }
       confine(this._options.preLaunchedBrowser, server.nullProgress, { allowFiles, isOwn });

@@ -2,8 +2,10 @@
 
 /** An error whose message is meant for the user of a session, without the driver's own lines. */
 class Refusal extends Error {
-  constructor(message) {
+  /** Set the message, and for a session that is refused the HTTP status and the hint. */
+  constructor(message, status = 400, hint = 'Leave it out, or ask who runs the grid.') {
     super(message);
+    Object.defineProperties(this, { status: { value: status }, hint: { value: hint } });  // which no client is sent
     this.name = 'Error';
     this.stack = `Error: ${message}`;
   }

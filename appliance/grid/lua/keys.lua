@@ -45,6 +45,8 @@
 --    request proxy status worker                        its claim as it came; "waiting" or "active", and where
 --    started granted arrival deadline                   times; its number of arrival; until when it waits
 --    avoid                                              what it avoids now, if that is not what it claimed with
+--    kept_as token kept                                 its name for reconnecting, whose; since when it has no client
+--  kept                       hash     token and name of a session that clients may reconnect to, as JSON -> session
 --  leases                     zset     active session -> expiry
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
 --  queue:<browser>:<minor>:<avoid>  zset  the sessions that avoid these workers and appliances (queue.lua)

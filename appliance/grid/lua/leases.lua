@@ -37,6 +37,17 @@ local function is_known(worker)
   return fresh_until and true or false
 end
 
+-- keep_session {id, is_kept} -> {}
+-- Notes whether a session is kept: it has no client, and waits for the next one.
+register('keep_session', function(a)
+  local name = key('session', a.id)
+  local status, kept = unpack(redis.call('HMGET', name, 'status', 'kept'))
+  if not status or (kept and true or false) == a.is_kept then return {} end
+  if a.is_kept then redis.call('HSET', name, 'kept', whole(NOW)) else redis.call('HDEL', name, 'kept') end
+  record(a.is_kept and 'session.kept' or 'session.resumed', 'session', a.id)
+  return {}
+end)
+
 -- renew {proxy, sessions = {id -> worker}, lease_ms} -> {unknown, kills}
 -- Renews a proxy, and the leases of the sessions that it relays, each on its worker. A lost lease or slot is restored.
 -- Returns the sessions that Redis does not know on that worker, and those the proxy must end, with the reasons.
@@ -64,7 +75,7 @@ local function forget_stale(session)
   touch(workers.find(session.worker))
 end
 
--- assert_session {id, worker, browser, minor, name, client, user_agent, token, proxy, lease_ms}
+-- assert_session {id, worker, browser, minor, name, client, user_agent, token, kept_as, proxy, lease_ms}
 -- -> {status = 'active', over} | {status = 'pending'}
 -- Restores a session that a proxy relays and that Redis has lost; "pending" if its worker is not registered yet. A
 -- running session is never ended because its slot was granted to another meanwhile. Its worker then has too many:
@@ -79,7 +90,7 @@ register('assert_session', function(a, request)
   redis.call('SADD', key('worker', a.worker, 'sessions'), a.id)
   redis.call('ZADD', key('leases'), NOW + a.lease_ms, a.id)
   if not known then
-    a.request, a.started, a.granted, a.arrival, a.deadline = request, NOW, NOW, 0, NOW
+    a.request, a.started, a.granted, a.arrival, a.deadline, a.kept_as = request, NOW, NOW, 0, NOW, a.kept_as or ''
     sessions.save(a, 'active', a.worker)
     if tonumber(worker.unclaimed or 0) > 0 then
       worker.unclaimed = redis.call('HINCRBY', key('worker', a.worker), 'unclaimed', -1)

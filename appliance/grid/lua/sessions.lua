@@ -1,4 +1,17 @@
 -- Sessions, from claim to release: claim, release, give_back. What holds their slots meanwhile is in leases.lua.
+-- Those that clients may reconnect to, by name: find_kept.
+
+-- Returns a session's field in the hash `kept`: each token has names of its own.
+local function name_of(session)
+  return cjson.encode({session.token, session.kept_as})
+end
+
+-- Returns the session that has the name of another one, nil if there is none.
+local function namesake(session)
+  if session.kept_as == '' then return nil end
+  local id = redis.call('HGET', key('kept'), name_of(session))
+  return id and id ~= session.id and sessions.read(id) or nil
+end
 
 -- Reads a session, its claim and its status; nil if it is unknown. One that cannot be read is forgotten.
 function sessions.read(id)
@@ -10,7 +23,7 @@ function sessions.read(id)
     return nil
   end
   for field, value in pairs(found) do session[field] = value end
-  session.avoid = session.avoid or ''
+  session.avoid, session.kept_as = session.avoid or '', session.kept_as or ''
   return session
 end
 
@@ -21,6 +34,10 @@ function sessions.save(session, status, worker)
   redis.call('HSET', name, 'request', session.request, 'proxy', session.proxy,
     'status', status, 'worker', worker, 'started', session.started, 'granted', session.granted or '',
     'arrival', session.arrival, 'deadline', session.deadline)
+  if session.kept_as ~= '' then
+    redis.call('HSET', name, 'kept_as', session.kept_as, 'token', session.token)
+    redis.call('HSET', key('kept'), name_of(session), session.id)
+  end
 end
 
 -- Grants a session a slot of a worker.
@@ -33,10 +50,18 @@ function sessions.grant(session, worker)
   recycling.count_start(worker)
 end
 
+-- Frees the name of a session that ends.
+local function forget_name(session)
+  local name = name_of(session)
+  if redis.call('HGET', key('kept'), name) == session.id then redis.call('HDEL', key('kept'), name) end
+end
+
 -- Ends a session, active or waiting, and frees what it held. `...` goes into the event.
 function sessions.finish(id, reason, ...)
-  local status, worker_id = unpack(redis.call('HMGET', key('session', id), 'status', 'worker'))
+  local status, worker_id, kept_as, token =
+    unpack(redis.call('HMGET', key('session', id), 'status', 'worker', 'kept_as', 'token'))
   if not status then return false end
+  if kept_as then forget_name({id = id, kept_as = kept_as, token = token}) end
   if status == 'waiting' then
     local session = sessions.read(id)
     if session then queue.dequeue(session) end
@@ -115,15 +140,17 @@ local function ask_again(session, avoid)
   end
 end
 
--- claim {id, browser, minor, name, client, user_agent, token, proxy, lease_ms, wait_ms, queue_max, avoid}
+-- claim {id, browser, minor, name, client, user_agent, token, kept_as, proxy, lease_ms, wait_ms, queue_max, avoid}
 -- -> {status = 'active', worker, worker_name, appliance, waited_ms} | {status = 'waiting'} | {status = 'lost'}
---  | {status = 'unserved', versions} | {status = 'unreachable'} | {status = 'full'}
+--  | {status = 'unserved', versions} | {status = 'unreachable'} | {status = 'full'} | {status = 'taken'}
 -- Called again, it returns where the claim stands. `avoid` lists workers, and appliances with a slash behind the name,
--- that the session must not get; "unreachable" means that only those serve what it asks for.
+-- that the session must not get; "unreachable" means that only those serve what it asks for. "taken" is the name
+-- `kept_as`, by another session of this token.
 register('claim', function(a, request)
   local session, known = a, sessions.read(a.id)
-  session.avoid = a.avoid or ''
+  session.avoid, session.kept_as = a.avoid or '', a.kept_as or ''
   if known then return ask_again(known, session.avoid) end
+  if namesake(session) then return {status = 'taken'} end
   session.request, session.started, session.deadline = request, whole(NOW), whole(NOW + a.wait_ms)
   session.arrival = queue.number_arrival(a.browser)
   local worker = admit(session)
@@ -136,6 +163,21 @@ register('claim', function(a, request)
   redis.call('DECR', key('arrivals', a.browser))
   if not has_a_server then return {status = 'unserved', versions = pools.minors(a.browser)} end
   return {status = can_reach_it and 'full' or 'unreachable'}
+end)
+
+-- find_kept {token, kept_as} -> {status = 'active', session, worker, worker_name, appliance, browser, protocol}
+--  | {status = 'waiting'} | {status = 'none'}
+-- Returns the session that a client may reconnect to by its name: "waiting" if it has no slot yet.
+register('find_kept', function(a)
+  local session = namesake({id = '', token = a.token, kept_as = a.kept_as})
+  if not session then return {status = 'none'} end
+  if session.status ~= 'active' then return {status = 'waiting'} end
+  local worker = read_fields(key('worker', session.worker), {'name', 'appliance'})
+  if not worker then return {status = 'none'} end
+  return {
+    status = 'active', session = session.id, worker = session.worker, worker_name = worker.name,
+    appliance = worker.appliance, browser = session.browser, protocol = session.protocol,
+  }
 end)
 
 -- release {id, worker, reason, bytes} -> {released}

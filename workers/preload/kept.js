@@ -1,0 +1,134 @@
+'use strict';
+
+// Browsers that outlive their clients: `?session=NAME&keep=300`.
+//
+// Rules
+//  1. A connection whose request has the header `Keep: SESSION SECONDS` (proxy/handshake.py) holds a browser, which lives
+//     as long as the connection does. It is the proxy's that has the session's slot; nothing is driven by it.
+//  2. A connection with the header `Visit: SESSION SECONDS` drives that browser. There is one at a time.
+//  3. When it closes, the browser waits for the next one for that many seconds, and is killed if none has come.
+//  4. The holder is told whether a client is there, and how the browser ended.
+
+const { Refusal, need } = require('./refusal');
+const wishes = require('./wishes');
+
+const LARGEST = 4096;  // bytes of a holder's message; it sends none but a Close frame
+const FIRST_MS = 30000;  // for the client that the browser was launched for
+const LEAVING_MS = 1000;  // for a client that goes while the next one comes
+const NORMAL = 1000, WHOLE_TRUTH = 4000;  // codes by which proxy/keeping.py knows that no better reason is to come
+
+const ENDED = 'the session has just ended';
+
+const sessions = new Map();  // by id
+let server;
+
+/** Prepare for such sessions. */
+function install({ wsServer: WebSocketServer }) {
+  need(typeof WebSocketServer?.prototype?.handleUpgrade === 'function', 'the WebSocket server');
+  server = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: LARGEST, clientTracking: false });
+  server.on('headers', headers => headers.push('Kept: yes'));  // a driver that does not know of this does not say so
+}
+
+function parse(header) {
+  const [id, seconds] = header.split(' ');
+  return { id, ms: Number(seconds) * 1000 };
+}
+
+/** Hold a browser for as long as a connection lasts. */
+function hold(request, socket, head, browser) {
+  const { id } = parse(request.headers.keep);
+  const wished = wishes.read(request.headers);
+  server.handleUpgrade(request, socket, head, holder => new Kept(id, browser, holder, wished));
+}
+
+/** Let a client drive the browser that its session has. */
+async function visit(request, socket, head) {
+  const { id, ms } = parse(request.headers.visit), session = sessions.get(id);
+  if (!session)
+    throw new Error(ENDED);
+  session.compare(wishes.read(request.headers));
+  await session.becomesFree();
+  session.visit(request, socket, head, ms);
+}
+
+class Kept {
+  constructor(id, browser, holder, wished) {
+    this._id = id;
+    this._browser = browser;
+    this._holder = holder;
+    this._wished = wished;  // what the browser was launched with
+    this._visitor = undefined;  // the socket of the client that is there
+    sessions.set(id, this);
+    browser.keep();
+    holder.on('error', () => {});  // it is closed then
+    holder.on('close', (code, reason) => this._release(String(reason)));
+    browser.ended.then(how => this._end(how));
+    this._wait(FIRST_MS, 'its client did not come');
+  }
+
+  /** Raise a Refusal if a client wishes what the browser was not launched with. */
+  compare(wished) {
+    if (!wishes.isEmpty(wished) && JSON.stringify(wished) !== JSON.stringify(this._wished))
+      throw new Refusal('The browser of this session was launched with other options.', 409, 'Leave the options out, or use another name for `session`.');
+  }
+
+  /** Wait a moment for a client to leave. */
+  async becomesFree() {
+    const visitor = this._visitor;
+    if (visitor)
+      await new Promise(resolve => visitor.once('close', resolve) && setTimeout(resolve, LEAVING_MS));
+  }
+
+  visit(request, socket, head, ms) {
+    if (socket.destroyed)
+      return;
+    if (!sessions.has(this._id))
+      throw new Error(ENDED);
+    if (this._visitor)
+      throw new Refusal('This session is in use.', 409, 'One client at a time drives a kept session. Wait until it has gone, or use another name for `session`.');
+    clearTimeout(this._timer);
+    this._visitor = socket;
+    this._say(false, 0);
+    socket.once('close', () => {
+      this._visitor = undefined;
+      this._say(true, socket.bytesRead + socket.bytesWritten);
+      this._wait(ms, ms ? `no client came back within ${ms / 1000} s` : 'closed');
+    });
+    this._browser.serve(request, socket, head);
+  }
+
+  /** Tell the proxy whether the session is kept for a next client, and the bytes of the last one. */
+  _say(kept, bytes) {
+    this._holder.send(JSON.stringify({ kept, bytes }), () => {});
+  }
+
+  _wait(ms, reason) {
+    if (sessions.has(this._id))
+      this._timer = setTimeout(() => this._close(NORMAL, reason), ms);
+  }
+
+  /** The browser has ended, perhaps by itself. */
+  _end(how) {
+    if (!sessions.has(this._id))
+      return;
+    if (how)
+      this._close(WHOLE_TRUTH, `the browser of this session ${how}`);
+    else
+      this._close(NORMAL, 'closed');
+  }
+
+  /** End the session from here. */
+  _close(code, reason) {
+    this._holder.close(code, reason);
+    this._release(reason);
+  }
+
+  /** Kill the browser; a client that is there reads the reason. */
+  _release(reason) {
+    clearTimeout(this._timer);
+    sessions.delete(this._id);
+    this._browser.kill(reason || 'the appliance that holds this session is gone');
+  }
+}
+
+module.exports = { hold, install, visit };

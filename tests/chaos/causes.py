@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -16,6 +18,8 @@ import psutil
 from appliance.machine.supervisor import Supervisor
 from tests.chaos.bounded import BoundedMember
 from tests.support.appliance import Appliance
+
+_limits: defaultdict[int, threading.RLock] = defaultdict(threading.RLock)  # of a process, by its id
 
 
 def act_on(act: str, victims: list[psutil.Process], grid: Appliance, lasts_s: float = 0.0, number: int = 0) -> None:
@@ -38,16 +42,20 @@ def act_on(act: str, victims: list[psutil.Process], grid: Appliance, lasts_s: fl
 
 @contextmanager
 def out_of_descriptors(process: psutil.Process, polls: bool = False) -> Iterator[None]:
-    """Let a process open nothing more for as long as the block lasts (EMFILE), unless it closes something."""
-    before = process.rlimit(psutil.RLIMIT_NOFILE)
-    try:
-        limit = _close_in(process, polls)
-        yield
-    finally:
-        with suppress(psutil.NoSuchProcess):
-            for one in [process, *process.children(recursive=True)]:  # what it started has its limit
-                if one.rlimit(psutil.RLIMIT_NOFILE)[0] == limit:
-                    one.rlimit(psutil.RLIMIT_NOFILE, before)
+    """Let a process open nothing more for as long as the block lasts (EMFILE), unless it closes something.
+
+    Of two such blocks for one process, the second waits for the first: it would take its limit for the usual one.
+    """
+    with _limits[process.pid]:
+        before = process.rlimit(psutil.RLIMIT_NOFILE)
+        try:
+            limit = _close_in(process, polls)
+            yield
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                for one in [process, *process.children(recursive=True)]:  # what it started has its limit
+                    if one.rlimit(psutil.RLIMIT_NOFILE)[0] == limit:
+                        one.rlimit(psutil.RLIMIT_NOFILE, before)
 
 
 @contextmanager
@@ -77,7 +85,8 @@ def _kill_and_let_spawns_fail(victims: list[psutil.Process], lasts_s: float, gri
     """Kill processes that supervisord cannot start again for so long: it cannot fork, or has no descriptors."""
     supervisord = psutil.Process(Supervisor(grid.run_dir).pid())
     can_bound = isinstance(grid, BoundedMember) and number % 4 < 2
-    with grid.group.without_forks(supervisord.pid) if can_bound else out_of_descriptors(supervisord, polls=True):
+    without = grid.group.without_forks(supervisord.pid) if can_bound else out_of_descriptors(supervisord, polls=True)
+    with _limits[supervisord.pid], without:
         _send(signal.SIGKILL, victims)
         time.sleep(lasts_s)
 

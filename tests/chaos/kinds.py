@@ -63,8 +63,11 @@ DRIVER_OVERWHELMED = r"the (driver of worker {worker} ended|(driver|browser) of 
 WORDLESS = r"worker {worker} crashed|Browser closed"
 # A browser of its own ends with one session; with its last page, its client may read what any page says.
 OWN_LOST = r"the browser of this session crashed|Target page, context or browser has been closed"
-# A CDP client does not pass on the reason for its connection's end.
-CDP_LOST = r"Target page, context or browser has been closed|Connection closed|Browser has been closed"
+# A CDP client does not pass on the reason for its connection's end; one that still connects waits for its time-out.
+CDP_LOST = (
+    r"Target page, context or browser has been closed|Connection closed|Browser has been closed"
+    r"|Timeout \d+ms exceeded[\s\S]*<ws disconnected>"
+)
 PAGE_LOST = r"(Target|Page) crashed|net::ERR_ABORTED"
 ZYGOTE_LOST = rf"{BROWSER_LOST}|{OWN_LOST}|{PAGE_LOST}"  # a new page may crash before the worker can say so
 # A proxy that was killed cannot speak.

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
 
 from playwright.async_api import Browser, Error, Playwright, async_playwright
 
@@ -115,11 +117,17 @@ class Load:
                 await browser.close()
         except Error as error:
             outcome.error = str(error) or "an error without words"
-        except TimeoutError:
-            outcome.error = f"it hung for {SESSION_MAX_S:g} s"
+        except TimeoutError as error:
+            outcome.error = f"it hung for {SESSION_MAX_S:g} s, in {_inmost(error)}"
         outcome.ended = time.time()
         if outcome.error and browser:
             await _let_go(browser)
+
+
+def _inmost(error: TimeoutError) -> str:
+    """Return the lines at which a call that took too long was cancelled."""
+    at = reversed(extract_tb((error.__cause__ or error).__traceback__))
+    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in at)
 
 
 async def _let_go(browser: Browser) -> None:

@@ -67,6 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Content-Encoding", encoding)
+        self.send_header("Content-Length", str(sum(map(len, zeros(encoding, mebibytes)))))
         self.end_headers()
         with suppress(OSError):
             for part in zeros(encoding, mebibytes):

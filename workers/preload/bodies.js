@@ -1,11 +1,12 @@
 'use strict';
 
-// Bodies of answers that the driver has in its memory: fetched for a session (context.request, route.fetch), or given to
-// a browser as if it had fetched them (route.fulfill). A body that is too large is its session's fault alone.
+// Bodies that the driver has in its memory: it fetches them for a session (context.request, route.fetch), reads them of a
+// browser's streams (response.body(), page.pdf()), or gives them to a browser (route.fulfill). A body that is too large is
+// its session's fault alone.
 //
 // The driver collects what it fetches whole and unpacked, however few bytes came, and sends it to the client in base64.
-// V8 ends the process over a text of 2^28 characters, which are 192 MiB of a body. So an answer that is larger than
-// LARGEST is refused while it comes.
+// V8 ends the process over a text of 2^28 characters, which are 192 MiB of a body. So what is larger than LARGEST is
+// refused while it comes.
 
 const { AsyncLocalStorage } = require('async_hooks');
 const http = require('http');
@@ -21,7 +22,7 @@ const LARGEST_FULFILLED = 74 * 2 ** 20;  // base64 makes it 98.7 MiB
 const LONGEST_URL = 200;  // in a sentence
 
 const fetches = new AsyncLocalStorage();  // the request that is sent for a session: {url, refusal}
-const limited = new WeakSet();  // prototypes
+const streams = new WeakMap();  // by DevTools session: how many bytes were read of each stream
 
 /** Bound what node receives and unpacks for requests of sessions. */
 function install() {
@@ -42,17 +43,35 @@ function install() {
 
 /** Let the requests of a context be known by what they fetch; `context` is the driver's APIRequestContext. */
 function bound(context) {
-  const prototype = Object.getPrototypeOf(context);
-  if (!limited.has(prototype))
-    bundle.wrap(prototype, '_sendRequest', send => async function(progress, log, url, ...others) {
-      const fetch = { url, refusal: undefined };
-      try {
-        return await fetches.run(fetch, () => send.call(this, progress, log, url, ...others));
-      } catch (error) {
-        throw fetch.refusal ?? error;
-      }
+  bundle.wrapInherited(context, '_sendRequest', send => async function(progress, log, url, ...others) {
+    const fetch = { url, refusal: undefined };
+    try {
+      return await fetches.run(fetch, () => send.call(this, progress, log, url, ...others));
+    } catch (error) {
+      throw fetch.refusal ?? error;
+    }
+  });
+}
+
+/** Bound what the driver reads of a stream of Chromium's; what a client reads by its own DevTools session, comes in parts. */
+function limitStreams({ options, _session: session }) {
+  if (options.name === 'chromium')
+    bundle.wrapInherited(session, 'send', send => function(method, params) {
+      const answer = send.call(this, method, params);
+      return method === 'IO.read' && !this._eventListener ? counted(this, params.handle, answer) : answer;
     });
-  limited.add(prototype);
+}
+
+async function counted(session, handle, answer) {
+  const part = await answer, read = streams.get(session) ?? new Map();
+  streams.set(session, read.set(handle, (read.get(handle) ?? 0) + Buffer.byteLength(part.data, part.base64Encoded ? 'base64' : 'utf8')));
+  const isTooLarge = read.get(handle) > LARGEST;
+  if (part.eof || isTooLarge)
+    read.delete(handle);
+  if (!isTooLarge)
+    return part;
+  session.send('IO.close', { handle }).catch(() => {});
+  throw tooLarge('The body');
 }
 
 /** Return a stream that ends with an error when it has had too much. */
@@ -63,16 +82,16 @@ function bounded(stream, fetch) {
       size += chunk?.length ?? 0;
       if (size <= LARGEST)
         return push.call(this, chunk, ...others);
-      fetch.refusal ??= tooLarge(fetch.url);
+      fetch.refusal ??= tooLarge(`The answer of ${(fetch.url.origin + fetch.url.pathname).slice(0, LONGEST_URL)}`);
       this.destroy(fetch.refusal);
       return false;
     });
   return stream;
 }
 
-function tooLarge({ origin, pathname }) {
-  return new Refusal(`The answer of ${(origin + pathname).slice(0, LONGEST_URL)} is larger than ${LARGEST / 2 ** 20} MiB, ` +
-    'more than this grid passes on. Ask for it in parts, or let a page download it.');
+function tooLarge(what) {
+  return new Refusal(`${what} is larger than ${LARGEST / 2 ** 20} MiB, more than this grid passes on. Ask for it in parts, ` +
+    'or let a page download it.');
 }
 
 /** Return why a route is not fulfilled, or undefined: Chromium ends over a message that is too large for it. */
@@ -90,4 +109,4 @@ function sizeOf({ body, isBase64, fetchResponseUid }, fetchRequest) {
   return Buffer.byteLength(body ?? '', isBase64 ? 'base64' : 'utf8');
 }
 
-module.exports = { bound, install, whyNotFulfilled };
+module.exports = { bound, install, limitStreams, whyNotFulfilled };

@@ -29,4 +29,15 @@ function wrap(owner, name, wrapper) {
   owner[name] = wrapper(owner[name]);
 }
 
-module.exports = { load, options, wrap };
+const wrapped = new WeakMap();  // the names of a prototype's methods
+
+/** Replace a method that an object has from its prototype, for all that have it from there; a second time does nothing. */
+function wrapInherited(object, name, wrapper) {
+  const prototype = Object.getPrototypeOf(object);
+  const names = wrapped.get(prototype) ?? new Set();
+  if (!names.has(name))
+    wrap(prototype, name, wrapper);
+  wrapped.set(prototype, names.add(name));
+}
+
+module.exports = { load, options, wrap, wrapInherited };

@@ -8,6 +8,7 @@
 const IMPLIED = new Set(['__waitInfo__', '__abort__']);
 
 const LONGEST_TITLE = 1000;
+const LONGEST_TEXT = 254 * 2 ** 20;  // V8 ends the process over one of 2^28 characters; 190 MiB in base64 are fewer
 
 /** Return what is wrong with a client's message, or undefined; what it may leave out is filled in. */
 function flaw(message) {
@@ -41,11 +42,15 @@ function refusal(message, reason) {
   return { id: message?.id, error: { error: { message: reason, stack: `Error: ${reason}`, name: 'Error' } } };
 }
 
-/** Answer with an error where an answer cannot be sent, as one that is too large for a string: it would end the driver. */
+/** Answer with an error where an answer cannot be sent: one that is too large for a text of V8's would end the driver. */
 function surviveSending(connection) {
   const { onmessage } = connection;
   const refuse = (message, error) => onmessage(refusal(message, `The answer cannot be sent: ${error.message}`));
-  connection.onmessage = message => onmessage(message)?.catch(error => refuse(message, error));
+  connection.onmessage = message => {
+    if (Object.values(message.result ?? {}).some(value => typeof value === 'string' && value.length > LONGEST_TEXT))
+      return onmessage(refusal(message, `The answer is larger than the ${LONGEST_TEXT / 2 ** 20} MiB that this grid passes on.`));
+    return onmessage(message)?.catch(error => refuse(message, error));
+  };
 }
 
 module.exports = { IMPLIED, flaw, refusal, sentence, surviveSending };

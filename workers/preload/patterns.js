@@ -19,8 +19,6 @@ const { Refusal, need } = require('./refusal');
 const LONGEST_MS = 100;
 const LONGEST_CLEARING_MS = 1000;
 
-const bounded = new WeakSet();  // prototypes
-
 let place, script;  // of the work that is bounded; made when they are first used, for they take a part of a start
 
 /** Let the second engine take over, in what is compiled from now on. On node's command line it costs 45 ms of a start. */
@@ -34,22 +32,15 @@ function bound(dispatcher, iso) {
   if (['BrowserContext', 'Page'].includes(dispatcher._type))
     boundRoutes(dispatcher, iso);
   if (dispatcher._type === 'BrowserContext')
-    wrapOnce(dispatcher._object, 'clearCookies', clear => function(filters) {
+    bundle.wrapInherited(dispatcher._object, 'clearCookies', clear => function(filters) {
       return clear.call(this, boundClearing(filters));
     });
   if (dispatcher._type === 'Tracing')
-    wrapOnce(dispatcher._object, 'harStart', start => function(...args) {
+    bundle.wrapInherited(dispatcher._object, 'harStart', start => function(...args) {
       const id = start.apply(this, args);
       boundHar(this.harRecorders.get(id)._tracer, iso);
       return id;
     });
-}
-
-function wrapOnce(object, name, wrapper) {
-  const prototype = Object.getPrototypeOf(object);
-  if (!bounded.has(prototype))
-    bundle.wrap(prototype, name, wrapper);
-  bounded.add(prototype);
 }
 
 function boundHar(tracer, { urlMatches }) {

@@ -94,6 +94,7 @@ function confine(browser, nullProgress, rights) {
   });
   sizes.limitAnswers(browser._connection);
   sizes.limitMessages(browser);
+  bodies.limitStreams(browser);
   leftovers.watchBrowser(browser, nullProgress, !rights.isOwn);
 }
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Error, Playwright, sync_playwright
@@ -21,6 +22,7 @@ from tests.support.pages import said_to
 from tests.support.waiting import until
 from tests.support.wire import UPGRADE, Wire, request
 
+CLIENTS = Path(__file__).parent / "clients"
 KEPT = "?session=cart&keep=60"
 AFTER = "?session=cart&keep=0"
 
@@ -141,6 +143,24 @@ def test_contexts_keep_their_cookies_routes_go_with_their_client(
     assert page.title() == "A real page"
     assert "basket=7" in page.evaluate("document.cookie")
     again.close()
+
+
+@pytest.mark.usefixtures("node_modules")
+def test_puppeteer_comes_back(grid: Appliance, site: str) -> None:
+    command = ["node", str(CLIENTS / "reconnecting.mjs"), f"{grid.endpoint}/cdp{KEPT}", site]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[1, "A real page"]] * 3
+    assert last_end(grid) == "closed"
+
+
+def test_a_client_comes_back_with_its_own_network(grid: Appliance, playwright: Playwright, site: str) -> None:
+    for query in (KEPT, KEPT, AFTER):
+        browser = playwright.chromium.connect(f"{grid.endpoint}/{query}", expose_network="<loopback>")
+        page = browser.contexts[0].pages[0] if browser.contexts else browser.new_page()
+        page.goto(site.replace("127.0.0.1", "localhost"))
+        assert page.title() == "A real page"
+        browser.close()
 
 
 def test_one_client_at_a_time(grid: Appliance, playwright: Playwright) -> None:

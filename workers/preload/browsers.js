@@ -92,14 +92,19 @@ class OwnBrowser {
 
   serve(request, socket, head) {
     browsers.set(socket, this);
-    if (!this.session)
-      socket.once('close', () => this.kill());
+    this._leaveNetwork();
+    socket.once('close', () => this.session ? this._leaveNetwork() : this.kill());
     arriving = this;
     try {
       this._port.server.emit('upgrade', request, socket, head);
     } finally {
       arriving = undefined;
     }
+  }
+
+  /** Close what goes to a client's network; the browser would go on using connections of a client that has gone. */
+  _leaveNetwork() {
+    this._port.network?._sockets.forEach(socket => socket.destroy());
   }
 
   /** Wait for the reason of the browser's end. */
@@ -182,7 +187,7 @@ async function launchWished(wished) {
 /** Return a proxy to a client's network; it listens as those for client certificates do, for its session alone. */
 async function networkOf(pattern) {
   const network = new SocksProxy(), direct = network._directSockets;
-  need(direct instanceof Map && network._closed === false, 'the proxy to a client\'s network');
+  need(direct instanceof Map && network._sockets instanceof Set && network._closed === false, 'the proxy to a client\'s network');
   // Of the hosts beside the client's, one that answers when the session has ended would leave a connection.
   bundle.wrap(direct, 'set', set => (uid, socket) => network._closed ? socket.destroy() : set.call(direct, uid, socket));
   network.setPattern(pattern);

@@ -57,7 +57,7 @@ class Kept {
     this._browser = browser;
     this._holder = holder;
     this._wished = wished;  // what the browser was launched with
-    this._visitor = undefined;  // the socket of the client that is there
+    this._client = undefined;  // the socket of the client that is there
     sessions.set(id, this);
     browser.keep();
     holder.on('error', () => {});  // it is closed then
@@ -74,9 +74,9 @@ class Kept {
 
   /** Wait a moment for a client to leave. */
   async becomesFree() {
-    const visitor = this._visitor;
-    if (visitor)
-      await new Promise(resolve => visitor.once('close', resolve) && setTimeout(resolve, LEAVING_MS));
+    const client = this._client;
+    if (client)
+      await new Promise(resolve => client.once('close', resolve) && setTimeout(resolve, LEAVING_MS));
   }
 
   visit(request, socket, head, ms) {
@@ -84,13 +84,13 @@ class Kept {
       return;
     if (!sessions.has(this._id))
       throw new Error(ENDED);
-    if (this._visitor)
+    if (this._client)
       throw new Refusal('This session is in use.', 409, 'One client at a time drives a kept session. Wait until it has gone, or use another name for `session`.');
     clearTimeout(this._timer);
-    this._visitor = socket;
+    this._client = socket;
     this._say(false, 0);
     socket.once('close', () => {
-      this._visitor = undefined;
+      this._client = undefined;
       this._say(true, socket.bytesRead + socket.bytesWritten);
       this._wait(ms, ms ? `no client came back within ${ms / 1000} s` : 'closed');
     });

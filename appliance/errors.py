@@ -16,6 +16,7 @@ ApplianceError
    ├─ ForeignHost           403
    ├─ NotFound              404
    ├─ MethodNotAllowed      405
+   ├─ NotAcceptable         406
    ├─ RequestTimedOut       408
    ├─ SessionInUse          409
    ├─ UpgradeRequired       426
@@ -24,6 +25,7 @@ ApplianceError
    ├─ QueueFull             429
    ├─ TooManyConnections    429
    ├─ RequestTooLarge       431
+   │  └─ BodyTooLarge       413
    ├─ NoSlot                503
    ├─ NoWorker              503
    ├─ SessionKilled         503
@@ -31,6 +33,7 @@ ApplianceError
    ├─ Drained               503
    ├─ CannotDial            503
    ├─ SessionUnreachable    503
+   ├─ AgentsNotServed       503
    └─ StoreUnavailable      503
       ├─ ServerChanged      503
       └─ StoreRefuses       503
@@ -159,9 +162,20 @@ class NotFound(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The operations' pages are read-only."""
+    """The operations' pages are read-only, and /mcp takes only what MCP clients must send."""
 
     status = 405
+
+    def __init__(self, message: str, hint: str = "", allow: str = "GET, HEAD") -> None:
+        """Set the message, a hint, and the methods that there are."""
+        super().__init__(message, hint)
+        self.allow = allow
+
+
+class NotAcceptable(RequestError):
+    """The client does not take the kind of answer that there is."""
+
+    status = 406
 
 
 class RequestTimedOut(RequestError):
@@ -217,6 +231,12 @@ class RequestTooLarge(RequestError):
     status = 431
 
 
+class BodyTooLarge(RequestTooLarge):
+    """The request's body is too long."""
+
+    status = 413
+
+
 class NoSlot(RequestError):
     """No slot came free within QUEUE_TIMEOUT."""
 
@@ -268,6 +288,14 @@ class SessionUnreachable(RequestError):
     status = 503
     retry_after_s = 2
     hint = "Retry, or use another name for `session`."
+
+
+class AgentsNotServed(RequestError):
+    """No process can be had that drives an agent's browser."""
+
+    status = 503
+    retry_after_s = 5
+    hint = "Retry. On the appliance, `applctl logs mcp` shows the cause."
 
 
 class StoreUnavailable(RequestError):

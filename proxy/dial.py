@@ -60,7 +60,7 @@ def dial(forwarded: Headers, path: Path, limit_s: float | None = None) -> Connec
     connection: socket.socket | None = None
     try:
         with gevent.Timeout(limit_s, silent):
-            connection = _connect(path)
+            connection = connect(path)
             connection.sendall(worker_request(forwarded))
             answer = _receive_answer(connection)
             if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # ws answers so for a driver that is closing
@@ -83,7 +83,7 @@ def is_own(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _OWN_ERRORS
 
 
-def _connect(path: Path) -> socket.socket:
+def connect(path: Path) -> socket.socket:
     """Connect at once, or not at all: gevent would spin where the kernel says that the backlog is full (EAGAIN)."""
     connection = socket.socket(socket.AF_UNIX)
     try:

@@ -32,7 +32,7 @@ from proxy.hangup import HangupWatch
 from proxy.keeping import Holder
 from proxy.pages import ADMIT, OPEN, error_answer
 from proxy.relay import Relay
-from proxy.request import INNER_PATH, Request, RequestParser
+from proxy.request import INNER_PATH, MCP_PATH, Request, RequestParser
 from proxy.services import Services
 
 log = logs.get_logger()
@@ -117,6 +117,9 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         if request.path == INNER_PATH:
             self._serve_inner(request)
             return
+        if request.path == MCP_PATH:
+            self._serve_agent(request)
+            return
         if not handshake.is_upgrade(headers):
             self._serve_page(request)
             return
@@ -132,6 +135,34 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             serve = self.services.door.welcome(self.socket, request)
         if serve:
             serve()
+
+    def _serve_agent(self, request: Request) -> None:
+        """Answer an agent's client; it may be told in pieces that it has to wait."""
+        token = self._admit(request)
+        if not token:
+            access.refuse_foreign_host(request.headers, self.services.settings.host_names)
+        self.socket.settimeout(ANSWER_TIMEOUT_S)
+        try:
+            body = self._receive_body(request)
+            for piece in self.services.agents.answer(request, body, token, self.client):
+                self._is_answered = True
+                self.socket.sendall(piece)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        tcp.say_goodbye(self.socket)
+
+    def _receive_body(self, request: Request) -> bytes:
+        """Read a request's body, which must be complete within REQUEST_TIMEOUT."""
+        limit_s = self.services.settings.request_timeout
+        body = bytearray(request.rest[: request.body_bytes])
+        if request.headers.get("expect", "").lower() == "100-continue":
+            self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        with gevent.Timeout(limit_s, RequestTimedOut(f"The request was not complete within {limit_s:g} s.")):
+            while left := request.body_bytes - len(body):
+                if not (data := self.socket.recv(min(left, tls.RECORD_BYTES))):
+                    raise ClientGone("it sent no complete request")
+                body += data
+        return bytes(body)
 
     def _serve_page(self, request: Request) -> None:
         """Let pywsgi answer the request, which has been checked, with a page."""

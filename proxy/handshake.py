@@ -97,7 +97,7 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
     if protocol is Protocol.CDP:
         cdp.check(parameters, settings)
         parameters |= {"browser": Browser.CHROMIUM, "isolation": Isolation.BROWSER}
-    browser = _browser(
+    browser = browser_of(
         parameters.get("browser") or headers.get("x-playwright-browser") or settings.default_browser_type
     )
     wishes = launch_options.read(headers, browser, settings)
@@ -183,7 +183,8 @@ def _check_websocket(headers: Mapping[str, str]) -> None:
         raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.", "Connect with a Playwright client.")
 
 
-def _browser(name: str) -> Browser:
+def browser_of(name: str) -> Browser:
+    """Return the browser of a name that a client gives; raises BadRequest."""
     try:
         return Browser(name.lower())
     except ValueError:

@@ -9,7 +9,15 @@ from http import HTTPStatus
 from typing import Any
 
 from appliance import __version__, logs
-from appliance.errors import CannotDial, InternalError, NotFound, RequestError, StoreUnavailable, UpgradeRequired
+from appliance.errors import (
+    CannotDial,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    StoreUnavailable,
+    UpgradeRequired,
+)
 from appliance.grid.records import ApplianceInfo
 from appliance.names import Protocol
 from proxy import cdp, metrics, wrong_client
@@ -149,8 +157,8 @@ def error_answer(error: RequestError) -> tuple[str, list[tuple[str, str]], bytes
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     if error.retry_after_s is not None:
         headers.append(("Retry-After", str(error.retry_after_s)))
-    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers.append(("Allow", "GET, HEAD"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("Allow", error.allow))
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers.append(("WWW-Authenticate", "Bearer"))
     if error.status == HTTPStatus.BAD_REQUEST:

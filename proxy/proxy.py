@@ -36,6 +36,8 @@ from proxy.handler import DoorHandler, SessionHandler
 from proxy.handshake import Headers
 from proxy.limits import Watchdog
 from proxy.loops import RETRY_S, in_thread, repeat
+from proxy.mcp.agents import LOOK_S, Agents
+from proxy.mcp.browsers import Browsers
 from proxy.pages import Pages
 from proxy.predecessors import Predecessors
 from proxy.presence import Presence
@@ -95,6 +97,7 @@ class Proxy:
         self._keys = Keys(self.grid)
         self._door = InnerDoor(settings, self._keys, self._watchdog)
         self._neighbours = Neighbours(settings, self.grid, self._keys)
+        self._agents = Agents(settings, self.presence)
         self._unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
         self._has_failed = False
@@ -110,11 +113,13 @@ class Proxy:
             watchdog=self._watchdog,
             tls=self.tls,
             door=self._door,
+            agents=self._agents,
             dial=self._dial,
         )
         self._servers = [Server(self.services, settings.host, SessionHandler)]
         if beside := addresses.door_beside_host(settings):
             self._servers.append(Server(self.services, beside, DoorHandler))
+        self._browsers = Browsers(self.services, self._agents)
 
     @property
     def stopping(self) -> bool:
@@ -159,6 +164,8 @@ class Proxy:
             except OSError as error:
                 where = f"{server.server_host} port {self.settings.port}"
                 raise SettingsError(f"the proxy cannot listen on {where}: {error.strerror}") from error
+        if self.settings.mcp:
+            self._browsers.start()
 
     def start_loops(self) -> list[gevent.Greenlet[..., None]]:
         """Start what runs beside the connections, and return it."""
@@ -172,6 +179,7 @@ class Proxy:
             gevent.spawn(self._release_predecessors),
             gevent.spawn(repeat, settings.lease_renew_interval, self._tokens.sync),
             gevent.spawn(repeat, settings.lease_renew_interval, self._keys.sync),
+            gevent.spawn(repeat, LOOK_S, self._agents.end_idle),
         ]
         if self.tls:
             started.append(gevent.spawn(repeat, CERTIFICATE_LOOK_S, self._reload_certificate))
@@ -211,9 +219,11 @@ class Proxy:
             self._door.end_all(f"appliance {self.settings.appliance_name} {why}")
         for server in self._servers:
             server.close()
+        self._agents.end_all(f"appliance {why}")
         self._unheard.cut_all()
         for server in self._servers:
             server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words
+        self._browsers.stop(LAST_WORDS_S)
 
     def _handle(self, message: dict[str, Any]) -> None:
         """Act on a message to this proxy."""

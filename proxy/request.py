@@ -1,5 +1,7 @@
 """A client's request, from its first byte to the empty line: read with a limit, and checked before it is used.
 
+Only requests to /mcp have a body. It is read when the client is known to be admitted: `Request.body_bytes`.
+
 h11 parses it, by RFC 9112. What h11 lets pass for old peers, and no client of a grid sends, is refused here: by each
 leniency two parties may understand one request differently.
 Bytes in, values out; no I/O.
@@ -13,14 +15,17 @@ from dataclasses import dataclass, field
 
 import h11
 
-from appliance.errors import BadRequest, MethodNotAllowed, RequestTooLarge
+from appliance.errors import BadRequest, BodyTooLarge, MethodNotAllowed, RequestTooLarge
 from proxy import wrong_client
 
 HEAD_MAX_BYTES = 16 * 1024
 HEADERS_MAX = 99  # http.client, by which pywsgi reads the pages' requests again, takes 100 lines with the empty one
 TARGET_MAX_BYTES = 8000  # pywsgi takes request lines of up to 8192 bytes
 INNER_PATH = "/inner"  # where the grid's other appliances ask: proxy/door
+MCP_PATH = "/mcp"  # where agents ask: proxy/mcp
+BODY_MAX_BYTES = 1024 * 1024
 
+_METHODS, _METHODS_OF_AGENTS = ("GET", "HEAD"), ("POST", "DELETE")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112, section 5.2
 _SINGLE = ("host", "origin", "sec-websocket-key", "sec-websocket-version", "user-agent", "authorization")
@@ -28,7 +33,7 @@ _SINGLE = ("host", "origin", "sec-websocket-key", "sec-websocket-version", "user
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request without a body. `head` is all of its bytes; `rest` is what came after them."""
+    """A request without its body. `head` is all of its bytes; `rest` is what came after them."""
 
     method: str
     target: str
@@ -50,6 +55,11 @@ class Request:
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
+
+    @property
+    def body_bytes(self) -> int:
+        """The length of its body, of which `rest` has the beginning."""
+        return int(self.headers.get("content-length", 0))
 
     @property
     def query(self) -> str:
@@ -94,19 +104,30 @@ def _checked(event: h11.Request, head: bytes, rest: bytes) -> Request:
     version, target = event.http_version.decode(), event.target.decode()
     if version not in ("1.0", "1.1"):
         raise BadRequest(f"This endpoint does not speak HTTP/{version}.", "Use HTTP/1.1.")
-    if event.method not in (b"GET", b"HEAD"):
-        raise _wrong_method(target.partition("?")[0])
+    path = target.partition("?")[0]
+    methods = _METHODS_OF_AGENTS if path == MCP_PATH else _METHODS
+    if event.method.decode() not in methods:
+        raise _wrong_method(path, methods)
     if not target.startswith("/"):
         raise BadRequest("The request's target must be a path.", "This endpoint is not a proxy for other hosts.")
     names = [name for name, _ in event.headers]
     for single in {*_SINGLE, *(name.decode() for name in names if name.startswith(b"x-playwright-"))}:
         if names.count(single.encode()) > 1:
             raise BadRequest(f"The request has more than one {single} header.", _HINT)
-    # h11 has checked these headers' form, and their number
-    if any(name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in event.headers):
-        raise BadRequest("Requests to this endpoint must not have a body.", _HINT)
+    _check_body(dict(event.headers), path == MCP_PATH)
     items = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items())
     return Request(event.method.decode(), target, version, items, head, rest)
+
+
+def _check_body(headers: Mapping[bytes, bytes], may_have_one: bool) -> None:
+    """Refuse a body that none may have, or that is too long; h11 has checked these headers' form, and their number."""
+    length = int(headers.get(b"content-length", 0))
+    if not may_have_one and (length or b"transfer-encoding" in headers):
+        raise BadRequest("Requests to this endpoint must not have a body.", _HINT)
+    if b"transfer-encoding" in headers:
+        raise BadRequest("The request's body comes in chunks.", "Send it in one piece, with its Content-Length.")
+    if length > BODY_MAX_BYTES:
+        raise BodyTooLarge(f"The request's body is longer than {BODY_MAX_BYTES // 1024} KiB.", "Send a shorter one.")
 
 
 def _too_large() -> RequestTooLarge:
@@ -116,10 +137,10 @@ def _too_large() -> RequestTooLarge:
     )
 
 
-def _wrong_method(path: str) -> MethodNotAllowed:
+def _wrong_method(path: str, methods: tuple[str, ...]) -> MethodNotAllowed:
     """Return the refusal of a method; raises NotFound for a path of another kind of grid."""
     wrong_client.refuse_path(path)
-    return MethodNotAllowed("This endpoint answers GET and HEAD only.")
+    return MethodNotAllowed(f"This endpoint answers {' and '.join(methods)} only.", allow=", ".join(methods))
 
 
 _HINT = "Connect with a Playwright client."

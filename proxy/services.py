@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,13 @@ class Door(Protocol):
         """Return what serves another appliance's session, None if it has none."""
 
 
+class Agents(Protocol):
+    """The agents, which ask at /mcp: `Agents` of proxy/mcp/agents.py."""
+
+    def answer(self, request: Request, body: bytes, token: str, client: str) -> Iterator[bytes]:
+        """Return the answer to a request, in pieces; raises RequestError before the first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the connections of one proxy share."""
@@ -47,4 +54,5 @@ class Services:
     watchdog: Watchdog
     tls: Tls | None
     door: Door
+    agents: Agents
     dial: Callable[[Headers, Grant], Connection]

@@ -55,6 +55,8 @@ def tune(connection: socket.socket) -> None:
     TCP_USER_TIMEOUT would end busy connections, too, but also that of a peer that only does not read, such as a client
     stopped at a breakpoint. See `is_unreachable`.
     """
+    if connection.family == socket.AF_UNIX:
+        return
     tcp = socket.IPPROTO_TCP
     connection.setsockopt(tcp, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -65,6 +67,8 @@ def tune(connection: socket.socket) -> None:
 
 def is_unreachable(connection: socket.socket) -> bool:
     """Return whether the peer's system has acknowledged nothing for UNREACHABLE_S, although it was asked repeatedly."""
+    if connection.family == socket.AF_UNIX:
+        return False
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     retransmits, probes, silent_ms = _TCP_INFO.unpack(info)
     return bool(max(retransmits, probes) > 1 and silent_ms >= UNREACHABLE_S * 1000)

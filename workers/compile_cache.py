@@ -41,8 +41,8 @@ def fill(settings: Settings) -> None:
         _compile(settings, folder)
         stamp.write_text(program)
     for cache in [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]:
-        for name in settings.worker_names:
-            link = folder / f"{cache.name.rpartition('-')[0]}-{accounts.uid_of(name)}"
+        for uid in (*map(accounts.uid_of, settings.worker_names), accounts.agents_uid):
+            link = folder / f"{cache.name.rpartition('-')[0]}-{uid}"
             if not link.is_symlink():
                 link.symlink_to(cache.name)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +16,7 @@ from appliance.names import MARKER
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 
-Role = Literal["supervisord", "proxy", "worker"]
+Role = Literal["supervisord", "proxy", "worker", "mcp"]
 _ROLES: dict[str, Role] = {"supervisor.supervisord": "supervisord", "proxy": "proxy", "workers": "worker"}
 _PAUSED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
@@ -66,7 +68,10 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A connection to a driver's unix socket; `name` is the same in all looks, `caller` is a program's pid or 0."""
+    """A connection to a unix socket: a driver's, or the proxy's for agents.
+
+    `name` is the same in all looks, `caller` is a program's pid or 0.
+    """
 
     path: str
     name: str
@@ -113,7 +118,16 @@ def survey(settings: Settings) -> Machine:
     wires = _wires({program.pid for program in programs} | {part.pid for part in parts})
     seen = Machine(tuple(programs), tuple(parts), folders, wires)
     listeners, calls = _listeners_and_calls(seen)
-    return replace(seen, listeners=listeners, calls=calls)
+    return replace(seen, listeners=listeners, calls=(*calls, *_calls_of_agents(seen, settings.paths.mcp_browsers)))
+
+
+def _calls_of_agents(machine: Machine, place: Path) -> Iterator[Call]:
+    """Yield the connections of agents' processes to the proxy, which are in a network of their own."""
+    held = {inode for program in machine.of("proxy") for inode in unix_sockets.held_by(program.pid)}
+    for program in machine.of("mcp"):
+        with suppress(OSError):  # it has just ended
+            accepted = unix_sockets.accepted_at(place, program.pid)
+            yield from (Call(str(place), f"unix:{inode}") for inode in accepted & held)
 
 
 def _describe(process: psutil.Process, run_dir: Path, workers: Path) -> Program | Part | None:
@@ -134,7 +148,7 @@ def _program(process: psutil.Process, environment: dict[str, str], workers: Path
     """Return a program, known by the module that it runs: `python -m workers`."""
     line = process.cmdline()
     module = line[line.index("-m") + 1] if "-m" in line[:-1] else ""
-    role = _ROLES.get(module)
+    role = "mcp" if str(RunDir(Path(environment["RUN_DIR"])).mcp_socket) in line else _ROLES.get(module)
     if role is None:
         return None
     paused = process.status() in _PAUSED

@@ -123,11 +123,12 @@ def _held(look: Look, settings: Settings) -> frozenset[str]:
 
 
 def _connected(look: Look, settings: Settings) -> frozenset[str]:
-    """Return the clients that are connected to the proxy."""
+    """Return the clients that are connected to the proxy, agents' processes among them."""
     proxies = {program.pid for program in look.machine.of("proxy")}
     port = f":{settings.port}"
     accepted = (wire for wire in look.machine.wires if wire.pid in proxies and wire.local.endswith(port))
-    return frozenset(wire.remote for wire in accepted if _is_up(wire.status))
+    agents = (call.name for call in look.machine.calls if call.path == str(settings.paths.mcp_browsers))
+    return frozenset(wire.remote for wire in accepted if _is_up(wire.status)).union(agents)
 
 
 def _is_up(status: str) -> bool:

@@ -64,6 +64,7 @@ def names_of(settings: Settings) -> list[str]:
     known = ["supervisord", "proxy", *settings.worker_names]
     known += [] if settings.redis_url else ["redis"]
     known += ["firewall"] if settings.has_firewall else []
+    known += ["mcp"] if settings.mcp else []
     return sorted({*known, *(path.stem for path in settings.paths.logs.glob("*.log"))})
 
 

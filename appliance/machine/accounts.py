@@ -12,6 +12,8 @@ Rules
     notes a process's group in each of its sockets: by it the firewall recognises browsers.
  5. A worker starts as root and changes to its user id itself (`become_worker`). From then on only root may look
     at its memory and environment; not even its own browser may.
+ 6. The processes that drive agents' browsers (workers/mcp) have a user id of their own and the browsers' group: Redis,
+    tokens and secrets are closed to them, and so is what the firewall refuses to browsers.
 """
 
 from __future__ import annotations
@@ -82,6 +84,11 @@ class Accounts:
         return range(self.first_uid, self.first_uid + UIDS_NEEDED)
 
     @property
+    def agents_uid(self) -> int:
+        """The user id of the processes that drive agents' browsers: the last, which workers leave (cross_checks.py)."""
+        return self.uids[-1]
+
+    @property
     def own_uids(self) -> range:
         """The real user ids of workers, which no browser has: rule 3."""
         return self.uids[_ALL_WORKERS:]
@@ -138,6 +145,21 @@ def become_worker(settings: Named, name: str) -> None:
     own = uid + _ALL_WORKERS
     os.setresuid(own, uid, own)
     kernel.close_to_others()
+
+
+def become_agents(settings: Named) -> None:
+    """Change from root to the user id of the processes that drive agents' browsers, if there are accounts: rule 6.
+
+    Raises SettingsError.
+    """
+    accounts = accounts_of(settings)
+    if accounts is None:
+        return
+    require_root()
+    group, uid = accounts.browser.gid, accounts.agents_uid
+    os.setgroups([])
+    os.setresgid(group, group, group)
+    os.setresuid(uid, uid, uid)
 
 
 def worker_uid(settings: Named, name: str) -> int:

@@ -58,6 +58,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         "REDIS_SERVER": str(redis_server or "/bin/true"),
         "REDIS_PROCESSES": "1" if redis_server else "0",
         "FIREWALL_PROCESSES": str(int(settings.has_firewall)),
+        "MCP_PROCESSES": str(int(settings.mcp)),
         **{f"{browser.upper()}_PROCESSES": str(settings.processes_of(browser)) for browser in Browser},
         "STOP_WAIT": str(stop_wait_s(settings)),
     }

@@ -7,6 +7,7 @@ and BROWSER_USER:
    replace only its own files.
  - The workers of one name have a folder of their own. SERVICE_USER's group passes through it to the driver's socket,
    and can read nothing there.
+ - The proxy and the processes that drive agents' browsers have a folder in common, for their sockets.
  - What is compiled of the driver is root's: drivers read it, and a browser that broke out can put nothing there.
 RUN_DIR may have been SERVICE_USER's before, so root takes over no link and no log that is another's.
 """
@@ -30,6 +31,7 @@ from appliance.settings.config import Settings
 _CLOSED = 0o700
 _SHARED = 0o1771
 _PASSAGE, _THOROUGHFARE, _READABLE, _SHARED_SECRETS = 0o710, 0o711, 0o755, 0o750
+_OF_TWO = 0o770
 
 
 def prepare_run_dir(settings: Settings) -> None:
@@ -98,7 +100,7 @@ def _remove(path: Path) -> None:
 
 def _close(paths: RunDir) -> None:
     paths.path.chmod(_CLOSED)
-    for folder in (paths.logs, paths.workers, paths.compile_cache, paths.secrets):
+    for folder in (paths.logs, paths.workers, paths.compile_cache, paths.secrets, paths.mcp):
         folder.mkdir(exist_ok=True)
         folder.chmod(_CLOSED)
 
@@ -111,6 +113,7 @@ def _share(paths: RunDir, accounts: Accounts) -> None:
     _require_roots(paths.logs)
     _give(paths.secrets, 0, accounts.service.gid, _SHARED_SECRETS)
     _give(paths.workers, 0, 0, _THOROUGHFARE)
+    _give(paths.mcp, accounts.agents_uid, accounts.service.gid, _OF_TWO)
     _give(paths.compile_cache, 0, 0, _READABLE)
     with suppress(FileNotFoundError):  # an earlier run of root's alone may have made it
         os.chown(paths.tokens, accounts.service.uid, -1, follow_symlinks=False)

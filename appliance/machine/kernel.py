@@ -18,6 +18,8 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
+
 _LOOK_S = 0.5  # between two looks at /proc, where the kernel has no event for it
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here, since little is safe between fork and exec
@@ -36,6 +38,26 @@ def adopt_orphans() -> None:
 def close_to_others() -> None:
     """Close this process's memory, environment and files to all but root: proc(5), PR_SET_DUMPABLE."""
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def take_no_more_rights() -> None:
+    """Let no program that this process starts have more rights than it has: prctl(2), PR_SET_NO_NEW_PRIVS."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def leave_networks() -> None:
+    """Enter a network of this process's own, in which there is nothing: unshare(2). Unix sockets are still reached.
+
+    An ordinary account needs a user namespace for that, in which it stays itself (user_namespaces(7)). Raises OSError
+    where the kernel or a container does not allow it.
+    """
+    user, group = os.geteuid(), os.getegid()
+    has_right = user == 0
+    if _libc.unshare(_CLONE_NEWNET | (0 if has_right else _CLONE_NEWUSER)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if not has_right:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            Path("/proc/self", name).write_text(text)
 
 
 def knows_uids(uids: range, table: Path = Path("/proc/self/uid_map")) -> bool:
@@ -67,7 +89,7 @@ def bound_to_parent(number: int, first: Callable[[], None] | None = None) -> Cal
         if os.getegid() != group:
             os.setresgid(group, group, group)
             os.setresuid(user, user, user)
-            _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+            take_no_more_rights()
         die_with_parent(number)
         if os.getppid() != parent:  # it ended before it was bound to
             os._exit(1)

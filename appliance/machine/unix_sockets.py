@@ -35,8 +35,17 @@ class UnixSocket:
 
 def connections_to(path: Path) -> int:
     """Count the connections that were accepted at a path."""
-    lines = (line.split(maxsplit=7) for line in Path("/proc/net/unix").read_text(errors="replace").splitlines())
-    return sum(fields[5] == _CONNECTED and fields[7:] == [str(path)] for fields in lines)
+    return len(accepted_at(path))
+
+
+def accepted_at(path: Path, pid: int | None = None) -> set[int]:
+    """Return the inodes of the connections that were accepted at a path; raises OSError.
+
+    The kernel counts them to the network of who connected: `pid` is a process in that network, if it is another one.
+    """
+    table = Path("/proc", "self" if pid is None else str(pid), "net", "unix")
+    lines = (line.split(maxsplit=7) for line in table.read_text(errors="replace").splitlines())
+    return {int(fields[6]) for fields in lines if fields[5] == _CONNECTED and fields[7:] == [str(path)]}
 
 
 def all_sockets() -> list[UnixSocket]:

@@ -26,6 +26,7 @@ from appliance.settings.endpoint import EndpointSettings
 from appliance.settings.grid import GridSettings
 from appliance.settings.installation import installation_root
 from appliance.settings.logs import LogSettings
+from appliance.settings.mcp import McpSettings
 from appliance.settings.redis import RedisSettings
 from appliance.settings.sentences import sentence
 from appliance.settings.timings import TimingSettings
@@ -44,6 +45,7 @@ class Settings(
     TimingSettings,
     BrowserSettings,
     WorkerSettings,
+    McpSettings,
     EndpointSettings,
     RedisSettings,
     GridSettings,

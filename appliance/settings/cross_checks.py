@@ -9,6 +9,7 @@ from typing import Any
 
 from appliance.names import Browser
 from appliance.run_dir import RunDir
+from appliance.settings.accounts import UIDS_NEEDED
 from appliance.settings.networks import Network, is_loopback
 from appliance.settings.redis_url import split_address
 
@@ -65,6 +66,11 @@ def _default_served(default: Browser, redis_url: str | None, *workers: int) -> b
     return bool(redis_url or dict(zip(Browser, workers, strict=True))[default]) or not any(workers)
 
 
+def _agents_have_a_user_id(browser_user: str | None, mcp: bool, webkit: int, spare: int) -> bool:
+    """What would be the 200th WebKit worker's belongs to agents (machine/accounts.py)."""
+    return not (browser_user and mcp) or webkit + spare < UIDS_NEEDED // 2 // len(Browser)
+
+
 # The settings that each check compares, whether they agree, and what is wrong if they do not.
 _RULES: tuple[tuple[tuple[str, ...], Callable[..., Any], str], ...] = (
     (("worker_ttl", "heartbeat_interval"), _thrice, "WORKER_TTL must be at least 3 × HEARTBEAT_INTERVAL"),
@@ -79,6 +85,11 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Any], str], ...] = (
     (("tls_cert", "tls_key"), _together, "TLS_CERT and TLS_KEY must be set together"),
     (("redis_tls_cert", "redis_tls_key"), _together, "REDIS_TLS_CERT and REDIS_TLS_KEY must be set together"),
     (("service_user", "browser_user"), _together, "SERVICE_USER and BROWSER_USER must be set together"),
+    (
+        ("browser_user", "mcp", "webkit_workers", "spare_workers"),
+        _agents_have_a_user_id,
+        "200 WebKit workers leave no user id for agents: set fewer WEBKIT_WORKERS or SPARE_WORKERS, or MCP=false",
+    ),
     (("egress_to_peers",), not_, "EGRESS_PRIVATE has {0}, which is in PEERS: pages cannot reach those"),
     (
         ("has_firewall", "guard_inbound", "redis_listen", "peers"),

@@ -104,6 +104,7 @@ def test_each_account_has_what_is_its_own_in_run_dir(tmp_path: Path) -> None:
         "workers": (0, 0o711),
         "compile-cache": (0, 0o755),
         "secrets": (0, 0o750),
+        "mcp": (accounts.agents_uid, 0o770),
         "tokens.json": (accounts.service.uid, 0o644),
     }
     folders = [RunDir(settings.run_dir).workers_of(name).stat() for name in ("chromium-00", "firefox-01")]

@@ -174,7 +174,7 @@ def test_an_unknown_log_names_those_that_there_are(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SPARE_WORKERS", "0")
     result = applctl("logs", "chromium-99")
     assert result.exit_code == 1
-    assert "chromium-00, chromium-01, proxy, redis, supervisord" in result.stderr
+    assert "chromium-00, chromium-01, mcp, proxy, redis, supervisord" in result.stderr
 
 
 def test_config_names_the_source_of_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

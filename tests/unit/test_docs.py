@@ -110,7 +110,7 @@ def test_the_examples_install_the_version_that_the_grid_serves(page: Path) -> No
 
 
 def test_troubleshooting_explains_every_status_that_refuses_a_session() -> None:
-    pages_only = {405, 408, 426, 431, 500}  # for who is no Playwright client
+    pages_only = {405, 406, 408, 413, 426, 431, 500}  # for who is no Playwright client
     statuses = {one.status for one in vars(errors).values() if isinstance(one, type) and hasattr(one, "status")}
     text = (DOCS / "troubleshooting.md").read_text()
     assert not [status for status in statuses - pages_only if f"| {status} |" not in text]

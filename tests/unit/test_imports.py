@@ -28,9 +28,11 @@ ROOMS = {
     "appliance.cli": {*MACHINE, "appliance.machine.install", "appliance.checks"},
     "proxy": MACHINE,
     "proxy.door": {*MACHINE, "proxy"},
-    "proxy.proxy": {*MACHINE, "proxy", "proxy.door"},
+    "proxy.mcp": {*MACHINE, "proxy"},
+    "proxy.proxy": {*MACHINE, "proxy", "proxy.door", "proxy.mcp"},
     "proxy.__main__": {*MACHINE, "proxy", "proxy.proxy"},
     "workers": {*STATE, "appliance.machine"},
+    "workers.mcp": {*STATE, "appliance.machine"},
 }
 
 

@@ -14,6 +14,7 @@ from appliance.settings.config import as_text
 from appliance.settings.endpoint import EndpointSettings
 from appliance.settings.grid import GridSettings
 from appliance.settings.logs import LogSettings
+from appliance.settings.mcp import McpSettings
 from appliance.settings.redis import RedisSettings
 from appliance.settings.timings import TimingSettings
 from appliance.settings.workers import BrowserSettings, WorkerSettings
@@ -23,6 +24,7 @@ _SUBJECTS: dict[str, type[BaseSettings]] = {
     "Endpoint": EndpointSettings,
     "Workers": WorkerSettings,
     "Browsers": BrowserSettings,
+    "Agents": McpSettings,
     "Times and limits": TimingSettings,
     "The appliance's own Redis": RedisSettings,
     "Accounts and firewall": AccountSettings,

@@ -6,6 +6,7 @@ import pwd
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ __all__ = ["accounts", "machine"]
 pytestmark = as_root
 
 PASSWORD = "of-the-accounts-test"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +151,49 @@ def test_a_folder_closed_by_a_hostile_browser_keeps_no_worker_from_starting(grid
     grid.applctl("restart", "chromium-00")
     successor = grid.successor(worker)
     assert {path.name for path in own.iterdir()} == {grid.socket_of(successor).parent.name}
+
+
+@pytest.fixture
+def agents_process(grid: Appliance, machine: Machine) -> Iterator[psutil.Process]:
+    """Return the process that drives the browser of an agent."""
+    client_of = [sys.executable, str(ROOT / "tests/system/clients/agent.py"), str(grid.port)]
+    command = machine.inside("env", f"PYTHONPATH={ROOT}", *client_of)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdin
+        assert client.stdout
+        assert "about:blank" in client.stdout.readline(), grid.log("mcp")
+        (process,) = grid.process("mcp").children()
+        yield process
+        client.stdin.close()
+
+
+def test_an_agents_process_reaches_nothing_but_its_own_sockets(
+    grid: Appliance, accounts: dict[str, str], agents_process: psutil.Process
+) -> None:
+    user, group = agents_process.uids(), agents_process.gids()
+    browsers = {family(grid, name)["browser"].uids().real for name in ("chromium-00", "chromium-01")}
+    assert len({user.real, user.effective, user.saved}) == 1
+    assert user.real not in {0, pwd.getpwnam(accounts["SERVICE_USER"]).pw_uid, *browsers}
+    assert {group.real, group.effective} == {pwd.getpwnam(accounts["BROWSER_USER"]).pw_gid}
+    assert "NoNewPrivs:\t1" in Path(f"/proc/{agents_process.pid}/status").read_text()
+    become = ["setpriv", f"--reuid={user.real}", f"--regid={group.real}", "--clear-groups"]
+    for path in ("secrets/redis_password", "redis.conf", "log/proxy.log"):
+        assert (grid.run_dir / path).exists(), path
+        said = subprocess.run([*become, "cat", grid.run_dir / path], capture_output=True, text=True).stderr
+        assert "Permission denied" in said, path
+    for path in (grid.run_dir / "redis.sock", grid.socket_of(worker_of(grid, "chromium-00"))):
+        code = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
+        said = subprocess.run([*become, "/usr/bin/python3", "-c", code], capture_output=True, text=True).stderr
+        assert "Permission denied" in said, path
+
+
+def test_a_browser_reaches_no_socket_of_agents(grid: Appliance, agents_process: psutil.Process) -> None:
+    assert agents_process.is_running()
+    for name in ("mcp.sock", "browsers.sock"):
+        code = f"import socket; socket.socket(socket.AF_UNIX).connect({str(grid.run_dir / 'mcp' / name)!r})"
+        assert "Permission denied" in as_browser_of(grid, "chromium-00", "/usr/bin/python3", "-c", code)
+    said = as_browser_of(grid, "chromium-00", "/bin/kill", "-KILL", str(agents_process.pid))
+    assert "Operation not permitted" in said
 
 
 def test_no_process_of_the_appliance_has_a_password_in_its_environment(grid: Appliance) -> None:

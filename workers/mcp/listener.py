@@ -18,11 +18,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MEMORY_MAX = 2 * 1024**3  # bytes that a process may write to: one with a large page takes 300 MB
 _BACKLOG = 128
+_RETRY_S = 0.5
 _LAST_TO_LIVE = b"900"  # of -1000 to 1000: proc(5), oom_score_adj
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -67,7 +69,12 @@ class Listener:
                 self._end(descriptor)
 
     def _accept(self) -> None:
-        connection = self._socket.accept()[0]
+        try:
+            connection = self._socket.accept()[0]
+        except OSError as error:  # no descriptor is left
+            print(f"no connection could be taken: {error}", file=sys.stderr, flush=True)
+            time.sleep(_RETRY_S)
+            return
         try:
             process = subprocess.Popen(
                 self._command,

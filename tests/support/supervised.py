@@ -30,7 +30,7 @@ def as_account(account: int | None) -> list[str]:
 
 
 class Tree:
-    """A supervisord with the shipped configuration and one process of each of its five programs."""
+    """A supervisord with the shipped configuration and one process of each of its six programs."""
 
     def __init__(self, account: int | None = None) -> None:
         """Start it, under another account if its id is given."""
@@ -51,7 +51,7 @@ class Tree:
         subprocess.run(daemon, cwd=ROOT, env=export(settings, self.program) | own, check=True)
         self.supervisor = Supervisor(self.run_dir)
         try:
-            until(self.all_run, "all five run")
+            until(self.all_run, "all six run")
         except BaseException:
             self.__exit__()
             raise
@@ -77,14 +77,14 @@ class Tree:
         return psutil.Process(int(file.read_text()))
 
     def write(self, script: str) -> None:
-        """Write the program that all five are, or write another one."""
+        """Write the program that all six are, or write another one."""
         new = self.folder / "new"
         new.write_text(f"#!/bin/sh\n{script}\n")
         new.chmod(0o755)
         new.rename(self.program)
 
     def all_run(self) -> bool:
-        """Whether all five run: supervisord itself says so to its own account alone.
+        """Whether all six run: supervisord itself says so to its own account alone.
 
         It logs a process when it has closed that process's ends of the pipes.
         """
@@ -93,10 +93,10 @@ class Tree:
             with suppress(psutil.NoSuchProcess):  # it ended meanwhile
                 if child.status() != psutil.STATUS_ZOMBIE and f"with pid {child.pid}\n" in log:
                     running.append(child.name())
-        return running == ["sleep"] * 5
+        return running == ["sleep"] * 6
 
     def kill_all(self) -> None:
-        """Kill the five processes."""
+        """Kill the six processes."""
         for child in self.process.children():
             with suppress(psutil.NoSuchProcess):
                 child.kill()
@@ -114,7 +114,7 @@ class Tree:
         return self.process.num_fds()
 
     def seconds_until_all_run(self) -> float:
-        """Wait until all five run, and return the seconds that it took."""
+        """Wait until all six run, and return the seconds that it took."""
         began = time.monotonic()
-        until(self.all_run, "all five run again", within_s=30)
+        until(self.all_run, "all six run again", within_s=30)
         return time.monotonic() - began

@@ -91,7 +91,7 @@ docs: $(VENV)/installed ## write what is generated in docs/: commands, settings,
 	$(BIN)/python -m tests.unit.test_imports
 
 clean: down ## stop the grid, and remove what was made here
-	rm -rf $(VENV) run build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis node_modules
+	rm -rf $(VENV) run drivers build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis node_modules
 
 # Installed anew when setup.py has changed; the code itself is used where it lies.
 $(VENV)/installed: setup.py | $(BIN)/pip

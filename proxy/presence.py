@@ -26,7 +26,7 @@ from appliance.errors import Drained, RequestError, ShuttingDown, StoreUnavailab
 from appliance.grid.grid import Grid
 from appliance.grid.sessions import Sessions
 from appliance.grid.values import Announcement
-from appliance.machine import browsers
+from appliance.machine import browsers, drivers
 from appliance.machine.record import Record, record_of
 from appliance.settings.config import Settings
 from proxy.loops import in_thread
@@ -69,6 +69,7 @@ class Presence:
         Raises LaunchError if there is no driver.
         """
         self.version = browsers.driver_version(settings)
+        self._pools = {(pool.browser, drivers.minor_of(pool, settings)): pool.workers for pool in settings.all_pools}
         self._settings, self._record = settings, record_of(settings)
         self._grid, self._proxy_id = grid, proxy_id
         self._sessions, self._tls = sessions, tls
@@ -200,7 +201,7 @@ class Presence:
             port=settings.port,
             certificate=self._tls.certificate if self._tls else "",
             version=self.version,
-            pools=settings.pools,
+            pools=self._pools,
             relayed=len(self._sessions),
             admits=admits,
             serves_redis=not settings.redis_url,

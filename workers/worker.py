@@ -16,7 +16,7 @@ from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.store import Store
 from appliance.grid.values import WorkerSpec
-from appliance.machine import browsers
+from appliance.machine import browsers, drivers
 from appliance.machine.accounts import has_own_account
 from appliance.machine.cgroups import Group
 from appliance.machine.record import record_of
@@ -143,6 +143,7 @@ class Worker:
     def _live(self, own: Workspace, failures: backoff.Failures) -> None:
         """The straight line. Raises Stopped, LaunchError and Crashed, each when all is undone."""
         self.orders.pause(backoff.delay_s(failures.before))
+        self._settings = drivers.for_worker(self._settings)
         program = browsers.find(self._settings.browser_type, self._settings)
         log.info("worker.launching", program=str(program.path), source=program.source)
         command = launch_command(self._settings, program, own)
@@ -242,11 +243,16 @@ class Worker:
             name=self._name,
             concurrency=settings.max_concurrent_sessions,
             quota=settings.max_lifetime_sessions,
-            target=settings.workers_of(settings.browser_type),
+            target=self._target(),
             spares=settings.spare_workers,
             ttl_ms=int(settings.worker_ttl * 1000),
             pid=os.getpid(),
         )
+
+    def _target(self) -> int:
+        """Return how many workers of its pool take sessions; one that is started by hand may be in none."""
+        pool = self._settings.pool_by_name.get(self._name)
+        return pool.workers if pool else self._settings.own_workers_of(self._settings.browser_type)
 
     def _is_ready(self, launched_at: float, failures: backoff.Failures) -> None:
         self._ready_at = time.monotonic()

@@ -37,6 +37,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Iterator[Check]], When], ...] = (
     (pid_1.check_pid_1, When.DOCTOR),
     (programs.check_packages, When.DOCTOR),
     (programs.check_driver, When.DOCTOR),
+    (programs.check_pools, When.SETUP),
     (programs.check_browsers, When.DOCTOR),
     (programs.check_ffmpeg, When.DOCTOR),
     (programs.check_sandbox, When.START),

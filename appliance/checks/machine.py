@@ -63,10 +63,11 @@ def check_disk(settings: Settings) -> Iterator[Check]:
 
 def check_memory(settings: Settings) -> Iterator[Check]:
     """There is enough memory for the workers."""
-    total, workers = psutil.virtual_memory().total, sum(map(settings.processes_of, Browser))
+    total, workers = psutil.virtual_memory().total, len(settings.worker_names)
     found = f"{total / 2**30:.1f} GiB for {workers} workers"
     if total < workers * _WORKER_BYTES:
-        yield warning("memory", found, "Lower CHROMIUM_WORKERS, FIREFOX_WORKERS or WEBKIT_WORKERS.")
+        remedy = "Lower CHROMIUM_WORKERS, FIREFOX_WORKERS, WEBKIT_WORKERS, or the numbers in POOLS."
+        yield warning("memory", found, remedy)
     else:
         yield ok("memory", found)
 
@@ -83,7 +84,7 @@ def check_shared_memory(settings: Settings) -> Iterator[Check]:
 
 def check_open_files(settings: Settings) -> Iterator[Check]:
     """The proxy can open enough connections."""
-    sessions = sum(settings.pools.values()) * settings.max_concurrent_sessions + settings.queue_max_length
+    sessions = sum(map(settings.workers_of, Browser)) * settings.max_concurrent_sessions + settings.queue_max_length
     needed = sessions * _FILES_PER_SESSION + _OTHER_FILES
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # as far as the proxy raises its own
     found = f"{'any number' if hard == resource.RLIM_INFINITY else hard} allowed, {needed} needed"

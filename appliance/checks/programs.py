@@ -6,13 +6,15 @@ import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 
 from appliance.checks.check import Check, failed, ok, warning
 from appliance.errors import LaunchError, SettingsError
-from appliance.machine import browsers, ffmpeg, sandbox
+from appliance.machine import browsers, drivers, ffmpeg, sandbox
 from appliance.machine.accounts import browser_prefix
 from appliance.machine.install import browser_version
-from appliance.names import Browser
+from appliance.machine.install.programs import run_version
+from appliance.names import Browser, minor_version
 from appliance.settings.config import Settings
 
 _DISTRIBUTION = "playwright-appliance"
@@ -48,10 +50,31 @@ def check_driver(settings: Settings) -> Iterator[Check]:
     yield ok("driver", f"Playwright {browsers.driver_version(settings)} in {folder}")
 
 
+def check_pools(settings: Settings) -> Iterator[Check]:
+    """The drivers of the pools in POOLS are installed, are of other versions than the appliance's own, and run."""
+    own = minor_version(browsers.driver_version(settings))
+    for pool in filter(lambda pool: pool.minor, settings.all_pools):
+        if pool.minor == own:
+            finding = f"POOLS has {pool}, but {own} is the version of the appliance's own driver"
+            yield failed("pools", finding, f"Take it out of POOLS, and set {pool.browser.upper()}_WORKERS.")
+            continue
+        try:
+            driver = drivers.find(pool.minor, settings)
+        except LaunchError as error:
+            yield failed("pools", f"POOLS has {pool}: {error}", error.hint)
+            continue
+        program, *arguments = [*browser_prefix(settings), str(driver.folder / "node")]
+        if run_version(Path(program), *arguments):
+            yield ok("pools", f"{pool}: Playwright {driver.version} in {driver.folder}")
+        else:
+            finding = f"POOLS has {pool}, but {driver.folder / 'node'} cannot be run by the account of browsers"
+            yield failed("pools", finding, "Set DRIVERS_DIR to a folder that it can read, and add the driver again.")
+
+
 def check_browsers(settings: Settings) -> Iterator[Check]:
     """Each pool's browser is installed and runs."""
-    for browser, workers in settings.pools.items():
-        if workers:
+    for browser in Browser:
+        if settings.workers_of(browser):
             yield _check_browser(browser, settings)
 
 

@@ -18,6 +18,7 @@ from appliance.cli import (
     demo,
     doctor,
     down,
+    drivers,
     firewall,
     logs,
     restart,
@@ -41,7 +42,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _SECTIONS = {
     "Run": (up.up, down.down, restart.restart, setup.setup),
     "Look": (status.status, logs.logs, doctor.doctor, demo.demo, version.version),
-    "Set": (config.config, token.token, firewall.firewall),
+    "Set": (config.config, drivers.drivers, token.token, firewall.firewall),
     "Grid": (workers.workers, sessions.sessions, appliances.appliances, appliance.appliance),
 }
 

@@ -19,6 +19,7 @@ from appliance.machine.environment import started_settings
 from appliance.machine.folders import bringing_up
 from appliance.machine.start import start
 from appliance.machine.stop import stop
+from appliance.names import Browser
 from appliance.settings.config import Settings
 from appliance.settings.networks import is_loopback
 
@@ -81,6 +82,6 @@ def present(settings: Settings, tried: Demo | None, out: Output) -> dict[str, An
         "endpoint_for_others": for_others or None,
         "playwright": version,
         "run_dir": settings.run_dir,
-        "workers": {browser: workers for browser, workers in settings.pools.items() if workers},
+        "workers": {browser: settings.workers_of(browser) for browser in Browser if settings.workers_of(browser)},
         "demo": tried.as_dict() if tried else None,
     }

@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 from rich.text import Text
 
 from appliance.checks import When, require
+from appliance.checks.programs import check_pools
 from appliance.cli import bring_up
 from appliance.cli.command import Group, command
 from appliance.cli.output import Output
@@ -131,7 +132,12 @@ def set_(out: Output, assignments: tuple[str, ...]) -> dict[str, Any]:
     """
     given = dict(_assigned(assignments))
     settings_file.require_known(given)
-    return _change(out, {name: _ask(name) if value is None else value for name, value in given.items()})
+    done = _change(out, {name: _ask(name) if value is None else value for name, value in given.items()})
+    if given.keys() & {"POOLS", "DRIVERS_DIR", "PLAYWRIGHT_DRIVER"}:
+        for found in check_pools(configuration.load()):
+            if found.status != "ok":
+                out.warn(f"Warning: {found.finding}. {found.remedy}")
+    return done
 
 
 @command("applctl config unset CHROMIUM_WORKERS", of=config)

@@ -65,7 +65,7 @@ def up(out: Output, no_setup: bool, no_demo: bool, no_wait: bool, foreground: bo
 
 def _await(settings: Settings, out: Output, *, with_demo: bool) -> dict[str, Any]:
     await_grid(settings, out)
-    with_demo = with_demo and settings.workers_of(settings.default_browser_type) > 0
+    with_demo = with_demo and settings.own_workers_of(settings.default_browser_type) > 0
     return present(settings, try_out(settings, out) if with_demo else None, out)
 
 

@@ -16,8 +16,10 @@ from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, counted, duration, mebibytes, status_text, table
 from appliance.errors import ApplianceError
 from appliance.grid.records import WorkerInfo
+from appliance.names import minor_version
 
 REASON = "drained by operator"
+_COLUMNS = ("Worker", "Playwright", "Status", "Sessions", "Lifetime", "Uptime", "Memory")
 
 
 @group("applctl workers list", "applctl workers drain chromium-00")
@@ -65,7 +67,7 @@ def workers_table(found: Sequence[WorkerInfo], *, with_appliance: bool = False) 
     """Return a table of workers; there is a column of reasons if one of them drains."""
     with_reason = any(worker.reason for worker in found)
     first = ["Appliance"] if with_appliance else []
-    shown = table(*first, "Worker", "Status", "Sessions", "Lifetime", "Uptime", "Memory", *["Reason"] * with_reason)
+    shown = table(*first, *_COLUMNS, *["Reason"] * with_reason)
     for worker in found:
         shown.add_row(*([worker.appliance] if with_appliance else []), *_cells(worker), *[worker.reason] * with_reason)
     return shown
@@ -74,6 +76,7 @@ def workers_table(found: Sequence[WorkerInfo], *, with_appliance: bool = False) 
 def _cells(worker: WorkerInfo) -> tuple[str | Text, ...]:
     return (
         worker.name,
+        minor_version(worker.version),
         status_text("suspect", f"{worker.status} (suspect)") if worker.suspect else status_text(worker.status),
         f"{worker.active}/{worker.concurrency}",
         f"{worker.lifetime}/{worker.quota or '∞'}",

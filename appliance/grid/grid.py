@@ -17,7 +17,7 @@ from appliance.grid.store import Store
 from appliance.grid.token_table import Table, Token
 from appliance.grid.values import Announcement, Grant, SessionRequest, Standing, WorkerSpec, WorkerStatus
 from appliance.grid.views import Views
-from appliance.names import Browser, minor_version
+from appliance.names import Browser
 from appliance.settings.config import Settings
 
 
@@ -187,8 +187,8 @@ class Grid(Views):
     def announce(self, announcement: Announcement) -> Standing:
         """Announce an appliance. Return what the grid knows of it, for instance whether it is drained."""
         fields = asdict(announcement)
-        fields["pools"] = {browser.value: workers for browser, workers in announcement.pools.items()}
-        answer = self.store.call("announce", minor=minor_version(announcement.version), **fields)
+        fields["pools"] = {f"{browser} {minor}": workers for (browser, minor), workers in announcement.pools.items()}
+        answer = self.store.call("announce", **fields)
         return Standing(bool(answer["drained"]), int(answer["others"]), str(answer["rival"]), int(answer["epoch"]))
 
     def drain_appliance(self, appliance: str, reason: str) -> bool:

@@ -89,7 +89,8 @@ class Announcement:
 
     `relayed` counts its sessions, the waiting ones too; `admits` says whether it still admits new ones.
     `address`, `port` and `certificate` say where its inner door is, as in Door.
-    `serves_redis` says whether the grid's Redis runs on it. `rival` is as in Standing, once it is certain.
+    `pools` counts its workers by browser and Playwright minor. `serves_redis` says whether the grid's Redis runs on it.
+    `rival` is as in Standing, once it is certain.
     """
 
     appliance: str
@@ -103,7 +104,7 @@ class Announcement:
     port: int
     certificate: str
     version: str
-    pools: dict[Browser, int]
+    pools: dict[tuple[Browser, str], int]
     relayed: int
     admits: bool
     serves_redis: bool

@@ -64,7 +64,7 @@ def find(browser: Browser, settings: Settings) -> Program:
     if named is not None:
         return _named(browser, named)
     channel = channel_of(browser, settings)
-    if program := _program(channel, driver_folder(settings)):
+    if program := _program(channel, _drivers_that_download(browser, settings)):
         return program
     raise LaunchError(f"there is no program for {browser} (channel {channel}) on this machine", _hint(browser, channel))
 
@@ -73,8 +73,8 @@ def channels(browser: Browser, settings: Settings) -> dict[str, Path]:
     """Return the programs of a browser that are on this machine, by the channels that a client can name."""
     if browser is not Browser.CHROMIUM:
         return {}
-    driver = driver_folder(settings)
-    found = {channel: _program(channel, driver) for channel in CHROMIUM_CHANNELS}
+    drivers = _drivers_that_download(browser, settings)
+    found = {channel: _program(channel, drivers) for channel in CHROMIUM_CHANNELS}
     return {channel: program.path for channel, program in found.items() if program}
 
 
@@ -94,13 +94,7 @@ def driver_folder(settings: Settings) -> Path:
 
     Raises LaunchError if PLAYWRIGHT_DRIVER names no such folder or Playwright is not installed.
     """
-    if settings.playwright_driver is not None:
-        folder = settings.playwright_driver
-    else:
-        spec = find_spec("playwright")
-        if spec is None or spec.origin is None:
-            raise LaunchError("the Python package `playwright` is not installed", "`make up` installs it.")
-        folder = Path(spec.origin).parent / "driver"
+    folder = settings.playwright_driver or installed_driver()
     for part in (folder / "node", folder / "package" / "cli.js"):
         if not part.is_file():
             raise LaunchError(
@@ -108,6 +102,14 @@ def driver_folder(settings: Settings) -> Path:
                 "PLAYWRIGHT_DRIVER takes the folder `playwright/driver` of an installed playwright wheel.",
             )
     return folder
+
+
+def installed_driver() -> Path:
+    """Return the folder of the driver that is installed with the appliance; raises LaunchError if it is not."""
+    spec = find_spec("playwright")
+    if spec is None or spec.origin is None:
+        raise LaunchError("the Python package `playwright` is not installed", "`make up` installs it.")
+    return Path(spec.origin).parent / "driver"
 
 
 def driver_version(settings: Settings) -> str:
@@ -127,8 +129,16 @@ def downloads_folder(driver: Path) -> Path:
     return (Path(cache_home) if cache_home else Path(os.path.expanduser("~")) / ".cache") / "ms-playwright"
 
 
-def _program(channel: str, driver: Path) -> Program | None:
-    for path in _downloads(channel, driver):
+def _drivers_that_download(browser: Browser, settings: Settings) -> list[Path]:
+    """Return the drivers whose downloads are looked for. Chromium speaks with each; the others only with their own."""
+    drivers = [driver_folder(settings)]
+    if browser is Browser.CHROMIUM and settings.playwright_driver:
+        drivers.append(installed_driver())
+    return drivers
+
+
+def _program(channel: str, drivers: list[Path]) -> Program | None:
+    for path in (path for driver in drivers for path in _downloads(channel, driver)):
         if is_program(path):
             return Program(path, "playwright")
     for name in _SYSTEM.get(channel, ()):

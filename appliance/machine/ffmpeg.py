@@ -13,7 +13,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from appliance.errors import LaunchError
-from appliance.machine.browsers import Program, downloads_folder, driver_folder, folder_names, is_program
+from appliance.machine.browsers import (
+    Program,
+    downloads_folder,
+    driver_folder,
+    folder_names,
+    installed_driver,
+    is_program,
+)
 from appliance.settings.config import Settings
 
 _NAME, _PROGRAM = "ffmpeg", "ffmpeg-linux"
@@ -46,13 +53,16 @@ def require_usable(settings: Settings, prefix: Sequence[str] = ()) -> Program:
 
 
 def _candidates(settings: Settings) -> Iterator[Program]:
-    folder = driver_folder(settings)
-    for name in folder_names(_NAME, folder):
-        path = downloads_folder(folder) / name / _PROGRAM
+    drivers = [driver_folder(settings), *([installed_driver()] if settings.playwright_driver else [])]
+    for path in (path for driver in drivers for path in _downloads(driver)):
         if is_program(path):
             yield Program(path, "playwright")
     if found := shutil.which(_NAME):
         yield Program(Path(found), "system")
+
+
+def _downloads(driver: Path) -> list[Path]:
+    return [downloads_folder(driver) / name / _PROGRAM for name in folder_names(_NAME, driver)]
 
 
 def show_driver(settings: Settings, parent: Path) -> Path:
@@ -61,7 +71,7 @@ def show_driver(settings: Settings, parent: Path) -> Path:
     Raises LaunchError if there is no ffmpeg, OSError if the folder in `parent` cannot be made.
     """
     program, driver = find(settings), driver_folder(settings)
-    if program.source == "playwright":
+    if program.path in _downloads(driver):
         return downloads_folder(driver)
     shown = parent / "programs"
     for name in folder_names(_NAME, driver):

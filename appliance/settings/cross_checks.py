@@ -11,6 +11,7 @@ from appliance.names import Browser
 from appliance.run_dir import RunDir
 from appliance.settings.accounts import UIDS_NEEDED
 from appliance.settings.networks import Network, is_loopback
+from appliance.settings.pools import further_pools
 from appliance.settings.redis_url import split_address
 
 _SOCKET_PATH_MAX = 107  # sun_path holds 108 bytes, with a zero at the end (unix(7))
@@ -48,9 +49,10 @@ def _peers_known(has_firewall: bool, guard_inbound: bool, listen: str | None, pe
     return bool(peers) or not (has_firewall and guard_inbound and listen) or _is_local(listen)
 
 
-def _reaches_driver(has_firewall: bool, workers: int, channel: str) -> bool:
+def _reaches_driver(has_firewall: bool, workers: int, texts: list[str], channel: str) -> bool:
     """Its driver speaks with it by TCP on loopback (Playwright's bidi/bidiFirefox), which is closed to both."""
-    return not (has_firewall and workers and channel == "moz-firefox")
+    has_workers = workers or any(pool.browser is Browser.FIREFOX for pool in further_pools(texts))
+    return not (has_firewall and has_workers and channel == "moz-firefox")
 
 
 def _redis_closed(listen: str | None, password: object) -> bool:
@@ -61,15 +63,31 @@ def _is_local(listen: str) -> bool:
     return is_loopback(split_address(listen)[0])
 
 
-def _default_served(default: Browser, redis_url: str | None, *workers: int) -> bool:
+def _default_served(default: Browser, redis_url: str | None, texts: list[str], *workers: int) -> bool:
     """With a shared Redis, other appliances may have the default browser's workers."""
-    return bool(redis_url or dict(zip(Browser, workers, strict=True))[default]) or not any(workers)
+    served = {browser for browser, count in zip(Browser, workers, strict=True) if count}
+    served |= {pool.browser for pool in further_pools(texts)}
+    return bool(redis_url) or default in served or not served
 
 
-def _agents_have_a_user_id(browser_user: str | None, mcp: bool, webkit: int, spare: int) -> bool:
+def _processes(texts: list[str], spares: int, *workers: int) -> dict[Browser, int]:
+    """Return how many worker processes each browser has in all pools, the spare ones too."""
+    pools = [(pool.browser, pool.workers) for pool in further_pools(texts)] + list(zip(Browser, workers, strict=True))
+    return {one: sum(count + spares for browser, count in pools if browser is one and count) for one in Browser}
+
+
+def _have_user_ids(*numbers: Any) -> bool:
+    """Each worker of a browser has a user id and a number of its own."""
+    return max(_processes(*numbers).values()) <= _UIDS_OF_A_BROWSER
+
+
+def _agents_have_a_user_id(browser_user: str | None, mcp: bool, *numbers: Any) -> bool:
     """What would be the 200th WebKit worker's belongs to agents (machine/accounts.py)."""
-    return not (browser_user and mcp) or webkit + spare < UIDS_NEEDED // 2 // len(Browser)
+    return not (browser_user and mcp) or _processes(*numbers)[Browser.WEBKIT] < _UIDS_OF_A_BROWSER
 
+
+_UIDS_OF_A_BROWSER = UIDS_NEEDED // 2 // len(Browser)
+_WORKERS = tuple(f"{browser}_workers" for browser in Browser)
 
 # The settings that each check compares, whether they agree, and what is wrong if they do not.
 _RULES: tuple[tuple[tuple[str, ...], Callable[..., Any], str], ...] = (
@@ -86,7 +104,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Any], str], ...] = (
     (("redis_tls_cert", "redis_tls_key"), _together, "REDIS_TLS_CERT and REDIS_TLS_KEY must be set together"),
     (("service_user", "browser_user"), _together, "SERVICE_USER and BROWSER_USER must be set together"),
     (
-        ("browser_user", "mcp", "webkit_workers", "spare_workers"),
+        ("browser_user", "mcp", "pools", "spare_workers", *_WORKERS),
         _agents_have_a_user_id,
         "200 WebKit workers leave no user id for agents: set fewer WEBKIT_WORKERS or SPARE_WORKERS, or MCP=false",
     ),
@@ -98,7 +116,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Any], str], ...] = (
         "Set PEERS to their addresses or network; if there are none, remove REDIS_LISTEN",
     ),
     (
-        ("has_firewall", "firefox_workers", "firefox_channel"),
+        ("has_firewall", "firefox_workers", "pools", "firefox_channel"),
         _reaches_driver,
         "FIREFOX_CHANNEL=moz-firefox does not work with the firewall: choose firefox, or set GUARD=false",
     ),
@@ -113,8 +131,13 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Any], str], ...] = (
         "REDIS_LISTEN is not loopback, so REDIS_PASSWORD is required: whoever reaches Redis controls the grid",
     ),
     (
-        ("default_browser_type", "redis_url", *(f"{browser}_workers" for browser in Browser)),
+        ("default_browser_type", "redis_url", "pools", *_WORKERS),
         _default_served,
         "DEFAULT_BROWSER_TYPE is {0}, but there are no {0} workers: set {0.name}_WORKERS, or choose another browser",
+    ),
+    (
+        ("pools", "spare_workers", *_WORKERS),
+        _have_user_ids,
+        f"POOLS: a browser has at most {_UIDS_OF_A_BROWSER} workers in all pools, the spare ones too",
     ),
 )

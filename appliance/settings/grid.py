@@ -35,6 +35,15 @@ def _default_run_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"playwright-appliance-{os.geteuid()}"
 
 
+def _default_drivers_dir() -> Path:
+    """Return drivers/ in the installation; if it cannot be created there, a folder below this account's home."""
+    root = installation_root()
+    if (root / "drivers").is_dir() or os.access(root, os.W_OK):
+        return root / "drivers"
+    home = Path(os.environ.get("HOME") or tempfile.gettempdir())
+    return home / ".local" / "share" / "playwright-appliance" / "drivers"
+
+
 class GridSettings(BaseSettings):
     """Which grid the appliance belongs to."""
 
@@ -59,6 +68,12 @@ class GridSettings(BaseSettings):
         "if it cannot be created there, ~/.local/state/playwright-appliance or /tmp/playwright-appliance-UID.",
     )
 
+    drivers_dir: Path = Field(
+        default_factory=_default_drivers_dir,
+        description="Folder of the drivers that `applctl drivers add` installs, of 130 MB and more each. Default: "
+        "drivers/ in the installation; if it cannot be created there, ~/.local/share/playwright-appliance/drivers.",
+    )
+
     @field_validator("redis_url")
     @classmethod
     def _usable_url(cls, value: str | None) -> str | None:
@@ -66,7 +81,7 @@ class GridSettings(BaseSettings):
             redis_urls.check(value)
         return value
 
-    @field_validator("run_dir", mode="after")
+    @field_validator("run_dir", "drivers_dir", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from appliance.names import Browser, Isolation
 from appliance.settings.networks import split
+from appliance.settings.pools import Pool, further_pools, parse_pools
 from appliance.settings.proxies import upstream_proxy
 from appliance.settings.timings import Seconds
 
@@ -51,6 +52,12 @@ class WorkerSettings(BaseSettings):
     )
     firefox_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Number of Firefox workers.")
     webkit_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Number of WebKit workers.")
+    pools: Annotated[list[str], NoDecode, BeforeValidator(parse_pools)] = Field(
+        default_factory=list,
+        description="Further pools, for clients of other Playwright versions: BROWSER@VERSION:WORKERS, separated by "
+        "commas, like chromium@1.62:2. `applctl drivers add` installs their drivers. The numbers of workers above are "
+        "those of the appliance's own driver. Default: none.",
+    )
     spare_workers: int = Field(
         default_factory=_default_spare_workers,
         ge=0,
@@ -104,23 +111,42 @@ class WorkerSettings(BaseSettings):
         return self.reserve_browsers
 
     @property
-    def pools(self) -> dict[Browser, int]:
-        """How many workers this appliance runs, by browser."""
-        return {browser: self.workers_of(browser) for browser in Browser}
+    def all_pools(self) -> list[Pool]:
+        """The pools of this appliance: those of its own driver, then those of POOLS."""
+        own = [Pool(browser, "", self.own_workers_of(browser)) for browser in Browser]
+        return [pool for pool in [*own, *further_pools(self.pools)] if pool.workers]
+
+    @property
+    def pool_by_name(self) -> dict[str, Pool]:
+        """The pool of each worker process, by its name as supervisord.conf has it.
+
+        The workers of one browser are numbered through: those of its first pool first, with their spares.
+        """
+        found: dict[str, Pool] = {}
+        for browser in Browser:
+            ranks = [pool for pool in self.all_pools if pool.browser is browser for _ in range(self._size_of(pool))]
+            found |= {f"{browser}-{number:02}": pool for number, pool in enumerate(ranks)}
+        return found
 
     @property
     def worker_names(self) -> list[str]:
         """The names of all workers, as supervisord.conf names them."""
-        return [f"{browser}-{number:02}" for browser in Browser for number in range(self.processes_of(browser))]
+        return list(self.pool_by_name)
+
+    def own_workers_of(self, browser: Browser) -> int:
+        """How many workers of one browser this appliance's own driver has."""
+        return int(getattr(self, f"{browser}_workers"))
 
     def workers_of(self, browser: Browser) -> int:
-        """How many workers of one browser this appliance runs."""
-        return int(getattr(self, f"{browser}_workers"))
+        """How many workers of one browser this appliance runs, in all its pools."""
+        return sum(pool.workers for pool in self.all_pools if pool.browser is browser)
 
     def processes_of(self, browser: Browser) -> int:
         """How many worker processes of one browser this appliance runs, the spare ones too."""
-        workers = self.workers_of(browser)
-        return workers + self.spare_workers if workers else 0
+        return sum(self._size_of(pool) for pool in self.all_pools if pool.browser is browser)
+
+    def _size_of(self, pool: Pool) -> int:
+        return pool.workers + self.spare_workers
 
 
 class BrowserSettings(BaseSettings):

@@ -112,7 +112,7 @@ def test_a_screenshot_that_is_compared_is_refused_if_it_is_too_large(grid: Appli
     with RawClient(grid) as client:
         client.call(client.context(viewport={"width": 9000, "height": 3000}), "newPage")
         call = {"id": 99, "guid": client.guid("Page"), "method": "expectScreenshot", "metadata": {"timeout": 5000}}
-        answer = client.send(call | {"params": {"isNot": False}})
+        answer = client.send(call | {"params": {"isNot": False, "timeout": 5000}})
         assert "up to 25 megapixels on this grid. These have 9000x3000 pixels" in "".join(answer["log"])
     assert neighbour.evaluate("6 * 7") == 42
 

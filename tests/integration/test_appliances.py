@@ -136,7 +136,7 @@ def test_who_serves_redis_to_others_is_not_safe_to_stop_until_they_are_gone(pair
 
 def test_a_browser_that_is_announced_is_waited_for(grid: Grid) -> None:
     assert claim(grid, "s", Browser.WEBKIT) == {"status": "unserved", "versions": {}}
-    grid.announce(announcement("here", pools={Browser.WEBKIT: 1}))
+    grid.announce(announcement("here", pools={(Browser.WEBKIT, "1.65"): 1}))
     assert claim(grid, "s", Browser.WEBKIT)["status"] == "waiting"
     assert claim(grid, "t", Browser.WEBKIT, "1.60") == {"status": "unserved", "versions": ["1.65"]}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from appliance.grid.grid import Grid
 from appliance.grid.values import SessionRequest, WorkerStatus
-from appliance.names import Browser
+from appliance.names import Browser, minor_version
 from tests.simulation.agenda import Agenda
 from tests.simulation.case import Case
 from tests.simulation.pool import Pool
@@ -118,7 +118,7 @@ class Simulation:
         """Do what a proxy does now and then, which must find that nobody is forgotten."""
         beat_s = self.case.beat_s
         self._agenda.after(beat_s, self._tend)
-        pools, ttl_ms = {Browser.CHROMIUM: self.case.workers}, int(beat_s * 3000)
+        pools, ttl_ms = {(Browser.CHROMIUM, minor_version(VERSION)): self.case.workers}, int(beat_s * 3000)
         named = announcement("appliance-00", run="", proxy=PROXY, version=VERSION, pools=pools, ttl_ms=ttl_ms)
         self._grid.announce(named)
         assert self._grid.renew(PROXY, self._active, int(beat_s * 3000)) == ([], {})

@@ -24,7 +24,7 @@ def announcement(appliance: str, **changes: Any) -> Announcement:
         "port": 8080,
         "certificate": "",
         "version": "1.65.1",
-        "pools": {Browser.CHROMIUM: 1},
+        "pools": {(Browser.CHROMIUM, "1.65"): 1},
         "relayed": 0,
         "admits": False,
         "serves_redis": False,

@@ -7,17 +7,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support.appliance import Appliance, StartGrid
+from appliance.machine import browsers
+from appliance.machine.drivers import CONFINED
+from appliance.names import minor_version
+from appliance.settings.config import Settings
+from tests.support.appliance import APPLCTL, Appliance, StartGrid
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / "tests" / "system" / "clients"
 OLDER_PLAYWRIGHT = "1.62.0"  # the last whose driver speaks to Debian's firefox-esr
+OWN_MINOR = minor_version(browsers.driver_version(Settings()))
+OTHER_MINORS = [minor for minor in CONFINED if minor != OWN_MINOR]
 
 
 @pytest.fixture
@@ -36,19 +42,37 @@ def grid() -> Iterator[Appliance]:
 
 @pytest.fixture(scope="session")
 def older_playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install another Playwright version, client and driver, in a virtual environment of its own.
+    """Install another Playwright version, client and driver, in a virtual environment of its own."""
 
-    It is installed once for all processes that run tests.
-    """
-    base = tmp_path_factory.getbasetemp()
+    def install(folder: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={OLDER_PLAYWRIGHT}"], check=True)
+
+    return _made_once(tmp_path_factory, "playwright", install)
+
+
+@pytest.fixture(scope="session")
+def drivers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Add the drivers of all versions that can be served beside the appliance's own; return DRIVERS_DIR."""
+
+    def add(folder: Path) -> None:
+        environment = os.environ | {"DRIVERS_DIR": str(folder), "APPLIANCE_ENV": os.devnull}
+        for minor in OTHER_MINORS:
+            subprocess.run([APPLCTL, "drivers", "add", minor], env=environment, check=True)
+
+    return _made_once(tmp_path_factory, "drivers", add)
+
+
+def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that is made once for all processes that run tests."""
+    base = factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, installed = root / "playwright", root / "playwright.installed"
-    with (root / "playwright.lock").open("w") as lock:
+    folder, made = root / name, root / f"{name}.made"
+    with (root / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not installed.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={OLDER_PLAYWRIGHT}"], check=True)
-            installed.touch()
+        if not made.exists():
+            make(folder)
+            made.touch()
     return folder
 
 

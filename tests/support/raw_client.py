@@ -11,18 +11,22 @@ import websocket
 
 from tests.support.appliance import Appliance
 
-HEADERS = {"User-Agent": f"Playwright/{version('playwright')} (x64; test) python/3", "x-playwright-browser": "chromium"}
+OWN = version("playwright")
+HEADERS = {"User-Agent": f"Playwright/{OWN} (x64; test) python/3", "x-playwright-browser": "chromium"}
 
 
 class RawClient:
     """A session of a grid, described as its server describes it."""
 
-    def __init__(self, grid: Appliance, query: str = "") -> None:
-        """Open a session, with a query like "/?isolation=browser"."""
+    def __init__(self, grid: Appliance, query: str = "", version: str = OWN) -> None:
+        """Open a session, with a query like "/?isolation=browser", as a client of a Playwright version."""
         self.guids: dict[str, list[str]] = {}  # of the objects that the server has described, by their type
         self._last_id = 0
         self._socket = websocket.create_connection(
-            grid.endpoint + query, timeout=60, suppress_origin=True, header=HEADERS
+            grid.endpoint + query,
+            timeout=60,
+            suppress_origin=True,
+            header={**HEADERS, "User-Agent": HEADERS["User-Agent"].replace(OWN, version)},
         )
         self.call("", "initialize", sdkLanguage="python")
 
@@ -47,6 +51,7 @@ class RawClient:
     def call(self, guid: str, method: str, **params: Any) -> dict[str, Any]:
         """Call a method of an object; return its result, or `{"error": the message, "log": its log}`."""
         self._last_id += 1
+        params = {"timeout": 30_000} | params  # drivers up to 1.60 ask for it; later ones take it from the metadata
         return self.send({"id": self._last_id, "guid": guid, "method": method, "params": params, "metadata": {}})
 
     def context(self, **options: Any) -> str:

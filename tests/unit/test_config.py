@@ -51,6 +51,12 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
         ("LEASE_RENEW_INTERVAL", "10", "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"),
         ("APPLIANCE_TOKEN", "fifteen-letters", "at least 16 characters"),
         ("RUN_DIR", "/tmp/" + "x" * 75, "RUN_DIR"),
+        ("POOLS", "chromium:2", "POOLS: 'chromium:2' is not of the form BROWSER@VERSION:WORKERS"),
+        ("POOLS", "chromium@1.62.0:2", "POOLS: 'chromium@1.62.0:2' is not of the form"),
+        ("POOLS", "opera@1.62:2", "POOLS: 'opera@1.62:2' names no browser; known: chromium, firefox, webkit"),
+        ("POOLS", "chromium@1.62:0", "POOLS: 'chromium@1.62:0' has no workers"),
+        ("POOLS", "chromium@1.62:1,chromium@1.62:2", "POOLS: chromium@1.62 is there twice"),
+        ("POOLS", "chromium@1.62:200", "POOLS: a browser has at most 200 workers in all pools"),
         ("DEFAULT_BROWSER_TYPE", "firefox", "FIREFOX_WORKERS"),
         ("TLS_CERT", "cert.pem", "TLS_CERT and TLS_KEY must be set together"),
         ("TLS_KEY", "key.pem", "TLS_CERT and TLS_KEY must be set together"),
@@ -85,7 +91,34 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
     settings = config.load(run_dir=Path("/tmp/r"))
     assert settings.effective_redis_url == "unix:///tmp/r/redis.sock"
     assert settings.browser_args == ["--lang=de", "--x=a b"]
-    assert settings.pools[Browser.FIREFOX] == 0
+    assert settings.workers_of(Browser.FIREFOX) == 0
+
+
+def test_the_workers_of_a_browser_are_numbered_through_its_pools_each_with_its_spares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "CHROMIUM_WORKERS": "1",
+        "SPARE_WORKERS": "1",
+        "POOLS": "chromium@1.62:2, firefox@1.62:1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = config.load()
+    assert [str(pool) for pool in settings.all_pools] == ["chromium:1", "chromium@1.62:2", "firefox@1.62:1"]
+    assert {name: str(pool) for name, pool in settings.pool_by_name.items()} == {
+        "chromium-00": "chromium:1",
+        "chromium-01": "chromium:1",
+        **dict.fromkeys(("chromium-02", "chromium-03", "chromium-04"), "chromium@1.62:2"),
+        **dict.fromkeys(("firefox-00", "firefox-01"), "firefox@1.62:1"),
+    }
+    assert (settings.workers_of(Browser.CHROMIUM), settings.processes_of(Browser.CHROMIUM)) == (3, 5)
+    assert config.as_text(settings.pools) == "chromium@1.62:2 firefox@1.62:1"
+
+
+def test_a_browser_that_only_a_further_pool_has_can_be_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"CHROMIUM_WORKERS": "0", "FIREFOX_WORKERS": "1", "POOLS": "chromium@1.62:1"}.items():
+        monkeypatch.setenv(name, value)
+    assert config.load().default_browser_type is Browser.CHROMIUM
 
 
 def test_networks_are_read_whichever_way_they_are_separated(monkeypatch: pytest.MonkeyPatch) -> None:

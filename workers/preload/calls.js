@@ -21,6 +21,7 @@ const ALLOWED = {
   `,
   Artifact: 'cancel delete failure saveAsStream stream',
   BindingCall: 'reject resolve',
+  WebSocket: 'waitForEventInfo',
   Browser: 'close defaultUserAgentForTest newContext',
   BrowserContext: `
     addCookies addInitScript clearCookies clearPermissions clockFastForward clockInstall clockPauseAt clockResume
@@ -28,10 +29,10 @@ const ALLOWED = {
     credentialsDelete credentialsGet credentialsInstall disableRecorder exposeBinding exposeConsoleApi
     grantPermissions newCDPSession newPage pause registerSelectorEngine setExtraHTTPHeaders setGeolocation
     setHTTPCredentials setNetworkInterceptionPatterns setOffline setStorageState setTestIdAttributeName
-    setWebSocketInterceptionPatterns startRecording stopRecording storageState updateSubscription
+    setWebSocketInterceptionPatterns startRecording stopRecording storageState updateSubscription waitForEventInfo
   `,
   CDPSession: 'detach send',
-  Debugger: 'enable next requestPause resume runTo',
+  Debugger: 'enable next requestPause resume runTo waitForEventInfo',
   Dialog: 'accept dismiss',
   Disposable: 'dispose',
   ElementHandle: `
@@ -59,7 +60,7 @@ const ALLOWED = {
     screencastShowActions screencastShowOverlay screencastStart screencastStop screenshot setExtraHTTPHeaders
     setNetworkInterceptionPatterns setViewportSize setWebSocketInterceptionPatterns startCSSCoverage startJSCoverage
     stopCSSCoverage stopJSCoverage touchscreenTap unregisterLocatorHandler updateSubscription webStorageClear
-    webStorageGetItem webStorageItems webStorageRemoveItem webStorageSetItem
+    webStorageGetItem webStorageItems webStorageRemoveItem webStorageSetItem waitForEventInfo
   `,
   Request: 'rawRequestHeaders response',
   Response: 'body httpVersion rawResponseHeaders securityDetails serverAddr sizes',
@@ -69,7 +70,7 @@ const ALLOWED = {
   Stream: 'close read',
   Tracing: 'harExport harStart tracingGroup tracingGroupEnd tracingStart tracingStartChunk tracingStop tracingStopChunk',
   WebSocketRoute: 'closePage closeServer connect ensureOpened sendToPage sendToServer',
-  Worker: 'disconnect evaluateExpression evaluateExpressionHandle updateSubscription',
+  Worker: 'disconnect evaluateExpression evaluateExpressionHandle updateSubscription waitForEventInfo',
   WritableStream: 'close write',
 };
 

@@ -37,12 +37,17 @@ local function pools_offered()
     end
   end
   for _, name in ipairs(redis.call('ZRANGE', key('appliances'), whole(NOW), '+inf', 'BYSCORE')) do
-    local record = read_fields(key('appliance', name), {'minor', 'pools'})
-    for browser, count in pairs(record and not appliances.is_drained(name) and cjson.decode(record.pools) or {}) do
-      if count > 0 then offered[browser .. ' ' .. record.minor] = true end
+    local record = read_fields(key('appliance', name), {'pools'})
+    for pool, count in pairs(record and not appliances.is_drained(name) and cjson.decode(record.pools) or {}) do
+      if count > 0 then offered[pool] = true end
     end
   end
   return offered
+end
+
+-- Returns the browser and the minor of a pool that is written as above.
+local function browser_and_minor(pool)
+  return pool:match('^(%S+) (%S+)$')
 end
 
 -- Withdraws the offers that only a drained appliance made.
@@ -52,8 +57,8 @@ local function withdraw_offers(appliance, served)
     if not offered[browser .. ' ' .. minor] then redis.call('ZREM', key('offers', browser), minor) end
   end
   for _, worker in ipairs(served) do withdraw(worker.browser, worker.minor) end
-  local record = read_fields(key('appliance', appliance), {'minor', 'pools'})
-  for browser in pairs(record and cjson.decode(record.pools) or {}) do withdraw(browser, record.minor) end
+  local record = read_fields(key('appliance', appliance), {'pools'})
+  for pool in pairs(record and cjson.decode(record.pools) or {}) do withdraw(browser_and_minor(pool)) end
 end
 
 local function start_drain(appliance, reason)
@@ -102,11 +107,12 @@ local function find_rival(a)
   return is_alive and known.endpoint .. ' at ' .. known.address or ''
 end
 
--- announce {appliance, run, drained, epoch, stopping, proxy, endpoint, address, port, certificate, version, minor,
---           pools, relayed, admits, serves_redis, rival, settle_ms, ttl_ms} -> {drained, epoch, others, rival}
+-- announce {appliance, run, drained, epoch, stopping, proxy, endpoint, address, port, certificate, version, pools,
+--           relayed, admits, serves_redis, rival, settle_ms, ttl_ms} -> {drained, epoch, others, rival}
 -- Records what an appliance says of itself: how many sessions its proxy has (`relayed`, the waiting ones too), whether
--- it still `admits` new ones, whether this Redis runs on it, and which browsers it is configured to serve. So a client
--- may wait for a worker that is only starting, and is refused at once where there will be none.
+-- it still `admits` new ones, whether this Redis runs on it, and which `pools` it is configured to have: the number of
+-- workers by "browser minor". So a client may wait for a worker that is only starting, and is refused at once where
+-- there will be none.
 --
 -- Returns whether it is drained, its `epoch`, which it has `heard` from then on, how many `others` serve, and where a
 -- `rival` is: another run of this name, whose proxy lives. An appliance that was told of a rival twice announces it
@@ -119,7 +125,7 @@ register('announce', function(a)
   local epoch = tonumber(redis.call('HGET', key('appliance', a.appliance), 'epoch') or 0)
   redis.call('ZADD', key('appliances'), 'GT', whole(NOW + a.ttl_ms), a.appliance)
   redis.call('HSET', key('appliance', a.appliance), 'proxy', a.proxy, 'endpoint', a.endpoint, 'address', a.address,
-    'port', whole(a.port), 'certificate', a.certificate, 'version', a.version, 'minor', a.minor, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
+    'port', whole(a.port), 'certificate', a.certificate, 'version', a.version, 'pools', cjson.encode(a.pools), 'relayed', whole(a.relayed),
     'admits', a.admits and '1' or '0', 'heard', whole(epoch), 'settle_ms', whole(a.settle_ms),
     'serves_redis', a.serves_redis and '1' or '0', 'rival', a.rival)
   if a.stopping and not drained then
@@ -128,8 +134,9 @@ register('announce', function(a)
     redis.call('ZREM', key('stopping'), a.appliance)
   end
   local is_leaving = drained or a.stopping
-  for browser, count in pairs(a.pools) do
-    if count > 0 and not is_leaving then pools.offer(browser, a.minor, NOW + a.ttl_ms) end
+  for pool, count in pairs(a.pools) do
+    local browser, minor = browser_and_minor(pool)
+    if count > 0 and not is_leaving then pools.offer(browser, minor, NOW + a.ttl_ms) end
   end
   local leaving = redis.call('ZCARD', key('drained')) + redis.call('ZCARD', key('stopping'))
   local others = redis.call('ZCOUNT', key('appliances'), whole(NOW), '+inf') - leaving - (is_leaving and 0 or 1)

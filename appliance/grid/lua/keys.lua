@@ -56,7 +56,7 @@
 --  appliances                 zset     appliance -> until when it counts as there: a proxy or a worker of it was heard
 --  appliance:<name>           hash     one appliance
 --    run since epoch drain_reason                       its run, since when; number of drains, last reason
---    proxy endpoint address port certificate version minor pools relayed admits heard settle_ms serves_redis rival
+--    proxy endpoint address port certificate version pools relayed admits heard settle_ms serves_redis rival
 --                                                       what it announces (appliances.lua)
 --  drained                    zset     appliance that is drained -> since when
 --  stopping                   zset     appliance that shuts down, without a drain -> until when that is believed

@@ -1,0 +1,114 @@
+"""The drivers of other Playwright versions than the appliance's own: which can be confined, and where they are.
+
+Each is the folder `playwright/driver` of an official wheel, in a folder of its own below DRIVERS_DIR, named by its
+version. `applctl drivers add` puts it there whole or not at all (appliance/machine/install/driver.py); nothing changes
+in it afterwards. All workers share it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import LaunchError
+from appliance.machine import browsers
+from appliance.names import minor_version
+from appliance.settings.config import Settings
+from appliance.settings.pools import Pool
+
+# The minors whose drivers workers/preload confines: tests/attacks passed with each. And what is different in them.
+CONFINED = {
+    "1.60": "it tells of a wait by waitForEventInfo, a method; time-outs are parameters; it has no webStorage",
+    "1.61": "it tells of a wait by __waitInfo__, which every object has; time-outs are in a message's metadata",
+    "1.62": "the last that speaks with a stock Firefox (moz-firefox)",
+    "1.63": "",
+    "1.64": "its package.json names a beta (1.64.0-beta-…), though the wheel is 1.64.1",
+    "1.65": "it has Debugger.enable; recorders start by startRecording",
+}
+
+# Why drivers of other minors are not installed. One that is not confined would offer its clients all that it can do.
+_SCATTERED = "its server is no bundle, but hundreds of modules, in which it cannot be confined"
+_UNCONFINED = {"1.58": _SCATTERED, "1.59": _SCATTERED}
+_UNTESTED = "this release of the appliance was not tested with it"
+
+_DESCRIPTION = "driver.json"
+_FOLDER = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A driver that was added: the wheel's version and SHA-256, and the folder that holds `node` and `package/`."""
+
+    version: str
+    sha256: str
+    folder: Path
+
+    @property
+    def minor(self) -> str:
+        """The version of the clients that it serves."""
+        return minor_version(self.version)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """What sorts drivers by their versions."""
+        return tuple(map(int, self.version.split(".")))
+
+
+def why_not_confined(minor: str) -> str:
+    """Return why drivers of a minor version are not run, or ""."""
+    return "" if minor in CONFINED else _UNCONFINED.get(minor, _UNTESTED)
+
+
+def describe(folder: Path, version: str, sha256: str) -> Driver:
+    """Describe the driver in a folder, for `added` to find it."""
+    driver = Driver(version, sha256, folder)
+    (folder / _DESCRIPTION).write_text(json.dumps({"version": version, "sha256": sha256}))
+    return driver
+
+
+def added(settings: Settings) -> list[Driver]:
+    """Return the drivers in DRIVERS_DIR, the newest first."""
+    return sorted(_found(settings.drivers_dir), key=lambda driver: driver.order, reverse=True)
+
+
+def _found(parent: Path) -> Iterator[Driver]:
+    folders = parent.iterdir() if parent.is_dir() else ()
+    for folder in folders:
+        if _FOLDER.fullmatch(folder.name):
+            try:
+                described: dict[str, Any] = json.loads((folder / _DESCRIPTION).read_text())
+            except (OSError, ValueError):  # being removed
+                continue
+            yield Driver(folder.name, str(described.get("sha256", "")), folder)
+
+
+def find(minor: str, settings: Settings) -> Driver:
+    """Return the driver for clients of a minor version, the newest patch; raises LaunchError if there is none."""
+    if why := why_not_confined(minor):
+        raise LaunchError(f"Playwright {minor} is not served: {why}", f"Served: {', '.join(CONFINED)}.")
+    for driver in added(settings):
+        if driver.minor == minor:
+            return driver
+    raise LaunchError(f"there is no driver of Playwright {minor} here", f"Run `applctl drivers add {minor}`.")
+
+
+def minor_of(pool: Pool, settings: Settings) -> str:
+    """Return the Playwright version of a pool; raises LaunchError if it is the appliance's own, which is missing."""
+    return pool.minor or minor_version(browsers.driver_version(settings))
+
+
+def for_worker(settings: Settings) -> Settings:
+    """Return a worker's settings with the driver of its pool; raises LaunchError if that is missing."""
+    pool = settings.pool_by_name.get(settings.worker_name)
+    if pool is None or not pool.minor:
+        return settings
+    return settings.model_copy(update={"playwright_driver": find(pool.minor, settings).folder})
+
+
+def as_data(driver: Driver) -> dict[str, Any]:
+    """Return a driver as plain data."""
+    return asdict(driver) | {"minor": driver.minor}

@@ -9,7 +9,7 @@ APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninter
 ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale simulate chaos fuzz \
+.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale simulate chaos attacks fuzz \
         image image-test image-check lint docs clean
 
 help: ## explain these commands
@@ -67,6 +67,14 @@ simulate: $(VENV)/installed-test ## simulate pools, and the capacity that recycl
 
 chaos: $(VENV)/installed-test ## let everything fail at random, for 10 minutes; CHAOS="--seed 7 --minutes 30"
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# The clients of these tests must have the driver's version, so it has a virtual environment of its own.
+attacks: $(VENV)/installed-test ## attack the driver of another Playwright version: VERSION=1.62
+	@test -n "$(VERSION)" || { echo "Name a version: make attacks VERSION=1.62" >&2; exit 1; }
+	$(BIN)/python -m venv build/attacks-$(VERSION)
+	build/attacks-$(VERSION)/bin/pip install --quiet --editable '.[test]'
+	build/attacks-$(VERSION)/bin/pip install --quiet 'playwright==$(VERSION).*'
+	build/attacks-$(VERSION)/bin/pytest tests/unit/test_preload.py tests/unit/test_preload_cdp.py tests/attacks
 
 fuzz: $(VENV)/installed-test ## attack a proxy with 110,000 malformed and hostile cases; FUZZ="--seed 7"
 	$(BIN)/python -m tests.fuzz $(FUZZ)

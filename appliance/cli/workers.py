@@ -19,7 +19,6 @@ from appliance.grid.records import WorkerInfo
 from appliance.names import minor_version
 
 REASON = "drained by operator"
-_COLUMNS = ("Worker", "Playwright", "Status", "Sessions", "Lifetime", "Uptime", "Memory")
 
 
 @group("applctl workers list", "applctl workers drain chromium-00")
@@ -64,19 +63,20 @@ def drain(out: Output, names: tuple[str, ...], everyone: bool) -> list[dict[str,
 
 
 def workers_table(found: Sequence[WorkerInfo], *, with_appliance: bool = False) -> Table:
-    """Return a table of workers; there is a column of reasons if one of them drains."""
+    """Return a table of workers; there is a column of versions if they differ, and of reasons if one of them drains."""
+    with_version = len({minor_version(worker.version) for worker in found}) > 1
     with_reason = any(worker.reason for worker in found)
-    first = ["Appliance"] if with_appliance else []
-    shown = table(*first, *_COLUMNS, *["Reason"] * with_reason)
+    first = [*["Appliance"] * with_appliance, "Worker", *["Playwright"] * with_version]
+    shown = table(*first, "Status", "Sessions", "Lifetime", "Uptime", "Memory", *["Reason"] * with_reason)
     for worker in found:
-        shown.add_row(*([worker.appliance] if with_appliance else []), *_cells(worker), *[worker.reason] * with_reason)
+        beginning = [*[worker.appliance] * with_appliance, worker.name]
+        beginning += [minor_version(worker.version)] * with_version
+        shown.add_row(*beginning, *_cells(worker), *[worker.reason] * with_reason)
     return shown
 
 
 def _cells(worker: WorkerInfo) -> tuple[str | Text, ...]:
     return (
-        worker.name,
-        minor_version(worker.version),
         status_text("suspect", f"{worker.status} (suspect)") if worker.suspect else status_text(worker.status),
         f"{worker.active}/{worker.concurrency}",
         f"{worker.lifetime}/{worker.quota or '∞'}",

@@ -22,12 +22,12 @@ from appliance.settings.pools import Pool
 
 # The minors whose drivers workers/preload confines: tests/attacks passed with each. And what is different in them.
 CONFINED = {
-    "1.60": "it tells of a wait by waitForEventInfo, a method; time-outs are parameters; it has no webStorage",
-    "1.61": "it tells of a wait by __waitInfo__, which every object has; time-outs are in a message's metadata",
-    "1.62": "the last that speaks with a stock Firefox (moz-firefox)",
+    "1.60": "time-outs are parameters; a wait is told by waitForEventInfo, a method, and not by __waitInfo__",
+    "1.61": "",
+    "1.62": "the last that speaks with a stock Firefox",
     "1.63": "",
-    "1.64": "its package.json names a beta (1.64.0-beta-…), though the wheel is 1.64.1",
-    "1.65": "it has Debugger.enable; recorders start by startRecording",
+    "1.64": "the first with Debugger.enable; its package.json names a beta, 1.64.0-beta-…, for the wheel 1.64.1",
+    "1.65": "",
 }
 
 # Why drivers of other minors are not installed. One that is not confined would offer its clients all that it can do.

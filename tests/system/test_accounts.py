@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,10 @@ import psutil
 import pytest
 
 from appliance.grid.records import WorkerInfo
-from tests.support.appliance import Appliance, tree
+from appliance.names import minor_version
+from appliance.run_dir import RunDir
+from tests.support.appliance import APPLCTL, Appliance, tree
+from tests.support.fixtures import OLDER_PLAYWRIGHT
 from tests.support.guarded import accounts, as_root, machine
 from tests.support.looks import environment_of, paths_in, status_of
 from tests.support.machine import Machine
@@ -29,9 +34,20 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def grid(machine: Machine, accounts: dict[str, str]) -> Iterator[Appliance]:
-    """Provide an appliance of two workers."""
-    settings = {"CHROMIUM_WORKERS": 2, "MAX_LIFETIME_SESSIONS": 0, "REDIS_PASSWORD": PASSWORD, "STARTUP_STAGGER": 0}
+def driver() -> Iterator[Path]:
+    """Add a driver of another version where all accounts can read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        environment = os.environ | {"DRIVERS_DIR": folder, "APPLIANCE_ENV": os.devnull}
+        subprocess.run([APPLCTL, "drivers", "add", OLDER_PLAYWRIGHT], env=environment, check=True)
+        yield Path(folder) / OLDER_PLAYWRIGHT
+
+
+@pytest.fixture(scope="module")
+def grid(machine: Machine, accounts: dict[str, str], driver: Path) -> Iterator[Appliance]:
+    """Provide an appliance of two workers, the second one of another version."""
+    settings = {"CHROMIUM_WORKERS": 1, "MAX_LIFETIME_SESSIONS": 0, "REDIS_PASSWORD": PASSWORD, "STARTUP_STAGGER": 0}
+    settings |= {"DRIVERS_DIR": driver.parent, "POOLS": f"chromium@{minor_version(OLDER_PLAYWRIGHT)}:1"}
     with Appliance(inside=machine.inside(), **settings, **accounts) as grid:
         yield grid
 
@@ -63,6 +79,13 @@ def test_each_worker_has_a_user_id_of_its_own_and_all_browsers_one_group(
     browsers = [family(grid, name)["browser"] for name in ("chromium-00", "chromium-01")]
     assert len({browser.uids().real for browser in browsers}) == 2
     assert {browser.gids().real for browser in browsers} == {pwd.getpwnam(accounts["BROWSER_USER"]).pw_gid}
+
+
+def test_each_driver_is_read_by_its_workers_and_changed_by_none(grid: Appliance, driver: Path) -> None:
+    assert worker_of(grid, "chromium-01").version == OLDER_PLAYWRIGHT
+    assert Path(family(grid, "chromium-01")["driver"].exe()) == driver / "node"
+    for path in (driver / "new", driver / "node", driver / "package" / "lib" / "coreBundle.js"):
+        assert "Permission denied" in as_browser_of(grid, "chromium-01", "sh", "-c", f"echo x >> {path}"), path
 
 
 def test_it_reads_nothing_of_another_worker(grid: Appliance) -> None:
@@ -115,14 +138,18 @@ def test_it_cannot_change_what_later_drivers_run(grid: Appliance) -> None:
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file()} == before
 
 
-def test_a_driver_finds_compiled_what_root_has_compiled(grid: Appliance) -> None:
-    uid = family(grid, "chromium-00")["driver"].uids().real
-    (link,) = [path for path in (grid.run_dir / "compile-cache").iterdir() if path.name.endswith(f"-{uid}")]
-    driver = family(grid, "chromium-00")["driver"]
+def test_each_driver_finds_compiled_what_root_has_compiled(grid: Appliance) -> None:
+    cache = RunDir(grid.run_dir).compile_cache
     code = "const m = require('module'); m.enableCompileCache(); console.log(m.getCompileCacheDir())"
-    node = [driver.exe(), "--min-semi-space-size=8", "-e", code]
-    said = as_browser_of(grid, "chromium-00", "env", f"NODE_COMPILE_CACHE={link.parent}", *node)
-    assert said.strip() == str(link)
+    found = []
+    for name in ("chromium-00", "chromium-01"):
+        driver = family(grid, name)["driver"]
+        node = [driver.exe(), "--min-semi-space-size=8", "-e", code]
+        link = Path(as_browser_of(grid, name, "env", f"NODE_COMPILE_CACHE={cache}", *node).strip())
+        assert link.is_symlink()
+        assert link.name.endswith(f"-{driver.uids().real}")
+        found.append(link.resolve())
+    assert len(set(found)) == 2, "each version of node has a folder of its own"
 
 
 def test_what_hides_from_its_worker_ends_with_it_all_the_same(grid: Appliance) -> None:

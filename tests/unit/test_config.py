@@ -94,7 +94,7 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.workers_of(Browser.FIREFOX) == 0
 
 
-def test_the_workers_of_a_browser_are_numbered_through_its_pools_each_with_its_spares(
+def test_workers_of_a_browser_are_numbered_through_its_pools_each_with_its_spares(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {

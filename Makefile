@@ -68,13 +68,14 @@ simulate: $(VENV)/installed-test ## simulate pools, and the capacity that recycl
 chaos: $(VENV)/installed-test ## let everything fail at random, for 10 minutes; CHAOS="--seed 7 --minutes 30"
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
-# The clients of these tests must have the driver's version, so it has a virtual environment of its own.
-attacks: $(VENV)/installed-test ## attack the driver of another Playwright version: VERSION=1.62
-	@test -n "$(VERSION)" || { echo "Name a version: make attacks VERSION=1.62" >&2; exit 1; }
-	$(BIN)/python -m venv build/attacks-$(VERSION)
-	build/attacks-$(VERSION)/bin/pip install --quiet --editable '.[test]'
-	build/attacks-$(VERSION)/bin/pip install --quiet 'playwright==$(VERSION).*'
-	build/attacks-$(VERSION)/bin/pytest tests/unit/test_preload.py tests/unit/test_preload_cdp.py tests/attacks
+# The clients of these tests have the driver's version, so each has a virtual environment of its own.
+attacks: $(VENV)/installed-test ## attack the drivers of all other versions that are served; VERSION=1.62
+	@set -e; for version in $(or $(VERSION),$$($(BIN)/python -m tests.support.versions)); do \
+	    test -d build/attacks-$$version || $(BIN)/python -m venv build/attacks-$$version; \
+	    build/attacks-$$version/bin/pip install --quiet --editable '.[test]'; \
+	    build/attacks-$$version/bin/pip install --quiet "playwright==$$version.*"; \
+	    build/attacks-$$version/bin/pytest tests/unit/test_preload*.py tests/attacks; \
+	done
 
 fuzz: $(VENV)/installed-test ## attack a proxy with 110,000 malformed and hostile cases; FUZZ="--seed 7"
 	$(BIN)/python -m tests.fuzz $(FUZZ)

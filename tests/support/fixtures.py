@@ -13,17 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.machine import browsers
-from appliance.machine.drivers import CONFINED
-from appliance.names import minor_version
-from appliance.settings.config import Settings
 from tests.support.appliance import APPLCTL, Appliance, StartGrid
+from tests.support.versions import OTHER_MINORS
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / "tests" / "system" / "clients"
 OLDER_PLAYWRIGHT = "1.62.0"  # the last whose driver speaks to Debian's firefox-esr
-OWN_MINOR = minor_version(browsers.driver_version(Settings()))
-OTHER_MINORS = [minor for minor in CONFINED if minor != OWN_MINOR]
 
 
 @pytest.fixture

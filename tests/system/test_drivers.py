@@ -13,8 +13,8 @@ import pytest
 from appliance.grid.records import SessionInfo, WorkerInfo
 from appliance.names import minor_version
 from tests.support.appliance import Appliance
-from tests.support.fixtures import OTHER_MINORS, OWN_MINOR
 from tests.support.raw_client import RawClient
+from tests.support.versions import OTHER_MINORS, OWN_MINOR
 from tests.support.waiting import until
 from tests.support.wire import Wire
 
@@ -89,7 +89,7 @@ def test_a_version_that_is_not_served_is_told_which_are(grid: Appliance) -> None
 
 @pytest.mark.parametrize("query", ["", "/?isolation=browser"], ids=["shared", "own"])
 @pytest.mark.parametrize("minor", MINORS)
-def test_the_driver_of_each_version_is_confined(minor: str, query: str, grid: Appliance) -> None:
+def test_the_driver_of_each_version_is_confined(minor: str, query: str, grid: Appliance, site: str) -> None:
     until(lambda: minor in minor_by_worker(grid).values(), "its worker is there")
     with RawClient(grid, query, f"{minor}.0") as client:
         context = client.context()
@@ -101,6 +101,7 @@ def test_the_driver_of_each_version_is_confined(minor: str, query: str, grid: Ap
             "does not allow browser.bind()": client.call(browser, "startServer", title="x"),
             "This grid launches its browsers itself": client.call(client.guid("BrowserType"), "launch"),
             "does not know": client.call(client.guid("Page"), "constructor"),
+            "larger than 190 MiB": client.call(client.guid("APIRequestContext"), "fetch", url=f"{site}zeros/gzip/256"),
         }
         for sentence, answer in refused.items():
             assert sentence in answer.get("error", ""), sentence

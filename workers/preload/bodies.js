@@ -14,7 +14,7 @@ const https = require('https');
 const zlib = require('zlib');
 
 const bundle = require('./bundle');
-const { Refusal } = require('./refusal');
+const { Refusal, need } = require('./refusal');
 const { LARGEST_MESSAGE } = require('./sizes');
 
 const LARGEST = 190 * 2 ** 20;
@@ -43,10 +43,11 @@ function install() {
 
 /** Let the requests of a context be known by what they fetch; `context` is the driver's APIRequestContext. */
 function bound(context) {
-  bundle.wrapInherited(context, '_sendRequest', send => async function(progress, log, url, ...others) {
-    const fetch = { url, refusal: undefined };
+  bundle.wrapInherited(context, '_sendRequest', send => async function(...args) {
+    const fetch = { url: args.find(one => one instanceof URL), refusal: undefined };  // 1.60 has no log before it
+    need(fetch.url, 'the sending of requests');
     try {
-      return await fetches.run(fetch, () => send.call(this, progress, log, url, ...others));
+      return await fetches.run(fetch, () => send.apply(this, args));
     } catch (error) {
       throw fetch.refusal ?? error;
     }

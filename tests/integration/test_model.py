@@ -174,6 +174,11 @@ class Everyone(Sessions):
             self.clients.remove(client)
             self.grid.release(client.id, "released")
 
+    def teardown(self) -> None:
+        """Look at the sessions as an operator does, when all is done."""
+        shown = {one.id: (one.isolation, one.protocol) for one in self.grid.sessions()}
+        assert shown == {one.id: (one.isolation, one.protocol) for one in self.model.sessions.values()}
+
 
 def test_whatever_happens_the_grid_does_what_the_model_says(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     own = simulated_clock.library()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.grid.store import SCHEMA
+from appliance.names import Isolation, Protocol
 
 TTL_MS = LEASE_MS = 15_000
 WAIT_MS = 30_000
@@ -77,6 +78,8 @@ class Ticket:
     asks: bool = False  # it may be served in this call, whether its proxy is known to be alive or not
     avoid: str = ""  # workers and appliances/
     rests: bool = False  # it has no place in its queue, until its proxy asks again
+    isolation: str = Isolation.CONTEXT
+    protocol: str = Protocol.PLAYWRIGHT
 
     def suits(self, pool: tuple[str, str]) -> bool:
         return self.browser == pool[0] and self.minor in ("", pool[1])
@@ -139,7 +142,8 @@ class Model:
         request = json.loads(f["request"])
         text = (request[name] for name in ("id", "browser", "minor", "proxy"))
         avoid = f.get("avoid", request.get("avoid", "")) if f["status"] == "waiting" else ""
-        return Ticket(*text, f["status"], f["worker"], int(f["arrival"]), int(f["deadline"]), avoid=avoid)
+        kind = {name: request[name] for name in ("isolation", "protocol")}
+        return Ticket(*text, f["status"], f["worker"], int(f["arrival"]), int(f["deadline"]), avoid=avoid, **kind)
 
     def zset(self, kind: str, *name: str) -> dict[str, int]:
         return self.zsets[kind].get(name, {})

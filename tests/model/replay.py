@@ -116,6 +116,9 @@ class Replay:
         assert self.after.drained.items() <= self.model.drained.items()
         assert not [name for name in self.after.drained if name not in self.after.zset("appliances")]
         assert self.model.active() == self.after.active()
+        before = {ticket.id: (ticket.isolation, ticket.protocol) for ticket in self.model.sessions.values()}
+        kept = {ticket.id: (ticket.isolation, ticket.protocol) for ticket in self.after.sessions.values()}
+        assert kept.items() <= before.items(), "a session is of another kind than its client asked for"
         for pool, noted in self.after.zsets["recycling"].items():
             expected = self.model.recycling((pool[0], pool[1]))
             assert {name: end for name, end in expected.items() if end >= self.model.now}.items() <= noted.items()

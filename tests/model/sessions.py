@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 from hypothesis import strategies as st
@@ -9,8 +11,16 @@ from hypothesis.stateful import precondition, rule
 
 from appliance.errors import Blame
 from appliance.grid.values import Grant
+from appliance.names import Isolation, Protocol
 from tests.model.model import LEASE_MS, WAIT_MS, Ticket
-from tests.model.workers import ANY, Client, Workers
+from tests.model.workers import ANY, Client, Kind, Workers
+
+# What a session has is its worker's concern alone: which slot it gets, and when, does not depend on it.
+KINDS: list[Kind] = [
+    {"isolation": Isolation.CONTEXT, "protocol": Protocol.PLAYWRIGHT},
+    {"isolation": Isolation.BROWSER, "protocol": Protocol.PLAYWRIGHT},
+    {"isolation": Isolation.BROWSER, "protocol": Protocol.CDP},
+]
 
 
 class Sessions(Workers):
@@ -23,10 +33,14 @@ class Sessions(Workers):
         minor=st.sampled_from(["1.65"] * 3 + ["1.64", ""]),
         queue_max=st.sampled_from([2, 100, 100]),
         clients=st.integers(1, 4),
+        kinds=st.permutations(KINDS),
     )
-    def claim(self, proxy: int, browser: str, minor: str, queue_max: int, clients: int) -> None:
-        for _ in range(clients):
-            self.clients.append(Client(self.name("s"), browser, minor, self.proxies[proxy % 3], "claimed"))
+    def claim(
+        self, proxy: int, browser: str, minor: str, queue_max: int, clients: int, kinds: Sequence[Kind] = KINDS
+    ) -> None:
+        for kind, _ in zip(cycle(kinds), range(clients), strict=False):
+            name = self.proxies[proxy % 3]
+            self.clients.append(Client(self.name("s"), browser, minor, name, "claimed", **kind))
             self.ask(self.clients[-1], queue_max)
 
     @precondition(lambda self: self.clients)
@@ -39,7 +53,7 @@ class Sessions(Workers):
 
     def ask(self, client: Client, queue_max: int) -> None:
         if client.id not in self.model.sessions:
-            ticket = Ticket(client.id, client.browser, client.minor, client.proxy, "claimed", asks=True)
+            ticket = Ticket(client.id, client.browser, client.minor, client.proxy, "claimed", asks=True, **client.kind)
             self.model.sessions[client.id] = ticket
         ticket = self.model.sessions[client.id]
         is_new, is_displaced = ticket.state == "claimed", ticket.rests or ticket.avoid != client.avoid
@@ -179,7 +193,7 @@ class Sessions(Workers):
         if worker:
             worker.sessions.add(client.id)
             worker.unclaimed = max(0, worker.unclaimed - 1)
-            taken = Ticket(client.id, client.browser, client.minor, client.proxy, "active", worker.id)
+            taken = Ticket(client.id, client.browser, client.minor, client.proxy, "active", worker.id, **client.kind)
             self.model.sessions[client.id] = taken
         answer = self.grid.assert_session(client.grant, client.request, proxy=client.proxy, lease_ms=LEASE_MS)
         assert answer["status"] == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TypedDict
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.grid.values import Grant, SessionRequest, WorkerSpec, WorkerStatus
-from appliance.names import Browser
+from appliance.names import Browser, Isolation, Protocol
 from tests.model.invariants import check
 from tests.model.model import DUMP, LEASE_MS, SPARES, TARGET, TTL_MS, Model, Ticket, Worker
 from tests.model.replay import Replay
@@ -25,14 +26,25 @@ ANY_SILENCE_S = 1e9  # each jump of time counts in full
 STEPS_MS = (1, 1, 4_000, 4_000, 7_500, 15_000, 15_001)  # so that times are met exactly, and just missed
 
 
+class Kind(TypedDict):
+    """What a session has for itself, and what its client speaks."""
+
+    isolation: Isolation
+    protocol: Protocol
+
+
 class Client(Ticket):
     """A client in its proxy: what the proxy believes of its session."""
 
     grant: Grant | None = None
 
     @property
+    def kind(self) -> Kind:
+        return {"isolation": Isolation(self.isolation), "protocol": Protocol(self.protocol)}
+
+    @property
     def request(self) -> SessionRequest:
-        return SessionRequest(Browser(self.browser), self.minor)
+        return SessionRequest(Browser(self.browser), self.minor, **self.kind)
 
 
 class Workers(RuleBasedStateMachine):

@@ -30,29 +30,31 @@ from tests.support.waiting import until
     ],
     ids=str,
 )
-def test_a_message_that_is_none_ends_nobody(grid: Appliance, neighbour: Page, message: Any) -> None:
-    with RawClient(grid) as client:
+def test_a_message_that_is_none_ends_nobody(grid: Appliance, level: str, neighbour: Page, message: Any) -> None:
+    with RawClient(grid, level) as client:
         client.post(message)
         assert client.context()
     assert neighbour.evaluate("6 * 7") == 42
 
 
-def test_a_call_without_metadata_is_served(grid: Appliance, neighbour: Page) -> None:
-    with RawClient(grid) as client:
+def test_a_call_without_metadata_is_served(grid: Appliance, level: str, neighbour: Page) -> None:
+    with RawClient(grid, level) as client:
         message = {"id": 7, "guid": client.guid("Browser"), "method": "newContext", "params": {}}
         assert client.send(message)["context"]
     assert neighbour.evaluate("6 * 7") == 42
 
 
-def test_a_client_that_leaves_while_a_page_is_made_ends_nobody(grid: Appliance, neighbour: Page) -> None:
-    client = RawClient(grid)
+def test_a_client_that_leaves_while_a_page_is_made_ends_nobody(grid: Appliance, level: str, neighbour: Page) -> None:
+    client = RawClient(grid, level)
     client.post({"id": 7, "guid": client.context(), "method": "newPage", "params": {}, "metadata": {}})
     client.close()
     assert neighbour.evaluate("6 * 7") == 42
 
 
-def test_an_upload_whose_name_is_too_long_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
-    with RawClient(grid) as client:
+def test_an_upload_whose_name_is_too_long_is_refused_to_its_session_alone(
+    grid: Appliance, level: str, neighbour: Page
+) -> None:
+    with RawClient(grid, level) as client:
         client.call(client.context(), "createTempFiles", items=[{"name": "x" * 300}])
         for _ in range(2):  # the file may not have failed when the first one comes
             answer = client.call(client.guid("WritableStream"), "write", binary="YQ==")
@@ -61,9 +63,9 @@ def test_an_upload_whose_name_is_too_long_is_refused_to_its_session_alone(grid: 
 
 
 def test_a_page_that_calls_an_exposed_function_with_garbage_ends_nobody(
-    grid: Appliance, neighbour: Page, clients: Playwright
+    grid: Appliance, level: str, neighbour: Page, clients: Playwright
 ) -> None:
-    page = clients.chromium.connect(grid.endpoint).new_page()
+    page = clients.chromium.connect(grid.endpoint + level).new_page()
     page.expose_function("add", lambda one, other: one + other)
     for garbage in ("garbage", "null", '{"name":"add","seq":1,"serializedArgs":5}'):
         page.evaluate("garbage => globalThis.__playwright__binding__(garbage)", garbage)

@@ -25,7 +25,7 @@ BOUNDS = {
     "WORKER_MAX_MEMORY": "600MiB",
     "WORKER_HARD_MEMORY": "800MiB",
     "WORKER_MAX_DISK": "20MiB",
-    "WORKER_HARD_DISK": "120MiB",  # 10 s of the endless file later
+    "WORKER_HARD_DISK": "80MiB",  # 6 s of the endless file later
 }
 TOO_LARGE = bytes([0x81, 0xFF]) + (101 * 2**20).to_bytes(8, "big") + bytes(4)  # the head of a frame
 
@@ -68,7 +68,7 @@ def test_a_download_without_an_end_drains_its_worker_and_then_ends_with_that_rea
     grown = r"grew to \d+ MiB of disk, past WORKER_MAX_DISK"
     until(lambda: any(re.fullmatch(grown, reason) for reason in drains(bounded)), "the worker drains")
     assert re.search(f"chromium-00 +draining .*{grown}", bounded.applctl("status", check=False).stdout)
-    read_until_it_ends(page, "worker chromium-00 used more than 120 MiB of disk")
+    read_until_it_ends(page, "worker chromium-00 used more than 80 MiB of disk")
     bounded.available(1, within_s=60)
     until(lambda: len(bounded.workspaces()) == 1, "the download is gone")
 
@@ -105,9 +105,9 @@ def test_an_answer_that_is_too_large_is_refused_while_it_comes_however_it_is_pac
 
 
 def test_a_route_is_fulfilled_with_no_more_than_the_browser_takes(
-    grid: Appliance, site: str, clients: Playwright, neighbour: Page
+    grid: Appliance, level: str, site: str, clients: Playwright, neighbour: Page
 ) -> None:
-    page = clients.chromium.connect(grid.endpoint).new_page()
+    page = clients.chromium.connect(grid.endpoint + level).new_page()
     told = []
 
     def fulfill(route: Route) -> None:
@@ -125,9 +125,11 @@ def test_a_route_is_fulfilled_with_no_more_than_the_browser_takes(
     page.context.browser.close()  # type: ignore[union-attr]
 
 
-def test_a_message_that_would_end_the_browser_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
+def test_a_message_that_would_end_the_browser_is_refused_to_its_session_alone(
+    grid: Appliance, level: str, neighbour: Page
+) -> None:
     quotes = '"' * 27_000_000  # each of two bytes for the driver, and of four for the browser, in a script
-    with RawClient(grid) as client:
+    with RawClient(grid, level) as client:
         client.call(client.context(), "newPage")
         told = client.call(client.guid("Page"), "exposeBinding", name=quotes)
         assert "a message to the browser of more than 100 MiB" in told["error"]

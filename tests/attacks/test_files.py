@@ -22,8 +22,8 @@ def secret(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(grid: Appliance, clients: Playwright) -> Browser:
-    return clients.chromium.connect(grid.endpoint)
+def browser(grid: Appliance, level: str, clients: Playwright) -> Browser:
+    return clients.chromium.connect(grid.endpoint + level)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_devtools_do_not_lead_to_files(page: Page, site: str, secret: Path) -> N
             cdp.send(method, params)
     document = cdp.send("DOM.getDocument")["root"]["nodeId"]
     node = cdp.send("DOM.querySelector", {"nodeId": document, "selector": "input"})["nodeId"]
-    with pytest.raises(Error, match=r"isolation=browser.*set_input_files"):
+    with pytest.raises(Error, match=r"(isolation=browser|the grid's machine).*set_input_files"):
         cdp.send("DOM.setFileInputFiles", {"files": [str(secret)], "nodeId": node})
     data = {"items": [], "files": [str(secret)], "dragOperationsMask": 1}
     with pytest.raises(Error, match="must not name files"):
@@ -100,8 +100,8 @@ def test_requests_do_not_read_files(page: Page, secret: Path) -> None:
         page.context.request.get(f"file://{secret}")
 
 
-def test_no_file_or_folder_of_the_grid_is_uploaded(grid: Appliance, site: str, secret: Path) -> None:
-    with RawClient(grid) as client:
+def test_no_file_or_folder_of_the_grid_is_uploaded(grid: Appliance, level: str, site: str, secret: Path) -> None:
+    with RawClient(grid, level) as client:
         context = client.context()
         client.call(context, "newPage")
         frame = client.guid("Frame")
@@ -112,9 +112,9 @@ def test_no_file_or_folder_of_the_grid_is_uploaded(grid: Appliance, site: str, s
         assert "needs a name" in client.call(context, "createTempFiles", rootDirName="..", items=[])["error"]
 
 
-def test_no_file_of_the_grid_is_written(grid: Appliance, tmp_path: Path) -> None:
+def test_no_file_of_the_grid_is_written(grid: Appliance, level: str, tmp_path: Path) -> None:
     target = tmp_path / "written"
-    with RawClient(grid) as client:
+    with RawClient(grid, level) as client:
         context = client.context()
         (tracing,) = client.guids["Tracing"][-1:]
         client.call(tracing, "tracingStart", name=f"../../../../../../../../../../../..{target}", snapshots=True)

@@ -20,9 +20,9 @@ NOTHING = {"value": {"v": "undefined"}, "handles": []}  # as the argument of an 
 
 
 def test_a_pattern_that_backtracks_for_ever_holds_up_nobody(
-    grid: Appliance, site: str, neighbour: Page, clients: Playwright
+    grid: Appliance, level: str, site: str, neighbour: Page, clients: Playwright
 ) -> None:
-    page = clients.chromium.connect(grid.endpoint).new_page()
+    page = clients.chromium.connect(grid.endpoint + level).new_page()
     page.route(re.compile(r"(a+)+$"), lambda route: route.abort())
     page.goto(f"{site}/#{'a' * 40}!")
     page.goto(f"{site}/?{'a' * 40}!")
@@ -43,10 +43,10 @@ def test_a_pattern_that_backtracks_for_ever_holds_up_nobody(
     ids=["flags", "look-ahead", "counts", "URLPattern", "glob", "none"],
 )
 def test_patterns_of_routes_that_take_too_long_hold_up_nobody(
-    grid: Appliance, site: str, neighbour: Page, pattern: dict[str, Any]
+    grid: Appliance, level: str, site: str, neighbour: Page, pattern: dict[str, Any]
 ) -> None:
     url = f"{site}/{'a' * 900}!"
-    with RawClient(grid) as client:
+    with RawClient(grid, level) as client:
         context = client.context()
         client.call(context, "newPage")
         client.call(context, "setNetworkInterceptionPatterns", patterns=[pattern])
@@ -61,9 +61,9 @@ def test_patterns_of_routes_that_take_too_long_hold_up_nobody(
 
 
 def test_patterns_of_hars_and_cookies_that_take_too_long_hold_up_nobody(
-    grid: Appliance, site: str, neighbour: Page
+    grid: Appliance, level: str, site: str, neighbour: Page
 ) -> None:
-    with RawClient(grid) as client:
+    with RawClient(grid, level) as client:
         context = client.context()
         client.call(context, "newPage")
         for pattern in ({"urlRegexSource": "(a+)+$", "urlRegexFlags": "i"}, {"urlGlob": "**/" * 3000 + "b"}):
@@ -81,9 +81,9 @@ def test_patterns_of_hars_and_cookies_that_take_too_long_hold_up_nobody(
 
 
 def test_routes_with_all_kinds_of_patterns_are_asked_about_what_they_match(
-    grid: Appliance, site: str, clients: Playwright
+    grid: Appliance, level: str, site: str, clients: Playwright
 ) -> None:
-    context = clients.chromium.connect(grid.endpoint).new_context(base_url=site)
+    context = clients.chromium.connect(grid.endpoint + level).new_context(base_url=site)
     page = context.new_page()
     for pattern in (re.compile("/ONE", re.IGNORECASE), re.compile("/two(?!2)"), "**/three?", "four"):
         context.route(pattern, lambda route: route.fulfill(body="routed"))
@@ -97,10 +97,12 @@ def test_routes_with_all_kinds_of_patterns_are_asked_about_what_they_match(
     context.browser.close()  # type: ignore[union-attr]
 
 
-def test_a_picture_that_would_take_all_memory_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
+def test_a_picture_that_would_take_all_memory_is_refused_to_its_session_alone(
+    grid: Appliance, level: str, neighbour: Page
+) -> None:
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 6, 0, 0, 0)
     picture = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + b"IHDR" + header + bytes(4)
-    with RawClient(grid) as client:
+    with RawClient(grid, level) as client:
         client.call(client.context(), "newPage")
         expected = base64.b64encode(picture).decode()
         answer = client.call(client.guid("Page"), "expectScreenshot", expected=expected, isNot=False, timeout=30_000)
@@ -117,9 +119,11 @@ def test_a_screenshot_that_is_compared_is_refused_if_it_is_too_large(grid: Appli
     assert neighbour.evaluate("6 * 7") == 42
 
 
-def test_a_selector_that_takes_for_ever_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
+def test_a_selector_that_takes_for_ever_is_refused_to_its_session_alone(
+    grid: Appliance, level: str, neighbour: Page
+) -> None:
     long = " >> ".join(["a"] * 300_000)  # it would hold up all sessions of the worker for half a minute
-    with RawClient(grid) as client:
+    with RawClient(grid, level) as client:
         client.call(client.context(), "newPage")
         frame, page = client.guid("Frame"), client.guid("Page")
         mask = [{"frame": {"guid": frame}, "selector": long}]
@@ -135,11 +139,11 @@ def test_a_selector_that_takes_for_ever_is_refused_to_its_session_alone(grid: Ap
 
 
 def test_headers_and_snapshots_that_take_for_ever_are_refused_to_their_session_alone(
-    grid: Appliance, neighbour: Page
+    grid: Appliance, level: str, neighbour: Page
 ) -> None:
     headers = [{"name": f"x-{number}", "value": "x"} for number in range(50_000)]
     snapshot = {"value": {"s": "- " + "\n  ".join(f"key{number}: x" for number in range(30_000))}, "handles": []}
-    with RawClient(grid) as client:
+    with RawClient(grid, level) as client:
         context = client.context()
         client.call(context, "newPage")
         frame = client.guid("Frame")
@@ -179,8 +183,10 @@ def pfx_of_many_rounds() -> bytes:
     return sequence(number(b"\x03"), content, checksum)
 
 
-def test_a_number_that_is_too_large_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
-    with RawClient(grid) as client:
+def test_a_number_that_is_too_large_is_refused_to_its_session_alone(
+    grid: Appliance, level: str, neighbour: Page
+) -> None:
+    with RawClient(grid, level) as client:
         context = client.context()
         client.call(context, "newPage")
         page = client.guid("Page")

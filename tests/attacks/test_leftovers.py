@@ -64,14 +64,16 @@ def start_trace(page: Page, name: str) -> None:
 
 
 @pytest.fixture
-def browser(grid: Appliance, clients: Playwright) -> Iterator[Browser]:
-    browser = clients.chromium.connect(grid.endpoint)
+def browser(grid: Appliance, level: str, clients: Playwright) -> Iterator[Browser]:
+    browser = clients.chromium.connect(grid.endpoint + level)
     yield browser
     browser.close()
 
 
-def test_traces_of_one_name_hold_their_own_session_alone(grid: Appliance, clients: Playwright, tmp_path: Path) -> None:
-    browsers = [clients.chromium.connect(grid.endpoint) for _ in range(2)]
+def test_traces_of_one_name_hold_their_own_session_alone(
+    grid: Appliance, level: str, clients: Playwright, tmp_path: Path
+) -> None:
+    browsers = [clients.chromium.connect(grid.endpoint + level) for _ in range(2)]
     pages = [browser.new_page() for browser in browsers]
     for page, secret in zip(pages, ("alpha", "beta"), strict=True):
         start_trace(page, "same")
@@ -122,7 +124,7 @@ def test_a_har_and_a_download_are_gone_with_their_session(
 
 
 def test_nothing_is_left_of_a_client_that_is_killed(
-    grid: Appliance, browser: Browser, clients: Playwright, site: str, tmp_path: Path
+    grid: Appliance, level: str, browser: Browser, site: str, tmp_path: Path
 ) -> None:
     upload = tmp_path / "upload.bin"
     upload.write_bytes(os.urandom(3 * 2**20))
@@ -130,7 +132,7 @@ def test_nothing_is_left_of_a_client_that_is_killed(
     start_trace(neighbour, "neighbour")
     until(lambda: len(folders(grid)) == 1, "the sessions before it have left nothing")
     (its_own,) = folders(grid)
-    arguments = [sys.executable, "-c", CLIENT, grid.endpoint, site, str(upload)]
+    arguments = [sys.executable, "-c", CLIENT, grid.endpoint + level, site, str(upload)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True) as client:
         assert client.stdout
         assert client.stdout.readline() == b"ready\n"

@@ -36,10 +36,10 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture
-def connect(playwright: Playwright, grid: Appliance) -> Iterator[Connect]:
+def connect(playwright: Playwright, grid: Appliance, level: str) -> Iterator[Connect]:
     """Open sessions, which end with the test."""
     with ExitStack() as ends:
-        yield lambda: ends.enter_context(closing(playwright.chromium.connect(grid.endpoint)))
+        yield lambda: ends.enter_context(closing(playwright.chromium.connect(grid.endpoint + level)))
 
 
 @pytest.fixture

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from appliance.machine import browsers
-from appliance.names import Browser
+from appliance.names import Browser, Isolation
 from appliance.run_dir import RunDir
 from appliance.settings import config
-from tests.support.appliance import Appliance, StartGrid, tree
+from tests.support.appliance import StartGrid, tree
 from tests.support.waiting import until
 from tests.support.wire import BareClient
 
@@ -25,15 +26,14 @@ WHAT_IS_SAID = {
 }
 
 
-@pytest.fixture
-def pair(start_grid: StartGrid) -> Appliance:
-    """Provide an appliance with two workers of one slot each, so that two sessions use both."""
-    return start_grid(CHROMIUM_WORKERS=2, MAX_CONCURRENT_SESSIONS=1, STARTUP_STAGGER=0.1)
-
-
-@pytest.mark.parametrize("victim", WHAT_IS_SAID)
-def test_a_kill_harms_only_its_own_sessions(victim: str, pair: Appliance, site: str) -> None:
-    grid = pair
+@pytest.mark.parametrize(
+    ("victim", "isolation"), [*product(WHAT_IS_SAID, [Isolation.CONTEXT]), ("driver", Isolation.BROWSER)]
+)
+def test_a_kill_harms_only_its_own_sessions(
+    victim: str, isolation: Isolation, start_grid: StartGrid, site: str
+) -> None:
+    """Each worker has one slot, so two sessions use both."""
+    grid = start_grid(CHROMIUM_WORKERS=2, MAX_CONCURRENT_SESSIONS=1, STARTUP_STAGGER=0.1, ISOLATION=isolation)
     with sync_playwright() as playwright:
         browsers = [playwright.chromium.connect(grid.endpoint) for _ in range(2)]
         pages = [browser.new_page() for browser in browsers]

@@ -105,9 +105,9 @@ def test_an_answer_that_is_too_large_is_refused_while_it_comes_however_it_is_pac
 
 
 def test_a_route_is_fulfilled_with_no_more_than_the_browser_takes(
-    grid: Appliance, level: str, site: str, clients: Playwright, neighbour: Page
+    grid: Appliance, site: str, clients: Playwright, neighbour: Page
 ) -> None:
-    page = clients.chromium.connect(grid.endpoint + level).new_page()
+    page = clients.chromium.connect(grid.endpoint).new_page()
     told = []
 
     def fulfill(route: Route) -> None:
@@ -125,11 +125,9 @@ def test_a_route_is_fulfilled_with_no_more_than_the_browser_takes(
     page.context.browser.close()  # type: ignore[union-attr]
 
 
-def test_a_message_that_would_end_the_browser_is_refused_to_its_session_alone(
-    grid: Appliance, level: str, neighbour: Page
-) -> None:
+def test_a_message_that_would_end_the_browser_is_refused_to_its_session_alone(grid: Appliance, neighbour: Page) -> None:
     quotes = '"' * 27_000_000  # each of two bytes for the driver, and of four for the browser, in a script
-    with RawClient(grid, level) as client:
+    with RawClient(grid) as client:
         client.call(client.context(), "newPage")
         told = client.call(client.guid("Page"), "exposeBinding", name=quotes)
         assert "a message to the browser of more than 100 MiB" in told["error"]

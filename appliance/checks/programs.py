@@ -16,6 +16,7 @@ from appliance.machine.install import browser_version
 from appliance.machine.install.programs import run_version
 from appliance.names import Browser, minor_version
 from appliance.settings.config import Settings
+from appliance.settings.pools import Pool
 
 _DISTRIBUTION = "playwright-appliance"
 
@@ -51,24 +52,29 @@ def check_driver(settings: Settings) -> Iterator[Check]:
 
 
 def check_pools(settings: Settings) -> Iterator[Check]:
-    """The drivers of the pools in POOLS are installed, are of other versions than the appliance's own, and run."""
+    """The drivers of POOLS are installed, run, cannot be changed by others, and are not of the own driver's version."""
     own = minor_version(browsers.driver_version(settings))
-    for pool in filter(lambda pool: pool.minor, settings.all_pools):
+    for pool in settings.all_pools:
         if pool.minor == own:
             finding = f"POOLS has {pool}, but {own} is the version of the appliance's own driver"
             yield failed("pools", finding, f"Take it out of POOLS, and set {pool.browser.upper()}_WORKERS.")
-            continue
-        try:
-            driver = drivers.find(pool.minor, settings)
-        except LaunchError as error:
-            yield failed("pools", f"POOLS has {pool}: {error}", error.hint)
-            continue
-        program, *arguments = [*browser_prefix(settings), str(driver.folder / "node")]
-        if run_version(Path(program), *arguments):
-            yield ok("pools", f"{pool}: Playwright {driver.version} in {driver.folder}")
-        else:
-            finding = f"POOLS has {pool}, but {driver.folder / 'node'} cannot be run by the account of browsers"
-            yield failed("pools", finding, "Set DRIVERS_DIR to a folder that it can read, and add the driver again.")
+        elif pool.minor:
+            yield _check_pool(pool, settings)
+
+
+def _check_pool(pool: Pool, settings: Settings) -> Check:
+    try:
+        driver = drivers.find(pool.minor, settings)
+    except LaunchError as error:
+        return failed("pools", f"POOLS has {pool}: {error}", error.hint)
+    if path := drivers.changeable(driver):
+        remedy = f"Set DRIVERS_DIR to a folder of your own, and run `applctl drivers add {pool.minor}`."
+        return failed("pools", f"POOLS has {pool}, but other accounts can change {path}", remedy)
+    program, *arguments = [*browser_prefix(settings), str(driver.folder / "node")]
+    if not run_version(Path(program), *arguments):
+        finding = f"POOLS has {pool}, but {driver.folder / 'node'} cannot be run by the account of browsers"
+        return failed("pools", finding, "Set DRIVERS_DIR to a folder that it can read, and add the driver again.")
+    return ok("pools", f"{pool}: Playwright {driver.version} in {driver.folder}")
 
 
 def check_browsers(settings: Settings) -> Iterator[Check]:

@@ -13,7 +13,7 @@ from appliance.cli.output import Output
 from appliance.cli.setup import provide
 from appliance.grid.token_copy import token_copy_of
 from appliance.grid.token_table import has_boot_token
-from appliance.machine import browsers, install
+from appliance.machine import drivers, install
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.environment import started_settings
 from appliance.machine.folders import bringing_up
@@ -66,7 +66,7 @@ def try_out(settings: Settings, out: Output) -> Demo:
 
 def present(settings: Settings, tried: Demo | None, out: Output) -> dict[str, Any]:
     """Show how to use the grid, and return the same as data."""
-    version, for_others = browsers.driver_version(settings), endpoint_for_others(settings)
+    version, for_others = drivers.version_for_clients(settings), endpoint_for_others(settings)
     is_for_all = not is_loopback(settings.host) or has_boot_token(token_copy_of(settings).read())
     out.show(
         welcome.text(

@@ -8,7 +8,9 @@ in it afterwards. All workers share it.
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,6 +96,23 @@ def find(minor: str, settings: Settings) -> Driver:
         if driver.minor == minor:
             return driver
     raise LaunchError(f"there is no driver of Playwright {minor} here", f"Run `applctl drivers add {minor}`.")
+
+
+def changeable(driver: Driver) -> Path | None:
+    """Return a part of a driver that other accounts than this one and root can change; its workers would run it."""
+    package, library = driver.folder / "package", driver.folder / "package" / "lib"
+    folders = [driver.folder.parent, driver.folder, package, library]
+    for path in [*folders, driver.folder / "node", *library.iterdir()]:
+        status = path.stat()
+        if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return path
+    return None
+
+
+def version_for_clients(settings: Settings) -> str:
+    """Return the version that clients of the default browser need: the own driver's, if that has a pool of it."""
+    pools = [pool for pool in settings.all_pools if pool.browser is settings.default_browser_type]
+    return pools[0].minor if pools and pools[0].minor else browsers.driver_version(settings)
 
 
 def minor_of(pool: Pool, settings: Settings) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.checks.programs import check_pools
 from appliance.errors import ApplianceError, LaunchError
 from appliance.machine import drivers
 from appliance.machine.install import driver as install
@@ -204,6 +205,30 @@ def test_a_driver_that_a_worker_still_runs_is_not_removed(index: Index, settings
         running.kill()
     install.remove_driver("1.62.0", settings, None)
     assert contents(settings) == {"1.62.1"}
+
+
+def test_a_pool_is_checked_for_a_driver_that_runs_and_that_nobody_else_can_change(
+    index: Index, settings: Settings
+) -> None:
+    used = settings.model_copy(update={"pools": ["chromium@1.62:2"], "chromium_workers": 0})
+    (check,) = check_pools(used)
+    assert check.finding == "POOLS has chromium@1.62:2: there is no driver of Playwright 1.62 here"
+    assert check.remedy == "Run `applctl drivers add 1.62`."
+    index.offer("1.62.0", node="#!/bin/sh\necho v24.0.0\n")
+    add("1.62", settings)
+    (check,) = check_pools(used)
+    assert check.status == "ok"
+    assert drivers.version_for_clients(used) == "1.62"
+    folder = settings.drivers_dir / "1.62.0"
+    (folder / "package" / "lib" / "filling.js").chmod(0o666)
+    (check,) = check_pools(used)
+    assert check.finding.endswith(f"other accounts can change {folder}/package/lib/filling.js")
+    (folder / "package" / "lib" / "filling.js").chmod(0o644)
+    (folder / "node").chmod(0o644)
+    (check,) = check_pools(used)
+    assert "cannot be run by the account of browsers" in check.finding
+    (check,) = check_pools(settings.model_copy(update={"pools": ["chromium@1.65:1"]}))
+    assert "1.65 is the version of the appliance's own driver" in check.finding
 
 
 @pytest.fixture

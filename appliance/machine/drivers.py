@@ -27,8 +27,8 @@ CONFINED = {
     "1.60": "time-outs are parameters; a wait is told by waitForEventInfo, a method, and not by __waitInfo__",
     "1.61": "",
     "1.62": "the last that speaks with a stock Firefox",
-    "1.63": "",
-    "1.64": "the first with Debugger.enable; its package.json names a beta, 1.64.0-beta-…, for the wheel 1.64.1",
+    "1.63": "the first with Debugger.enable",
+    "1.64": "its package.json names a beta, 1.64.0-beta-…, for the wheel 1.64.1",
     "1.65": "",
 }
 

@@ -26,17 +26,16 @@ with sync_playwright() as playwright:
 """
 
 
+@pytest.mark.parametrize("how", ["the appliance's own driver", "a pool with a driver of its own"])
 def test_firefox_serves_its_clients_and_tells_those_of_another_version(
-    start_grid: StartGrid, site: str, older_playwright: Path
+    how: str, start_grid: StartGrid, site: str, older_playwright: Path, drivers_dir: Path
 ) -> None:
     (driver,) = older_playwright.glob("lib/python*/site-packages/playwright/driver")
-    settings = {
-        "CHROMIUM_WORKERS": "0",
-        "FIREFOX_WORKERS": "1",
-        "DEFAULT_BROWSER_TYPE": "firefox",
-        "FIREFOX_CHANNEL": "moz-firefox",
-        "PLAYWRIGHT_DRIVER": str(driver),
-    }
+    if how == "a pool with a driver of its own":
+        chosen = {"CHROMIUM_WORKERS": "1", "POOLS": "firefox@1.62:1", "DRIVERS_DIR": str(drivers_dir)}
+    else:
+        chosen = {"CHROMIUM_WORKERS": "0", "FIREFOX_WORKERS": "1", "PLAYWRIGHT_DRIVER": str(driver)}
+    settings = {**chosen, "DEFAULT_BROWSER_TYPE": "firefox", "FIREFOX_CHANNEL": "moz-firefox"}
     setup = subprocess.run(
         ["env", *(f"{name}={value}" for name, value in settings.items()), APPLCTL, "setup"],
         capture_output=True, text=True, check=False,

@@ -132,7 +132,7 @@ def _advice(browser: Browser, channel: str) -> str:
     name = browser.upper()
     if channel in ("firefox", "webkit"):
         stock = (
-            " For a stock Firefox, set FIREFOX_CHANNEL=moz-firefox and a PLAYWRIGHT_DRIVER up to 1.62."
+            " For a stock Firefox, set FIREFOX_CHANNEL=moz-firefox and POOLS=firefox@1.62:1."
             if channel == "firefox"
             else ""
         )

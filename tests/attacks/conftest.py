@@ -9,25 +9,9 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 
 from appliance.names import Isolation
 from tests.support.appliance import Appliance
-from tests.support.fixtures import older_playwright, site, start_grid
-from tests.support.waiting import until
+from tests.support.fixtures import grid, older_playwright, site, standing_grid, start_grid
 
-__all__ = ["older_playwright", "site", "start_grid"]
-
-
-@pytest.fixture(scope="package")
-def attacked() -> Iterator[Appliance]:
-    """Run one appliance with one worker for all attacks that only use it: each start of one takes seconds."""
-    with Appliance(MAX_LIFETIME_SESSIONS=0) as grid:
-        yield grid
-
-
-@pytest.fixture(scope="module")
-def grid(attacked: Appliance) -> Appliance:
-    """Return the appliance to a module, with nothing of another one left."""
-    until(lambda: not attacked.state.sessions(), "the sessions of other attacks have ended")
-    assert attacked.lasting_differences() == []
-    return attacked
+__all__ = ["grid", "older_playwright", "site", "standing_grid", "start_grid"]
 
 
 @pytest.fixture(scope="module", params=[*Isolation])

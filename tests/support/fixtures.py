@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.appliance import APPLCTL, Appliance, StartGrid
 from tests.support.versions import OTHER_MINORS
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / "tests" / "system" / "clients"
@@ -28,11 +29,19 @@ def start_grid() -> Iterator[StartGrid]:
         yield lambda **settings: to_be_stopped.enter_context(Appliance(**settings))
 
 
-@pytest.fixture(scope="module")
-def grid() -> Iterator[Appliance]:
-    """Return an appliance with one Chromium worker, for tests of a module that only use it."""
+@pytest.fixture(scope="session")
+def standing_grid() -> Iterator[Appliance]:
+    """Run one appliance with one Chromium worker for all modules that only use it: to start one takes seconds."""
     with Appliance(MAX_LIFETIME_SESSIONS=0) as grid:
         yield grid
+
+
+@pytest.fixture(scope="module")
+def grid(standing_grid: Appliance) -> Appliance:
+    """Return the appliance to a module's tests, which only use it, with nothing of another module left."""
+    until(lambda: not standing_grid.state.sessions(), "the sessions of another module have ended")
+    assert standing_grid.lasting_differences() == []
+    return standing_grid
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 """The fixtures of the system tests."""
 
-from tests.support.fixtures import drivers_dir, grid, node_modules, older_playwright, site, start_grid
+from tests.support.fixtures import drivers_dir, grid, node_modules, older_playwright, site, standing_grid, start_grid
 
-__all__ = ["drivers_dir", "grid", "node_modules", "older_playwright", "site", "start_grid"]
+__all__ = ["drivers_dir", "grid", "node_modules", "older_playwright", "site", "standing_grid", "start_grid"]

@@ -143,26 +143,12 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
             access.refuse_foreign_host(request.headers, self.services.settings.host_names)
         self.socket.settimeout(ANSWER_TIMEOUT_S)
         try:
-            body = self._receive_body(request)
-            for piece in self.services.agents.answer(request, body, token, self.client):
+            for piece in self.services.agents.answer(self.socket, request, token, self.client):
                 self._is_answered = True
                 self.socket.sendall(piece)
         except OSError as error:
             raise ClientGone(str(error)) from error
         tcp.say_goodbye(self.socket)
-
-    def _receive_body(self, request: Request) -> bytes:
-        """Read a request's body, which must be complete within REQUEST_TIMEOUT."""
-        limit_s = self.services.settings.request_timeout
-        body = bytearray(request.rest[: request.body_bytes])
-        if request.headers.get("expect", "").lower() == "100-continue":
-            self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        with gevent.Timeout(limit_s, RequestTimedOut(f"The request was not complete within {limit_s:g} s.")):
-            while left := request.body_bytes - len(body):
-                if not (data := self.socket.recv(min(left, tls.RECORD_BYTES))):
-                    raise ClientGone("it sent no complete request")
-                body += data
-        return bytes(body)
 
     def _serve_page(self, request: Request) -> None:
         """Let pywsgi answer the request, which has been checked, with a page."""
@@ -311,7 +297,7 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def _refuse(self, error: RequestError, request: Request | None) -> None:
         """Answer a request with an error; Playwright's clients print the body."""
-        status, headers, body = error_answer(error)
+        status, headers, body = error_answer(error, is_rpc=request is not None and request.path == MCP_PATH)
         if request and request.method == "HEAD":
             body = b""
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "Connection: close"]

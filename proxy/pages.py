@@ -146,13 +146,18 @@ class _NotReady(RequestError):
     retry_after_s = 1
 
 
-def error_answer(error: RequestError) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Return the status line, headers and body of an error: `{"error": {"code", "message", "hint"}}`."""
+def error_answer(error: RequestError, is_rpc: bool = False) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Return the status line, headers and body of an error: `{"error": {"code", "message", "hint"}}`.
+
+    With `is_rpc` the body is an error of JSON-RPC, whose message MCP clients show: it includes the hint.
+    """
     status = HTTPStatus(error.status)
     message = str(error)
     if isinstance(error, StoreUnavailable):
         message = message.partition(":")[0] + "."  # where Redis is, and what it says, is not for strangers
-    content = {"error": {"code": error.status, "message": message, "hint": error.hint}}
+    content: dict[str, Any] = {"error": {"code": error.status, "message": message, "hint": error.hint}}
+    if is_rpc:
+        content = {"jsonrpc": "2.0", "id": None, "error": {"code": error.status, "message": f"{message} {error.hint}"}}
     body = json.dumps(content, ensure_ascii=False).encode() + b"\n"
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     if error.retry_after_s is not None:

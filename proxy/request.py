@@ -1,6 +1,6 @@
 """A client's request, from its first byte to the empty line: read with a limit, and checked before it is used.
 
-Only requests to /mcp have a body. It is read when the client is known to be admitted: `Request.body_bytes`.
+Only requests to /mcp have a body. It is read when the client is known to be admitted: proxy/mcp/body.py.
 
 h11 parses it, by RFC 9112. What h11 lets pass for old peers, and no client of a grid sends, is refused here: by each
 leniency two parties may understand one request differently.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from appliance.errors import BadRequest, BodyTooLarge, MethodNotAllowed, RequestTooLarge
+from appliance.errors import BadRequest, MethodNotAllowed, RequestTooLarge
 from proxy import wrong_client
 
 HEAD_MAX_BYTES = 16 * 1024
@@ -23,7 +23,6 @@ HEADERS_MAX = 99  # http.client, by which pywsgi reads the pages' requests again
 TARGET_MAX_BYTES = 8000  # pywsgi takes request lines of up to 8192 bytes
 INNER_PATH = "/inner"  # where the grid's other appliances ask: proxy/door
 MCP_PATH = "/mcp"  # where agents ask: proxy/mcp
-BODY_MAX_BYTES = 1024 * 1024
 
 _METHODS, _METHODS_OF_AGENTS = ("GET", "HEAD"), ("POST", "DELETE")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -120,14 +119,11 @@ def _checked(event: h11.Request, head: bytes, rest: bytes) -> Request:
 
 
 def _check_body(headers: Mapping[bytes, bytes], may_have_one: bool) -> None:
-    """Refuse a body that none may have, or that is too long; h11 has checked these headers' form, and their number."""
-    length = int(headers.get(b"content-length", 0))
-    if not may_have_one and (length or b"transfer-encoding" in headers):
+    """Refuse a body that none may have, or in chunks; h11 has checked these headers' form, and their number."""
+    if not may_have_one and (int(headers.get(b"content-length", 0)) or b"transfer-encoding" in headers):
         raise BadRequest("Requests to this endpoint must not have a body.", _HINT)
     if b"transfer-encoding" in headers:
         raise BadRequest("The request's body comes in chunks.", "Send it in one piece, with its Content-Length.")
-    if length > BODY_MAX_BYTES:
-        raise BodyTooLarge(f"The request's body is longer than {BODY_MAX_BYTES // 1024} KiB.", "Send a shorter one.")
 
 
 def _too_large() -> RequestTooLarge:

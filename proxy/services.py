@@ -35,8 +35,11 @@ class Door(Protocol):
 class Agents(Protocol):
     """The agents, which ask at /mcp: `Agents` of proxy/mcp/agents.py."""
 
-    def answer(self, request: Request, body: bytes, token: str, client: str) -> Iterator[bytes]:
-        """Return the answer to a request, in pieces; raises RequestError before the first."""
+    def answer(self, connection: socket.socket, request: Request, token: str, client: str) -> Iterator[bytes]:
+        """Return the answer to a request, in pieces; raises RequestError before the first.
+
+        Raises ClientGone, and OSError, if the rest of the request does not come.
+        """
 
 
 @dataclass(frozen=True, slots=True)

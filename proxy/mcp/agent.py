@@ -91,7 +91,9 @@ class Agent:
 
     def _ended(self, is_wished: bool) -> None:
         self._process = None
-        if not is_wished:
+        if is_wished:
+            self.end_browser("closed by its agent")  # unless the session has ended by itself, which comes to the same
+        else:
             why = self._reason or _UNEXPLAINED
             self._loss = f"Your browser has gone: {why}. The next call opens a new one."
 

@@ -11,8 +11,9 @@ Rules
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gevent.event import AsyncResult
@@ -24,6 +25,7 @@ from proxy import access, handshake, query
 from proxy.mcp import messages
 from proxy.mcp.agent import Agent
 from proxy.mcp.answers import ACCEPTED, GONE, PULSE, STREAM, event, json_answer
+from proxy.mcp.body import receive_body
 from proxy.mcp.messages import Message
 from proxy.mcp.process import Process, ProcessEnded
 from proxy.presence import Presence
@@ -34,6 +36,7 @@ log = logs.get_logger()
 AGENTS_MAX = 1000
 CALLS_MAX = 8  # of one agent at a time
 LOOK_S = 1.0
+WHOLE_WITHIN_S = 10.0
 PULSE_S = 15.0  # for load balancers, which close what is silent for a minute
 _WISHES = ("name", "isolation", "browser")
 
@@ -48,14 +51,17 @@ class Agents:
         self._agents: dict[str, Agent] = {}  # by id, the oldest first
         self._tools: list[dict[str, Any]] | None = None
 
-    def answer(self, request: Request, body: bytes, token: str, client: str) -> Iterator[bytes]:
-        """Return the answer to a request, in pieces; raises RequestError before the first."""
+    def answer(self, connection: socket.socket, request: Request, token: str, client: str) -> Iterator[bytes]:
+        """Return the answer to a request, in pieces; raises RequestError before the first.
+
+        Raises ClientGone, and OSError, if the rest of the request does not come.
+        """
         if not self._settings.mcp:
             raise NotFound("This appliance does not serve agents.", "Its operator can set MCP=true.")
         if request.method == "DELETE":
             return iter([self._end(request, token)])
         _check_headers(request)
-        message = messages.parse(body)
+        message = messages.parse(receive_body(connection, request, self._settings.request_timeout))
         if message.method == "initialize":
             return iter([self._welcome(request, message, token, client)])
         agent = self._find(request, token)
@@ -150,7 +156,7 @@ class Agents:
         if objection := agent.take_loss() or self._objection(agent):
             return iter([json_answer(messages.result(message.id, messages.failure(objection)))])
         number, result = agent.begin(name, arguments, self._settings.paths.mcp_socket)
-        return _stream(agent, message.id, number, result)
+        return _outcome(agent, message.id, number, result)
 
     def _objection(self, agent: Agent) -> str:
         """Return why an agent can have no browser, "" if it can have one or has one."""
@@ -169,19 +175,30 @@ class Agents:
         return self._tools
 
 
-def _stream(agent: Agent, id_: str | int | None, number: int, result: AsyncResult[bytes]) -> Iterator[bytes]:
-    """Yield the answer to a call as a stream with one event, once there is a result."""
+def _outcome(agent: Agent, id_: str | int | None, number: int, result: AsyncResult[bytes]) -> Iterator[bytes]:
+    """Yield the answer to a call: whole if it comes soon, else as a stream that keeps the connection open.
+
+    The events of a stream may have a bound that whole answers have not: 1 MiB in the Python SDK.
+    """
     agent.calls[id_] = number
+    wrap: Callable[[bytes], bytes] = json_answer
     try:
-        yield STREAM
-        while not result.wait(PULSE_S) and not result.ready():
-            yield PULSE
-        yield event(messages.result(id_, result.get() or b"null"))
+        if not _is_there(result, WHOLE_WITHIN_S):
+            wrap = event
+            yield STREAM
+            while not _is_there(result, PULSE_S):
+                yield PULSE
+        yield wrap(messages.result(id_, result.get() or b"null"))
     except ProcessEnded:
-        yield event(messages.result(id_, messages.failure(agent.take_loss() or "The browser was closed meanwhile.")))
+        yield wrap(messages.result(id_, messages.failure(agent.take_loss() or "The browser was closed meanwhile.")))
     finally:
         del agent.calls[id_]
         agent.used_at = time.monotonic()
+
+
+def _is_there(result: AsyncResult[bytes], within_s: float) -> bool:
+    result.wait(within_s)
+    return result.ready()
 
 
 def _check_headers(request: Request) -> None:
@@ -191,3 +208,8 @@ def _check_headers(request: Request) -> None:
     accepted = request.headers.get("accept", "*/*").lower()
     if "*/*" not in accepted and not ("application/json" in accepted and "text/event-stream" in accepted):
         raise NotAcceptable("An MCP client accepts application/json and text/event-stream.")
+    version = request.headers.get("mcp-protocol-version", messages.VERSIONS[0])
+    if version not in messages.VERSIONS:
+        raise BadRequest(
+            f"This server does not speak version {version[:20]!r} of MCP.", f"It speaks {', '.join(messages.VERSIONS)}."
+        )

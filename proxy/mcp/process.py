@@ -94,9 +94,9 @@ class Process:
         except (OSError, ValueError) as error:
             log.warning("mcp.process_lost", error=str(error))
         finally:
-            self._socket.close()
             self._has_ended = True
             self._on_end(is_wished)
+            self._socket.close()
             for answer in self._awaited.values():
                 answer.set_exception(ProcessEnded())
 

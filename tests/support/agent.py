@@ -22,9 +22,11 @@ class Reply:
 
     @property
     def error(self) -> str:
-        """What a refusal says, with its hint."""
-        error = json.loads(self.body)["error"]
-        return f"{error['message']} {error['hint']}"
+        """What a refusal says, with its hint; it is an error of JSON-RPC."""
+        refusal = json.loads(self.body)
+        assert set(refusal) == {"jsonrpc", "id", "error"}
+        assert refusal["error"]["code"] == self.status
+        return str(refusal["error"]["message"])
 
     @property
     def message(self) -> dict[str, Any]:

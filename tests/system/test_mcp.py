@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from appliance.run_dir import RunDir
+from proxy.mcp.agents import WHOLE_WITHIN_S
 from tests.support.agent import Agent
 from tests.support.appliance import Appliance, StartGrid
 from tests.support.waiting import until
@@ -101,7 +102,15 @@ def test_an_agent_that_closes_its_browser_frees_its_slot_and_may_open_another(ag
     assert "Error" not in agent.said("browser_close")
     until(lambda: not listed(guarded), "the slot is free")
     until(lambda: not agents_processes(guarded), "its process has ended")
+    assert last_end(guarded) in ("closed", "closed by its agent")
     assert "about:blank" in agent.said("browser_tabs", action="list")
+
+
+def test_a_call_that_takes_long_is_answered_as_a_stream(agent: Agent) -> None:
+    agent.call("browser_tabs", action="list")
+    reply = agent.ask("tools/call", name="browser_wait_for", arguments={"time": WHOLE_WITHIN_S + 1})
+    assert reply.headers["content-type"] == "text/event-stream"
+    assert "Waited for" in reply.message["result"]["content"][0]["text"]
 
 
 def test_an_agent_is_told_that_an_operator_ended_its_session(agent: Agent, guarded: Appliance) -> None:

@@ -30,14 +30,14 @@ def tools() -> dict[str, dict[str, Any]]:
     """Return the tools that a process says there are."""
     near, far = socket.socketpair()
     environment = mcp.node_environment(Settings())
-    with near, subprocess.Popen(mcp.node_command(Settings()), stdin=far.fileno(), env=environment) as node:
+    with subprocess.Popen(mcp.node_command(Settings()), stdin=far.fileno(), env=environment) as node, near:
         far.close()
         near.sendall(b'{"list": true}\n')
         with near.makefile("rb") as file:
             number, length = map(int, file.readline().split())
             listed = json.loads(file.read(length))
             assert (number, file.read()) == (0, b"closed\n")
-        assert node.wait(10) == 0
+    assert node.returncode == 0, "it ends when the proxy hangs up"
     return {tool["name"]: tool for tool in listed}
 
 

@@ -1,0 +1,31 @@
+"""The body of a request to /mcp, which is read once its client is admitted."""
+
+from __future__ import annotations
+
+import socket
+
+import gevent
+
+from appliance.errors import BodyTooLarge, ClientGone, RequestTimedOut
+from proxy import tls
+from proxy.request import Request
+
+BODY_MAX_BYTES = 1024 * 1024
+
+
+def receive_body(connection: socket.socket, request: Request, limit_s: float) -> bytes:
+    """Read a request's body.
+
+    Raises BodyTooLarge, RequestTimedOut if it is not complete in time, ClientGone, and OSError.
+    """
+    if request.body_bytes > BODY_MAX_BYTES:
+        raise BodyTooLarge(f"The request's body is longer than {BODY_MAX_BYTES // 1024} KiB.", "Send a shorter one.")
+    body = bytearray(request.rest[: request.body_bytes])
+    with gevent.Timeout(limit_s, RequestTimedOut(f"The request was not complete within {limit_s:g} s.")):
+        if request.headers.get("expect", "").lower() == "100-continue":
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while left := request.body_bytes - len(body):
+            if not (data := connection.recv(min(left, tls.RECORD_BYTES))):
+                raise ClientGone("it sent no complete request")
+            body += data
+    return bytes(body)

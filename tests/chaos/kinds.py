@@ -61,6 +61,9 @@ BROWSER_LOST = r"the browser of worker {worker} crashed|Target page, context or 
 DRIVER_OVERWHELMED = r"the (driver of worker {worker} ended|(driver|browser) of worker {worker} stopped answering)"
 # A worker's own word comes by Redis. Without it, the proxy says what it sees, or the driver's word is passed on.
 WORDLESS = r"worker {worker} crashed|Browser closed"
+STOPPED_WORKERS = ("worker.pause", "worker.freeze")  # they cannot say anything
+# A kept session's first client visits a browser whose worker was lost since it was launched.
+KEPT_LOST = r"The browser of session [^\"]*: the driver of worker {worker} does not"
 # A browser of its own ends with one session; with its last page, its client may read what any page says.
 OWN_LOST = r"the browser of this session crashed|Target page, context or browser has been closed"
 # A CDP client does not pass on the reason for its connection's end; one that still connects waits for its time-out.

@@ -7,7 +7,18 @@ from collections.abc import Collection
 
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
-from tests.chaos.kinds import CDP_LOST, DOOR_LOST, DOOR_SHUT, NO_THREADS, WORDLESS, WORKER_LOST, WORKER_SILENT, Target
+from tests.chaos.kinds import (
+    CDP_LOST,
+    DOOR_LOST,
+    DOOR_SHUT,
+    KEPT_LOST,
+    NO_THREADS,
+    STOPPED_WORKERS,
+    WORDLESS,
+    WORKER_LOST,
+    WORKER_SILENT,
+    Target,
+)
 from tests.support.load import Outcome
 
 AFTERMATH_S = 3.0  # from the end of a fault to the last client that learns of it
@@ -18,16 +29,20 @@ def excuse(outcome: Outcome, story: Story | None, hits: Collection[Hit]) -> Hit 
     """Return the fault that excuses a session's failure; None if none does."""
     met = [hit for hit in hits if _meet(hit, outcome)]
     workers = story.workers if story else []
-    return next((hit for hit in met if _excuses(hit, outcome, workers, _also_told(met))), None)
+    return next((hit for hit in met if _excuses(hit, outcome, workers, _also_told(hit, met))), None)
 
 
-def _also_told(met: Collection[Hit]) -> list[str]:
+def _also_told(hit: Hit, met: Collection[Hit]) -> list[str]:
     """Return what a lost worker's sessions may be told instead: another fault hinders its word, or news of its end."""
-    kinds = [hit.fault.kind for hit in met]
-    without_redis = [WORDLESS] if any(kind.target is Target.REDIS for kind in kinds) else []
-    # What relays to the worker does not see that its connection has ended, until the worker's heartbeat is missed.
-    unseen = [WORKER_SILENT] if any(kind.target is Target.PROXY and kind.act == "freeze" for kind in kinds) else []
-    return without_redis + unseen
+    kinds = [other.fault.kind for other in met]
+    has_no_redis = any(kind.target in (Target.REDIS, Target.ROUTE) for kind in kinds)
+    is_stopped = any(other.worker == hit.worker and other.fault.kind.name in STOPPED_WORKERS for other in met)
+    wordless = [WORDLESS] if has_no_redis or is_stopped else []
+    # What relays to the worker does not see that its connection has ended, until the worker's heartbeat is missed; or
+    # Redis has lost the last heartbeat of one that stands still.
+    is_unseen = any(kind.target is Target.PROXY and kind.act == "freeze" for kind in kinds)
+    silent = [WORKER_SILENT] if is_unseen or (has_no_redis and is_stopped) else []
+    return [*wordless, *silent, KEPT_LOST]
 
 
 def _meet(hit: Hit, outcome: Outcome) -> bool:
@@ -35,15 +50,15 @@ def _meet(hit: Hit, outcome: Outcome) -> bool:
 
 
 def _excuses(hit: Hit, outcome: Outcome, workers: list[str], also_told: list[str]) -> bool:
-    told = _told(hit, outcome, workers)
-    if told is None:
-        return False
+    texts = [told] if (told := _told(hit, outcome, workers)) else []
     if hit.worker in workers:
-        told = "|".join([told, *also_told])
-    if told and outcome.speaks_cdp:
-        told += f"|{CDP_LOST}"
-    name = re.escape(hit.worker_name) if hit.worker_name and hit.worker in workers else ANY_NAME
-    return re.search(told.format(worker=name, appliance=re.escape(hit.appliance)), outcome.error) is not None
+        texts += also_told
+    if texts and outcome.speaks_cdp:
+        texts.append(CDP_LOST)
+    is_one_workers = hit.worker in workers and hit.fault.kind.target is Target.WORKER
+    name = re.escape(hit.worker_name) if is_one_workers else ANY_NAME
+    told = "|".join(texts).format(worker=name, appliance=re.escape(hit.appliance))
+    return bool(texts) and re.search(told, outcome.error) is not None
 
 
 def _told(hit: Hit, outcome: Outcome, workers: list[str]) -> str | None:

@@ -213,7 +213,7 @@ def tree(pid: int) -> dict[str, psutil.Process]:
     """Return a worker's processes: `worker`, `driver` and `browser`, and the browser's own by number."""
     worker = psutil.Process(pid)
     driver = next(child for child in worker.children() if "launch-server" in command_of(child))
-    browser = driver.children()[0]
+    browser = min(driver.children(), key=psutil.Process.create_time)  # the others are of single sessions
     named = {"worker": worker, "driver": driver, "browser": browser}
     return named | {str(child.pid): child for child in browser.children(recursive=True)}
 

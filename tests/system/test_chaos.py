@@ -169,6 +169,29 @@ def test_a_worker_that_is_killed_behind_a_frozen_proxy_is_missed_by_its_heartbea
     assert excuse(outcome, OWN, [kill, frozen]) is kill
 
 
+@pytest.mark.parametrize(
+    ("kind", "other", "text"),
+    [
+        ("browser.kill", "worker.freeze", "Browser closed"),
+        ("browser.kill", "appliance.cut-off", "worker chromium-00 crashed"),
+        ("worker.pause", "redis.failover", "worker chromium-00 stopped answering"),
+    ],
+)
+def test_a_worker_that_cannot_speak_need_not_have_said_why(kind: str, other: str, text: str) -> None:
+    first = hit(kind, "a.chromium-00.1", "chromium-00")
+    second = hit(other, *(["a.chromium-00.1", "chromium-00"] if other == "worker.freeze" else []))
+    assert excuse(failed(text), OWN, [first]) is None
+    assert excuse(failed(text), OTHER, [first, second]) is None
+    assert excuse(failed(text), OWN, [first, second]) is first
+
+
+def test_a_session_whose_worker_is_lost_while_its_first_client_comes_is_told_so() -> None:
+    lost = hit("driver.kill", "a.chromium-00.1", "chromium-00")
+    outcome = failed("503 | The browser of session 's': the driver of worker chromium-00 does not serve: reset")
+    assert excuse(outcome, OTHER, [lost]) is None
+    assert excuse(outcome, OWN, [lost]) is lost
+
+
 def test_the_proxys_log_tells_which_worker_a_named_session_had() -> None:
     lines = [
         "half a li",

@@ -68,13 +68,16 @@ simulate: $(VENV)/installed-test ## simulate pools, and the capacity that recycl
 chaos: $(VENV)/installed-test ## let everything fail at random, for 10 minutes; CHAOS="--seed 7 --minutes 30"
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
+# The others are attacks on proxies, accounts, the firewall, and agents, whose driver is the appliance's own.
+OF_DRIVERS = $(filter-out $(patsubst %,tests/attacks/test_%.py,agents firewall inner_door local_accounts sandbox),\
+               $(wildcard tests/attacks/test_*.py))
 # The clients of these tests have the driver's version, so each has a virtual environment of its own.
 attacks: $(VENV)/installed-test ## attack the drivers of all other versions that are served; VERSION=1.62
 	@set -e; for version in $(or $(VERSION),$$($(BIN)/python -m tests.support.versions)); do \
 	    test -d build/attacks-$$version || $(BIN)/python -m venv build/attacks-$$version; \
 	    build/attacks-$$version/bin/pip install --quiet --editable '.[test]'; \
 	    build/attacks-$$version/bin/pip install --quiet "playwright==$$version.*"; \
-	    build/attacks-$$version/bin/pytest tests/unit/test_preload*.py tests/attacks; \
+	    build/attacks-$$version/bin/pytest tests/unit/test_preload*.py $(OF_DRIVERS); \
 	done
 
 fuzz: $(VENV)/installed-test ## attack a proxy with 110,000 malformed and hostile cases; FUZZ="--seed 7"

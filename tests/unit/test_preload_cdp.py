@@ -69,6 +69,13 @@ def test_files_are_allowed_where_the_setting_allows_them() -> None:
         assert judged(command, allowFiles=True) == {"command": command}
 
 
+@pytest.mark.parametrize("named", [{}, {"sessionId": ""}])
+def test_a_command_without_a_session_is_for_the_one_that_its_client_does_not_see(named: dict[str, str]) -> None:
+    command = {"id": 1, "method": "Target.setDiscoverTargets", "params": {"discover": True}}
+    assert judged(command | named, session="HIDDEN") == {"command": command | {"sessionId": "HIDDEN"}}
+    assert judged(command | {"sessionId": "A"}, session="HIDDEN") == {"command": command | {"sessionId": "A"}}
+
+
 @pytest.mark.parametrize("method", ["Browser.setDownloadBehavior", "Page.setDownloadBehavior"])
 def test_downloads_go_to_a_folder_of_the_sessions_whichever_is_named(method: str) -> None:
     named = judged({"id": 1, "method": method, "params": {"behavior": "allow", "downloadPath": "/etc"}})
@@ -223,3 +230,13 @@ def test_a_client_that_goes_while_it_waits_is_noticed(tmp_path: Path) -> None:
       until(() => accepted.isPaused, () => client.terminate());
     """
     assert passed(script, tmp_path) == "closed"
+
+
+@pytest.mark.parametrize("rest", ['},"sessionId":"A"}', "}}}", ',"text":"' + "x" * 5000 + '"}}'])
+def test_an_answer_to_an_earlier_client_is_not_taken_for_our_own(rest: str) -> None:
+    script = r"""
+      const { PassThrough } = require('stream'), input = new PassThrough(), output = new PassThrough();
+      load('pipe').call(input, output, 'Browser.getVersion').then(result => console.log(JSON.stringify(result)));
+      output.write(`{"id":2147483647,"result":{"no":1${given[0]}\0{"id":2147483647,"result":{"yes":1}}\0`);
+    """
+    assert told(script, rest) == {"yes": 1}

@@ -36,7 +36,8 @@ function judge(text, rights) {
     const reason = whyNot(method, params, rights);
     if (reason)
       return refused({ id, sessionId }, SERVER_ERROR, reason);
-    return { command: JSON.stringify({ id, method, params, sessionId: sessionId ?? rights.session }) };
+    const addressed = sessionId || rights.session;  // "" means none to Chromium, too
+    return { command: JSON.stringify({ id, method, params, sessionId: addressed }) };
   } catch (error) {  // of an address, or of what cannot be written
     return refused({ id, sessionId }, SERVER_ERROR, error.message);
   }

@@ -30,6 +30,7 @@ const NORMAL = 1000, WHOLE_TRUTH = 4000;  // codes by which proxy/relay.py knows
 // Parts of a full Chromium that are pages of its own (chrome:), to which a client might attach: urls.js.
 const OWN_PAGES = 'WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup';
 const LAST_WORDS_MS = 1000;  // for what a browser has said before its end
+const ANSWER_MS = 10000;  // for a browser to take a client that comes back
 const CLOSING_MS = 5000;  // for a browser to end after its pipe
 const REMOVALS = { recursive: true, force: true, maxRetries: 5 };  // a process that was killed may still write for a moment
 
@@ -103,6 +104,7 @@ class CdpBrowser {
     });
     this.hasEnded = this._isKilled = this._isKept = false;
     this._farewell = '';  // why it is killed
+    this._fault = '';  // for which it is killed
     this._left = undefined;  // a promise that the last client has left nothing
     this.ended = new Promise(resolve => {
       this._process.once('error', error => resolve(`cannot be started: ${error.code}`));
@@ -161,6 +163,7 @@ class CdpBrowser {
       await Promise.race([this._visit(client, gone), this.ended]);
     else
       this._connect(client);
+    client.resume();
     const how = await Promise.race([this.ended, gone.then(() => '')]);
     await Promise.race([this._silent, gone, new Promise(resolve => setTimeout(resolve, LAST_WORDS_MS))]);
     if (how || this._farewell)
@@ -172,14 +175,24 @@ class CdpBrowser {
   /** Let a client have the browser until it goes; the next one has a session of the browser of its own. */
   async _visit(client, gone) {
     client.pause();
-    await this._left;
+    const late = setTimeout(() => this._giveUp(), ANSWER_MS);  // nobody would see that a client goes which is not read
+    const before = this._left;
+    let leave;
+    this._left = new Promise(resolve => leave = resolve);  // set now: the next client may come before this one is let in
+    await before;
     const { sessionId } = await this._call('Target.attachToBrowserTarget');
-    client.resume();
+    clearTimeout(late);
     const disconnect = this._connect(client, sessionId);
-    this._left = gone.then(() => {
+    gone.then(() => {
       disconnect();
       return this._call('Target.detachFromTarget', { sessionId });
-    });
+    }).then(leave);
+  }
+
+  /** Kill it because it hangs. */
+  _giveUp() {
+    this._fault = `has not answered in ${ANSWER_MS / 1000} s`;
+    this.kill();
   }
 
   /** Pass the messages of a client; return what ends that. */
@@ -200,14 +213,16 @@ class CdpBrowser {
       killGroup(this._process.pid);
   }
 
-  /** Leave nothing of a process that has ended; return how it ended, "" if it was closed or is killed for that. */
+  /** Leave nothing of a process that has ended; return how it ended, "" if it was closed, or killed without a fault. */
   _clean(code, signal) {
     const { pid } = this._process;
     this.hasEnded = true;
     killGroup(pid);
     running.delete(pid);
     fs.promises.rm(this._folder, REMOVALS).catch(error => warn(`${this._folder} is not removed`, error));
-    return code === 0 || this._isKilled ? '' : `crashed (${signal ? `signal ${os.constants.signals[signal]}` : `exit code ${code}`})`;
+    if (code === 0 || this._isKilled)
+      return this._fault;
+    return `crashed (${signal ? `signal ${os.constants.signals[signal]}` : `exit code ${code}`})`;
   }
 }
 

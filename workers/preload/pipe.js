@@ -31,14 +31,27 @@ function call(toBrowser, fromBrowser, method, params = {}) {
         message = (message + part).slice(0, OWN_ANSWER);
         if (i === parts.length - 1)
           return;
-        if (message.startsWith(`{"id":${OWN_ID},`)) {
+        const result = ownResult(message);
+        if (result) {
           fromBrowser.off('data', hear).pause();
-          return resolve(JSON.parse(message).result ?? {});
+          return resolve(result);
         }
         message = '';
       }
     }).resume();
   });
+}
+
+/** Return the result in a message if it answers us; a client may have numbered its commands so, but they have a session. */
+function ownResult(message) {
+  if (!message.startsWith(`{"id":${OWN_ID},`))
+    return undefined;
+  try {
+    const { result = {}, sessionId } = JSON.parse(message);
+    return sessionId ? undefined : result;
+  } catch {  // it is long, or the end of one whose beginning a client has read
+    return undefined;
+  }
 }
 
 /**

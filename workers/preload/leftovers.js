@@ -21,10 +21,12 @@ const FOLDERS = ['artifactsDir', 'tracesDir', 'downloadsPath'];  // of a browser
 const PLACING = new Set(['newContext', 'newContextForReuse', 'createTempFiles', 'harStart', 'screencastStart']);
 
 let close;  // a context
+let detach;  // a session of DevTools
 
 const current = new AsyncLocalStorage();
 const sessions = new WeakMap();  // by connection
 const owners = new WeakMap();  // the session of a context
+const devtools = new WeakMap();  // the sessions of DevTools that a client has opened, by its connection
 const living = new Set();  // the names of the folders of sessions that have not ended
 
 class Session {
@@ -71,6 +73,15 @@ function keep(ended) {
   return session;
 }
 
+/** Note a session of DevTools that a client has opened; the driver would leave it in a browser that outlives the client. */
+function opened(connection, session) {
+  if (!sessionOf(connection).isKept)
+    return;
+  const all = devtools.get(connection) ?? new Set();
+  devtools.set(connection, all.add(session));
+  session.once('close', () => all.delete(session));
+}
+
 /** Return the session of a client's connection. */
 function sessionOf(connection) {
   let session = sessions.get(connection);
@@ -90,6 +101,7 @@ function placing(connection, method, object, call) {
 /** Let a browser put files into the folder of the session that makes it do so. */
 function watchBrowser(browser, nullProgress, isShared) {
   close = context => context.close(nullProgress, { reason: 'The session ended' });
+  detach = session => session.detach(nullProgress).catch(() => {});  // its page may have closed
   const { options } = browser;
   const common = options.artifactsDir;
   need(FOLDERS.every(name => typeof options[name] === 'string'), 'the choice of folders');
@@ -142,8 +154,10 @@ function watchEnds(server) {
   });
   bundle.wrap(server.PlaywrightDispatcher.prototype, 'cleanup', cleanup => async function() {
     const session = sessionOf(this.connection);
-    if (session.isKept)
+    if (session.isKept) {
+      await within(Promise.all([...devtools.get(this.connection) ?? []].map(detach)));
       return within(cleanup.call(this));
+    }
     session.ended = true;
     await within(clipboard.emptyAtTheEnd(session));
     await within(cleanup.call(this));
@@ -174,4 +188,4 @@ async function sweep(common) {
   await Promise.all(dead.map(name => fs.promises.rm(path.join(common, name), { recursive: true, force: true })));
 }
 
-module.exports = { begin, keep, sessionOf, placing, watchBrowser, watchEnds };
+module.exports = { begin, keep, opened, sessionOf, placing, watchBrowser, watchEnds };

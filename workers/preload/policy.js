@@ -58,6 +58,8 @@ function install() {
     patterns.bound(dispatcher, iso);
     if (dispatcher._type === 'APIRequestContext')
       bodies.bound(dispatcher._object);
+    if (dispatcher._type === 'CDPSession')
+      leftovers.opened(this, dispatcher._object);
     if (dispatcher._type !== 'Root')
       return;
     messages.surviveSending(this);

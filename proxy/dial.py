@@ -13,7 +13,7 @@ import gevent
 from appliance import logs
 from appliance.errors import Blame, DialFailed
 from appliance.run_dir import RunDir
-from proxy.handshake import CDP, OWN_BROWSER, Answer, Headers, parse_answer, worker_request
+from proxy.handshake import CDP, OWN_BROWSER, VISIT, Answer, Headers, parse_answer, worker_request
 
 log = logs.get_logger()
 
@@ -45,7 +45,8 @@ def dial_worker(forwarded: Headers, run_dir: Path, worker_id: str) -> Connection
 
 def time_limit_s(forwarded: Headers) -> float:
     """Return the seconds within which a driver must answer this request."""
-    return LAUNCH_TIMEOUT_S if {OWN_BROWSER, CDP} & {*forwarded} else DIAL_TIMEOUT_S
+    launches = {OWN_BROWSER, CDP} & {*forwarded} and VISIT not in dict(forwarded)
+    return LAUNCH_TIMEOUT_S if launches else DIAL_TIMEOUT_S
 
 
 def dial(forwarded: Headers, path: Path, limit_s: float | None = None) -> Connection:

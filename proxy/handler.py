@@ -13,6 +13,7 @@ import gevent
 from geventwebsocket.handler import WebSocketHandler
 
 from appliance import logs
+from appliance.deadline import Deadline
 from appliance.errors import (
     BadRequest,
     ClientGone,
@@ -38,6 +39,7 @@ from proxy.services import Services
 log = logs.get_logger()
 
 ANSWER_TIMEOUT_S = 15.0  # for a client to take a page
+UNCLEAR_S, UNCLEAR_LOOK_S = 3.0, 0.1  # for a kept session that has just ended to be released, or a browser to start
 
 
 class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocket has no types
@@ -176,14 +178,32 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         """Serve one session, from the client's request to the last byte."""
         token, settings = self._admit(request), self.services.settings
         wanted = handshake.parse(request.items, request.target, self.client, settings, token)
-        # Just before `open` counts the session: no session is missing from what is announced.
-        if refusal := self.services.presence.refusal():
-            raise refusal
-        if wanted.is_kept and (grant := self.services.sessions.find_kept(wanted.request)):
-            self._visit(wanted, grant, request.rest, "reconnected to")
+        if wanted.is_kept and self._reconnect(wanted, request.rest):
             return
+        self._refuse_if_leaving()
         with self.services.connections.of(self.client):
             self._open_session(wanted, request.rest)
+
+    def _refuse_if_leaving(self) -> None:
+        """Raise the refusal if new sessions are refused: just before one is counted, so that none goes unannounced."""
+        if refusal := self.services.presence.refusal():
+            raise refusal
+
+    def _reconnect(self, wanted: Handshake, rest: bytes) -> bool:
+        """Serve a client whose session is there; return whether it was.
+
+        One that Redis knows and its driver does not has just ended, or is about to begin: a moment later it is clear.
+        """
+        deadline = Deadline(UNCLEAR_S)
+        while grant := self.services.sessions.find_kept(wanted.request):
+            self._refuse_if_leaving()
+            with self.services.visits.of(self.client):
+                if self._visit(wanted, grant, rest, "reconnected to"):
+                    return True
+            if deadline.is_over:
+                raise SessionUnreachable(f"Session {wanted.request.kept_as!r} has just ended, or is about to begin.")
+            gevent.sleep(UNCLEAR_LOOK_S)
+        return False
 
     def _open_session(self, wanted: Handshake, rest: bytes) -> None:
         watch = HangupWatch(self.socket)
@@ -228,29 +248,44 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         session.relay(holder.end)
         with holder.followed(self.services.settings.session_timeout):
             try:
-                self._visit(wanted, grant, rest, "this is the first client of")
+                is_there = self._visit(wanted, grant, rest, "this is the first client of")
                 holder.wait()
+                if not is_there:
+                    raise SessionUnreachable(f"Session {wanted.request.kept_as!r} has ended: {holder.end_reason}.")
             finally:
                 session.finish(holder.end_reason or session.end_reason, holder.bytes_relayed)
                 self._log("session.ended", grant, reason=session.end_reason, bytes=holder.bytes_relayed)
 
-    def _visit(self, wanted: Handshake, grant: Grant, rest: bytes, what: str) -> None:
-        """Serve one client of a session that outlives it; `what` is said of the session in the client's log."""
-        try:
-            connection = self.services.dial(wanted.visiting(grant.session_id), grant)
-        except DialFailed as error:
-            raise SessionUnreachable(f"The browser of session {wanted.request.kept_as!r}: {error}.") from error
-        with closing(connection.socket):
-            self._greet(grant, connection, [f"{what} {wanted.request.kept_as!r}", *wanted.log_lines])
-            if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
-                tcp.say_goodbye(self.socket)
-                return
-            with closing(Relay(self.socket, connection.socket, rest, connection.answer.rest)) as relay:
-                with self.services.sessions.visit(grant, relay.end), self.services.watchdog.watch(relay):
+    def _visit(self, wanted: Handshake, grant: Grant, rest: bytes, what: str) -> bool:
+        """Serve one client of a session that outlives it, unless the driver knows of no such session; return which.
+
+        `what` is said of the session in the client's log.
+        """
+        with ExitStack() as to_be_closed:
+            with self.services.sessions.visit(grant) as visit:
+                connection = self._dial_visit(wanted, grant)
+                to_be_closed.enter_context(closing(connection.socket))
+                if connection.answer.status == HTTPStatus.GONE:
+                    return False
+                to_be_closed.callback(self.socket.close)
+                self._greet(grant, connection, [f"{what} {wanted.request.kept_as!r}", *wanted.log_lines])
+                if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+                    to_be_closed.callback(tcp.say_goodbye, self.socket)
+                    return True
+                relay = Relay(self.socket, connection.socket, rest, connection.answer.rest)
+                to_be_closed.callback(relay.close)
+                visit.relay(relay.end)
+                with self.services.watchdog.watch(relay):
                     relay.run(*self._if_it_ends(grant))
-                relay.finish()
+            relay.finish()
         self._log("session.left", grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
-        self.socket.close()
+        return True
+
+    def _dial_visit(self, wanted: Handshake, grant: Grant) -> Connection:
+        try:
+            return self.services.dial(wanted.visiting(grant.session_id), grant)
+        except DialFailed as error:
+            raise SessionUnreachable(f"Session {wanted.request.kept_as!r} is not reached: {error}.") from error
 
     def _admit(self, request: Request) -> str:
         """Return the name of the request's token, "" if it needs none; raises Unauthorized."""

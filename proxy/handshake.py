@@ -32,7 +32,7 @@ _FORWARDED_PREFIX = "x-playwright-"
 # The headers that ask a driver for a browser: workers/preload/browsers.js and devtools.js.
 OWN_BROWSER, CDP = ("isolation", "browser"), ("protocol", "cdp")
 # Those about a browser that outlives its clients: workers/preload/kept.js. Each names the session, and the seconds.
-_KEEP, _VISIT = "keep", "visit"
+_KEEP, VISIT = "keep", "visit"
 
 # packages/playwright-core/src/server/utils/userAgent.ts: "Playwright/1.65.1 (x64; debian 12) node/20 …"
 _USER_AGENT = re.compile(r"^Playwright/(\d+\.\d+)\.\d+")
@@ -64,7 +64,7 @@ class Handshake:
 
     def visiting(self, session_id: str) -> Headers:
         """Return what the worker sees if the session is there already."""
-        return (*self.forwarded, (_VISIT, f"{session_id} {self.keep_s}"))
+        return (*self.forwarded, (VISIT, f"{session_id} {self.keep_s}"))
 
 
 @dataclass(frozen=True, slots=True)

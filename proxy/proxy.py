@@ -109,6 +109,7 @@ class Proxy:
             presence=self.presence,
             access=Access(self._tokens, settings, os.geteuid()),
             connections=Connections(settings.max_connections_per_client),
+            visits=Connections(settings.max_connections_per_client),
             unheard=self._unheard,
             watchdog=self._watchdog,
             tls=self.tls,

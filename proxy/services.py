@@ -53,6 +53,7 @@ class Services:
     presence: Presence
     access: Access
     connections: Connections
+    visits: Connections
     unheard: Unheard
     watchdog: Watchdog
     tls: Tls | None

@@ -119,3 +119,25 @@ class Session:
         """
         if self.grant and self.grant.worker_id == worker_id:
             self.end(End(reason, grant=self.grant))
+
+
+class Visit:
+    """One client of a kept session, which another proxy may hold, from before its worker is dialled."""
+
+    def __init__(self, session_id: str) -> None:
+        """Set the session."""
+        self.session_id = session_id
+        self._reason = ""
+        self._end_relay: Callable[[str], None] | None = None
+
+    def relay(self, end_relay: Callable[[str], None]) -> None:
+        """Set what ends the relay; it is called at once if the visit has already ended."""
+        self._end_relay = end_relay
+        if self._reason:
+            end_relay(self._reason)
+
+    def end(self, reason: str) -> None:
+        """End the visit: now if it is relayed, else as soon as it is."""
+        self._reason = self._reason or reason
+        if self._end_relay:
+            self._end_relay(reason)

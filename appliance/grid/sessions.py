@@ -17,7 +17,7 @@ from appliance.grid import refusals
 from appliance.grid.grid import Grid
 from appliance.grid.leases import SERVERS_TRIED, Leases
 from appliance.grid.reach import Reach
-from appliance.grid.session import End, Session, SessionStatus, killed
+from appliance.grid.session import End, Session, SessionStatus, Visit, killed
 from appliance.grid.values import Grant, SessionRequest
 from appliance.settings.config import Settings
 
@@ -58,13 +58,13 @@ class Sessions:
         self._queue_max = settings.queue_max_length
         self._live: dict[str, Session] = {}
         self._leases = Leases(grid, settings, proxy_id, self._live)
-        self._visits: list[tuple[str, Callable[[str], None]]] = []  # the session's id, and what ends the visit
+        self._visits: list[Visit] = []
         self._no_waiting: RequestError | None = None
         self._no_keeping = ""
 
     def __len__(self) -> int:
         """Count the sessions, the waiting ones too, and the clients here of another proxy's sessions."""
-        return len({*self._live, *(session_id for session_id, _ in self._visits)})
+        return len({*self._live, *(visit.session_id for visit in self._visits)})
 
     # ── The trip of a session ─────────────────────────────────────────────────────────────────────
 
@@ -106,20 +106,20 @@ class Sessions:
         return Grant(found["session"], found["worker"], found["worker_name"], found["appliance"], 0)
 
     @contextmanager
-    def visit(self, grant: Grant, end: Callable[[str], None]) -> Iterator[None]:
-        """Count a client of a kept session, which another proxy may hold; `end` ends its visit for a reason."""
-        entry = (grant.session_id, end)
-        self._visits.append(entry)
+    def visit(self, grant: Grant) -> Iterator[Visit]:
+        """Count a client of a kept session, which another proxy may hold."""
+        visit = Visit(grant.session_id)
+        self._visits.append(visit)
         try:
-            yield
+            yield visit
         finally:
-            self._visits.remove(entry)
+            self._visits.remove(visit)
 
     def end_visit(self, session_id: str, reason: str) -> None:
         """End the visit of a session's client, if it is here."""
-        for visited, end in list(self._visits):
-            if visited == session_id:
-                end(reason)
+        for visit in list(self._visits):
+            if visit.session_id == session_id:
+                visit.end(reason)
 
     def keep(self, session: Session, *, is_kept: bool) -> None:
         """Note that a session has no client and waits for the next one, or has one again."""
@@ -265,8 +265,8 @@ class Sessions:
         """End every session that is relayed."""
         for session in list(self._live.values()):
             session.end(End(reason))
-        for _, end in list(self._visits):
-            end(reason)
+        for visit in list(self._visits):
+            visit.end(reason)
 
     def _reconsider(self) -> None:
         """Refuse those who wait if no worker can be dialled; else let them claim again, avoiding what fails now."""

@@ -545,15 +545,32 @@ def test_a_proxy_that_leaves_keeps_no_session_without_a_client(grid: Grid, sessi
         assert len(ends) == 2
 
 
+def test_a_visit_that_ends_while_its_worker_is_dialled_ends_as_soon_as_it_is_relayed(
+    grid: Grid, sessions: Sessions
+) -> None:
+    grid.register_worker(spec("A"))
+    ends: list[str] = []
+    claim_kept(grid, "first")
+    grant = sessions.find_kept(KEPT)
+    assert grant
+    with sessions.visit(grant) as visit:
+        assert len(sessions) == 1, "it counts before it is relayed"
+        sessions.end_all("drained")
+        sessions.end_visit(grant.session_id, "a later reason")
+        visit.relay(ends.append)
+    assert ends == ["drained"]
+
+
 def test_visits_of_another_proxys_sessions_count_and_end_with_the_others(grid: Grid, sessions: Sessions) -> None:
     grid.register_worker(spec("A"))
     ends: list[str] = []
     claim_kept(grid, "first")
     grant = sessions.find_kept(KEPT)
     assert grant
-    with sessions.open(WANTED, ignore) as own, sessions.visit(grant, ends.append):
+    with sessions.open(WANTED, ignore) as own, sessions.visit(grant) as visit:
         assert len(sessions) == 2
-        with sessions.visit(replace(grant, session_id=own.id), ends.append):
+        visit.relay(ends.append)
+        with sessions.visit(replace(grant, session_id=own.id)):
             assert len(sessions) == 2, "it counts already"
         sessions.end_visit("another", "no")
         sessions.end_all("drained")

@@ -145,6 +145,21 @@ def test_contexts_keep_their_cookies_routes_go_with_their_client(
     again.close()
 
 
+def test_devtools_sessions_go_with_their_client(grid: Appliance, playwright: Playwright, site: str) -> None:
+    first = connect(playwright, grid)
+    page = first.new_page()
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Network.setUserAgentOverride", {"userAgent": "another"})
+    devtools.send("Fetch.enable")
+    first.new_browser_cdp_session().send("Fetch.enable")
+    first.close()
+    again = connect(playwright, grid, AFTER)
+    page = again.contexts[0].pages[0]
+    page.goto(site)
+    assert page.evaluate("navigator.userAgent") != "another"
+    again.close()
+
+
 @pytest.mark.usefixtures("node_modules")
 def test_puppeteer_comes_back(grid: Appliance, site: str) -> None:
     command = ["node", str(CLIENTS / "reconnecting.mjs"), f"{grid.endpoint}/cdp{KEPT}", site]
@@ -168,6 +183,21 @@ def test_one_client_at_a_time(grid: Appliance, playwright: Playwright) -> None:
     with pytest.raises(Error, match="This session is in use"):
         connect(playwright, grid)
     first.close()
+
+
+def test_a_second_client_is_refused_when_the_first_ones_browser_has_started(grid: Appliance) -> None:
+    (worker,) = grid.state.workers()
+    driver = tree(worker.pid)["driver"]
+    with Wire(grid.port) as first, Wire(grid.port) as second:
+        driver.suspend()
+        try:
+            first.socket.sendall(request(f"/{AFTER}", UPGRADE))
+            the_session(grid, "active")
+            second.socket.sendall(request(f"/{KEPT}", UPGRADE))
+        finally:
+            driver.resume()
+        assert first.answer(has_body=False).status == 101
+        assert second.answer(has_body=False).status == 409
 
 
 def test_each_name_and_each_protocol_has_a_session_of_its_own(grid: Appliance, playwright: Playwright) -> None:
@@ -231,6 +261,37 @@ def test_its_browser_is_killed(grid: Appliance, playwright: Playwright, protocol
     fresh = connect(playwright, grid, AFTER, protocol)
     assert not any(page.url.startswith("http") for context in fresh.contexts for page in context.pages)
     fresh.close()
+
+
+def test_a_handshake_that_the_driver_refuses_leaves_no_browser(grid: Appliance) -> None:
+    for path in (f"/{KEPT}", f"/cdp{KEPT}"):
+        with Wire(grid.port) as client:
+            refused = {"Sec-WebSocket-Protocol": ",", "x-playwright-proxy": None}
+            assert client.upgrade(path, **refused).status == 400
+    # `_nothing_is_left` waits for the end of the browsers
+
+
+def test_a_client_that_goes_at_once_does_not_disturb_the_next_one(grid: Appliance, playwright: Playwright) -> None:
+    write(first := connect(playwright, grid, protocol="cdp"), "three apples")
+    first.close()
+    for query in [KEPT] * 5 + [AFTER]:
+        with Wire(grid.port) as hasty:
+            assert hasty.upgrade(f"/cdp{KEPT}", **{"x-playwright-proxy": None}).status == 101
+        again = connect(playwright, grid, query, "cdp")
+        assert read(again) == "three apples"
+        again.close()
+
+
+def test_a_browser_that_hangs_when_its_client_comes_back_is_ended(grid: Appliance, playwright: Playwright) -> None:
+    shared = browser_pids(grid)
+    first = connect(playwright, grid, protocol="cdp")
+    (pid,) = browser_pids(grid) - shared
+    os.kill(pid, signal.SIGSTOP)
+    first.close()
+    the_session(grid)
+    with Wire(grid.port) as client:
+        assert client.upgrade(f"/cdp{KEPT}", **{"x-playwright-proxy": None}).status == 101
+    assert last_end(grid) == "the browser of this session has not answered in 10 s"
 
 
 @pytest.mark.parametrize("is_there", [True, False])

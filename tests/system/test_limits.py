@@ -259,3 +259,14 @@ def test_what_is_refused_leaves_nothing_behind(grid: Appliance) -> None:
         ask(grid, data)
     until(lambda: process.num_fds() <= before, "the descriptors are free")
     assert not grid.state.sessions()
+
+
+def test_clients_that_reconnect_are_limited_too(grid: Appliance) -> None:
+    query = "/?session=cart&keep=0"
+    with ExitStack() as connections:
+        first = connections.enter_context(Wire(grid.port))
+        assert first.upgrade(query).status == 101
+        knocking = [connections.enter_context(Wire(grid.port)) for _ in range(4)]
+        for wire in knocking:
+            wire.socket.sendall(request(query))
+        assert sorted(wire.answer(has_body=False).status for wire in knocking) == [409, 409, 409, 429]

@@ -13,7 +13,7 @@ import pytest
 
 from appliance.errors import Blame, DialFailed
 from appliance.settings import config
-from proxy.dial import dial, is_own
+from proxy.dial import DIAL_TIMEOUT_S, LAUNCH_TIMEOUT_S, dial, is_own, time_limit_s
 from proxy.handshake import Headers, parse
 
 UPGRADE = [
@@ -106,3 +106,9 @@ def test_a_driver_whose_backlog_is_full_is_not_waited_for(
 )
 def test_only_what_no_dial_could_do_without_is_the_proxys_own_want(error: Exception, expected: bool) -> None:
     assert is_own(error) is expected
+
+
+def test_only_a_session_whose_browser_is_launched_gets_the_time_for_that() -> None:
+    kept = parse(UPGRADE, "/?session=cart&keep=5", "127.0.0.1", config.load())
+    assert time_limit_s(kept.claiming("s")) == LAUNCH_TIMEOUT_S
+    assert time_limit_s(kept.visiting("s")) == DIAL_TIMEOUT_S

@@ -9,6 +9,8 @@
 //  3. When it closes, the browser waits for the next one for that many seconds, and is killed if none has come.
 //  4. The holder is told whether a client is there, and how the browser ended.
 
+const { once } = require('events');
+
 const { Refusal, need } = require('./refusal');
 const wishes = require('./wishes');
 
@@ -16,8 +18,7 @@ const LARGEST = 4096;  // bytes of a holder's message; it sends none but a Close
 const FIRST_MS = 30000;  // for the client that the browser was launched for
 const LEAVING_MS = 1000;  // for a client that goes while the next one comes
 const NORMAL = 1000, WHOLE_TRUTH = 4000;  // codes by which proxy/keeping.py knows that no better reason is to come
-
-const ENDED = 'the session has just ended';
+const GONE = 410;  // by which proxy/handler.py knows that the session has ended, or has not begun
 
 const sessions = new Map();  // by id
 let server;
@@ -37,18 +38,26 @@ function parse(header) {
 /** Hold a browser for as long as a connection lasts. */
 function hold(request, socket, head, browser) {
   const { id } = parse(request.headers.keep);
-  const wished = wishes.read(request.headers);
-  server.handleUpgrade(request, socket, head, holder => new Kept(id, browser, holder, wished));
+  const wished = wishes.read(request.headers), drop = () => browser.kill();
+  socket.once('close', drop);  // for a handshake that the server refuses
+  server.handleUpgrade(request, socket, head, holder => {
+    socket.off('close', drop);
+    new Kept(id, browser, holder, wished);
+  });
 }
 
 /** Let a client drive the browser that its session has. */
 async function visit(request, socket, head) {
   const { id, ms } = parse(request.headers.visit), session = sessions.get(id);
   if (!session)
-    throw new Error(ENDED);
+    throw ended();
   session.compare(wishes.read(request.headers));
   await session.becomesFree();
   session.visit(request, socket, head, ms);
+}
+
+function ended() {
+  return new Refusal('This session has ended.', GONE, 'Connect again.');
 }
 
 class Kept {
@@ -76,14 +85,14 @@ class Kept {
   async becomesFree() {
     const client = this._client;
     if (client)
-      await new Promise(resolve => client.once('close', resolve) && setTimeout(resolve, LEAVING_MS));
+      await once(client, 'close', { signal: AbortSignal.timeout(LEAVING_MS) }).catch(() => {});
   }
 
   visit(request, socket, head, ms) {
     if (socket.destroyed)
       return;
     if (!sessions.has(this._id))
-      throw new Error(ENDED);
+      throw ended();
     if (this._client)
       throw new Refusal('This session is in use.', 409, 'One client at a time drives a kept session. Wait until it has gone, or use another name for `session`.');
     clearTimeout(this._timer);

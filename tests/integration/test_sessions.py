@@ -520,6 +520,17 @@ def test_a_session_is_shown_as_kept_since_its_client_went(grid: Grid) -> None:
     assert [event["event"] for event in grid.events()][-2:] == ["session.kept", "session.resumed"]
 
 
+def test_a_name_that_redis_lost_is_noted_again_unless_another_session_has_it(grid: Grid) -> None:
+    grid.register_worker(spec("A"))
+    claim_kept(grid, "first")
+    for expected in ("first", "second"):
+        grid.store.read(("DEL", grid.store.key("kept")))
+        if expected == "second":
+            claim_kept(grid, "second")
+        grid.renew("proxy-1", {"first": "A"}, 60_000)
+        assert grid.find_kept(KEPT)["session"] == expected
+
+
 def test_a_kept_session_that_redis_forgot_is_kept_again_under_its_name(grid: Grid, sessions: Sessions) -> None:
     grid.register_worker(spec("A"))
     with sessions.open(KEPT, ignore) as session:

@@ -49,19 +49,21 @@ register('keep_session', function(a)
 end)
 
 -- renew {proxy, sessions = {id -> worker}, lease_ms} -> {unknown, kills}
--- Renews a proxy, and the leases of the sessions that it relays, each on its worker. A lost lease or slot is restored.
+-- Renews a proxy, and the leases of the sessions that it relays, each on its worker. A lost lease, slot or name is
+-- restored.
 -- Returns the sessions that Redis does not know on that worker, and those the proxy must end, with the reasons.
 register('renew', function(a)
   redis.call('ZADD', key('proxies'), NOW + a.lease_ms, a.proxy)
   local unknown, expiry, known = {}, whole(NOW + a.lease_ms), {}
   for id, worker in pairs(a.sessions) do
     local name = key('session', id)
-    local status, at = unpack(redis.call('HMGET', name, 'status', 'worker'))
+    local status, at, kept_as, token = unpack(redis.call('HMGET', name, 'status', 'worker', 'kept_as', 'token'))
     if known[worker] == nil then known[worker] = is_known(worker) end
     if status ~= 'active' or at ~= worker or not known[worker] then
       unknown[#unknown + 1] = id
     else
       redis.call('ZADD', key('leases'), expiry, id)
+      if kept_as then sessions.mend_name({id = id, kept_as = kept_as, token = token}) end
       if redis.call('SADD', key('worker', worker, 'sessions'), id) == 1 then touch(workers.find(worker)) end
     end
   end

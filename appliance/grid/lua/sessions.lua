@@ -50,6 +50,11 @@ function sessions.grant(session, worker)
   recycling.count_start(worker)
 end
 
+-- Notes the name of a session again, if Redis has lost that and no other session has it.
+function sessions.mend_name(session)
+  redis.call('HSETNX', key('kept'), name_of(session), session.id)
+end
+
 -- Frees the name of a session that ends.
 local function forget_name(session)
   local name = name_of(session)

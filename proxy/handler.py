@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import io
-import socket
 from contextlib import ExitStack, closing
 from http import HTTPStatus
-from typing import Any
 
 import gevent
-from geventwebsocket.handler import WebSocketHandler
 
 from appliance import logs
 from appliance.deadline import Deadline
@@ -18,99 +13,27 @@ from appliance.errors import (
     BadRequest,
     ClientGone,
     DialFailed,
-    InternalError,
     NotFound,
-    RequestError,
-    RequestTimedOut,
     SessionUnreachable,
 )
 from appliance.grid.session import Session
 from appliance.grid.values import Grant
-from proxy import access, handshake, tcp, tls, wrong_client
+from proxy import access, handshake, tcp, wrong_client
+from proxy.connection import ANSWER_TIMEOUT_S, ConnectionHandler
 from proxy.dial import Connection
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
 from proxy.keeping import Holder
-from proxy.pages import ADMIT, OPEN, error_answer
 from proxy.relay import Relay
-from proxy.request import INNER_PATH, MCP_PATH, Request, RequestParser
-from proxy.services import Services
+from proxy.request import INNER_PATH, MCP_PATH, Request
 
 log = logs.get_logger()
 
-ANSWER_TIMEOUT_S = 15.0  # for a client to take a page
 UNCLEAR_S, UNCLEAR_LOOK_S = 3.0, 0.1  # for a kept session that has just ended to be released, or a browser to start
 
 
-class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocket has no types
-    """Serves the one request of a connection: a session takes the socket over, pywsgi serves a page."""
-
-    ignored_socket_errors = (*WebSocketHandler.ignored_socket_errors, "timed out")  # of a client that takes no page
-
-    def __init__(self, sock: socket.socket, address: Any, server: Any) -> None:
-        """Set what pywsgi passes."""
-        tcp.tune(sock)
-        super().__init__(sock, address, server, io.BytesIO())
-        self.socket: socket.socket = sock
-        self.services: Services = server.services
-        self.client = str(address[0])
-        self._is_answered = False
-
-    def handle(self) -> None:
-        """Serve the connection, from accept to close.
-
-        It has one request, so no request can hide behind one that two parties understand differently.
-        """
-        request = None
-        try:
-            with self.services.unheard.hold(self):
-                request = self._receive()
-            self._answer(request)
-        except ClientGone as gone:
-            say = log.info if request else log.debug  # load balancers connect only to see whether they can
-            say("client.gone", client=self.client, error=str(gone))
-        except RequestError as error:
-            log.info("request.refused", client=self.client, status=error.status, error=str(error))
-            self._refuse(error, request)
-        except Exception:
-            log.exception("request.failed", client=self.client)
-            if not self._is_answered:
-                self._refuse(InternalError("The appliance failed to answer this request."), request)
-        finally:
-            self.socket.close()
-
-    def cut(self) -> None:
-        """End the connection from outside; its greenlet finds the end."""
-        tcp.cut(self.socket)
-
-    def _receive(self) -> Request:
-        """Read the request, which must be complete within REQUEST_TIMEOUT, however it is cut into pieces."""
-        limit_s = self.services.settings.request_timeout
-        parser = RequestParser()
-        with gevent.Timeout(limit_s, RequestTimedOut(f"The request was not complete within {limit_s:g} s.")):
-            self._secure()
-            try:
-                while data := self.socket.recv(tls.RECORD_BYTES):  # rule 1 there; the parser limits the size
-                    if request := parser.feed(data):
-                        return request
-            except OSError as error:
-                raise ClientGone(str(error)) from error
-        raise ClientGone("it sent no complete request")
-
-    def _secure(self) -> None:
-        """Do the TLS handshake, if there is a certificate."""
-        if self.services.tls is None:
-            return
-        try:
-            if self.socket.recv(1, socket.MSG_PEEK) not in (tls.HANDSHAKE, b""):
-                endpoint = self.services.settings.endpoint
-                raise BadRequest(
-                    "This endpoint speaks TLS.", f"Connect with wss:// or https://, for example to {endpoint}."
-                )
-            self.socket = secured = self.services.tls.secure(self.socket)
-            secured.do_handshake()
-        except (OSError, RequestTimedOut) as error:  # before the handshake is done, nothing can be said
-            raise ClientGone(f"no TLS handshake: {error}") from error
+class SessionHandler(ConnectionHandler):
+    """Serves what a connection asks for."""
 
     def _answer(self, request: Request) -> None:
         headers, settings = request.headers, self.services.settings
@@ -151,28 +74,6 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         except OSError as error:
             raise ClientGone(str(error)) from error
         tcp.say_goodbye(self.socket)
-
-    def _serve_page(self, request: Request) -> None:
-        """Let pywsgi answer the request, which has been checked, with a page."""
-        settings = self.services.settings
-        endpoint = wrong_client.endpoint_at(request.headers.get("host", ""), settings.endpoint)
-        wrong_client.refuse_path(request.path, endpoint)
-        if request.path not in OPEN:
-            access.refuse_foreign_host(request.headers, settings.host_names)
-        self.socket.settimeout(ANSWER_TIMEOUT_S)
-        self._request, self._is_answered = request, True
-        self.rfile = io.BytesIO(request.head)
-        self.handle_one_request()
-        tcp.say_goodbye(self.socket)
-
-    def get_environ(self) -> dict[str, Any]:
-        """Add a function that admits a page's request, or raises Unauthorized."""
-        environ: dict[str, Any] = super().get_environ()
-        return environ | {ADMIT: functools.partial(self._admit, self._request)}
-
-    def run_application(self) -> None:
-        """Skip gevent-websocket's own handshake."""
-        super(WebSocketHandler, self).run_application()
 
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
@@ -287,10 +188,6 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
         except DialFailed as error:
             raise SessionUnreachable(f"Session {wanted.request.kept_as!r} is not reached: {error}.") from error
 
-    def _admit(self, request: Request) -> str:
-        """Return the name of the request's token, "" if it needs none; raises Unauthorized."""
-        return self.services.access.admit(self.socket, request.headers, request.query)
-
     def _greet(self, grant: Grant, connection: Connection, log_lines: list[str]) -> None:
         """Pass the worker's answer on, with lines on the session for the client's log."""
         answer, head = connection.answer, connection.answer.head
@@ -329,17 +226,6 @@ class SessionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocke
 
     def _log(self, event: str, grant: Grant, **fields: object) -> None:
         log.info(event, session=grant.session_id, worker=grant.worker_id, client=self.client, **fields)
-
-    def _refuse(self, error: RequestError, request: Request | None) -> None:
-        """Answer a request with an error; Playwright's clients print the body."""
-        status, headers, body = error_answer(error, is_rpc=request is not None and request.path == MCP_PATH)
-        if request and request.method == "HEAD":
-            body = b""
-        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "Connection: close"]
-        tcp.say_goodbye(self.socket, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
-
-    def log_request(self) -> None:
-        """Log nothing: sessions are logged as events."""
 
 
 class DoorHandler(SessionHandler):

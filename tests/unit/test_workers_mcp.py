@@ -16,12 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
+from appliance.machine import kernel
 from appliance.settings.config import Settings
 from proxy.mcp import process
 from tests.support.waiting import until
 from workers.mcp import __main__ as mcp
 
 FOLDER = Path(mcp.__file__).parent
+ORDINARY = 54321  # an account that nobody has
 READS_OR_RUNS = {"filename", "paths", "path", "code"}
 
 
@@ -65,6 +67,36 @@ def test_its_environment_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APPLIANCE_TOKEN", "secret-secret-secret")
     for given in (mcp.node_environment(Settings()), mcp.own_environment(os.environ)):
         assert not {"REDIS_URL", "APPLIANCE_TOKEN", "APPLIANCE_SECRETS", "PATH"} & set(given)
+
+
+def test_an_ordinary_account_is_still_itself_in_a_network_of_its_own(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    reader, writer = os.pipe()
+    if not (child := os.fork()):  # not a program: another account may not read this Python
+        said = "failed"
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setresgid(ORDINARY, ORDINARY, ORDINARY)
+                os.setresuid(ORDINARY, ORDINARY, ORDINARY)
+                kernel._prctl(kernel._PR_SET_DUMPABLE, 1)  # as a program that it starts is: its /proc/self is its own
+            before = os.getuid(), os.getgid()
+            kernel.leave_networks()
+            (tmp_path / "made").touch()
+            interfaces = [line.split(":")[0].strip() for line in Path("/proc/self/net/dev").read_text().splitlines()]
+            is_itself = (tmp_path / "made").stat().st_uid == os.getuid() == before[0] and os.getgid() == before[1]
+            said = f"{is_itself} {interfaces[2:]}"
+        except OSError as error:
+            said = str(error.strerror)
+        finally:
+            os.write(writer, said.encode())
+            os._exit(0)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe, os.fdopen(writer, "w"):
+        said = os.read(pipe.fileno(), 1000).decode()
+    if said in ("Operation not permitted", "Permission denied"):
+        pytest.skip("this machine lets no ordinary account have a network of its own")
+    assert said == "True ['lo']"
 
 
 class Started:

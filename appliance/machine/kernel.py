@@ -49,13 +49,28 @@ def leave_networks() -> None:
     """Enter a network of this process's own, in which there is nothing: unshare(2). Unix sockets are still reached.
 
     An ordinary account needs a user namespace for that, in which it stays itself (user_namespaces(7)). Raises OSError
-    where the kernel or a container does not allow it.
+    where the kernel or a container does not allow it. That shows only when the half is done, as on Ubuntu, whose
+    AppArmor lets an account enter a namespace and be nobody there: so a child tries it first.
     """
+    if not (child := os.fork()):
+        code = errno.EPERM
+        try:
+            _leave_networks()
+            code = 0
+        except OSError as error:
+            code = error.errno or code
+        finally:
+            os._exit(code)
+    if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        raise OSError(abs(code), os.strerror(abs(code)))
+    _leave_networks()
+
+
+def _leave_networks() -> None:
     user, group = os.geteuid(), os.getegid()
-    has_right = user == 0
-    if _libc.unshare(_CLONE_NEWNET | (0 if has_right else _CLONE_NEWUSER)) != 0:
+    if _libc.unshare(_CLONE_NEWNET | (_CLONE_NEWUSER if user else 0)) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    if not has_right:
+    if user:
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
             Path("/proc/self", name).write_text(text)
 

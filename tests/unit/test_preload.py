@@ -127,6 +127,22 @@ def test_a_session_whose_folder_could_not_be_made_gets_it_when_there_is_room(tmp
     assert ask(calls, str(tmp_path / "artifacts")) is True
 
 
+def test_the_listeners_of_a_client_that_has_gone_are_removed() -> None:
+    script = """
+      const { EventEmitter } = require('events'), browser = new EventEmitter(), own = () => {};
+      browser.on('disconnected', own);
+      const forget = load('leftovers').trackListeners(browser, 'disconnected');
+      const counts = [];
+      for (let client = 0; client < 2; client++) {
+        browser.on('disconnected', () => {}).on('disconnected', () => {});
+        forget();
+        counts.push(browser.listeners('disconnected').map(one => one === own));
+      }
+      console.log(JSON.stringify(counts));
+    """
+    assert told(script) == [[True], [True]]
+
+
 def test_pages_outside_of_the_contexts_of_a_browser_of_ones_own_download_nothing(tmp_path: Path) -> None:
     sent = """(() => {
       const sent = [], options = { artifactsDir: given[0], tracesDir: given[0], downloadsPath: given[0] };

@@ -88,18 +88,25 @@ class OwnBrowser {
   keep() {
     this._port.options.mode = 'launchServerShared';  // as launchServer({ _sharedBrowser: true })
     this.session = leftovers.keep(this.ended);
+    this._forgetClient = leftovers.trackListeners(this._port.options.preLaunchedBrowser, 'disconnected');
   }
 
   serve(request, socket, head) {
     browsers.set(socket, this);
     this._leaveNetwork();
-    socket.once('close', () => this.session ? this._leaveNetwork() : this.kill());
+    socket.once('close', () => this.session ? this._leaveClient() : this.kill());
     arriving = this;
     try {
       this._port.server.emit('upgrade', request, socket, head);
     } finally {
       arriving = undefined;
     }
+  }
+
+  /** Leave a client that has gone; the driver would keep all of its connection for as long as the browser lives. */
+  _leaveClient() {
+    this._leaveNetwork();
+    this._forgetClient();
   }
 
   /** Close what goes to a client's network; the browser would go on using connections of a client that has gone. */

@@ -73,6 +73,12 @@ function keep(ended) {
   return session;
 }
 
+/** Return what removes the listeners to an event that are added from now on. */
+function trackListeners(emitter, event) {
+  const before = new Set(emitter.listeners(event));
+  return () => emitter.listeners(event).filter(one => !before.has(one)).forEach(one => emitter.off(event, one));
+}
+
 /** Note a session of DevTools that a client has opened; the driver would leave it in a browser that outlives the client. */
 function opened(connection, session) {
   if (!sessionOf(connection).isKept)
@@ -188,4 +194,4 @@ async function sweep(common) {
   await Promise.all(dead.map(name => fs.promises.rm(path.join(common, name), { recursive: true, force: true })));
 }
 
-module.exports = { begin, keep, opened, sessionOf, placing, watchBrowser, watchEnds };
+module.exports = { begin, keep, trackListeners, opened, sessionOf, placing, watchBrowser, watchEnds };

@@ -42,6 +42,7 @@ class TimingSettings(BaseSettings):
     keep_max: int = Field(
         3600,
         ge=0,
+        le=864_000,  # a timer of the driver's would end at once if it were set to 2^31 ms
         description="Longest time in seconds for which a client may have its session kept when it goes "
         "(?session=NAME&keep=300); 0: no session is kept.",
     )

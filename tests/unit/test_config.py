@@ -228,6 +228,7 @@ def test_names_in_the_file_that_are_no_settings_are_found_with_what_is_meant(own
         ("PORT", "70000", "must be at most 65535"),
         ("MAX_CONCURRENT_SESSIONS", "0", "must be at least 1"),
         ("QUEUE_TIMEOUT", "0", "must be more than 0"),
+        ("KEEP_MAX", "2147484", "must be at most 864000"),
         ("QUEUE_TIMEOUT", "soon", "'soon' is not a number"),
         ("HEADLESS", "perhaps", "'perhaps' is neither true nor false"),
         ("LOG_LEVEL", "loud", "'LOUD' is not one of DEBUG, INFO, WARNING, ERROR"),

@@ -50,6 +50,14 @@ def another_kind(request: SessionRequest, browser: str, protocol: str) -> BadReq
     return BadRequest(f"Session {request.kept_as!r} is {spoken}.", "Use another name for `session`.")
 
 
+def another_version(request: SessionRequest, minor: str) -> VersionNotServed:
+    """Return the refusal of a client whose session has a browser of another Playwright version."""
+    return VersionNotServed(
+        f"Session {request.kept_as!r} is one of Playwright {minor}, and the client is of {request.minor}.",
+        f"{how_to_install(request.user_agent, minor)}, or use another name for `session`.",
+    )
+
+
 def no_slot(session: Session, grid: Grid, timeout_s: float, *, is_queued: bool) -> RequestError:
     """Return the refusal of a client that has waited for `timeout_s`, or for which there is nothing to wait for.
 

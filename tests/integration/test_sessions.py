@@ -556,6 +556,16 @@ def test_a_proxy_that_leaves_keeps_no_session_without_a_client(grid: Grid, sessi
         assert len(ends) == 2
 
 
+def test_a_client_of_another_version_is_told_which_the_session_has(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A"))
+    claim_kept(grid, "first")
+    with pytest.raises(
+        VersionNotServed, match=r"Session 'cart' is one of Playwright 1\.65, and the client is of 1\.66"
+    ):
+        sessions.find_kept(replace(KEPT, minor="1.66"))
+    assert sessions.find_kept(replace(KEPT, minor="")), "the driver decides"
+
+
 def test_a_visit_that_ends_while_its_worker_is_dialled_ends_as_soon_as_it_is_relayed(
     grid: Grid, sessions: Sessions
 ) -> None:

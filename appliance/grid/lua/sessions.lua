@@ -170,7 +170,7 @@ register('claim', function(a, request)
   return {status = can_reach_it and 'full' or 'unreachable'}
 end)
 
--- find_kept {token, kept_as} -> {status = 'active', session, worker, worker_name, appliance, browser, protocol}
+-- find_kept {token, kept_as} -> {status = 'active', session, worker, worker_name, appliance, browser, minor, protocol}
 --  | {status = 'waiting'} | {status = 'none'}
 -- Returns the session that a client may reconnect to by its name: "waiting" if it has no slot yet.
 register('find_kept', function(a)
@@ -181,7 +181,7 @@ register('find_kept', function(a)
   if not worker then return {status = 'none'} end
   return {
     status = 'active', session = session.id, worker = session.worker, worker_name = worker.name,
-    appliance = worker.appliance, browser = session.browser, protocol = session.protocol,
+    appliance = worker.appliance, browser = session.browser, minor = session.minor, protocol = session.protocol,
   }
 end)
 

@@ -118,7 +118,8 @@ class Load:
         except Error as error:
             outcome.error = str(error) or "an error without words"
         except TimeoutError as error:
-            outcome.error = f"it hung for {SESSION_MAX_S:g} s, in {_inmost(error)}"
+            seen = "connected" if browser and browser.is_connected() else "not connected"
+            outcome.error = f"it hung for {SESSION_MAX_S:g} s, {seen}, in {_inmost(error)}"
         outcome.ended = time.time()
         if outcome.error and browser:
             await _let_go(browser)

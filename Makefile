@@ -27,7 +27,7 @@ test: lint image-check ## test everything, with real browsers
 	$(BIN)/applctl setup
 	@test "$$(id -u)" != 0 || packer/need.sh nft ip ss haproxy nginx cc
 	$(BIN)/pytest $(ALONE)
-	$(BIN)/pytest --numprocesses 2 --dist loadscope $(ALONE:%=--ignore=%)
+	$(BIN)/pytest --numprocesses 3 --dist loadscope $(ALONE:%=--ignore=%)
 
 test-fast: lint ## lint, types, unit and integration tests, in under two minutes
 	$(BIN)/pytest --numprocesses 4 --dist loadscope tests/unit tests/integration

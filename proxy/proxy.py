@@ -166,7 +166,7 @@ class Proxy:
                 where = f"{server.server_host} port {self.settings.port}"
                 raise SettingsError(f"the proxy cannot listen on {where}: {error.strerror}") from error
         if self.settings.mcp:
-            self._browsers.start()
+            gevent.spawn(self._browsers.start)
 
     def start_loops(self) -> list[gevent.Greenlet[..., None]]:
         """Start what runs beside the connections, and return it."""

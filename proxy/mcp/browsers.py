@@ -8,9 +8,11 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
+from appliance import logs
 from appliance.errors import Unauthorized
 from appliance.grid.session import End, Session
 from appliance.grid.values import Grant
@@ -22,7 +24,10 @@ from proxy.relay import Relay
 from proxy.request import Request
 from proxy.services import Services
 
+log = logs.get_logger()
+
 _BACKLOG = 128
+_RETRY_S = 1.0
 
 
 class Browsers:
@@ -34,7 +39,15 @@ class Browsers:
         self._server: StreamServer | None = None
 
     def start(self) -> None:
-        """Listen; raises OSError."""
+        """Listen, now or as soon as the machine allows that, which it does not on a full disk."""
+        while self._server is None:
+            try:
+                self._listen()
+            except OSError as error:
+                log.warning("mcp.not_listening", error=str(error))
+                gevent.sleep(_RETRY_S)
+
+    def _listen(self) -> None:
         path = self.services.settings.paths.mcp_browsers
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)

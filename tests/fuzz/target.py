@@ -17,6 +17,7 @@ import psutil
 
 from appliance.grid.grid import Grid
 from appliance.grid.store import Store
+from appliance.run_dir import RunDir
 from tests.support.appliance import free_port
 from tests.support.redis_server import redis_server
 from tests.support.waiting import until
@@ -51,6 +52,7 @@ class Target:
         self.grid = Grid(Store(redis_url, "grid"))
         self.folder = folder
         self._log = folder / "proxy.log"
+        RunDir(folder).mcp.mkdir()  # as `applctl up` makes it
         values = {**SETTINGS, "REDIS_URL": redis_url, "PORT": self.port, "RUN_DIR": folder, "APPLIANCE_NAME": "fuzz"}
         with self._log.open("w") as log:
             self._process = subprocess.Popen(

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Mapping
 
-from playwright.async_api import Browser, Error, Playwright
+from playwright.async_api import Browser, Error, Page, Playwright
 
 from tests.support.load import Load, Outcome
 
@@ -40,7 +40,7 @@ class Visits(Load):
     async def use(self, browser: Browser, outcome: Outcome) -> None:
         """Open the page, and stay."""
         outcome.stage = "page"
-        page = await browser.new_page()
+        page = await (_page_by_cdp(browser) if outcome.speaks_cdp else browser.new_page())
         outcome.stage = "goto"
         await page.goto(self._url)
         outcome.stage = "use"
@@ -50,3 +50,16 @@ class Visits(Load):
             if title != "A real page":
                 raise Error(f"the page's title is {title!r}")
             await asyncio.sleep(LOOK_INTERVAL_S)
+
+
+async def _page_by_cdp(browser: Browser) -> Page:
+    """Open a page. If the connection is lost meanwhile, Playwright's CDP client waits for ever, with any Chromium."""
+    lost = asyncio.Event()
+    browser.on("disconnected", lambda _: lost.set())
+    opening, losing = asyncio.create_task(browser.new_page()), asyncio.create_task(lost.wait())
+    await asyncio.wait({opening, losing}, return_when=asyncio.FIRST_COMPLETED)
+    if not opening.done():
+        opening.cancel()
+        raise Error("Browser has been closed")
+    losing.cancel()
+    return opening.result()

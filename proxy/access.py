@@ -19,8 +19,8 @@ import socket
 from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import parse_qs, unquote
 
-from appliance.errors import ForeignHost, ForeignOrigin, Unauthorized
 from appliance.grid.tokens import Tokens
+from appliance.request_errors import ForeignHost, ForeignOrigin, Unauthorized
 from appliance.settings.config import Settings
 from appliance.settings.networks import Network, is_loopback
 from proxy.socket_owner import overflow_uid, uid_of

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from appliance.errors import TooManyConnections
+from appliance.request_errors import TooManyConnections
 
 
 class Connections:

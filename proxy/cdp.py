@@ -9,8 +9,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from appliance.errors import BadRequest, WrongClient
 from appliance.names import Browser, Isolation, Protocol
+from appliance.request_errors import BadRequest, WrongClient
 from appliance.settings.config import Settings
 from appliance.settings.proxies import upstream_proxy
 

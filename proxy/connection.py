@@ -11,7 +11,8 @@ import gevent
 from geventwebsocket.handler import WebSocketHandler
 
 from appliance import logs
-from appliance.errors import BadRequest, ClientGone, InternalError, RequestError, RequestTimedOut
+from appliance.errors import ClientGone
+from appliance.request_errors import BadRequest, InternalError, RequestError, RequestTimedOut
 from proxy import access, tcp, tls, wrong_client
 from proxy.pages import ADMIT, OPEN, error_answer
 from proxy.request import MCP_PATH, Request, RequestParser

@@ -9,15 +9,10 @@ import gevent
 
 from appliance import logs
 from appliance.deadline import Deadline
-from appliance.errors import (
-    BadRequest,
-    ClientGone,
-    DialFailed,
-    NotFound,
-    SessionUnreachable,
-)
+from appliance.errors import ClientGone, DialFailed
 from appliance.grid.session import Session
 from appliance.grid.values import Grant
+from appliance.request_errors import BadRequest, NotFound, SessionUnreachable
 from proxy import access, handshake, tcp, wrong_client
 from proxy.connection import ANSWER_TIMEOUT_S, ConnectionHandler
 from proxy.dial import Connection

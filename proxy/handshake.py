@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from appliance.errors import BadRequest
 from appliance.grid.values import SessionRequest
 from appliance.names import SESSIONS_PATH, Browser, Isolation, Protocol
+from appliance.request_errors import BadRequest
 from appliance.settings.config import Settings
 from proxy import cdp, launch_options, query
 

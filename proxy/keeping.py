@@ -18,7 +18,7 @@ import gevent
 from gevent.event import Event
 
 from appliance import logs
-from appliance.errors import SessionUnreachable
+from appliance.request_errors import SessionUnreachable
 from proxy import tcp
 from proxy.dial import Connection
 from proxy.frames import OPCODE_CLOSE, OPCODE_TEXT, close_frame, split_small

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from appliance.errors import BadRequest
 from appliance.names import CHROMIUM_CHANNELS, Browser
+from appliance.request_errors import BadRequest
 from appliance.settings.config import Settings
 
 _PREFIX = "x-playwright-"

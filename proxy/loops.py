@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import gevent
 
 from appliance import logs
-from appliance.errors import StoreUnavailable
+from appliance.request_errors import StoreUnavailable
 
 log = logs.get_logger()
 

@@ -9,7 +9,9 @@ from http import HTTPStatus
 from typing import Any
 
 from appliance import __version__, logs
-from appliance.errors import (
+from appliance.grid.records import ApplianceInfo
+from appliance.names import Protocol
+from appliance.request_errors import (
     CannotDial,
     InternalError,
     MethodNotAllowed,
@@ -18,8 +20,6 @@ from appliance.errors import (
     StoreUnavailable,
     UpgradeRequired,
 )
-from appliance.grid.records import ApplianceInfo
-from appliance.names import Protocol
 from proxy import cdp, metrics, wrong_client
 from proxy.services import Services
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import gevent
 
 from appliance import logs
-from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid
+from appliance.request_errors import StoreUnavailable
 from appliance.run_dir import RunDir
 from proxy.loops import RETRY_S
 

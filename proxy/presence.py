@@ -22,12 +22,12 @@ from gevent.lock import BoundedSemaphore
 
 from appliance import logs
 from appliance.deadline import Deadline
-from appliance.errors import Drained, RequestError, ShuttingDown, StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.sessions import Sessions
 from appliance.grid.values import Announcement
 from appliance.machine import browsers, drivers
 from appliance.machine.record import Record, record_of
+from appliance.request_errors import Drained, RequestError, ShuttingDown, StoreUnavailable
 from appliance.settings.config import Settings
 from proxy.loops import in_thread
 from proxy.tls import Tls

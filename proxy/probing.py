@@ -10,10 +10,11 @@ import gevent
 from gevent.event import Event
 
 from appliance import logs
-from appliance.errors import DialFailed, StoreUnavailable
+from appliance.errors import DialFailed
 from appliance.grid.grid import Grid
 from appliance.grid.reach import EVERYWHERE, Reach, Trouble
 from appliance.grid.values import Grant
+from appliance.request_errors import StoreUnavailable
 from proxy.dial import Connection
 from proxy.handshake import Headers
 

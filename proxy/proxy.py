@@ -14,7 +14,7 @@ from gevent.pywsgi import WSGIServer
 
 from appliance import logs
 from appliance.deadline import Deadline, wait_until
-from appliance.errors import OpenToAll, SettingsError, StoreRefuses, StoreUnavailable
+from appliance.errors import OpenToAll, SettingsError
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.reach import Reach
@@ -24,6 +24,7 @@ from appliance.grid.token_copy import token_copy_of
 from appliance.grid.tokens import Tokens
 from appliance.grid.values import Grant
 from appliance.machine import addresses
+from appliance.request_errors import StoreRefuses, StoreUnavailable
 from appliance.settings.config import Settings
 from proxy import loops
 from proxy.access import Access

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl
 
-from appliance.errors import BadRequest
 from appliance.names import Isolation
+from appliance.request_errors import BadRequest
 
 KNOWN = ("browser", "isolation", "keep", "name", "session", "token")
 _PLANNED = re.compile(r"timeout|label\..*")  # a later version will offer them

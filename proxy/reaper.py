@@ -5,9 +5,9 @@ from __future__ import annotations
 import gevent
 
 from appliance import logs
-from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.sessions import Sessions
+from appliance.request_errors import StoreUnavailable
 from appliance.settings.config import Settings
 
 log = logs.get_logger()

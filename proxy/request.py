@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from appliance.errors import BadRequest, MethodNotAllowed, RequestTooLarge
+from appliance.request_errors import BadRequest, MethodNotAllowed, RequestTooLarge
 from proxy import wrong_client
 
 HEAD_MAX_BYTES = 16 * 1024

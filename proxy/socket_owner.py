@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import struct
 
-from appliance.errors import CannotDial
+from appliance.request_errors import CannotDial
 from proxy.dial import is_own
 
 # linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from appliance.errors import NotFound, WrongClient
 from appliance.names import Protocol
+from appliance.request_errors import NotFound, WrongClient
 from proxy import cdp
 
 _PLAYWRIGHT = re.compile(r"^Playwright/1\.(\d+)\.")

@@ -19,10 +19,10 @@ from typing import Any
 
 from appliance import logs
 from appliance.deadline import Deadline
-from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.values import WorkerSpec, WorkerStatus
 from appliance.machine.record import RecordFile
+from appliance.request_errors import StoreUnavailable
 from workers.orders import Orders
 
 log = logs.get_logger()

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from appliance import logs
 from appliance.deadline import Deadline
-from appliance.errors import LaunchError, StoreUnavailable
+from appliance.errors import LaunchError
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.store import Store
@@ -21,6 +21,7 @@ from appliance.machine.accounts import has_own_account
 from appliance.machine.cgroups import Group
 from appliance.machine.record import record_of
 from appliance.names import WorkerId
+from appliance.request_errors import StoreUnavailable
 from appliance.settings.config import Settings
 from workers import backoff, family, leftovers, probe, workspace
 from workers.bounds import disk_bound, memory_bound

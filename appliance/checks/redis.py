@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from appliance.checks.check import Check, failed, ok, warning
-from appliance.errors import OpenToAll, StoreRefuses, StoreUnavailable
+from appliance.errors import OpenToAll
 from appliance.grid.grid import Grid, open_grid
 from appliance.grid.token_copy import token_copy_of
 from appliance.machine.install import MIN_REDIS, find_redis
 from appliance.machine.record import record_of
 from appliance.machine.supervisor import Supervisor
 from appliance.names import Browser
+from appliance.request_errors import StoreRefuses, StoreUnavailable
 from appliance.settings.config import Settings
 
 _CLIENTS_SHARE = 0.8  # of the connections that Redis allows, beyond which a grid that grows runs into them

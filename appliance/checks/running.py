@@ -11,10 +11,10 @@ from pathlib import Path
 from appliance.audit import audit
 from appliance.checks.check import Check, failed, ok, warning
 from appliance.checks.view import GridView, look
-from appliance.errors import StoreUnavailable
 from appliance.grid.grid import open_grid
 from appliance.machine.environment import started_settings
 from appliance.machine.record import record_of
+from appliance.request_errors import StoreUnavailable
 from appliance.run_dir import RunDir
 from appliance.settings import config
 from appliance.settings.config import Settings

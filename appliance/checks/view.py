@@ -11,13 +11,14 @@ from typing import Any
 
 import psutil
 
-from appliance.errors import StoreUnavailable, SupervisorError
+from appliance.errors import SupervisorError
 from appliance.grid.grid import open_grid
 from appliance.grid.records import PoolCapacity, SessionInfo, WorkerInfo
 from appliance.machine import room
 from appliance.machine.processes import left_over
 from appliance.machine.record import record_of
 from appliance.machine.supervisor import ProcessInfo, Supervisor
+from appliance.request_errors import StoreUnavailable
 from appliance.settings.config import Settings
 
 _ANSWER_TIMEOUT_S = 5.0

@@ -12,9 +12,10 @@ from appliance.cli.command import command, group
 from appliance.cli.connection import current_grid
 from appliance.cli.output import Output, counted
 from appliance.deadline import Deadline
-from appliance.errors import ApplianceError, StoreUnavailable
+from appliance.errors import ApplianceError
 from appliance.grid.grid import open_grid
 from appliance.grid.records import ApplianceInfo, ApplianceStatus
+from appliance.request_errors import StoreUnavailable
 from appliance.settings.config import Settings
 
 REASON = "its appliance is drained"

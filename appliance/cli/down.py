@@ -8,12 +8,12 @@ from typing import Any
 from appliance.cli.command import command
 from appliance.cli.output import Output, counted
 from appliance.deadline import Deadline
-from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid, open_grid
 from appliance.grid.records import SessionInfo
 from appliance.machine.environment import started_settings
 from appliance.machine.stop import clear, stop
 from appliance.names import WorkerId, appliance_of_proxy
+from appliance.request_errors import StoreUnavailable
 from appliance.settings import config
 from appliance.settings.config import Settings
 

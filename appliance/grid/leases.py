@@ -11,10 +11,10 @@ from contextlib import suppress
 
 from appliance import logs
 from appliance.deadline import Deadline
-from appliance.errors import ServerChanged, StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.session import Session, killed
 from appliance.grid.values import Grant
+from appliance.request_errors import ServerChanged, StoreUnavailable
 from appliance.settings.config import Settings
 
 log = logs.get_logger()

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance import logs
-from appliance.errors import Blame, CannotDial, DialFailed
+from appliance.errors import Blame, DialFailed
+from appliance.request_errors import CannotDial
 
 log = logs.get_logger()
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.errors import (
+from appliance.grid.grid import Grid
+from appliance.grid.languages import how_to_install
+from appliance.grid.session import Session
+from appliance.grid.values import SessionRequest
+from appliance.names import Protocol
+from appliance.request_errors import (
     BadRequest,
     BrowserNotServed,
     NoSlot,
@@ -14,11 +19,6 @@ from appliance.errors import (
     SessionInUse,
     VersionNotServed,
 )
-from appliance.grid.grid import Grid
-from appliance.grid.languages import how_to_install
-from appliance.grid.session import Session
-from appliance.grid.values import SessionRequest
-from appliance.names import Protocol
 
 
 def queue_full(request: SessionRequest, waiting: int) -> QueueFull:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance.deadline import Deadline
-from appliance.errors import ClientGone, SessionKilled
+from appliance.errors import ClientGone
 from appliance.grid.values import Grant, SessionRequest
+from appliance.request_errors import SessionKilled
 
 
 class SessionStatus(StrEnum):

@@ -12,13 +12,14 @@ from typing import Any
 
 from appliance import logs
 from appliance.deadline import Deadline
-from appliance.errors import Blame, DialFailed, RequestError, ServerChanged, StoreUnavailable
+from appliance.errors import Blame, DialFailed
 from appliance.grid import refusals
 from appliance.grid.grid import Grid
 from appliance.grid.leases import SERVERS_TRIED, Leases
 from appliance.grid.reach import Reach
 from appliance.grid.session import End, Session, SessionStatus, Visit, killed
 from appliance.grid.values import Grant, SessionRequest
+from appliance.request_errors import RequestError, ServerChanged, StoreUnavailable
 from appliance.settings.config import Settings
 
 log = logs.get_logger()

@@ -13,8 +13,8 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from appliance.errors import ServerChanged, StoreRefuses, StoreUnavailable
 from appliance.grid.client import ANSWER_TIMEOUT_S, Line, connect
+from appliance.request_errors import ServerChanged, StoreRefuses, StoreUnavailable
 
 LUA_FOLDER = Path(__file__).parent / "lua"
 LUA_COMMON = ("keys", "clock", "door")  # whose names all other files use

@@ -11,8 +11,9 @@ from http import HTTPStatus
 import gevent
 
 from appliance import logs
-from appliance.errors import BadRequest, Blame, ClientGone, DialFailed, RequestTimedOut, Unauthorized
+from appliance.errors import Blame, ClientGone, DialFailed
 from appliance.names import WorkerId
+from appliance.request_errors import BadRequest, RequestTimedOut, Unauthorized
 from appliance.settings.config import Settings
 from proxy import tcp
 from proxy.dial import Connection, dial_worker

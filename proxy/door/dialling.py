@@ -17,9 +17,10 @@ import gevent
 
 from appliance import logs
 from appliance.deadline import Deadline
-from appliance.errors import Blame, DialFailed, StoreUnavailable
+from appliance.errors import Blame, DialFailed
 from appliance.grid.grid import Grid
 from appliance.grid.values import Door, Grant
+from appliance.request_errors import StoreUnavailable
 from appliance.settings.config import Settings
 from appliance.settings.networks import is_loopback
 from proxy import tcp, tls

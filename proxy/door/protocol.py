@@ -29,7 +29,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from appliance.errors import BadRequest, Blame, DialFailed
+from appliance.errors import Blame, DialFailed
+from appliance.request_errors import BadRequest
 from proxy.handshake import Answer, Headers
 from proxy.request import INNER_PATH
 

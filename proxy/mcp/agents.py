@@ -19,7 +19,7 @@ from typing import Any
 from gevent.event import AsyncResult
 
 from appliance import logs
-from appliance.errors import BadRequest, NotAcceptable, NotFound, TooManyConnections
+from appliance.request_errors import BadRequest, NotAcceptable, NotFound, TooManyConnections
 from appliance.settings.config import Settings
 from proxy import access, handshake, query
 from proxy.mcp import messages

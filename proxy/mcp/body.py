@@ -6,7 +6,8 @@ import socket
 
 import gevent
 
-from appliance.errors import BodyTooLarge, ClientGone, RequestTimedOut
+from appliance.errors import ClientGone
+from appliance.request_errors import BodyTooLarge, RequestTimedOut
 from proxy import tls
 from proxy.request import Request
 

@@ -13,9 +13,9 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from appliance import logs
-from appliance.errors import Unauthorized
 from appliance.grid.session import End, Session
 from appliance.grid.values import Grant
+from appliance.request_errors import Unauthorized
 from proxy import access, handshake
 from proxy.handler import SessionHandler
 from proxy.mcp.agent import Agent

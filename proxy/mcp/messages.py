@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance import __version__
-from appliance.errors import BadRequest
+from appliance.request_errors import BadRequest
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")  # the newest first
 METHOD_NOT_FOUND, INVALID_PARAMS = -32601, -32602  # jsonrpc.org/specification, section 5.1

@@ -16,7 +16,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from appliance import logs
-from appliance.errors import AgentsNotServed
+from appliance.request_errors import AgentsNotServed
 from proxy import tcp
 from proxy.dial import connect
 

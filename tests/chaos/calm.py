@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import psutil
 
-from appliance.errors import StoreUnavailable, SupervisorError
+from appliance.errors import SupervisorError
 from appliance.grid.grid import Grid
 from appliance.grid.values import WorkerStatus
 from appliance.machine.supervisor import Supervisor
+from appliance.request_errors import StoreUnavailable
 from tests.chaos.bounded import BoundedMember
 from tests.chaos.rig import Rig
 from tests.support.appliance import Appliance

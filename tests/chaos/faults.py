@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import psutil
 import redis
 
-from appliance.errors import StoreUnavailable, SupervisorError
+from appliance.errors import SupervisorError
 from appliance.machine.supervisor import Supervisor
+from appliance.request_errors import StoreUnavailable
 from tests.chaos import hostile, redis_faults, targets
 from tests.chaos.bounded import BoundedMember
 from tests.chaos.calm import WHOLE_WITHIN_S

@@ -6,8 +6,8 @@ import threading
 import time
 from collections import defaultdict
 
-from appliance.errors import StoreUnavailable
 from appliance.grid.values import WorkerStatus
+from appliance.request_errors import StoreUnavailable
 from tests.chaos import calm
 from tests.chaos.rig import Rig
 

@@ -11,10 +11,10 @@ from typing import Any
 import gevent
 from gevent.server import StreamServer
 
-from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.values import WorkerSpec, WorkerStatus
 from appliance.names import Browser
+from appliance.request_errors import StoreUnavailable
 from tests.fuzz import answers
 from tests.fuzz.case import Case
 from tests.fuzz.requests import CASE_HEADER

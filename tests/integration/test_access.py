@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import Unauthorized
 from appliance.grid.grid import Grid
 from appliance.grid.token_copy import TokenFile
 from appliance.grid.tokens import Tokens
+from appliance.request_errors import Unauthorized
 from appliance.settings import config
 from appliance.settings.config import Settings
 from proxy.access import NO_TOKEN, Access

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.grid.values import Door
+from appliance.request_errors import StoreUnavailable
 from proxy.door.keys import ASK_AGAIN_S, KEY_BYTES, Keys
 from proxy.door.protocol import key_id
 from tests.support.announced import announcement

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli.application import main
-from appliance.errors import StoreRefuses
 from appliance.grid.grid import Grid
+from appliance.request_errors import StoreRefuses
 from appliance.settings import config
 from proxy.proxy import Proxy
 from tests.support.announced import announcement

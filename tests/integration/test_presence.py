@@ -9,13 +9,13 @@ import gevent
 import pytest
 
 from appliance.deadline import Deadline
-from appliance.errors import StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.records import ApplianceInfo
 from appliance.grid.sessions import Sessions
 from appliance.grid.values import Announcement, SessionRequest, Standing
 from appliance.machine.record import record_of
 from appliance.names import Browser
+from appliance.request_errors import StoreUnavailable
 from appliance.settings import config
 from appliance.settings.config import Settings
 from proxy.presence import Presence

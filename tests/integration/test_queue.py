@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import ClientGone, QueueFull
+from appliance.errors import ClientGone
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.session import Session, hung_up
@@ -17,6 +17,7 @@ from appliance.grid.sessions import POLL_INTERVAL_S, Sessions
 from appliance.grid.store import Store
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser
+from appliance.request_errors import QueueFull
 from appliance.settings import config
 from appliance.settings.config import Settings
 from tests.support.claims import CONCURRENCY, spec

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.deadline import Deadline
-from appliance.errors import Blame, CannotDial, DialFailed, NoSlot
+from appliance.errors import Blame, DialFailed
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.reach import Reach
@@ -19,6 +19,7 @@ from appliance.grid.session import Session
 from appliance.grid.sessions import Sessions
 from appliance.grid.values import SessionRequest, WorkerStatus
 from appliance.names import Browser
+from appliance.request_errors import CannotDial, NoSlot
 from appliance.settings import config
 from appliance.settings.config import Settings
 from tests.support.claims import claim, spec

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from appliance.errors import NoSlot, StoreUnavailable
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.session import Session
@@ -21,6 +20,7 @@ from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser
+from appliance.request_errors import NoSlot, StoreUnavailable
 from appliance.settings import config
 from tests.support.appliance import free_port
 from tests.support.claims import claim, spec

@@ -12,18 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import (
-    Blame,
-    BrowserNotServed,
-    ClientGone,
-    DialFailed,
-    NoSlot,
-    NoWorker,
-    QueueFull,
-    ShuttingDown,
-    StoreUnavailable,
-    VersionNotServed,
-)
+from appliance.errors import Blame, ClientGone, DialFailed
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.session import Session, hung_up
@@ -31,6 +20,15 @@ from appliance.grid.sessions import Sessions
 from appliance.grid.store import ANSWER_TIMEOUT_S, Store
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser
+from appliance.request_errors import (
+    BrowserNotServed,
+    NoSlot,
+    NoWorker,
+    QueueFull,
+    ShuttingDown,
+    StoreUnavailable,
+    VersionNotServed,
+)
 from appliance.settings import config
 from appliance.settings.config import Settings
 from tests.support.announced import announcement

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import Blame, StoreUnavailable
+from appliance.errors import Blame
 from appliance.grid.grid import Grid
 from appliance.grid.store import LUA_FOLDER, Store
 from appliance.grid.values import SessionRequest, WorkerStatus
 from appliance.names import Browser
+from appliance.request_errors import StoreUnavailable
 from tests.support.announced import announcement
 from tests.support.claims import claim, spec
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from appliance import files
-from appliance.errors import StoreUnavailable, Unauthorized
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.store import Store
 from appliance.grid.token_copy import TokenFile
 from appliance.grid.token_table import Token, digest_of, valid
 from appliance.grid.tokens import Tokens
+from appliance.request_errors import StoreUnavailable, Unauthorized
 from appliance.settings import config
 from proxy.access import Access
 from tests.support.waiting import until

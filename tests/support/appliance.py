@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import psutil
 
 from appliance.audit import audit
-from appliance.errors import StoreUnavailable, SupervisorError
+from appliance.errors import SupervisorError
 from appliance.grid.grid import Grid
 from appliance.grid.records import WorkerInfo
 from appliance.grid.store import Store
@@ -29,6 +29,7 @@ from appliance.grid.values import WorkerStatus
 from appliance.machine.environment import started_settings
 from appliance.machine.processes import left_over
 from appliance.machine.supervisor import Supervisor
+from appliance.request_errors import StoreUnavailable
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 from tests.support.looks import command_of

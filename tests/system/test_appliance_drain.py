@@ -9,8 +9,8 @@ from urllib.error import HTTPError
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from appliance.errors import StoreUnavailable
 from appliance.grid.records import WorkerInfo
+from appliance.request_errors import StoreUnavailable
 from tests.support.appliance import Appliance, StartGrid
 from tests.support.waiting import until
 from tests.support.wire import BareClient

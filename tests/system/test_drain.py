@@ -8,9 +8,9 @@ import psutil
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from appliance.errors import StoreUnavailable
 from appliance.grid.records import WorkerInfo
 from appliance.grid.values import WorkerStatus
+from appliance.request_errors import StoreUnavailable
 from tests.support.appliance import TIMINGS, Appliance, StartGrid
 from tests.support.waiting import until
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Playwright, sync_playwright
 
-from appliance.errors import StoreUnavailable
 from appliance.grid.records import SessionInfo
+from appliance.request_errors import StoreUnavailable
 from tests.support.appliance import Appliance, StartGrid, free_port, tree
 from tests.support.looks import runs
 from tests.support.pages import said_to

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import StoreUnavailable
 from appliance.grid.store import Store
 from appliance.machine.processes import left_over
+from appliance.request_errors import StoreUnavailable
 from tests.support.appliance import APPLCTL, Appliance, StartGrid, free_port
 from tests.support.certificates import Authority
 from tests.support.looks import command_of, environment_of

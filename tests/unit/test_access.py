@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from appliance.errors import ForeignHost, ForeignOrigin
+from appliance.request_errors import ForeignHost, ForeignOrigin
 from proxy.access import client_address, refuse_foreign_host, refuse_foreign_origin
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from appliance.errors import TooManyConnections
+from appliance.request_errors import TooManyConnections
 from proxy.admission import Connections, Unheard
 
 

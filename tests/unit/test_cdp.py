@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from appliance.errors import BadRequest, WrongClient
 from appliance.names import Protocol
+from appliance.request_errors import BadRequest, WrongClient
 from appliance.settings import config
 from proxy import cdp
 

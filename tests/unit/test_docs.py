@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from appliance import errors
+from appliance import request_errors
 from appliance.cli import application, reference
 from appliance.settings.config import Settings
 
@@ -111,6 +111,6 @@ def test_the_examples_install_the_version_that_the_grid_serves(page: Path) -> No
 
 def test_troubleshooting_explains_every_status_that_refuses_a_session() -> None:
     pages_only = {405, 406, 408, 413, 426, 431, 500}  # for who is no Playwright client
-    statuses = {one.status for one in vars(errors).values() if isinstance(one, type) and hasattr(one, "status")}
+    statuses = {one.status for one in vars(request_errors).values() if isinstance(one, type) and hasattr(one, "status")}
     text = (DOCS / "troubleshooting.md").read_text()
     assert not [status for status in statuses - pages_only if f"| {status} |" not in text]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.errors import BadRequest, Blame, DialFailed
+from appliance.errors import Blame, DialFailed
+from appliance.request_errors import BadRequest
 from proxy.door import protocol
 from proxy.door.protocol import MESSAGE_MAX_BYTES, Hello, Order, Seal, Unproven
 from proxy.handshake import Answer, parse_answer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.errors import BadRequest
 from appliance.names import Browser, Isolation, Protocol
+from appliance.request_errors import BadRequest
 from appliance.settings import config
 from proxy import handshake
 

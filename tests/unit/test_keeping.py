@@ -9,7 +9,7 @@ import gevent
 import gevent.socket
 import pytest
 
-from appliance.errors import SessionUnreachable
+from appliance.request_errors import SessionUnreachable
 from proxy.dial import Connection
 from proxy.frames import close_frame
 from proxy.handshake import Answer

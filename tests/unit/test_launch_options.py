@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import BadRequest
 from appliance.names import Browser
+from appliance.request_errors import BadRequest
 from appliance.settings import config
 from proxy import launch_options
 from proxy.launch_options import Wishes

@@ -15,7 +15,7 @@ import gevent.socket
 import pytest
 from gevent.server import StreamServer
 
-from appliance.errors import (
+from appliance.request_errors import (
     AgentsNotServed,
     BadRequest,
     BodyTooLarge,

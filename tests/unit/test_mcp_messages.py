@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from appliance.errors import BadRequest
+from appliance.request_errors import BadRequest
 from proxy.mcp import messages
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import Blame, DialFailed, Unauthorized
+from appliance.errors import Blame, DialFailed
 from appliance.grid.reach import Reach
+from appliance.request_errors import Unauthorized
 from proxy.pages import ADMIT, Pages
 
 TROUBLES = (

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import Drained, ShuttingDown
 from appliance.grid.grid import Grid
 from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
 from appliance.machine.record import Record, record_of
+from appliance.request_errors import Drained, ShuttingDown
 from appliance.settings import config
 from proxy.presence import Presence, Status
 from tests.support.greenlets import kill_greenlets

@@ -6,9 +6,10 @@ import gevent
 import gevent.event
 import pytest
 
-from appliance.errors import Blame, DialFailed, StoreUnavailable
+from appliance.errors import Blame, DialFailed
 from appliance.grid.reach import Reach
 from appliance.grid.values import Grant
+from appliance.request_errors import StoreUnavailable
 from proxy.dial import Connection
 from proxy.handshake import Headers
 from proxy.probing import Prober

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.errors import BadRequest
+from appliance.request_errors import BadRequest
 from proxy import query
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.errors import BadRequest, MethodNotAllowed, RequestError, RequestTooLarge
+from appliance.request_errors import BadRequest, MethodNotAllowed, RequestError, RequestTooLarge
 from proxy.request import HEAD_MAX_BYTES, Request, RequestParser
 
 PLAIN = b"GET /?name=a%20b HTTP/1.1\r\nHost: h\r\nUser-Agent: Playwright/1.65.1 (\xe9)\r\nX-A: 1\r\nx-a: 2\r\n\r\n"

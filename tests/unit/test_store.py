@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.errors import StoreUnavailable
 from appliance.grid.store import Store
+from appliance.request_errors import StoreUnavailable
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/main"])

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from appliance.errors import Unauthorized
 from appliance.grid.token_table import Table, Token, digest_of, joined, new_token, revoked, valid, with_boot_token
+from appliance.request_errors import Unauthorized
 from proxy.access import given_tokens
 
 

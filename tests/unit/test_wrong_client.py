@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.errors import NotFound, WrongClient
 from appliance.grid.languages import how_to_install
+from appliance.request_errors import NotFound, WrongClient
 from proxy import wrong_client
 
 ENDPOINT = "ws://grid:8080"

@@ -16,7 +16,7 @@ import time
 from typing import IO
 
 from appliance import logs
-from appliance.errors import ApplianceError, FirewallError, SettingsError, StoreUnavailable
+from appliance.errors import ApplianceError, FirewallError, SettingsError
 from appliance.grid.grid import Grid, open_grid
 from appliance.grid.records import ApplianceStatus
 from appliance.machine import kernel
@@ -24,6 +24,7 @@ from appliance.machine.firewall import holder
 from appliance.machine.firewall.nft import apply, is_loaded
 from appliance.machine.firewall.ruleset import ruleset
 from appliance.machine.firewall.values import values_of
+from appliance.request_errors import StoreUnavailable
 from appliance.settings import config
 from appliance.settings.config import Settings
 

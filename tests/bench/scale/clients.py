@@ -10,10 +10,11 @@ from collections import Counter
 import gevent
 from gevent.event import Event
 
-from appliance.errors import ClientGone, RequestError
+from appliance.errors import ClientGone
 from appliance.grid.session import Session
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser
+from appliance.request_errors import RequestError
 from tests.bench.scale.appliance import Appliance
 from tests.bench.scale.plan import TOKEN, Plan
 from tests.bench.scale.tally import Tally

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance.errors import StoreUnavailable
 from appliance.grid.store import Store
+from appliance.request_errors import StoreUnavailable
 from tests.bench.scale.fleet import Fleet
 from tests.bench.scale.plan import Plan
 from tests.bench.scale.probe import Claim, Probe

@@ -9,11 +9,11 @@ import threading
 import time
 from dataclasses import dataclass
 
-from appliance.errors import RequestError
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
+from appliance.request_errors import RequestError
 from tests.bench.scale.clients import WANTED
 from tests.bench.scale.plan import VERSION, Plan
 from tests.support.announced import announcement

@@ -74,7 +74,7 @@ class SessionHandler(ConnectionHandler):
         """Serve one session, from the client's request to the last byte."""
         token, settings = self._admit(request), self.services.settings
         wanted = handshake.parse(request.items, request.target, self.client, settings, token)
-        if wanted.is_kept and self._reconnect(wanted, request.rest):
+        if wanted.can_be_kept and self._reconnect(wanted, request.rest):
             return
         self._refuse_if_leaving()
         with self.services.connections.of(self.client):
@@ -108,7 +108,7 @@ class SessionHandler(ConnectionHandler):
                 grant, connection = self._reach_worker(wanted, session, watch)
                 to_be_closed.enter_context(closing(connection.socket))
                 watch.close()
-                if wanted.is_kept and connection.answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                if wanted.can_be_kept and connection.answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
                     self._keep(wanted, session, grant, connection, rest)
                     return
                 self._greet(grant, connection, wanted.log_lines)

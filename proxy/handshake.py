@@ -54,13 +54,13 @@ class Handshake:
     keep_s: int = 0
 
     @property
-    def is_kept(self) -> bool:
+    def can_be_kept(self) -> bool:
         """Whether clients may reconnect to the session."""
         return bool(self.request.kept_as)
 
     def claiming(self, session_id: str) -> Headers:
         """Return what the worker sees that is to serve the session."""
-        return self.forwarded + (((_KEEP, f"{session_id} {self.keep_s}"),) if self.is_kept else ())
+        return self.forwarded + (((_KEEP, f"{session_id} {self.keep_s}"),) if self.can_be_kept else ())
 
     def visiting(self, session_id: str) -> Headers:
         """Return what the worker sees if the session is there already."""

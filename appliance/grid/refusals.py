@@ -45,7 +45,7 @@ def in_use(request: SessionRequest) -> SessionInUse:
 
 
 def another_kind(request: SessionRequest, browser: str, protocol: str) -> BadRequest:
-    """Return the refusal of a client that wants another browser, or speaks another protocol, than the session has."""
+    """Return the refusal of a client whose session has another browser or protocol than it asks for."""
     spoken = "a CDP session" if protocol == Protocol.CDP else f"a session of Playwright's connect() with {browser}"
     return BadRequest(f"Session {request.kept_as!r} is {spoken}.", "Use another name for `session`.")
 

@@ -62,8 +62,8 @@ DRIVER_OVERWHELMED = r"the (driver of worker {worker} ended|(driver|browser) of 
 # A worker's own word comes by Redis. Without it, the proxy says what it sees, or the driver's word is passed on.
 WORDLESS = r"worker {worker} crashed|Browser closed"
 STOPPED_WORKERS = ("worker.pause", "worker.freeze")  # they cannot say anything
-# A kept session's first client visits a browser whose worker was lost since it was launched.
-KEPT_LOST = r"The browser of session [^\"]*: the driver of worker {worker} does not"
+# A kept session's first client visits a browser whose worker was lost since it was launched (SessionUnreachable).
+KEPT_LOST = r"Session [^\"]* (is not reached: the driver of worker {worker} does not|has ended: |has just ended)"
 # A browser of its own ends with one session; with its last page, its client may read what any page says.
 OWN_LOST = r"the browser of this session crashed|Target page, context or browser has been closed"
 # A CDP client does not pass on the reason for its connection's end; one that still connects waits for its time-out.

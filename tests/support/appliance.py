@@ -32,7 +32,7 @@ from appliance.machine.supervisor import Supervisor
 from appliance.request_errors import StoreUnavailable
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
-from tests.support.looks import command_of
+from tests.support.looks import command_of, runs
 from tests.support.waiting import WITHIN_S, until
 
 APPLCTL = Path(sys.executable).with_name("applctl")
@@ -172,6 +172,18 @@ class Appliance:
             return known if new else None
 
         return until(found, f"{worker.name} has another worker", within_s)  # type: ignore[return-value]
+
+    def browser_pids(self) -> set[int]:
+        """Return the processes that the only worker's driver has started: the shared browser, and those of sessions."""
+        (worker,) = self.state.workers()
+        return {child.pid for child in tree(worker.pid)["driver"].children() if runs(child)}
+
+    def is_ready(self) -> bool:
+        """Whether /readyz says so."""
+        try:
+            return bool(self.get("/readyz"))
+        except OSError:
+            return False
 
     def process(self, name: str) -> psutil.Process:
         """Return its `redis` or `proxy`."""

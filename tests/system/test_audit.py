@@ -69,14 +69,7 @@ def without_proxy(grid: Appliance) -> Iterator[Callable[[], list[str]]]:
         yield lambda: [difference.text for difference in audit(settings, grid.state).differences]
     finally:
         supervisor.resume()
-        until(lambda: ready(grid), "the proxy is back")
-
-
-def ready(grid: Appliance) -> bool:
-    try:
-        return bool(grid.get("/readyz"))
-    except OSError:
-        return False
+        until(lambda: grid.is_ready(), "the proxy is back")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,9 +19,10 @@ from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwrigh
 from appliance.machine import browsers
 from appliance.names import Browser as Name
 from appliance.settings import config
-from tests.support.appliance import Appliance, StartGrid, free_port, tree
+from tests.support.appliance import Appliance, StartGrid, free_port
 from tests.support.frames import TEXT, frame, read_frame
-from tests.support.looks import command_of, runs
+from tests.support.killed_client import killed_client
+from tests.support.looks import command_of
 from tests.support.pages import said_to
 from tests.support.waiting import until
 from tests.support.wire import UPGRADE, Wire, request
@@ -58,12 +58,6 @@ def first_page(browser: Browser) -> Page:
     return browser.contexts[0].pages[0]
 
 
-def browser_pids(grid: Appliance) -> set[int]:
-    """Return the processes of browsers that the worker's driver has started."""
-    (worker,) = grid.state.workers()
-    return {child.pid for child in tree(worker.pid)["driver"].children() if runs(child)}
-
-
 def folders(grid: Appliance) -> list[Path]:
     """Return the folders of CDP sessions."""
     return list((grid.socket_of(grid.state.workers()[0]).parent / "tmp").glob("cdp-*"))
@@ -80,13 +74,13 @@ def contents(folder: Path) -> list[str]:
 
 def pid_of(folder: Path, grid: Appliance) -> int:
     """Return the browser whose files a folder has."""
-    (pid,) = [pid for pid in browser_pids(grid) if f"{folder}/" in str(command_of(psutil.Process(pid)))]
+    (pid,) = [pid for pid in grid.browser_pids() if f"{folder}/" in str(command_of(psutil.Process(pid)))]
     return pid
 
 
 def nothing_is_left(grid: Appliance) -> None:
     until(lambda: not grid.state.sessions(), "the slot is free")
-    until(lambda: len(browser_pids(grid)) == 1, "the shared browser alone is left")
+    until(lambda: len(grid.browser_pids()) == 1, "the shared browser alone is left")
     until(lambda: not folders(grid), "no folder is left")
 
 
@@ -109,7 +103,7 @@ def test_a_python_client_has_a_browser_of_its_own(url: str, grid: Appliance, pla
     (listed,) = json.loads(grid.applctl("sessions", "list", "--json").stdout)
     assert (listed["protocol"], listed["isolation"], listed["browser"]) == ("cdp", "browser", "chromium")
     assert listed["name"] == ("agent" if "name" in url else "")
-    assert len(browser_pids(grid)) == 2
+    assert len(grid.browser_pids()) == 2
     assert grid.audit() == []
     browser.close()
     assert last_end(grid) == "closed"
@@ -193,10 +187,10 @@ def test_a_session_whose_browser_is_killed_is_told_and_its_neighbours_go_on(
     grid: Appliance, playwright: Playwright
 ) -> None:
     neighbours = [first_page(connect(playwright, grid)), playwright.chromium.connect(grid.endpoint).new_page()]
-    before = browser_pids(grid)
+    before = grid.browser_pids()
     with Wire(grid.port) as client:
         assert client.get("/cdp", AS_CDP).status == 101
-        (pid,) = browser_pids(grid) - before
+        (pid,) = grid.browser_pids() - before
         os.kill(pid, signal.SIGKILL)
         assert b"the browser of this session crashed (signal 9)" in client.read_to(b"(signal 9)")
     assert [page.evaluate("6 * 7") for page in neighbours] == [42, 42]
@@ -210,30 +204,24 @@ def test_a_client_that_is_killed_leaves_nothing(grid: Appliance) -> None:
 from playwright.sync_api import sync_playwright
 with sync_playwright() as playwright:
     playwright.chromium.connect_over_cdp("{grid.endpoint}/cdp")
-    print("connected", flush=True)
+    print("ready", flush=True)
     input()
 """
-    command = [sys.executable, "-c", script]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as client:
-        assert client.stdout
-        assert client.stdout.readline() == "connected\n"
+    with killed_client(script):
         assert folders(grid)
-        os.killpg(client.pid, signal.SIGKILL)
     nothing_is_left(grid)
 
 
 def test_a_client_that_hangs_up_while_its_browser_starts_leaves_none(grid: Appliance) -> None:
     with Wire(grid.port) as client:
         client.socket.sendall(request("/cdp", AS_CDP))
-        until(lambda: len(browser_pids(grid)) == 2, "its browser starts")
+        until(lambda: len(grid.browser_pids()) == 2, "its browser starts")
     nothing_is_left(grid)
 
 
 def test_a_reserve_begins_with_the_first_session(start_grid: StartGrid, playwright: Playwright) -> None:
     grid = start_grid(RESERVE_BROWSERS=1, MAX_LIFETIME_SESSIONS=0)
-    until(lambda: len(browser_pids(grid)) == 2, "one is in reserve for other sessions")
+    until(lambda: len(grid.browser_pids()) == 2, "one is in reserve for other sessions")
     assert not folders(grid)
     session = connect(playwright, grid)
     until(lambda: len(folders(grid)) == 2, "one is in reserve")

@@ -187,7 +187,7 @@ def test_a_worker_that_cannot_speak_need_not_have_said_why(kind: str, other: str
 
 def test_a_session_whose_worker_is_lost_while_its_first_client_comes_is_told_so() -> None:
     lost = hit("driver.kill", "a.chromium-00.1", "chromium-00")
-    outcome = failed("503 | The browser of session 's': the driver of worker chromium-00 does not serve: reset")
+    outcome = failed("503 | Session 's' is not reached: the driver of worker chromium-00 does not serve: reset.")
     assert excuse(outcome, OTHER, [lost]) is None
     assert excuse(outcome, OWN, [lost]) is lost
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from playwright.sync_api import Browser, Error, Playwright, sync_playwright
 from appliance.grid.records import SessionInfo
 from appliance.request_errors import StoreUnavailable
 from tests.support.appliance import Appliance, StartGrid, free_port, tree
+from tests.support.killed_client import killed_client
 from tests.support.looks import runs
 from tests.support.pages import said_to
 from tests.support.waiting import until
@@ -40,16 +40,11 @@ def grid() -> Iterator[Appliance]:
         yield grid
 
 
-def browser_pids(grid: Appliance) -> set[int]:
-    (worker,) = grid.state.workers()
-    return {child.pid for child in tree(worker.pid)["driver"].children() if runs(child)}
-
-
 @pytest.fixture(autouse=True)
 def _nothing_is_left(grid: Appliance) -> Iterator[None]:
     yield
     until(lambda: not grid.state.sessions(), "no session is left")
-    until(lambda: len(browser_pids(grid)) == 1, "the shared browser alone is left")
+    until(lambda: len(grid.browser_pids()) == 1, "the shared browser alone is left")
 
 
 def connect(playwright: Playwright, grid: Appliance, query: str = KEPT, protocol: str = "playwright") -> Browser:
@@ -110,16 +105,11 @@ from playwright.sync_api import sync_playwright
 with sync_playwright() as playwright:
     page = playwright.chromium.connect("{grid.endpoint}/{KEPT}").new_page()
     page.set_content("half a form")
-    print("written", flush=True)
+    print("ready", flush=True)
     input()
 """
-    command = [sys.executable, "-c", script]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as client:
-        assert client.stdout
-        assert client.stdout.readline() == "written\n"
-        os.killpg(client.pid, signal.SIGKILL)
+    with killed_client(script):
+        pass
     again = connect(playwright, grid, AFTER)
     assert read(again) == "half a form"
     again.close()
@@ -249,10 +239,10 @@ def test_an_operator_ends_it(grid: Appliance, playwright: Playwright, protocol: 
 @pytest.mark.parametrize("is_there", [True, False])
 @pytest.mark.parametrize("protocol", ["playwright", "cdp"])
 def test_its_browser_is_killed(grid: Appliance, playwright: Playwright, protocol: str, is_there: bool) -> None:
-    shared = browser_pids(grid)
+    shared = grid.browser_pids()
     browser = connect(playwright, grid, protocol=protocol)
     write(browser, "three apples")
-    (pid,) = browser_pids(grid) - shared
+    (pid,) = grid.browser_pids() - shared
     if not is_there:
         browser.close()
         the_session(grid)
@@ -283,9 +273,9 @@ def test_a_client_that_goes_at_once_does_not_disturb_the_next_one(grid: Applianc
 
 
 def test_a_browser_that_hangs_when_its_client_comes_back_is_ended(grid: Appliance, playwright: Playwright) -> None:
-    shared = browser_pids(grid)
+    shared = grid.browser_pids()
     first = connect(playwright, grid, protocol="cdp")
-    (pid,) = browser_pids(grid) - shared
+    (pid,) = grid.browser_pids() - shared
     os.kill(pid, signal.SIGSTOP)
     first.close()
     the_session(grid)
@@ -309,21 +299,14 @@ def test_its_driver_is_killed(grid: Appliance, playwright: Playwright, is_there:
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_its_proxy_is_killed(grid: Appliance, playwright: Playwright, is_there: bool) -> None:
-    shared = browser_pids(grid)
+    shared = grid.browser_pids()
     browser = connect(playwright, grid)
     if not is_there:
         browser.close()
         the_session(grid)
     grid.process("proxy").kill()
-    until(lambda: browser_pids(grid) == shared, "its browser goes with what holds it")
-    until(lambda: is_served(grid), "the proxy is back")
-
-
-def is_served(grid: Appliance) -> bool:
-    try:
-        return bool(grid.get("/readyz"))
-    except OSError:
-        return False
+    until(lambda: grid.browser_pids() == shared, "its browser goes with what holds it")
+    until(lambda: grid.is_ready(), "the proxy is back")
 
 
 def test_redis_forgets_everything(grid: Appliance, playwright: Playwright) -> None:
@@ -335,7 +318,7 @@ def test_redis_forgets_everything(grid: Appliance, playwright: Playwright) -> No
     redis.kill()
     until(lambda: not runs(redis), "it has ended, and another one begins empty")
     until(lambda: [session.id for session in sessions_there(grid)] == [kept.id], "it is known again")
-    until(lambda: is_served(grid), "so is its worker")
+    until(lambda: grid.is_ready(), "so is its worker")
     again = connect(playwright, grid, AFTER)
     assert read(again) == "three apples"
     again.close()

@@ -19,7 +19,6 @@ from appliance.machine import browsers
 from appliance.names import Browser as Name
 from appliance.settings import config
 from tests.support.appliance import Appliance, StartGrid, tree
-from tests.support.looks import runs
 from tests.support.waiting import until
 from tests.support.wire import UPGRADE, Wire, request
 
@@ -41,15 +40,9 @@ def grid() -> Iterator[Appliance]:
         yield grid
 
 
-def browser_pids(grid: Appliance) -> set[int]:
-    """Return the processes that the worker's driver has started: the shared browser, and those of single sessions."""
-    (worker,) = grid.state.workers()
-    return {child.pid for child in tree(worker.pid)["driver"].children() if runs(child)}
-
-
 @pytest.fixture(autouse=True)
 def _nothing_is_left_of_another_test(grid: Appliance) -> None:
-    until(lambda: not grid.state.sessions() and len(browser_pids(grid)) == 1, "the shared browser alone is left")
+    until(lambda: not grid.state.sessions() and len(grid.browser_pids()) == 1, "the shared browser alone is left")
 
 
 def files(grid: Appliance) -> set[str]:
@@ -65,9 +58,9 @@ def connect(playwright: Playwright, grid: Appliance, query: str = OWN, **options
 def test_each_session_has_a_browser_of_its_own_and_leaves_nothing(
     grid: Appliance, playwright: Playwright, site: str
 ) -> None:
-    shared, before = browser_pids(grid), files(grid)
+    shared, before = grid.browser_pids(), files(grid)
     sessions = [connect(playwright, grid) for _ in range(2)]
-    assert len(browser_pids(grid)) == len(shared) + 2
+    assert len(grid.browser_pids()) == len(shared) + 2
     for session in sessions:
         page = session.new_page()
         page.goto(site)
@@ -77,16 +70,16 @@ def test_each_session_has_a_browser_of_its_own_and_leaves_nothing(
     assert grid.audit() == []
     for session in sessions:
         session.close()
-    until(lambda: browser_pids(grid) == shared, "both browsers are gone")
+    until(lambda: grid.browser_pids() == shared, "both browsers are gone")
     until(lambda: files(grid) == before, "their files are gone")
 
 
 def test_a_session_whose_browser_is_killed_is_told_and_its_neighbours_go_on(
     grid: Appliance, playwright: Playwright
 ) -> None:
-    shared = browser_pids(grid)
+    shared = grid.browser_pids()
     doomed = connect(playwright, grid).new_page()
-    (pid,) = browser_pids(grid) - shared
+    (pid,) = grid.browser_pids() - shared
     neighbours = [connect(playwright, grid, query).new_page() for query in (OWN, "")]
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(Error, match=r"the browser of this session crashed \(signal 9\)"):
@@ -95,7 +88,7 @@ def test_a_session_whose_browser_is_killed_is_told_and_its_neighbours_go_on(
     until(lambda: len(grid.state.sessions()) == 2, "its slot is free")
     for page in neighbours:
         page.context.browser.close()  # type: ignore[union-attr]
-    until(lambda: browser_pids(grid) == shared, "nothing is left")
+    until(lambda: grid.browser_pids() == shared, "nothing is left")
 
 
 def test_a_client_that_closes_its_browser_ends_its_session_alone(grid: Appliance, playwright: Playwright) -> None:
@@ -111,11 +104,11 @@ def test_a_client_that_closes_its_browser_ends_its_session_alone(grid: Appliance
 
 
 def test_a_client_that_hangs_up_while_its_browser_starts_leaves_none(grid: Appliance) -> None:
-    shared = browser_pids(grid)
+    shared = grid.browser_pids()
     with Wire(grid.port) as client:
         client.socket.sendall(request(f"/{OWN}", UPGRADE))
-        until(lambda: browser_pids(grid) != shared, "its browser starts")
-    until(lambda: browser_pids(grid) == shared and not grid.state.sessions(), "nothing is left")
+        until(lambda: grid.browser_pids() != shared, "its browser starts")
+    until(lambda: grid.browser_pids() == shared and not grid.state.sessions(), "nothing is left")
 
 
 def test_what_sessions_keep_apart(grid: Appliance, playwright: Playwright, site: str) -> None:
@@ -152,29 +145,29 @@ def test_launch_options_are_honoured_by_a_browser_of_the_sessions_own(grid: Appl
 def test_launch_options_that_a_worker_cannot_honour_are_refused_in_words(
     options: dict[str, object], sentence: str, grid: Appliance, playwright: Playwright
 ) -> None:
-    shared = browser_pids(grid)
+    shared = grid.browser_pids()
     with pytest.raises(Error, match=sentence):
         connect(playwright, grid, "", **options)
-    until(lambda: browser_pids(grid) <= shared and not grid.state.sessions(), "nothing is left")
+    until(lambda: grid.browser_pids() <= shared and not grid.state.sessions(), "nothing is left")
 
 
 def test_a_reserve_keeps_the_launch_out_of_the_connect(start_grid: StartGrid, playwright: Playwright) -> None:
     grid = start_grid(ISOLATION="browser", SPARE_WORKERS=0, MAX_LIFETIME_SESSIONS=0)
-    until(lambda: len(browser_pids(grid)) == 2, "one is in reserve")
-    before = browser_pids(grid)
+    until(lambda: len(grid.browser_pids()) == 2, "one is in reserve")
+    before = grid.browser_pids()
     session = connect(playwright, grid, "")
     session.new_page()
     assert [session.isolation for session in grid.state.sessions()] == ["browser"]
-    until(lambda: len(browser_pids(grid)) == 3, "another takes its place")
+    until(lambda: len(grid.browser_pids()) == 3, "another takes its place")
     session.close()
-    until(lambda: len(browser_pids(grid)) == 2, "the one that was used is gone")
-    (used,) = before - browser_pids(grid)
-    (ready,) = browser_pids(grid) - before
+    until(lambda: len(grid.browser_pids()) == 2, "the one that was used is gone")
+    (used,) = before - grid.browser_pids()
+    (ready,) = grid.browser_pids() - before
     os.kill(ready, signal.SIGKILL)
     until(lambda: not psutil.pid_exists(ready), "its driver knows that it is gone")
     session = connect(playwright, grid, "")
     assert session.new_page().evaluate("6 * 7") == 42
-    assert used not in browser_pids(grid)
+    assert used not in grid.browser_pids()
     session.close()
     connect(playwright, grid, "?isolation=context").close()
 
@@ -183,11 +176,11 @@ def test_a_browser_that_hangs_in_the_reserve_is_given_to_no_session(
     start_grid: StartGrid, playwright: Playwright
 ) -> None:
     grid = start_grid(RESERVE_BROWSERS=1, SPARE_WORKERS=0, MAX_LIFETIME_SESSIONS=0, LAUNCH_TIMEOUT=10)
-    until(lambda: len(browser_pids(grid)) == 2, "one is in reserve, or is starting")
-    hung = max(browser_pids(grid), key=lambda pid: psutil.Process(pid).create_time())
+    until(lambda: len(grid.browser_pids()) == 2, "one is in reserve, or is starting")
+    hung = max(grid.browser_pids(), key=lambda pid: psutil.Process(pid).create_time())
     os.kill(hung, signal.SIGSTOP)
     session = connect(playwright, grid)
-    until(lambda: hung not in browser_pids(grid), "it is gone")
+    until(lambda: hung not in grid.browser_pids(), "it is gone")
     assert session.new_page().evaluate("6 * 7") == 42
     session.close()
 
@@ -214,7 +207,7 @@ def test_what_a_killed_worker_leaves_is_removed_by_its_successor(grid: Appliance
     (worker,) = grid.available(1)
     connect(playwright, grid).new_page()
     family = tree(worker.pid)
-    browsers_left = [psutil.Process(pid) for pid in browser_pids(grid)]
+    browsers_left = [psutil.Process(pid) for pid in grid.browser_pids()]
     for process in browsers_left:
         process.suspend()  # so that it does not end by itself
     family["worker"].kill()

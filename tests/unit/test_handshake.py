@@ -103,10 +103,10 @@ def test_a_client_cannot_ask_a_driver_by_a_header_of_the_grids() -> None:
 
 def test_a_session_to_reconnect_to_is_held_under_its_id_and_its_clients_visit_it() -> None:
     kept, other = parse("/?session=a&keep=300"), parse("/")
-    assert (kept.is_kept, kept.request.kept_as, kept.keep_s) == (True, "a", 300)
+    assert (kept.can_be_kept, kept.request.kept_as, kept.keep_s) == (True, "a", 300)
     assert kept.claiming("5f") == (*kept.forwarded, ("keep", "5f 300"))
     assert kept.visiting("5f") == (*kept.forwarded, ("visit", "5f 300"))
-    assert not other.is_kept
+    assert not other.can_be_kept
     assert other.claiming("5f") == other.forwarded
 
 

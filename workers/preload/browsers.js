@@ -21,8 +21,8 @@ const bundle = require('./bundle');
 const certificates = require('./certificates');
 const devtools = require('./devtools');
 const kept = require('./kept');
-const { Refusal, need } = require('./refusal');
 const leftovers = require('./leftovers');
+const { Refusal, need } = require('./refusal');
 const { Reserve } = require('./reserve');
 const { warn } = require('./warning');
 const wishes = require('./wishes');
@@ -35,7 +35,7 @@ let usual;  // the driver's own options
 let type;  // of browsers
 let SocksProxy;
 let reserve;
-let arriving;  // the browser of its own that a session is being handed over to
+let arriving;  // the own browser of the session that is being handed over
 const starts = new AsyncLocalStorage();  // of a launch: {pid} of the process that it has started
 const browsers = new WeakMap();  // the browser of a session, by its socket
 
@@ -253,7 +253,7 @@ function firstLine(error) {
   return error.message.split('\n')[0];
 }
 
-/** Return the browser of its own that the session has which is being made. */
+/** Return the own browser of the session that is being made, if it has one. */
 function ofArriving() {
   return arriving;
 }

@@ -21,7 +21,6 @@ const ALLOWED = {
   `,
   Artifact: 'cancel delete failure saveAsStream stream',
   BindingCall: 'reject resolve',
-  WebSocket: 'waitForEventInfo',
   Browser: 'close defaultUserAgentForTest newContext',
   BrowserContext: `
     addCookies addInitScript clearCookies clearPermissions clockFastForward clockInstall clockPauseAt clockResume
@@ -69,6 +68,7 @@ const ALLOWED = {
   SocksSupport: 'socksConnected socksData socksEnd socksError socksFailed',
   Stream: 'close read',
   Tracing: 'harExport harStart tracingGroup tracingGroupEnd tracingStart tracingStartChunk tracingStop tracingStopChunk',
+  WebSocket: 'waitForEventInfo',
   WebSocketRoute: 'closePage closeServer connect ensureOpened sendToPage sendToServer',
   Worker: 'disconnect evaluateExpression evaluateExpressionHandle updateSubscription waitForEventInfo',
   WritableStream: 'close write',

@@ -63,7 +63,7 @@ register('renew', function(a)
       unknown[#unknown + 1] = id
     else
       redis.call('ZADD', key('leases'), expiry, id)
-      if kept_as then sessions.mend_name({id = id, kept_as = kept_as, token = token}) end
+      if kept_as then sessions.restore_name({id = id, kept_as = kept_as, token = token}) end
       if redis.call('SADD', key('worker', worker, 'sessions'), id) == 1 then touch(workers.find(worker)) end
     end
   end

@@ -50,8 +50,8 @@ function sessions.grant(session, worker)
   recycling.count_start(worker)
 end
 
--- Notes the name of a session again, if Redis has lost that and no other session has it.
-function sessions.mend_name(session)
+-- Restores the name of a session if Redis has lost it, unless another session has it now.
+function sessions.restore_name(session)
   redis.call('HSETNX', key('kept'), name_of(session), session.id)
 end
 

@@ -75,8 +75,8 @@ def add_driver(wanted: str, settings: Settings, say: Say) -> tuple[Driver, bool]
 def remove_driver(named: str, settings: Settings, also_used: Settings | None) -> list[Driver]:
     """Remove the drivers of a version, "1.62.0", or of all its patches, "1.62"; return them.
 
-    Raises DriverError if there is none, or if a pool of `settings`, or of those that the appliance runs with
-    (`also_used`), uses one.
+    `also_used` are the settings that the appliance runs with. Raises DriverError if there is no such driver, or if a
+    pool of either settings uses one.
     """
     with _changing(settings) as folder:
         found = [one for one in drivers.added(settings) if named in (one.version, one.minor)]

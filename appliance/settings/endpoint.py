@@ -59,7 +59,7 @@ class EndpointSettings(BaseSettings):
         0,
         ge=0,
         description="Sessions, waiting or running, that one client address may have at this appliance; the next one "
-        "gets 429. 0: no limit.",
+        "gets 429. Clients that come back to a kept session are counted by themselves. 0: no limit.",
     )
     default_browser_type: Browser = Field(
         Browser.CHROMIUM,

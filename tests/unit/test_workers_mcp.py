@@ -191,3 +191,16 @@ def test_a_listener_replaces_the_socket_of_one_that_was_killed(tmp_path: Path) -
     finally:
         second.process.kill()
         second.process.wait()
+
+
+def test_a_listener_that_cannot_listen_yet_waits_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "mcp" / "mcp.sock"
+    order = json.dumps({"command": ["true"], "environment": {}})
+    command = [sys.executable, "-I", "-S", str(FOLDER / "listener.py"), str(path), order]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as listener:
+        assert listener.stderr
+        assert listener.stderr.readline() == f"{path} cannot be listened at: No such file or directory\n"
+        path.parent.mkdir()
+        until(path.is_socket, "it listens")
+        assert listener.poll() is None
+        listener.terminate()

@@ -25,6 +25,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MEMORY_MAX = 2 * 1024**3  # bytes that a process may write to: one with a large page takes 300 MB
 _BACKLOG = 128
 _RETRY_S = 0.5
+_LISTEN_RETRY_S = 2.0  # supervisord would start it again at once, and again
 _LAST_TO_LIVE = b"900"  # of -1000 to 1000: proc(5), oom_score_adj
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,11 +36,7 @@ class Listener:
 
     def __init__(self, path: Path, command: list[str], environment: dict[str, str]) -> None:
         """Listen at a path; `command` is what each connection gets."""
-        path.unlink(missing_ok=True)
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
-        path.chmod(0o666)  # its folder is closed to others
-        self._socket.listen(_BACKLOG)
+        self._socket = _listen(path)
         self._command, self._environment = command, environment
         self._connections: dict[int, tuple[socket.socket, subprocess.Popen[bytes]]] = {}
         self._ends, told = socket.socketpair()
@@ -98,6 +95,22 @@ class Listener:
         process.kill()
         process.wait()
         connection.close()
+
+
+def _listen(path: Path) -> socket.socket:
+    """Return a listener at a path, as soon as the machine allows that: on a full disk it does not."""
+    while True:
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            path.unlink(missing_ok=True)
+            listener.bind(str(path))
+            path.chmod(0o666)  # its folder is closed to others
+            listener.listen(_BACKLOG)
+            return listener
+        except OSError as error:
+            print(f"{path} cannot be listened at: {error.strerror}", file=sys.stderr, flush=True)
+            listener.close()
+            time.sleep(_LISTEN_RETRY_S)
 
 
 def _confine() -> None:

@@ -37,6 +37,10 @@ class Visits(Load):
             wanted = f"session={outcome.name}&keep=1"
         return await playwright.chromium.connect(f"{endpoint}/?name={outcome.name}&{wanted}")
 
+    def may_wait(self, outcome: Outcome) -> bool:
+        """Whether it is a CDP client that connects: if its connection is lost, it waits for its time-out of 30 s."""
+        return outcome.speaks_cdp and outcome.stage == "connect"
+
     async def use(self, browser: Browser, outcome: Outcome) -> None:
         """Open the page, and stay."""
         outcome.stage = "page"

@@ -79,7 +79,11 @@ class Load:
 
     def busy(self) -> list[str]:
         """Name the sessions that have not ended yet."""
-        return [f"client {o.name} is still in {o.stage}" for o in self.outcomes if not o.ended]
+        return [f"client {o.name} is still in {o.stage}" for o in self.outcomes if not o.ended and not self.may_wait(o)]
+
+    def may_wait(self, outcome: Outcome) -> bool:
+        """Whether a session may last longer than what became of it at the grid."""
+        return False
 
     async def connect(self, playwright: Playwright, endpoint: str, outcome: Outcome) -> Browser:
         """Begin a session that has the outcome's name."""

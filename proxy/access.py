@@ -2,13 +2,14 @@
 
 A web page, inside the grid or on its operator's machine, can make its browser send requests to the proxy. Two rules
 keep it from using the grid:
- 1. Browsers send `Origin` with every WebSocket handshake, and with every request whose answer another site's page
-    could read. No Playwright client sends it. So a request with an `Origin` is refused.
+ 1. Browsers send `Origin` with every WebSocket handshake, with every request that is no GET or HEAD, and with every
+    request whose answer another site's page could read. No Playwright client sends it. So a request with an `Origin`
+    is refused, unless it is for /api or /dashboard and of the page at its own host and port.
  2. A page can point its own host's name at the proxy's address (DNS rebinding). Then it reads answers as its own, and
-    no `Origin` is sent, but `Host` has that name. So pages with information are served only under names that a
-    stranger's domain cannot have. (`Sec-Fetch-Site` would not do: browsers leave it out of plain HTTP to other hosts
-    than localhost.) Sessions need no such rule, for rule 1 holds for a rebound page's WebSocket: clients may connect
-    by any name.
+    its `Origin`, if there is one, equals `Host`; but that is the page's name. So pages with information are served only
+    under names that a stranger's domain cannot have. (`Sec-Fetch-Site` would not do: browsers leave it out of plain
+    HTTP to other hosts than localhost.) Sessions need no such rule, for rule 1 holds for a rebound page's WebSocket:
+    clients may connect by any name.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import socket
 from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import parse_qs, unquote
 
+from appliance.grid.token_table import Principal
 from appliance.grid.tokens import Tokens
 from appliance.request_errors import ForeignHost, ForeignOrigin, Unauthorized
 from appliance.settings.config import Settings
 from appliance.settings.networks import Network, is_loopback
+from proxy.request import is_for_operators
 from proxy.socket_owner import overflow_uid, uid_of
 
 QUERY_PARAMETER = "token"
+COOKIE = "appliance_token"  # of the dashboard: HttpOnly, SameSite=Strict
 NO_TOKEN = "This grid requires a token, but the request has none."  # noqa: S105  # a sentence
 ANY_HOST = "*"
 
@@ -49,26 +53,29 @@ class Access:
         self._is_local = is_loopback(settings.host)
         self._uids = {own_uid, _ROOT} - {overflow_uid()}
 
-    def admit(self, connection: socket.socket, headers: Mapping[str, str], query: str) -> str:
-        """Return the name of a request's token, "" if it has none and needs none.
+    def admit(self, connection: socket.socket, headers: Mapping[str, str], path: str, query: str) -> Principal:
+        """Return who sends a request. Without a token, that is the appliance's own account or an anonymous client.
 
-        Raises Unauthorized, and StoreUnavailable if a token cannot be checked: nobody gets in unchecked.
+        On the operator's pages a cookie may hold the token. Raises Unauthorized, and StoreUnavailable if a token cannot
+        be checked: nobody gets in unchecked.
         """
-        if given := given_tokens(headers.get("authorization", ""), query):
+        given = given_tokens(headers.get("authorization", ""), query)
+        if not given and is_for_operators(path):
+            given = given_by_cookie(headers.get("cookie", ""))
+        if given:
             return self._check(given)
         if self._allow_anonymous:
-            return ""
+            return Principal()
         if self._tokens.are_for_everybody():
             raise Unauthorized(NO_TOKEN)
         if objection := self._objection(connection, headers):
             raise Unauthorized(objection)
-        return ""
+        return Principal(is_admin=True)
 
-    def _check(self, given: list[str]) -> str:
+    def _check(self, given: list[str]) -> Principal:
         for token in given:
-            name = self._tokens.check(token)
-            if name is not None:
-                return name
+            if found := self._tokens.check(token):
+                return found
         raise Unauthorized("The grid does not know this token, or it was revoked.")
 
     def _objection(self, connection: socket.socket, headers: Mapping[str, str]) -> str:
@@ -114,10 +121,26 @@ def _password(credentials: str) -> str | None:
         return None
 
 
-def refuse_foreign_origin(headers: Mapping[str, str]) -> None:
-    """Raise ForeignOrigin if a web page sent the request."""
-    if headers.get("origin"):
+def given_by_cookie(header: str) -> list[str]:
+    """Return the token that the dashboard's cookie holds; nothing if there is none."""
+    cookies = (part.strip().partition("=") for part in header.split(";"))
+    return [value for name, _, value in cookies if name == COOKIE and value][:1]
+
+
+def refuse_foreign_origin(headers: Mapping[str, str], path: str) -> None:
+    """Raise ForeignOrigin if a web page sent the request, unless it is the dashboard and its path the operator's."""
+    if (origin := headers.get("origin")) and not (is_for_operators(path) and _is_own(origin, headers.get("host", ""))):
         raise ForeignOrigin("Web pages must not use this grid.")
+
+
+def _is_own(origin: str, host: str) -> bool:
+    """Return whether an `Origin` is the host and port that its request was sent to.
+
+    The scheme may differ: where a load balancer has the certificate, the appliance sees no TLS.
+    """
+    scheme, _, name = origin.lower().partition("://")
+    port = {"http": ":80", "https": ":443"}.get(scheme, "")
+    return bool(port and name) and name.removesuffix(port) == host.lower().removesuffix(port)
 
 
 def refuse_foreign_host(headers: Mapping[str, str], own: Collection[str]) -> None:

@@ -12,8 +12,10 @@ from geventwebsocket.handler import WebSocketHandler
 
 from appliance import logs
 from appliance.errors import ClientGone
+from appliance.grid.token_table import Principal
 from appliance.request_errors import BadRequest, InternalError, RequestError, RequestTimedOut
 from proxy import access, tcp, tls, wrong_client
+from proxy.body import receive_body
 from proxy.pages import ADMIT, OPEN, error_answer
 from proxy.request import MCP_PATH, Request, RequestParser
 from proxy.services import Services
@@ -21,6 +23,7 @@ from proxy.services import Services
 log = logs.get_logger()
 
 ANSWER_TIMEOUT_S = 15.0  # for a client to take a page
+BODY_MAX_BYTES = 64 * 1024  # of a page's request
 
 
 class ConnectionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-websocket has no types
@@ -104,24 +107,36 @@ class ConnectionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-webso
         wrong_client.refuse_path(request.path, endpoint)
         if request.path not in OPEN:
             access.refuse_foreign_host(request.headers, settings.host_names)
+        self._body = self._receive_body(request)
         self.socket.settimeout(ANSWER_TIMEOUT_S)
         self._request, self._is_answered = request, True
         self.rfile = io.BytesIO(request.head)
         self.handle_one_request()
         tcp.say_goodbye(self.socket)
 
+    def _receive_body(self, request: Request) -> io.BytesIO:
+        """Read the body of a page's request, within REQUEST_TIMEOUT; most have none."""
+        if not request.body_bytes:
+            return io.BytesIO()
+        with self.services.unheard.hold(self):
+            try:
+                limit_s = self.services.settings.request_timeout
+                return io.BytesIO(receive_body(self.socket, request, limit_s, BODY_MAX_BYTES))
+            except OSError as error:
+                raise ClientGone(str(error)) from error
+
     def get_environ(self) -> dict[str, Any]:
-        """Add a function that admits a page's request, or raises Unauthorized."""
+        """Add the request's body, and a function that returns who sends it, or raises Unauthorized."""
         environ: dict[str, Any] = super().get_environ()
-        return environ | {ADMIT: functools.partial(self._admit, self._request)}
+        return environ | {"wsgi.input": self._body, ADMIT: functools.partial(self._admit, self._request)}
 
     def run_application(self) -> None:
         """Skip gevent-websocket's own handshake."""
         super(WebSocketHandler, self).run_application()
 
-    def _admit(self, request: Request) -> str:
-        """Return the name of the request's token, "" if it needs none; raises Unauthorized."""
-        return self.services.access.admit(self.socket, request.headers, request.query)
+    def _admit(self, request: Request) -> Principal:
+        """Return who sends the request; raises Unauthorized."""
+        return self.services.access.admit(self.socket, request.headers, request.path, request.query)
 
     def _refuse(self, error: RequestError, request: Request | None) -> None:
         """Answer a request with an error; Playwright's clients print the body."""

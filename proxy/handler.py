@@ -20,7 +20,7 @@ from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
 from proxy.keeping import Holder
 from proxy.relay import Relay
-from proxy.request import INNER_PATH, MCP_PATH, Request
+from proxy.request import INNER_PATH, MCP_PATH, Request, is_for_operators
 
 log = logs.get_logger()
 
@@ -33,7 +33,9 @@ class SessionHandler(ConnectionHandler):
     def _answer(self, request: Request) -> None:
         headers, settings = request.headers, self.services.settings
         self.client = access.client_address(self.client, headers.get("x-forwarded-for", ""), settings.trusted_proxies)
-        access.refuse_foreign_origin(headers)
+        access.refuse_foreign_origin(headers, request.path)
+        if is_for_operators(request.path):
+            access.refuse_foreign_host(headers, settings.host_names)
         if request.path == INNER_PATH:
             self._serve_inner(request)
             return
@@ -58,7 +60,7 @@ class SessionHandler(ConnectionHandler):
 
     def _serve_agent(self, request: Request) -> None:
         """Answer an agent's client; it may be told in pieces that it has to wait."""
-        token = self._admit(request)
+        token = self._admit(request).name
         if not token:
             access.refuse_foreign_host(request.headers, self.services.settings.host_names)
         self.socket.settimeout(ANSWER_TIMEOUT_S)
@@ -72,7 +74,7 @@ class SessionHandler(ConnectionHandler):
 
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
-        token, settings = self._admit(request), self.services.settings
+        token, settings = self._admit(request).name, self.services.settings
         wanted = handshake.parse(request.items, request.target, self.client, settings, token)
         if wanted.can_be_kept and self._reconnect(wanted, request.rest):
             return

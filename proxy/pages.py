@@ -27,13 +27,14 @@ log = logs.get_logger()
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 JSON = "application/json"
+_METHODS = ("GET", "HEAD")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 # Pages without anything that a stranger could use. Clients ask for /json and /json/version without their headers, so
 # without a token.
 OPEN = frozenset({"/", "/json", "/json/", "/healthz", "/readyz", cdp.PATH}) | cdp.VERSION_PAGES
 
-ADMIT = "appliance.admit"  # in a WSGI environment: raises Unauthorized for a request that needs a token and has none
+ADMIT = "appliance.admit"  # in a WSGI environment: a function that returns the Principal, or raises Unauthorized
 
 
 class Pages:
@@ -78,6 +79,8 @@ class Pages:
         page = self._pages.get(path)
         if page is None:
             raise NotFound(f"There is no page {path[:100]}.", f"Pages: {', '.join(sorted(self._pages))}.")
+        if environ["REQUEST_METHOD"] not in _METHODS:
+            raise MethodNotAllowed(f"This page answers {' and '.join(_METHODS)} only.", allow=", ".join(_METHODS))
         if path not in OPEN:
             environ[ADMIT]()
         try:

@@ -1,6 +1,6 @@
 """A client's request, from its first byte to the empty line: read with a limit, and checked before it is used.
 
-Only requests to /mcp have a body. It is read when the client is known to be admitted: proxy/mcp/body.py.
+Only requests to /mcp and to operators' pages may have a body: proxy/body.py reads it.
 
 h11 parses it, by RFC 9112. What h11 lets pass for old peers, and no client of a grid sends, is refused here: by each
 leniency two parties may understand one request differently.
@@ -25,6 +25,7 @@ INNER_PATH = "/inner"  # where the grid's other appliances ask: proxy/door
 MCP_PATH = "/mcp"  # where agents ask: proxy/mcp
 
 _METHODS, _METHODS_OF_AGENTS = ("GET", "HEAD"), ("POST", "DELETE")
+_OPERATORS = ("/api", "/dashboard")  # where each resource has methods of its own, and says which
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112, section 5.2
 _SINGLE = ("host", "origin", "sec-websocket-key", "sec-websocket-version", "user-agent", "authorization")
@@ -94,6 +95,11 @@ class RequestParser:
         return _checked(event, self._received[: len(self._received) - len(rest)], rest)
 
 
+def is_for_operators(path: str) -> bool:
+    """Return whether a path is below /api or /dashboard."""
+    return path.startswith(tuple(f"{root}/" for root in _OPERATORS)) or path in _OPERATORS
+
+
 def _checked(event: h11.Request, head: bytes, rest: bytes) -> Request:
     """Raise RequestError for what h11 lets pass."""
     if len(head) > HEAD_MAX_BYTES or len(event.headers) > HEADERS_MAX or len(event.target) > TARGET_MAX_BYTES:
@@ -105,7 +111,7 @@ def _checked(event: h11.Request, head: bytes, rest: bytes) -> Request:
         raise BadRequest(f"This endpoint does not speak HTTP/{version}.", "Use HTTP/1.1.")
     path = target.partition("?")[0]
     methods = _METHODS_OF_AGENTS if path == MCP_PATH else _METHODS
-    if event.method.decode() not in methods:
+    if event.method.decode() not in methods and not is_for_operators(path):
         raise _wrong_method(path, methods)
     if not target.startswith("/"):
         raise BadRequest("The request's target must be a path.", "This endpoint is not a proxy for other hosts.")
@@ -113,7 +119,7 @@ def _checked(event: h11.Request, head: bytes, rest: bytes) -> Request:
     for single in {*_SINGLE, *(name.decode() for name in names if name.startswith(b"x-playwright-"))}:
         if names.count(single.encode()) > 1:
             raise BadRequest(f"The request has more than one {single} header.", _HINT)
-    _check_body(dict(event.headers), path == MCP_PATH)
+    _check_body(dict(event.headers), path == MCP_PATH or is_for_operators(path))
     items = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items())
     return Request(event.method.decode(), target, version, items, head, rest)
 

@@ -13,6 +13,7 @@ from appliance.cli.output import Output, console, table
 from appliance.cli.token_ledger import open_ledger
 from appliance.errors import ApplianceError
 from appliance.grid import token_table
+from appliance.grid.token_table import Role
 from appliance.machine.addresses import endpoint_for_others
 from appliance.settings.networks import is_loopback
 
@@ -30,18 +31,25 @@ def token() -> None:
     """
 
 
-@command("applctl token create ci", "TOKEN=$(applctl token create ci 2>/dev/null)", of=token)
+@command(
+    "applctl token create ci",
+    "applctl token create alice --admin",
+    "TOKEN=$(applctl token create ci 2>/dev/null)",
+    of=token,
+)
 @click.argument("name")
-def create(out: Output, name: str) -> dict[str, Any]:
+@click.option("--admin", is_flag=True, help="Let it see and end everything by /api and /dashboard, not only its own.")
+def create(out: Output, name: str, admin: bool) -> dict[str, Any]:
     """Create a token and print it, only this once.
 
-    NAME tells it from others in lists, logs and the records of sessions.
+    NAME tells it from others in lists, logs and the records of sessions. Without --admin it sees and ends only the
+    sessions that were opened with it.
     """
     if not token_table.is_name(name):
         raise click.BadParameter("use up to 64 letters, digits, dots, hyphens and underscores", param_hint="NAME")
-    settings, secret = current_settings(), token_table.new_token()
+    settings, secret, role = current_settings(), token_table.new_token(), Role.ADMIN if admin else Role.CLIENT
     with open_ledger(settings) as ledger:
-        if not ledger.create(token_table.digest_of(secret), name):
+        if not ledger.create(token_table.digest_of(secret), name, role):
             raise TokenError(
                 f"there is a token {name} already", f"Revoke it (applctl token revoke {name}), or choose another name."
             )
@@ -51,7 +59,7 @@ def create(out: Output, name: str) -> dict[str, Any]:
     if not out.as_json:
         how = _HOW_TO_USE.format(name=name, url=url, endpoint=endpoint, token=secret)
         console(to_stderr=True).print(how, markup=False, soft_wrap=True)
-    return {"name": name, "token": secret, "url": url}
+    return {"name": name, "role": role, "token": secret, "url": url}
 
 
 _HOW_TO_USE = """
@@ -71,18 +79,23 @@ or, where URLs may end up in logs, with connect("{endpoint}", headers={{"Authori
 def list_(out: Output) -> list[dict[str, Any]]:
     """List the valid tokens.
 
-    Shows when each was created, and when it was last used since Redis started.
+    Shows the role of each, when it was created, and when it was last used since Redis started.
     """
     with open_ledger(current_settings()) as ledger:
         found = sorted(token_table.valid(ledger.table()).items(), key=lambda item: item[1].created_ms)
         used = ledger.used_ms()
     rows = [
-        {"name": one.name, "created": _iso(one.created_ms), "last_used": _iso(used.get(digest, 0))}
+        {
+            "name": one.name,
+            "role": Role.ADMIN if one.is_admin else Role.CLIENT,
+            "created": _iso(one.created_ms),
+            "last_used": _iso(used.get(digest, 0)),
+        }
         for digest, one in found
     ]
-    shown = table("Token", "Created", "Last used")
+    shown = table("Token", "Role", "Created", "Last used")
     for row in rows:
-        shown.add_row(row["name"], row["created"], row["last_used"] or "")
+        shown.add_row(row["name"], row["role"], row["created"], row["last_used"] or "")
     out.show(shown if rows else "There are no tokens.")
     return rows
 

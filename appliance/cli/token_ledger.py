@@ -13,7 +13,7 @@ from appliance.errors import ApplianceError
 from appliance.grid import token_table
 from appliance.grid.grid import Grid, open_grid
 from appliance.grid.token_copy import TokenFile, token_copy_of
-from appliance.grid.token_table import Table, Token
+from appliance.grid.token_table import Role, Table, Token
 from appliance.machine.environment import started_settings
 from appliance.machine.folders import prepare_run_dir
 from appliance.settings.config import Settings
@@ -39,12 +39,12 @@ class Ledger:
         """Return when tokens were last used, by their digests, as far as it is known."""
         return self._grid.tokens_used_ms() if self._grid else {}
 
-    def create(self, digest: str, name: str) -> bool:
+    def create(self, digest: str, name: str, role: Role = Role.CLIENT) -> bool:
         """Add a token. Return False if a valid one has that name already."""
 
         def add(table: Table) -> Table:
             is_taken = any(token.name == name for token in token_table.valid(table).values())
-            return table if is_taken else {**table, digest: Token(name, _now_ms())}
+            return table if is_taken else {**table, digest: Token(name, _now_ms(), role=role)}
 
         if digest not in self._change_copy(add, self.table()):  # first: what cannot be kept is not created
             return False
@@ -52,7 +52,7 @@ class Ledger:
             return True
         created = False
         try:
-            created = self._grid.create_token(digest, name)
+            created = self._grid.create_token(digest, name, role=role)
         finally:
             if not created:  # Redis is away, or somebody else has just created one of that name
                 self._change_copy(lambda table: {key: one for key, one in table.items() if key != digest})

@@ -14,7 +14,7 @@ from typing import Any
 from appliance.errors import Blame
 from appliance.grid import token_table
 from appliance.grid.store import Store
-from appliance.grid.token_table import Table, Token
+from appliance.grid.token_table import Principal, Role, Table, Token
 from appliance.grid.values import Announcement, Grant, SessionRequest, Standing, WorkerSpec, WorkerStatus
 from appliance.grid.views import Views
 from appliance.names import Browser
@@ -204,18 +204,22 @@ class Grid(Views):
 
     # ── Tokens ────────────────────────────────────────────────────────────────────────────────────
 
-    def create_token(self, digest: str, name: str, ttl_s: float = 0) -> bool:
+    def create_token(self, digest: str, name: str, ttl_s: float = 0, role: Role = Role.CLIENT) -> bool:
         """Add a token, for `ttl_s` or for ever (0). Return False if a valid token has that name already."""
-        return bool(self.store.call("create_token", digest=digest, name=name, ttl_ms=int(ttl_s * 1000))["created"])
+        answer = self.store.call("create_token", digest=digest, name=name, ttl_ms=int(ttl_s * 1000), role=role)
+        return bool(answer["created"])
 
     def revoke_token(self, name: str) -> int:
         """Revoke the valid tokens of a name. Return how many there were."""
         return int(self.store.call("revoke_token", name=name)["revoked"])
 
-    def check_token(self, digest: str) -> str | None:
-        """Return the name of a valid token, and record its use; None if Redis does not know it."""
-        answer = self.store.call("check_token", digest=digest)
-        return str(answer["name"]) if answer["valid"] else None
+    def check_token(self, digest: str) -> Principal | None:
+        """Return who has a valid token, and record its use; None if Redis does not know it."""
+        found = self.store.call("check_token", digest=digest)["token"]
+        if not found:
+            return None
+        (token,) = token_table.parse({digest: found}).values()
+        return Principal(token.name, token.is_admin)
 
     def restore_tokens(self, table: Table) -> dict[str, Token]:
         """Add a copy's tokens to those in Redis, which may have lost them. Return all."""

@@ -12,12 +12,20 @@ import re
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
 from typing import Any
 
 BOOT_NAME = "appliance"  # what the token of APPLIANCE_TOKEN is called
 PREFIX = "pwa_"  # so that people, and scanners for leaked secrets, know one when they see it
 
 _NAME = re.compile(r"[\w.-]{1,64}")
+
+
+class Role(StrEnum):
+    """What a token is good for: a client sees and ends its own sessions, an admin everything."""
+
+    CLIENT = "client"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,20 @@ class Token:
     created_ms: int
     revoked_ms: int = 0
     expires_ms: int = 0
+    role: str = ""  # "" in records of earlier releases
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether its role is admin; the token of APPLIANCE_TOKEN always was the operator's."""
+        return self.role == Role.ADMIN or (not self.role and self.name == BOOT_NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sends a request: the name of its token, "" if it has none, and whether everything is open to it."""
+
+    name: str = ""
+    is_admin: bool = False
 
 
 Table = Mapping[str, Token]  # by the digest of the token
@@ -59,9 +81,14 @@ def joined(one: Table, other: Table) -> dict[str, Token]:
 
 
 def is_news(table: Table, digest: str, token: Token) -> bool:
-    """Return whether a table does not yet have this token, or does not have it as revoked."""
+    """Return whether a table does not yet have this token, does not have it as revoked, or without its role.
+
+    Copies of earlier releases have no roles.
+    """
     known = table.get(digest)
-    return known is None or bool(token.revoked_ms and not known.revoked_ms)
+    if known is None or known.revoked_ms:
+        return known is None
+    return bool(token.revoked_ms or (token.role and not known.role))
 
 
 def revoked(table: Table, names: Collection[str], now_ms: int) -> dict[str, Token]:
@@ -77,7 +104,7 @@ def with_boot_token(table: Table, token: str, now_ms: int) -> dict[str, Token]:
     digest = digest_of(token)
     if digest in table:
         return dict(table)
-    return {**revoked(table, [BOOT_NAME], now_ms), digest: Token(BOOT_NAME, now_ms)}
+    return {**revoked(table, [BOOT_NAME], now_ms), digest: Token(BOOT_NAME, now_ms, role=Role.ADMIN)}
 
 
 def has_boot_token(table: Table) -> bool:

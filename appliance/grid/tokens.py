@@ -13,7 +13,7 @@ from appliance.errors import SettingsError
 from appliance.grid import token_table
 from appliance.grid.grid import Grid
 from appliance.grid.token_copy import TokenFile
-from appliance.grid.token_table import Table, digest_of, valid
+from appliance.grid.token_table import Principal, Table, digest_of, valid
 
 log = logs.get_logger()
 
@@ -69,14 +69,14 @@ class Tokens:
         """
         return self.are_required() and token_table.has_boot_token(self._known)
 
-    def check(self, token: str) -> str | None:
-        """Return the name of a valid token, else None; raises StoreUnavailable."""
+    def check(self, token: str) -> Principal | None:
+        """Return who has a valid token, else None; raises StoreUnavailable."""
         digest = digest_of(token)
-        name = self._grid.check_token(digest)
-        if name is None and digest in valid(self._known):  # revoked just now, or Redis has forgotten it
+        found = self._grid.check_token(digest)
+        if found is None and digest in valid(self._known):  # revoked just now, or Redis has forgotten it
             self.sync()
-            name = self._grid.check_token(digest)
-        return name
+            found = self._grid.check_token(digest)
+        return found
 
     def _look_into_copy(self) -> None:
         try:

@@ -22,10 +22,10 @@ from appliance import logs
 from appliance.request_errors import BadRequest, NotAcceptable, NotFound, TooManyConnections
 from appliance.settings.config import Settings
 from proxy import access, handshake, query
+from proxy.body import receive_body
 from proxy.mcp import messages
 from proxy.mcp.agent import Agent
 from proxy.mcp.answers import ACCEPTED, GONE, PULSE, STREAM, event, json_answer
-from proxy.mcp.body import receive_body
 from proxy.mcp.messages import Message
 from proxy.mcp.process import Process, ProcessEnded
 from proxy.presence import Presence
@@ -36,6 +36,7 @@ log = logs.get_logger()
 AGENTS_MAX = 1000
 CALLS_MAX = 8  # of one agent at a time
 LOOK_S = 1.0
+_BODY_MAX_BYTES = 1024 * 1024
 WHOLE_WITHIN_S = 10.0
 PULSE_S = 15.0  # for load balancers, which close what is silent for a minute
 _WISHES = ("name", "isolation", "browser")
@@ -61,7 +62,7 @@ class Agents:
         if request.method == "DELETE":
             return iter([self._end(request, token)])
         _check_headers(request)
-        message = messages.parse(receive_body(connection, request, self._settings.request_timeout))
+        message = messages.parse(receive_body(connection, request, self._settings.request_timeout, _BODY_MAX_BYTES))
         if message.method == "initialize":
             return iter([self._welcome(request, message, token, client)])
         agent = self._find(request, token)

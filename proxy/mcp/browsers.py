@@ -14,6 +14,7 @@ from gevent.server import StreamServer
 
 from appliance import logs
 from appliance.grid.session import End, Session
+from appliance.grid.token_table import Principal
 from appliance.grid.values import Grant
 from appliance.request_errors import Unauthorized
 from proxy import access, handshake
@@ -86,8 +87,8 @@ class BrowserHandler(SessionHandler):
         self._agent, self.client = agent, agent.client
         self.serve_session(request)
 
-    def _admit(self, request: Request) -> str:
-        return self._agent.token
+    def _admit(self, request: Request) -> Principal:
+        return Principal(self._agent.token)
 
     def _relay(self, relay: Relay, session: Session, grant: Grant) -> None:
         self._agent.end_browser = lambda reason: session.end(End(reason))

@@ -72,7 +72,7 @@ def objection(grid: Grid, tmp_path: Path) -> Callable[..., str]:
 
     def to(connection: socket.socket, own_uid: int, settings: Settings) -> str:
         try:
-            return Access(tokens, settings, own_uid).admit(connection, {}, "")
+            return Access(tokens, settings, own_uid).admit(connection, {}, "/", "")
         except Unauthorized as refusal:
             return str(refusal)
 

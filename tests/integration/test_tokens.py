@@ -20,7 +20,7 @@ from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.store import Store
 from appliance.grid.token_copy import TokenFile
-from appliance.grid.token_table import Token, digest_of, valid
+from appliance.grid.token_table import Principal, Role, Token, digest_of, valid
 from appliance.grid.tokens import Tokens
 from appliance.request_errors import StoreUnavailable, Unauthorized
 from appliance.settings import config
@@ -58,7 +58,7 @@ def test_a_token_is_valid_until_it_is_revoked_and_its_name_is_taken_as_long(grid
     assert grid.create_token(digest, "ci")
     assert grid.create_token(digest, "ci")  # the same call again, whose answer was lost
     assert not grid.create_token(digest_of(OTHER), "ci")
-    assert grid.check_token(digest) == "ci"
+    assert grid.check_token(digest) == Principal("ci")
     assert grid.check_token(digest_of(OTHER)) is None
     assert grid.tokens_used_ms().keys() == {digest}
     assert (grid.revoke_token("ci"), grid.revoke_token("ci")) == (1, 0)
@@ -69,10 +69,38 @@ def test_a_token_is_valid_until_it_is_revoked_and_its_name_is_taken_as_long(grid
 
 def test_a_token_that_expires_lets_nobody_in_after_that_and_is_forgotten(grid: Grid) -> None:
     assert grid.create_token(digest_of(SECRET), "demo", ttl_s=1.5)
-    assert grid.check_token(digest_of(SECRET)) == "demo"
+    assert grid.check_token(digest_of(SECRET)) == Principal("demo")
     until(lambda: grid.check_token(digest_of(SECRET)) is None, "the token has expired")
     assert grid.create_token(digest_of(OTHER), "demo")
     assert grid.tokens().keys() == {digest_of(OTHER)}
+
+
+def test_a_token_is_a_clients_unless_it_was_made_for_an_admin(grid: Grid, start_proxy: StartProxy) -> None:
+    grid.create_token(digest_of(SECRET), "alice", role=Role.ADMIN)
+    grid.create_token(digest_of(OTHER), "ci")
+    tokens = start_proxy("a")
+    for _ in range(2):
+        assert tokens.check(SECRET) == Principal("alice", is_admin=True)
+        assert tokens.check(OTHER) == Principal("ci")
+        empty(grid)
+
+
+def test_the_boot_token_is_an_admins_also_if_an_older_release_wrote_it(grid: Grid) -> None:
+    older = OlderRelease(grid)
+    older.write(SECRET, "appliance")
+    older.write(OTHER, "ci")
+    assert grid.check_token(digest_of(SECRET)) == Principal("appliance", is_admin=True)
+    assert grid.check_token(digest_of(OTHER)) == Principal("ci")
+
+
+def test_an_admins_token_is_one_again_after_an_older_release_restored_it(grid: Grid, start_proxy: StartProxy) -> None:
+    grid.create_token(digest_of(SECRET), "alice", role=Role.ADMIN)
+    tokens = start_proxy("a")
+    empty(grid)
+    grid.restore_tokens({digest_of(SECRET): Token("alice", 1)})
+    assert grid.check_token(digest_of(SECRET)) == Principal("alice")
+    tokens.sync()
+    assert grid.check_token(digest_of(SECRET)) == Principal("alice", is_admin=True)
 
 
 class OlderRelease:
@@ -96,10 +124,10 @@ def test_a_token_of_an_older_release_goes_on_being_valid_after_its_table_is_gone
     older = OlderRelease(grid)
     older.write(SECRET, "ci")
     grid.store.read(("HSET", grid.store.shared_key("4", "tokens:used"), digest_of(SECRET), "7"))
-    assert grid.check_token(digest_of(SECRET)) == "ci"
+    assert grid.check_token(digest_of(SECRET)) == Principal("ci")
     start_proxy("a")
     grid.store.read(("DEL", grid.store.shared_key("4", "tokens")))
-    assert grid.check_token(digest_of(SECRET)) == "ci"
+    assert grid.check_token(digest_of(SECRET)) == Principal("ci")
     assert grid.tokens_used_ms().keys() == {digest_of(SECRET)}
 
 
@@ -155,7 +183,7 @@ def test_a_redis_that_lost_everything_has_the_tokens_before_a_client_is_refused(
     empty(grid)
     assert tokens.are_required()
     assert tokens.check(OTHER) is None
-    assert tokens.check(SECRET) == "ci"
+    assert tokens.check(SECRET) == Principal("ci")
     assert valid(grid.tokens()).keys() == {digest_of(SECRET)}
 
 
@@ -163,7 +191,7 @@ def test_a_proxy_that_starts_brings_the_tokens_of_its_file(grid: Grid, start_pro
     grid.create_token(digest_of(SECRET), "ci")
     start_proxy("a")
     empty(grid)
-    assert start_proxy("a").check(SECRET) == "ci"
+    assert start_proxy("a").check(SECRET) == Principal("ci")
 
 
 def test_a_revoked_token_stays_revoked_though_a_proxy_that_missed_it_restores_first(
@@ -179,7 +207,7 @@ def test_a_revoked_token_stays_revoked_though_a_proxy_that_missed_it_restores_fi
     told.sync()
     missed.sync()
     assert (told.check(SECRET), missed.check(SECRET)) == (None, None)
-    assert (told.check(OTHER), missed.check(OTHER)) == ("cd", "cd")
+    assert (told.check(OTHER), missed.check(OTHER)) == (Principal("cd"), Principal("cd"))
     assert start_proxy("b").check(SECRET) is None
 
 
@@ -209,7 +237,28 @@ def admit(tokens: Tokens, authorization: str, allow_anonymous: bool = True) -> s
     """Return the name of the token with which a proxy admits a request."""
     settings = config.load(allow_anonymous=allow_anonymous)
     with socket.socket() as connection:
-        return Access(tokens, settings, os.geteuid()).admit(connection, {"authorization": authorization}, "")
+        return Access(tokens, settings, os.geteuid()).admit(connection, {"authorization": authorization}, "/", "").name
+
+
+def test_who_is_admitted_without_a_token_is_an_admin_unless_anybody_is(grid: Grid, start_proxy: StartProxy) -> None:
+    tokens = start_proxy("a")
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        connection = listener.accept()[0]
+        with connection:
+            for anybody in (False, True):
+                access = Access(tokens, config.load(allow_anonymous=anybody), os.geteuid())
+                assert access.admit(connection, {}, "/api/v1/sessions", "") == Principal("", is_admin=not anybody)
+
+
+def test_a_cookie_is_a_token_for_operators_pages_alone(grid: Grid, start_proxy: StartProxy) -> None:
+    grid.create_token(digest_of(SECRET), "alice", role=Role.ADMIN)
+    access, headers = Access(start_proxy("a"), config.load(), -1), {"cookie": f"appliance_token={SECRET}"}
+    with socket.socket() as connection:
+        for path in ("/api/v1/sessions", "/dashboard"):
+            assert access.admit(connection, headers, path, "") == Principal("alice", is_admin=True)
+        for path in ("/", "/metrics", "/mcp"):
+            with pytest.raises(Unauthorized):
+                access.admit(connection, headers, path, "")
 
 
 def test_nobody_is_let_in_while_redis_could_not_be_asked(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from appliance.request_errors import ForeignHost, ForeignOrigin
-from proxy.access import client_address, refuse_foreign_host, refuse_foreign_origin
+from proxy.access import client_address, given_by_cookie, refuse_foreign_host, refuse_foreign_origin
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -37,8 +37,39 @@ def test_the_address_is_the_last_one_that_no_trusted_proxy_has(peer: str, forwar
 @pytest.mark.parametrize("origin", ["https://example.org", "http://localhost:8080", "null"])
 def test_whatever_carries_an_origin_is_refused(origin: str) -> None:
     with pytest.raises(ForeignOrigin):
-        refuse_foreign_origin({"origin": origin})
-    refuse_foreign_origin({"host": "localhost"})
+        refuse_foreign_origin({"origin": origin, "host": "localhost:8080"}, "/")
+    refuse_foreign_origin({"host": "localhost"}, "/")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/sessions", "/dashboard", "/dashboard/live"])
+def test_operators_pages_are_open_to_pages_of_the_same_host_and_port_alone(path: str) -> None:
+    for origin, host in (
+        ("http://localhost:8080", "localhost:8080"),
+        ("https://Grid.corp.org", "grid.corp.org"),  # a load balancer has the certificate
+        ("https://grid.corp.org", "grid.corp.org:443"),
+        ("http://[::1]:8080", "[::1]:8080"),
+    ):
+        refuse_foreign_origin({"origin": origin, "host": host}, path)
+        with pytest.raises(ForeignOrigin):
+            refuse_foreign_origin({"origin": origin, "host": host}, f"/other{path}")
+    for origin in ("http://localhost:8081", "http://localhost", "https://localhost:8080.evil.org", "null", "http://"):
+        with pytest.raises(ForeignOrigin):
+            refuse_foreign_origin({"origin": origin, "host": "localhost:8080"}, path)
+    with pytest.raises(ForeignOrigin):
+        refuse_foreign_origin({"origin": "http://"}, path)
+
+
+@pytest.mark.parametrize(
+    ("header", "tokens"),
+    [
+        ("appliance_token=a+b/c==", ["a+b/c=="]),
+        ('theme=dark; "broken; appliance_token=T', ["T"]),
+        ("appliance_token=; x=T", []),
+        ("", []),
+    ],
+)
+def test_the_dashboards_cookie_holds_its_token(header: str, tokens: list[str]) -> None:
+    assert given_by_cookie(header) == tokens
 
 
 @pytest.mark.parametrize(

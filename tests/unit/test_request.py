@@ -96,6 +96,21 @@ def test_a_post_is_not_answered() -> None:
         parse(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc")
 
 
+def test_operators_pages_may_have_any_method_and_a_body_in_one_piece() -> None:
+    found = parse(b"PATCH /api/v1/tokens HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabc")
+    assert found
+    assert (found.method, found.body_bytes, found.rest) == ("PATCH", 5, b"abc")
+    assert parse(b"POST /dashboard HTTP/1.1\r\nHost: h\r\n\r\n")
+    for line, more, refusal in (
+        ("POST /apis", "", MethodNotAllowed),
+        ("POST /%61pi/v1/tokens", "", MethodNotAllowed),
+        ("GET /metrics", "Content-Length: 1", BadRequest),
+        ("POST /api/v1/tokens", "Transfer-Encoding: chunked", BadRequest),
+    ):
+        with pytest.raises(refusal):
+            parse("\r\n".join([f"{line} HTTP/1.1", "Host: h", *([more] if more else []), "\r\n"]).encode())
+
+
 def test_an_agents_request_has_a_body_of_which_the_beginning_may_have_come() -> None:
     found = parse(b"POST /mcp?name=a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabc")
     assert found

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from appliance.grid.token_table import Table, Token, digest_of, joined, new_token, revoked, valid, with_boot_token
+from appliance.grid.token_table import Role, Table, Token, digest_of, joined, new_token, revoked, valid, with_boot_token
 from appliance.request_errors import Unauthorized
 from proxy.access import given_tokens
 
@@ -60,8 +60,10 @@ def test_copies_joined_in_any_order_give_the_same_and_revoked_wins() -> None:
     here: Table = {"a": Token("a", 1), "b": Token("b", 1, revoked_ms=5)}
     there: Table = {"a": Token("a", 1, revoked_ms=7), "b": Token("b", 1), "c": Token("c", 3)}
     stale: Table = {"a": Token("a", 1)}
-    for one, two, three in itertools.permutations((here, there, stale)):
-        all_of_them = joined(joined(one, two), three)
+    roles: Table = {"a": Token("a", 1, role=Role.ADMIN), "c": Token("c", 3, role=Role.ADMIN)}
+    for one, two, three, four in itertools.permutations((here, there, stale, roles)):
+        all_of_them = joined(joined(joined(one, two), three), four)
+        assert all_of_them["c"].is_admin
         assert valid(all_of_them).keys() == {"c"}
         assert joined(all_of_them, one) == all_of_them
 

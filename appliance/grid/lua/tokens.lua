@@ -25,8 +25,10 @@ local function tables()
   return names
 end
 
+-- Copies of earlier releases have no roles.
 local function is_news(known, token)
-  return not known or (known.revoked_ms == 0 and token.revoked_ms > 0)
+  if not known or known.revoked_ms > 0 then return not known end
+  return token.revoked_ms > 0 or ((token.role or '') ~= '' and (known.role or '') == '')
 end
 
 local function write_token(digest, token)
@@ -93,8 +95,8 @@ local function tell_proxies()
   for _, proxy in ipairs(redis.call('ZRANGE', key('proxies'), 0, -1)) do tell('proxy', proxy, {tokens = true}) end
 end
 
--- create_token {digest, name, ttl_ms} -> {created}
--- Adds a token, unless a valid one has that name; `ttl_ms` 0 is for ever.
+-- create_token {digest, name, ttl_ms, role} -> {created}
+-- Adds a token, unless a valid one has that name; `ttl_ms` 0 is for ever. `role` is "client" or "admin".
 register('create_token', function(a)
   local tokens = join_tables()
   forget_expired(tokens)
@@ -103,7 +105,8 @@ register('create_token', function(a)
     if token.name == a.name and is_valid(token) then return {created = false} end
   end
   local expires_ms = a.ttl_ms > 0 and NOW + a.ttl_ms or 0
-  write_token(a.digest, {name = a.name, created_ms = NOW, revoked_ms = 0, expires_ms = expires_ms})
+  local token = {name = a.name, created_ms = NOW, revoked_ms = 0, expires_ms = expires_ms, role = a.role}
+  write_token(a.digest, token)
   tell_proxies()
   return {created = true}
 end)
@@ -123,13 +126,13 @@ register('revoke_token', function(a)
   return {revoked = revoked}
 end)
 
--- check_token {digest} -> {valid, name}
--- Returns the name of a valid token, and records its use.
+-- check_token {digest} -> {token}
+-- Returns a valid token, false if it is none, and records its use.
 register('check_token', function(a)
   local token = find_token(a.digest)
-  if not token or not is_valid(token) then return {valid = false} end
+  if not token or not is_valid(token) then return {token = false} end
   redis.call('HSET', shared('tokens', 'used'), a.digest, whole(NOW))
-  return {valid = true, name = token.name}
+  return {token = token}
 end)
 
 -- restore_tokens {tokens = {digest -> token}} -> {tokens}

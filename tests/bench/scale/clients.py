@@ -60,7 +60,7 @@ class Clients:
     def _use_a_session(self) -> None:
         proxy = random.choice([a for a in self._appliances if not a.is_cut]).proxy
         try:
-            proxy.services.access.admit(UNCONNECTED, {"authorization": f"Bearer {TOKEN}"}, "")
+            proxy.services.access.admit(UNCONNECTED, {"authorization": f"Bearer {TOKEN}"}, "/", "")
             with proxy.sessions.open(WANTED, lambda _: None) as session:
                 self.counts["started"] += 1
                 self.holding += 1

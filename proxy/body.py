@@ -1,4 +1,4 @@
-"""The body of a request to /mcp, which is read once its client is admitted."""
+"""The body of a request, which is read with a bound of bytes and time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from appliance.request_errors import BodyTooLarge, RequestTimedOut
 from proxy import tls
 from proxy.request import Request
 
-BODY_MAX_BYTES = 1024 * 1024
 
-
-def receive_body(connection: socket.socket, request: Request, limit_s: float) -> bytes:
+def receive_body(connection: socket.socket, request: Request, limit_s: float, max_bytes: int) -> bytes:
     """Read a request's body.
 
     Raises BodyTooLarge, RequestTimedOut if it is not complete in time, ClientGone, and OSError.
     """
-    if request.body_bytes > BODY_MAX_BYTES:
-        raise BodyTooLarge(f"The request's body is longer than {BODY_MAX_BYTES // 1024} KiB.", "Send a shorter one.")
+    if request.body_bytes > max_bytes:
+        raise BodyTooLarge(f"The request's body is longer than {max_bytes // 1024} KiB.", "Send a shorter one.")
     body = bytearray(request.rest[: request.body_bytes])
     with gevent.Timeout(limit_s, RequestTimedOut(f"The request was not complete within {limit_s:g} s.")):
         if request.headers.get("expect", "").lower() == "100-continue":

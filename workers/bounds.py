@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from appliance import resources
 from appliance.settings.config import Settings
 
 MIB, GIB = 1024**2, 1024**3
@@ -36,7 +35,7 @@ class Bound:
 def memory_bound(settings: Settings) -> Bound:
     """Return the bound of memory. By default it keeps one worker from taking all of the machine."""
     soft = int(settings.worker_max_memory or 0)
-    default = HARD_FACTOR * soft or int(_machine_bytes() * MEMORY_SHARE)
+    default = HARD_FACTOR * soft or int(resources.memory_bytes() * MEMORY_SHARE)
     return Bound("memory", "WORKER_MAX_MEMORY", soft, _chosen(settings.worker_hard_memory, default))
 
 
@@ -76,17 +75,6 @@ def _space_of_entry(entry: os.DirEntry[str]) -> Iterator[int]:
         return
     if entry.is_dir(follow_symlinks=False):
         yield from _space_of(entry.path)
-
-
-def _machine_bytes() -> int:
-    """Return the memory of the machine, or of the container (cgroup v2, then v1) if that is less."""
-    found = [int(psutil.virtual_memory().total)]
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            found.append(int(Path(file).read_text()))
-        except (OSError, ValueError):  # another version of cgroups, or "max"
-            continue
-    return min(found)
 
 
 def _file_system_bytes(folder: Path) -> int:

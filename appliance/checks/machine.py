@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import psutil
-
+from appliance import resources
 from appliance.checks.check import Check, failed, ok, tried, warning
 from appliance.machine import accounts, certificate, ports, room, user_ids
 from appliance.machine.processes import left_over
@@ -63,7 +62,7 @@ def check_disk(settings: Settings) -> Iterator[Check]:
 
 def check_memory(settings: Settings) -> Iterator[Check]:
     """There is enough memory for the workers."""
-    total, workers = psutil.virtual_memory().total, len(settings.worker_names)
+    total, workers = resources.memory_bytes(), len(settings.worker_names)
     found = f"{total / 2**30:.1f} GiB for {workers} workers"
     if total < workers * _WORKER_BYTES:
         remedy = "Lower CHROMIUM_WORKERS, FIREFOX_WORKERS, WEBKIT_WORKERS, or the numbers in POOLS."

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import psutil
 from pydantic import BeforeValidator, ByteSize, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from appliance import resources
 from appliance.names import Browser, Isolation
 from appliance.settings.networks import split
 from appliance.settings.pools import Pool, further_pools, parse_pools
@@ -25,13 +24,13 @@ DEFAULT_LANGUAGE = "en-US"  # which Chromium's headless shell has by itself
 
 def _default_chromium_workers() -> int:
     """One worker per core, and 2 GiB of memory for each."""
-    by_memory = int(psutil.virtual_memory().total // (2 * 1024**3))
-    return max(1, min(os.cpu_count() or 1, by_memory, _MAX_WORKERS))
+    by_memory = resources.memory_bytes() // (2 * 1024**3)
+    return max(1, min(int(resources.processors()), by_memory, _MAX_WORKERS))
 
 
 def _default_spare_workers() -> int:
     """One, if there is memory for it beside the default's Chromium workers."""
-    return int(psutil.virtual_memory().total // (2 * 1024**3) > _default_chromium_workers())
+    return int(resources.memory_bytes() // (2 * 1024**3) > _default_chromium_workers())
 
 
 def _is_timezone(name: str) -> bool:
@@ -48,7 +47,8 @@ class WorkerSettings(BaseSettings):
         default_factory=_default_chromium_workers,
         ge=0,
         le=_MAX_WORKERS,
-        description="Number of Chromium workers. Default: one per core, if there are 2 GiB of memory for each.",
+        description="Number of Chromium workers. Default: one per core, if there are 2 GiB of memory for each. The "
+        "limits of a container count.",
     )
     firefox_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Number of Firefox workers.")
     webkit_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Number of WebKit workers.")

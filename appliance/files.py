@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
@@ -9,22 +10,32 @@ import tempfile
 from pathlib import Path
 
 
-def replace(path: Path, text: str, owner: str | None = None, mode: int = 0o600) -> None:
+def replace(path: Path, content: str | bytes, owner: str | None = None, mode: int = 0o600) -> None:
     """Replace a file for `owner`, by default this account, who may be root; raises OSError, which names it."""
     try:
-        _replace(path, text, owner, mode)
+        _replace(path, content.encode() if isinstance(content, str) else content, owner, mode)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
-def _replace(path: Path, text: str, owner: str | None, mode: int) -> None:
+def save(content: bytes, path: Path, mode: int = 0o666) -> None:
+    """Replace what a user named, through links; with the mode of a new file. Raises OSError, as for a device."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "this is not a file", str(path))
+    before = os.umask(0)
+    os.umask(before)
+    replace(path, content, mode=mode & ~before)
+
+
+def _replace(path: Path, content: bytes, owner: str | None, mode: int) -> None:
     file, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(file, "w") as out:
+        with os.fdopen(file, "wb") as out:
             if owner:
                 os.fchown(file, pwd.getpwnam(owner).pw_uid, -1)
             os.fchmod(file, mode)
-            out.write(text)
+            out.write(content)
             out.flush()
             os.fsync(file)
         os.replace(name, path)

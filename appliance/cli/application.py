@@ -22,6 +22,8 @@ from appliance.cli import (
     firewall,
     logs,
     restart,
+    run,
+    screenshot,
     sessions,
     setup,
     status,
@@ -42,6 +44,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _SECTIONS = {
     "Run": (up.up, down.down, restart.restart, setup.setup),
     "Look": (status.status, logs.logs, doctor.doctor, demo.demo, version.version),
+    "Use": (screenshot.screenshot, run.run),
     "Set": (config.config, drivers.drivers, token.token, firewall.firewall),
     "Grid": (workers.workers, sessions.sessions, appliances.appliances, appliance.appliance),
 }

@@ -57,7 +57,7 @@ def _require_redis() -> Path:
 
 
 def try_out(settings: Settings, out: Output) -> Demo:
-    """Open a page through the grid; raises DemoFailed. It leaves no file."""
+    """Open a page through the grid; raises SessionFailed. It leaves no file."""
     with out.busy("Opening a page through the grid"):
         result = run_demo(settings)
     out.say(describe(result))

@@ -13,7 +13,7 @@ from appliance.cli.output import Output, print_json
 
 # What people type who know other programs, and the command here.
 _MEANT = {
-    **dict.fromkeys(("start", "run", "serve"), "up"),
+    **dict.fromkeys(("start", "serve"), "up"),
     **dict.fromkeys(("stop", "halt", "shutdown", "quit"), "down"),
     **dict.fromkeys(("ps", "info", "top"), "status"),
     **dict.fromkeys(("log", "journal", "tail"), "logs"),

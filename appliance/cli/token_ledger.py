@@ -94,8 +94,11 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
 
 
 @contextmanager
-def temporary_token(settings: Settings) -> Iterator[str]:
-    """Return a token for a session of this program, "" if the grid requires none. It is revoked when the block ends."""
+def temporary_token(settings: Settings, lives_s: float | None = None) -> Iterator[str]:
+    """Return a token for a session of this program, "" if the grid requires none.
+
+    It is revoked when the block ends, and expires after `lives_s` if this program is killed.
+    """
     with open_grid(settings) as grid:
         if settings.allow_anonymous or not grid.restore_tokens(token_copy_of(settings).read()):
             yield ""
@@ -103,7 +106,7 @@ def temporary_token(settings: Settings) -> Iterator[str]:
         secret = token_table.new_token()
         digest = token_table.digest_of(secret)
         name = f"applctl-{digest[:8]}"
-        grid.create_token(digest, name, _TEMPORARY_S)
+        grid.create_token(digest, name, lives_s or _TEMPORARY_S)
         try:
             yield secret
         finally:

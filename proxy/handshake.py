@@ -119,6 +119,7 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
             isolation=isolation,
             protocol=protocol,
             kept_as=parameters.get("session", ""),
+            labels=query.labels(parameters),
         ),
         tuple((name, value) for name, value in items if _is_forwarded(name.lower())) + _asked(protocol, isolation),
         why_own + wishes.log_lines,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from appliance.names import Isolation
 from appliance.request_errors import BadRequest
 
-KNOWN = ("browser", "isolation", "keep", "name", "session", "token")
-_PLANNED = re.compile(r"timeout|label\..*")  # a later version will offer them
+KNOWN = ("browser", "isolation", "keep", "label.KEY", "name", "session", "token")
+_PLANNED = "timeout"  # a later version will offer it
+_LABEL = "label."
+_LABEL_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 _SHOWN = re.compile(r"[\w.-]{1,15}", re.ASCII)  # a token has 16 characters or more, and must not show in logs
-NAME_MAX = 200  # characters
+NAME_MAX = LABEL_MAX = 200  # characters
+LABELS_MAX = 10
 
 
 def parse(query: str) -> dict[str, str]:
@@ -20,13 +24,14 @@ def parse(query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         shown = f"query parameter {name!r}" if _SHOWN.fullmatch(name) else "query parameter"
-        if name not in KNOWN:
+        if name not in KNOWN and not name.startswith(_LABEL):
             raise _unknown(name, shown)
         if name in found:
             raise BadRequest(f"The {shown} is there twice.", "Name each parameter once.")
         found[name] = value
     for name in ("name", "session"):
         _check_name(found.get(name, ""))
+    _check_labels(labels(found))
     _check_keeping(found)
     if "browser" in found and not found["browser"]:
         raise BadRequest("The query parameter 'browser' has no value.", "Name a browser, or leave it out.")
@@ -35,9 +40,14 @@ def parse(query: str) -> dict[str, str]:
     return found
 
 
+def labels(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels among a query's parameters: `label.build=4711` is the label "build"."""
+    return {name.removeprefix(_LABEL): value for name, value in parameters.items() if name.startswith(_LABEL)}
+
+
 def _unknown(name: str, shown: str) -> BadRequest:
     known = f"This version of the grid offers {', '.join(KNOWN)}."
-    if _PLANNED.fullmatch(name):
+    if name == _PLANNED:
         return BadRequest(f"The {shown} is not offered yet.", known)
     return BadRequest(f"Unknown {shown}.", known)
 
@@ -59,3 +69,20 @@ def _check_name(name: str) -> None:
         raise BadRequest(f"The session's name has {len(name)} characters.", f"Use {NAME_MAX} at most.")
     if not name.isprintable():
         raise BadRequest("The session's name has characters that cannot be printed.", "Use letters, digits and signs.")
+
+
+def _check_labels(found: Mapping[str, str]) -> None:
+    if len(found) > LABELS_MAX:
+        raise BadRequest(f"The session has {len(found)} labels.", f"Use {LABELS_MAX} at most.")
+    for key, value in found.items():
+        if not _LABEL_KEY.fullmatch(key):
+            raise BadRequest(
+                "A label's key must have 1 to 40 letters, digits, dots, underscores or hyphens.",
+                "For example label.build=4711.",
+            )
+        if len(value) > LABEL_MAX:
+            raise BadRequest(f"The label {key} has {len(value)} characters.", f"Use {LABEL_MAX} at most.")
+        if not value.isprintable():
+            raise BadRequest(
+                f"The label {key} has characters that cannot be printed.", "Use letters, digits and signs."
+            )

@@ -14,6 +14,7 @@ from typing import Any
 from appliance.errors import Blame
 from appliance.grid import token_table
 from appliance.grid.store import Store
+from appliance.grid.stories import Stories
 from appliance.grid.token_table import Principal, Role, Table, Token
 from appliance.grid.values import Announcement, Grant, SessionRequest, Standing, WorkerSpec, WorkerStatus
 from appliance.grid.views import Views
@@ -21,7 +22,7 @@ from appliance.names import Browser
 from appliance.settings.config import Settings
 
 
-class Grid(Views):
+class Grid(Views, Stories):
     """The grid's workers, sessions, appliances and tokens, as all appliances see them."""
 
     # ── Sessions ──────────────────────────────────────────────────────────────────────────────────

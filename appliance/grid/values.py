@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from appliance.names import Browser, Isolation, Protocol, minor_version
@@ -58,7 +58,7 @@ class SessionRequest:
     """What a client asks for. `minor` is "" if its User-Agent names no Playwright version.
 
     `token` is the name of its token, "" if it has none. `isolation` says whether it has a browser for itself.
-    `kept_as` is the name by which clients reconnect to it, "" if they cannot.
+    `kept_as` is the name by which clients reconnect to it, "" if they cannot. `labels` are its client's.
     """
 
     browser: Browser
@@ -70,6 +70,7 @@ class SessionRequest:
     isolation: Isolation = Isolation.CONTEXT
     protocol: Protocol = Protocol.PLAYWRIGHT
     kept_as: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

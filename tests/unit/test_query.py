@@ -20,6 +20,9 @@ def test_known_parameters_are_read() -> None:
     assert query.parse("session=a&keep=300") == {"session": "a", "keep": "300"}
     assert query.parse("") == {}
     assert query.parse("name=") == {"name": ""}
+    assert query.labels(query.parse("name=a&label.build=4711&label.git.branch=main")) == {
+        "build": "4711", "git.branch": "main"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,13 @@ def test_known_parameters_are_read() -> None:
         ("browser=", "The query parameter 'browser' has no value."),
         ("isolation=process", "The query parameter 'isolation' must be context or browser."),
         ("isolation=", "The query parameter 'isolation' must be context or browser."),
-        ("label.build=7", "The query parameter 'label.build' is not offered yet."),
+        ("label.=7", "A label's key must have 1 to 40 letters, digits, dots, underscores or hyphens."),
+        ("label.b%20d=7", "A label's key must have 1 to 40 letters, digits, dots, underscores or hyphens."),
+        (f"label.{'k' * 41}=7", "A label's key must have 1 to 40 letters, digits, dots, underscores or hyphens."),
+        (f"label.build={'7' * 201}", "The label build has 201 characters."),
+        ("label.build=a%0Db", "The label build has characters that cannot be printed."),
+        ("label.build=7&label.build=8", "The query parameter 'label.build' is there twice."),
+        ("&".join(f"label.{number}=x" for number in range(11)), "The session has 11 labels."),
         ("timeout=5", "The query parameter 'timeout' is not offered yet."),
         ("keep=5", "To reconnect to a session, the URL needs both its name and the seconds for which it is kept."),
         ("session=a", "To reconnect to a session, the URL needs both its name and the seconds for which it is kept."),

@@ -46,6 +46,9 @@
 --    started granted arrival deadline                   times; its number of arrival; until when it waits
 --    avoid                                              what it avoids now, if that is not what it claimed with
 --    kept_as token kept                                 its name for reconnecting, whose; since when it has no client
+--    queued                                             what it found when it entered its queue (queue.lua), as JSON
+--    traffic                                            what it has moved: bytes and messages from and to its client
+--    visit                                              the visit of its last client, and its traffic, not in `traffic`
 --  kept                       hash     token and name of a session that clients may reconnect to, as JSON -> session
 --  leases                     zset     active session -> expiry
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
@@ -71,6 +74,10 @@
 --  door                       hash     the inner door's key (secret.lua)
 --    current previous made                              the key, the one before it, and since when it is the key
 --  events                     stream   starts and ends, the newest ones
+--  history                    stream   one entry for each session that has ended, at the grid's time (history.lua)
+--    request worker started granted queued traffic visit  as in its session's hash
+--    reason ended_by                                    a sentence; who caused it (appliance/grid/story.py)
+--  presumed:<session>         string   its entry, written by another than its proxy, which may know better
 -- Keys outside of the schema's version, directly below "{grid}:" (tokens.lua)
 --  tokens                     hash     digest -> token, the revoked ones too
 --  tokens:used                hash     digest -> when the token was last used

@@ -176,7 +176,9 @@ class BrowserSettings(BaseSettings):
         "browsers' account may read: also the appliance's own settings and tokens, unless BROWSER_USER is set.",
     )
     browser_args: Annotated[list[str], NoDecode] = Field(
-        default_factory=list, description="More arguments for browsers, separated by spaces."
+        default_factory=list,
+        description="More arguments for browsers, separated by spaces. Features that they enable or disable are "
+        "added to Playwright's own.",
     )
     browser_env: Annotated[list[str], NoDecode] = Field(
         default_factory=list,

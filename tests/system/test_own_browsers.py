@@ -35,7 +35,7 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="module")
 def grid() -> Iterator[Appliance]:
     """Return an appliance with one worker, without a reserve."""
-    settings = {"MAX_LIFETIME_SESSIONS": 0, "LAUNCH_ARGS": "--user-agent", "SPARE_WORKERS": 0}
+    settings = {"MAX_LIFETIME_SESSIONS": 0, "LAUNCH_ARGS": "--user-agent,--enable-features", "SPARE_WORKERS": 0}
     with Appliance(**settings) as grid:
         yield grid
 
@@ -72,6 +72,20 @@ def test_each_session_has_a_browser_of_its_own_and_leaves_nothing(
         session.close()
     until(lambda: grid.browser_pids() == shared, "both browsers are gone")
     until(lambda: files(grid) == before, "their files are gone")
+
+
+def test_a_client_that_enables_a_feature_takes_nothing_from_those_of_playwright_and_the_grid(
+    grid: Appliance, playwright: Playwright
+) -> None:
+    (shared,) = grid.browser_pids()
+    session = connect(playwright, grid, args=["--enable-features=OfTheClient"])
+    (own,) = grid.browser_pids() - {shared}
+    lists = {pid: [one for one in psutil.Process(pid).cmdline() if "able-features=" in one] for pid in (shared, own)}
+    for disabled, enabled in lists.values():
+        assert "MediaRouter" in disabled.partition("=")[2].split(",")
+        assert "NetworkServiceInProcess2" in enabled.partition("=")[2].split(",")
+    assert lists[own][1] == f"{lists[shared][1]},OfTheClient"
+    session.close()
 
 
 def test_a_session_whose_browser_is_killed_is_told_and_its_neighbours_go_on(

@@ -317,3 +317,23 @@ def test_a_context_that_the_clipboard_delays_for_ever_is_refused_in_words(kind: 
     cause = {"crashed": "Target crashed", "closed": "Target page, context or browser has been closed"}[kind]
     refused = f"The clipboard of an earlier session cannot be emptied: {cause}"
     assert told(FAILING_PAGES, kind) == [refused, refused, "no delay"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "disabled", "enabled"),
+    [
+        (["--disable-features=A,B", "--enable-features=C", "--enable-features=D:x/1"], "A,B", "C,D:x/1"),
+        (["--enable-features=C", "--disable-features=A", "--disable-features=D<Trial,,E"], "A,D<Trial,E", "C"),
+        (["--disable-features=A,B", "--enable-features=A:x/1"], "B", "A:x/1"),
+        (["--enable-features=A:x/1", "--enable-features=A:x/2", "--disable-features=B"], "B", "A:x/2"),
+    ],
+)
+def test_lists_of_features_are_joined_and_the_last_word_on_a_feature_counts(
+    arguments: list[str], disabled: str, enabled: str
+) -> None:
+    found = ask("load('features').joined(given[0])", ["--headless", *arguments, "about:blank"])
+    assert found == [f"--disable-features={disabled}", f"--enable-features={enabled}", "--headless", "about:blank"]
+
+
+def test_arguments_without_a_feature_stay_as_they_are() -> None:
+    assert ask("load('features').joined(given[0])", ["-a", "b"]) == ["-a", "b"]

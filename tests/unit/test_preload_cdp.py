@@ -111,8 +111,9 @@ def test_a_sessions_browser_has_the_arguments_of_the_drivers_own_but_for_its_fol
     arguments = ask("load('devtools').argumentsIn('/s', given[0])", own)
     assert arguments == [
         "--headless",
-        "--disable-features=A,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
+        "--disable-features=A",
         "--remote-debugging-pipe",
+        "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
         "--user-data-dir=/s/profile",
         "about:blank",
     ]

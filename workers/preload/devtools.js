@@ -58,9 +58,8 @@ function needLaunch(browser) {
 
 /** Return the arguments of a session's browser, made of those of the driver's own. */
 function argumentsIn(folder, args) {
-  const others = args.filter(one => one !== '--no-startup-window' && !one.startsWith('--user-data-dir='))
-    .map(one => one.startsWith('--disable-features=') ? `${one},${OWN_PAGES}` : one);
-  return [...others, `--user-data-dir=${path.join(folder, 'profile')}`, 'about:blank'];
+  const others = args.filter(one => one !== '--no-startup-window' && !one.startsWith('--user-data-dir='));
+  return [...others, `--disable-features=${OWN_PAGES}`, `--user-data-dir=${path.join(folder, 'profile')}`, 'about:blank'];
 }
 
 /** Return a browser that is up; raises an error if none can be launched. */

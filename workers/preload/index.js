@@ -7,7 +7,7 @@
 const fs = require('fs');
 const path = require('path');
 
-const PARTS = ['ends.js', 'listeners.js', 'policy.js'];
+const PARTS = ['ends.js', 'features.js', 'listeners.js', 'policy.js'];
 
 for (const part of PARTS) {
   try {

@@ -248,7 +248,7 @@ def test_a_busy_grid_that_recycles_is_never_accused_and_its_leak_is_found(start_
         over = asyncio.Event()
         load = asyncio.create_task(keep_busy(grid, site, over))
         found = []
-        while len(found) < 50 or recycled() < 3:
+        while len(found) < 25 or recycled() < 3:
             found.append(await asyncio.to_thread(grid.audit))
             assert not load.done()
         grid.state.store.read(("ZADD", grid.state.store.key("leases"), 1e15, "ghost"))

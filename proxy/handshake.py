@@ -33,6 +33,8 @@ _FORWARDED_PREFIX = "x-playwright-"
 OWN_BROWSER, CDP = ("isolation", "browser"), ("protocol", "cdp")
 # Those about a browser that outlives its clients: workers/preload/kept.js. Each names the session, and the seconds.
 _KEEP, VISIT = "keep", "visit"
+# The session's id, and that of a session whose browser somebody looks at: workers/preload/looks.js.
+_SESSION, LOOK = "session", "look"
 
 # packages/playwright-core/src/server/utils/userAgent.ts: "Playwright/1.65.1 (x64; debian 12) node/20 …"
 _USER_AGENT = re.compile(r"^Playwright/(\d+\.\d+)\.\d+")
@@ -60,7 +62,8 @@ class Handshake:
 
     def claiming(self, session_id: str) -> Headers:
         """Return what the worker sees that is to serve the session."""
-        return self.forwarded + (((_KEEP, f"{session_id} {self.keep_s}"),) if self.can_be_kept else ())
+        kept = ((_KEEP, f"{session_id} {self.keep_s}"),) if self.can_be_kept else ()
+        return (*self.forwarded, (_SESSION, session_id), *kept)
 
     def visiting(self, session_id: str) -> Headers:
         """Return what the worker sees if the session is there already."""
@@ -125,6 +128,13 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
         why_own + wishes.log_lines,
         keep_s,
     )
+
+
+def looking(items: Iterable[tuple[str, str]], session_id: str) -> Headers:
+    """Return what the worker sees of a viewer's upgrade request, who looks at a session; raises BadRequest."""
+    items = [(name, value) for name, value in items if name.lower() in _FORWARDED]
+    _check_websocket({name.lower(): value for name, value in items})
+    return (*items, (LOOK, session_id))
 
 
 def worker_request(forwarded: Headers) -> bytes:

@@ -51,7 +51,8 @@ def socket_of(worker: WorkerInfo, settings: Settings) -> str:
 def _connected_sessions(worker: WorkerInfo, looks: Sequence[Look], settings: Settings) -> Iterator[Difference]:
     """Compare a worker of this appliance: all its sessions come through this appliance's proxy.
 
-    A session that clients may reconnect to has two connections while it has a client, and one while it is kept.
+    A session that clients may reconnect to has two connections while it has a client, and one while it is kept. Each
+    viewer of a session has one more.
     """
     place = socket_of(worker, settings)
     series = [Tally(_active(look.snapshot, worker), _calls(look.machine, place)) for look in looks]
@@ -99,7 +100,8 @@ def _is_own(session: SessionInfo, settings: Settings) -> bool:
 def _active(snapshot: Snapshot, worker: WorkerInfo) -> frozenset[str]:
     """Return a name for each connection that a worker's sessions should have."""
     active = [s for s in snapshot.sessions if s.holds_slot and s.worker == worker.id]
-    return frozenset(s.id for s in active).union(f"{s.id}'s client" for s in active if s.kept_as and s.status != "kept")
+    clients = (f"{s.id}'s client" for s in active if s.kept_as and s.status != "kept")
+    return frozenset(s.id for s in active).union(clients, snapshot.viewers.get(worker.id, ()))
 
 
 def _calls(machine: Machine, place: str) -> frozenset[str]:

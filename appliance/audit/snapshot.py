@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.grid import viewers
 from appliance.grid.grid import Grid
 from appliance.grid.records import SessionInfo, WorkerInfo
 from appliance.grid.store import Store
@@ -22,8 +23,9 @@ class Snapshot:
     """What Redis said in one look; times are milliseconds of the grid's clock.
 
     `slots` are the sessions that hold a worker's slots, `pools` the claimable workers. `unclaimed` counts further slots
-    of a worker that are taken, by sessions that Redis has lost. `drained` names appliances. `stored_sessions` are the
-    sessions, `stored_slots` the workers with slots, that any key names; None if Redis has too many keys to search.
+    of a worker that are taken, by sessions that Redis has lost. `drained` names appliances. `viewers` look at the
+    sessions of a worker. `stored_sessions` are the sessions, `stored_slots` the workers with slots, that any key names;
+    None if Redis has too many keys to search.
     """
 
     now_ms: int = 0
@@ -37,6 +39,7 @@ class Snapshot:
     queues: dict[Pool, tuple[str, ...]] = field(default_factory=dict)
     unclaimed: dict[str, int] = field(default_factory=dict)
     drained: frozenset[str] = frozenset()
+    viewers: dict[str, frozenset[str]] = field(default_factory=dict)
     stored_sessions: frozenset[str] | None = None
     stored_slots: frozenset[str] | None = None
 
@@ -54,6 +57,7 @@ def read(grid: Grid) -> Snapshot:
     commands: dict[Any, tuple[Any, ...]] = {
         **{name: ("ZRANGE", store.key(name), 0, -1, "WITHSCORES") for name in ("leases", "deadlines", "proxies")},
         "drained": ("ZRANGE", store.key("drained"), 0, -1),
+        "viewers": ("ZRANGE", store.key("viewers"), 0, -1),
         **{("slots", worker.id): ("SMEMBERS", store.key("worker", worker.id, "sessions")) for worker in workers},
         **{worker.id: ("HMGET", store.key("worker", worker.id), "unclaimed", "settled") for worker in workers},
         **{("pool", *pool): ("ZRANGEBYSCORE", store.key("pool", *pool), "-inf", f"({_BLOCKED}") for pool in pools},
@@ -69,6 +73,7 @@ def read(grid: Grid) -> Snapshot:
         deadlines=_scores(answers["deadlines"]),
         proxies=_scores(answers["proxies"]),
         drained=frozenset(answers["drained"]),
+        viewers=viewers.by_worker(answers["viewers"]),
         slots={worker.id: frozenset(answers["slots", worker.id]) for worker in workers},
         pools={pool: frozenset(answers["pool", *pool]) for pool in pools},
         queues={queue: tuple(answers["queue", *queue]) for queue in queues},

@@ -98,16 +98,26 @@ def test_a_shared_browser_that_would_need_options_of_its_own_is_refused() -> Non
 
 def test_a_client_cannot_ask_a_driver_by_a_header_of_the_grids() -> None:
     asked = [("Isolation", "browser"), ("Protocol", "cdp"), ("Keep", "5f 9"), ("Visit", "5f 9")]
-    assert not {"isolation", "protocol", "keep", "visit"} & {name.lower() for name, _ in parse("/", *asked).forwarded}
+    asked += [("Session", "5f"), ("Look", "5f")]
+    assert not {name.lower() for name, _ in asked} & {name.lower() for name, _ in parse("/", *asked).forwarded}
 
 
 def test_a_session_to_reconnect_to_is_held_under_its_id_and_its_clients_visit_it() -> None:
     kept, other = parse("/?session=a&keep=300"), parse("/")
     assert (kept.can_be_kept, kept.request.kept_as, kept.keep_s) == (True, "a", 300)
-    assert kept.claiming("5f") == (*kept.forwarded, ("keep", "5f 300"))
+    assert kept.claiming("5f") == (*kept.forwarded, ("session", "5f"), ("keep", "5f 300"))
     assert kept.visiting("5f") == (*kept.forwarded, ("visit", "5f 300"))
     assert not other.can_be_kept
-    assert other.claiming("5f") == other.forwarded
+    assert other.claiming("5f") == (*other.forwarded, ("session", "5f"))
+
+
+def test_a_driver_sees_of_a_viewer_only_its_websocket_and_whom_it_looks_at() -> None:
+    asked = [("Cookie", "appliance_token=secret"), ("Origin", "http://here"), ("Isolation", "browser")]
+    seen = handshake.looking([*BASE, *asked], "5f")
+    assert seen[-1] == ("look", "5f")
+    assert {name.lower() for name, _ in seen} == {"sec-websocket-key", "sec-websocket-version", "user-agent", "look"}
+    with pytest.raises(BadRequest, match=r"The WebSocket version must be 13\."):
+        handshake.looking([], "5f")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ const certificates = require('./certificates');
 const devtools = require('./devtools');
 const kept = require('./kept');
 const leftovers = require('./leftovers');
+const looks = require('./looks');
 const { Refusal, need } = require('./refusal');
 const { Reserve } = require('./reserve');
 const { warn } = require('./warning');
@@ -35,7 +36,7 @@ let usual;  // the driver's own options
 let type;  // of browsers
 let SocksProxy;
 let reserve;
-let arriving;  // the own browser of the session that is being handed over
+let arriving = {};  // the session that is being handed over: its id, and its own browser if it has one
 const starts = new AsyncLocalStorage();  // of a launch: {pid} of the process that it has started
 const browsers = new WeakMap();  // the browser of a session, by its socket
 
@@ -95,12 +96,7 @@ class OwnBrowser {
     browsers.set(socket, this);
     this._leaveNetwork();
     socket.once('close', () => this.session ? this._leaveClient() : this.kill());
-    arriving = this;
-    try {
-      this._port.server.emit('upgrade', request, socket, head);
-    } finally {
-      arriving = undefined;
-    }
+    handOver(request, () => this._port.server.emit('upgrade', request, socket, head), this);
   }
 
   /** Leave a client that has gone; the driver would keep all of its connection for as long as the browser lives. */
@@ -139,7 +135,7 @@ function killGroup(pid) {
 }
 
 /** Prepare for such browsers, of the kind and with the options of the driver's own. */
-function install({ inprocess, utils, ws: WebSocket, wsServer: WebSocketServer }) {
+function install({ inprocess, server, utils, ws: WebSocket, wsServer: WebSocketServer }) {
   const { reserveBrowsers = 0, ...others } = bundle.options();
   usual = others;
   reserve = new Reserve(reserveBrowsers, launch);
@@ -147,6 +143,7 @@ function install({ inprocess, utils, ws: WebSocket, wsServer: WebSocketServer })
   type = inprocess.playwright[process.argv[process.argv.indexOf('--browser') + 1]];
   need(typeof type?.launchServer === 'function', 'the method launchServer');
   kept.install({ wsServer: WebSocketServer });
+  looks.install({ wsServer: WebSocketServer, server });
   bundle.wrap(childProcess, 'spawn', spawn => function(...args) {
     const child = spawn.apply(this, args), start = starts.getStore();
     if (start)
@@ -207,16 +204,27 @@ function watch(server) {
   bundle.wrap(server, 'emit', emit => function(event, request, socket, head) {
     if (event !== 'upgrade')
       return emit.apply(this, arguments);
-    const { isolation, protocol, visit } = request.headers;
-    if (visit || isolation === 'browser' || protocol === 'cdp') {
+    const { isolation, look, protocol, visit } = request.headers;
+    if (look || visit || isolation === 'browser' || protocol === 'cdp') {
       socket.on('error', () => {});  // its close says as much
-      const serving = visit ? kept.visit : serve;
+      const serving = look ? looks.look : visit ? kept.visit : serve;
       serving(request, socket, head).catch(error => refuse(socket, error));
       return true;
     }
     socket.once('close', () => reserve.begin());
-    return emit.call(this, event, request, socket, head);
+    return handOver(request, () => emit.call(this, event, request, socket, head));
   });
+}
+
+/** Hand a session over to Playwright's server, which makes its first objects at once. */
+function handOver(request, emit, browser) {
+  const { session, visit = '' } = request.headers;
+  arriving = { browser, name: session ?? visit.split(' ')[0] };
+  try {
+    return emit();
+  } finally {
+    arriving = {};
+  }
 }
 
 async function serve(request, socket, head) {
@@ -253,7 +261,7 @@ function firstLine(error) {
   return error.message.split('\n')[0];
 }
 
-/** Return the own browser of the session that is being made, if it has one. */
+/** Return the id of the session that is being made, and its own browser if it has one. */
 function ofArriving() {
   return arriving;
 }

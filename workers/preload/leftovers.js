@@ -27,6 +27,7 @@ const current = new AsyncLocalStorage();
 const sessions = new WeakMap();  // by connection
 const owners = new WeakMap();  // the session of a context
 const devtools = new WeakMap();  // the sessions of DevTools that a client has opened, by its connection
+const byName = new Map();  // the sessions that have not ended, by the ids that the grid gave them
 const living = new Set();  // the names of the folders of sessions that have not ended
 
 class Session {
@@ -37,6 +38,7 @@ class Session {
     this.hasUsedClipboard = false;
     this.hasOwnBrowser = false;
     this.isKept = false;  // it outlives its connections
+    this.whenOver = new Set();  // what is called then
   }
 
   /** Return the pages that are open. */
@@ -58,12 +60,27 @@ class Session {
   }
 }
 
-/** Begin the session of a client's connection; `browser` is the one of its own, if it has one. */
-function begin(connection, browser) {
+/** Begin the session of a client's connection; `browser` is the one of its own, if it has one, `name` the session's id. */
+function begin(connection, { browser, name }) {
   if (browser?.session)
     sessions.set(connection, browser.session);
   else
     sessionOf(connection).hasOwnBrowser = Boolean(browser);
+  if (name)
+    byName.set(name, sessionOf(connection));
+}
+
+/** Return the session with an id of the grid's, if it has begun and not ended. */
+function named(name) {
+  return byName.get(name);
+}
+
+/** Tell whoever looks that a session is over. */
+function tellOver(session) {
+  for (const [name, one] of byName)
+    if (one === session)
+      byName.delete(name);
+  session.whenOver.forEach(tell => tell());
 }
 
 /** Return a session that outlives its connections; it ends when a promise is kept. */
@@ -165,6 +182,7 @@ function watchEnds(server) {
       return within(cleanup.call(this));
     }
     session.ended = true;
+    tellOver(session);
     await within(clipboard.emptyAtTheEnd(session));
     await within(cleanup.call(this));
     await end(session);
@@ -173,6 +191,7 @@ function watchEnds(server) {
 
 /** Close what an ended session still has, and remove its files. */
 async function end(session) {
+  tellOver(session);
   await within(Promise.all([...session.contexts].map(close)));
   await within(Promise.all([...session.contexts].map(context => context.doClose('The session ended'))));
   living.delete(path.basename(session.folder));
@@ -194,4 +213,4 @@ async function sweep(common) {
   await Promise.all(dead.map(name => fs.promises.rm(path.join(common, name), { recursive: true, force: true })));
 }
 
-module.exports = { begin, keep, trackListeners, opened, sessionOf, placing, watchBrowser, watchEnds };
+module.exports = { begin, keep, named, trackListeners, opened, sessionOf, placing, watchBrowser, watchEnds };

@@ -78,6 +78,9 @@
 --    request worker started granted queued traffic visit  as in its session's hash
 --    reason ended_by                                    a sentence; who caused it (appliance/grid/story.py)
 --  presumed:<session>         string   its entry, written by another than its proxy, which may know better
+--  samples                    stream   the last hour in numbers, every 10 s (appliance/grid/samples.py)
+--  sampled                    string   there for as long as no further sample is due
+--  viewers                    zset     worker and viewer of one of its sessions -> until when (appliance/grid/viewers.py)
 -- Keys outside of the schema's version, directly below "{grid}:" (tokens.lua)
 --  tokens                     hash     digest -> token, the revoked ones too
 --  tokens:used                hash     digest -> when the token was last used

@@ -9,7 +9,7 @@ APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninter
 ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale simulate chaos attacks fuzz \
+.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale bench-dashboard simulate chaos attacks fuzz \
         image image-test image-check lint docs clean
 
 help: ## explain these commands
@@ -61,6 +61,9 @@ bench-door: $(VENV)/installed-test ## measure sessions on another appliance's wo
 
 bench-scale: $(VENV)/installed-test ## simulate 10,000 workers on 200 appliances against one real Redis
 	$(BIN)/python -m tests.bench.scale
+
+bench-dashboard: $(VENV)/installed-test ## measure what open dashboards cost the proxy
+	$(BIN)/python -m tests.bench.dashboard
 
 simulate: $(VENV)/installed-test ## simulate pools, and the capacity that recycling leaves them
 	$(BIN)/python -m tests.simulation

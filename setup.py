@@ -47,7 +47,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["appliance*", "proxy*", "workers*"]),
-    package_data={"appliance": ["VERSION", "grid/lua/*.lua", "py.typed"], "workers": ["preload/*.js", "mcp/*.js"]},
+    package_data={
+        "appliance": ["VERSION", "grid/lua/*.lua", "py.typed"],
+        "workers": ["preload/*.js", "mcp/*.js"],
+        "proxy": ["dashboard/page/*", "dashboard/page/vendor/*"],
+    },
     data_files=[("share/playwright-appliance", ["supervisord.conf"])],
     install_requires=RUNTIME,
     extras_require={"test": TEST},

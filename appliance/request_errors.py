@@ -7,6 +7,7 @@ RequestError             carries the HTTP answer that a client gets
 ├─ Unauthorized          401
 ├─ ForeignOrigin         403
 ├─ ForeignHost           403
+├─ LookRefused           403
 ├─ NotFound              404
 ├─ MethodNotAllowed      405
 ├─ NotAcceptable         406
@@ -89,6 +90,13 @@ class ForeignHost(RequestError):
     """The request names a host that may be a stranger's domain."""
 
     status = 403
+
+
+class LookRefused(RequestError):
+    """The dashboard's live view does not show this session."""
+
+    status = 403
+    hint = "Sessions with isolation=browser are shown unless LIVE_VIEW=off."
 
 
 class NotFound(RequestError):

@@ -17,7 +17,7 @@ from appliance.request_errors import BadRequest, InternalError, RequestError, Re
 from proxy import access, tcp, tls, wrong_client
 from proxy.body import receive_body
 from proxy.pages import ADMIT, OPEN, error_answer
-from proxy.request import MCP_PATH, Request, RequestParser
+from proxy.request import LIVE_PATH, MCP_PATH, Request, RequestParser
 from proxy.services import Services
 
 log = logs.get_logger()
@@ -131,8 +131,19 @@ class ConnectionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-webso
         return environ | {"wsgi.input": self._body, ADMIT: functools.partial(self._admit, self._request)}
 
     def run_application(self) -> None:
-        """Skip gevent-websocket's own handshake."""
-        super(WebSocketHandler, self).run_application()
+        """Let gevent-websocket answer the dashboard's feed, and nothing else."""
+        if self._request.path == LIVE_PATH:
+            super().run_application()
+        else:
+            super(WebSocketHandler, self).run_application()
+
+    def answer_with(self, data: bytes) -> None:
+        """Send the beginning of an answer, after which the request is not refused any more; raises ClientGone."""
+        self._is_answered = True
+        try:
+            self.socket.sendall(data)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
 
     def _admit(self, request: Request) -> Principal:
         """Return who sends the request; raises Unauthorized."""

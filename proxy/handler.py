@@ -20,7 +20,7 @@ from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
 from proxy.keeping import Holder
 from proxy.relay import Relay
-from proxy.request import INNER_PATH, MCP_PATH, Request, is_for_operators
+from proxy.request import INNER_PATH, LIVE_PATH, MCP_PATH, VIEW_PATH, Request, is_for_operators
 
 log = logs.get_logger()
 
@@ -42,8 +42,11 @@ class SessionHandler(ConnectionHandler):
         if request.path == MCP_PATH:
             self._serve_agent(request)
             return
-        if not handshake.is_upgrade(headers):
+        if not handshake.is_upgrade(headers) or request.path == LIVE_PATH:
             self._serve_page(request)
+            return
+        if request.path == VIEW_PATH:
+            self.services.dashboard.serve_viewer(self, self._admit(request), request)
             return
         wrong_client.refuse_session(request.path, headers, settings.endpoint)
         if (request.method, request.version) != ("GET", "1.1"):

@@ -21,6 +21,7 @@ from appliance.request_errors import (
     UpgradeRequired,
 )
 from proxy import cdp, metrics, wrong_client
+from proxy.request import DASHBOARD, is_below
 from proxy.services import Services
 
 log = logs.get_logger()
@@ -56,6 +57,8 @@ class Pages:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
+        if is_below(DASHBOARD, environ["PATH_INFO"]):
+            return self._services.dashboard(environ, start_response)
         try:
             content_type, body = self._answer(environ)
             status, headers = "200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))]

@@ -18,6 +18,7 @@ from appliance.errors import OpenToAll, SettingsError
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.reach import Reach
+from appliance.grid.samples import SAMPLE_MS, Samples
 from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
 from appliance.grid.token_copy import token_copy_of
@@ -29,6 +30,7 @@ from appliance.settings.config import Settings
 from proxy import loops
 from proxy.access import Access
 from proxy.admission import Connections, Unheard
+from proxy.dashboard.pages import Dashboard
 from proxy.dial import Connection, dial_worker
 from proxy.door.answering import InnerDoor
 from proxy.door.dialling import Neighbours
@@ -99,6 +101,8 @@ class Proxy:
         self._door = InnerDoor(settings, self._keys, self._watchdog)
         self._neighbours = Neighbours(settings, self.grid, self._keys)
         self._agents = Agents(settings, self.presence)
+        self._dashboard = Dashboard(self.grid, settings)
+        self._samples = Samples(self.grid)
         self._unheard = Unheard(UNHEARD_MAX)
         self._stop = Event()
         self._has_failed = False
@@ -116,6 +120,7 @@ class Proxy:
             tls=self.tls,
             door=self._door,
             agents=self._agents,
+            dashboard=self._dashboard,
             dial=self._dial,
         )
         self._servers = [Server(self.services, settings.host, SessionHandler)]
@@ -182,6 +187,8 @@ class Proxy:
             gevent.spawn(repeat, settings.lease_renew_interval, self._tokens.sync),
             gevent.spawn(repeat, settings.lease_renew_interval, self._keys.sync),
             gevent.spawn(repeat, LOOK_S, self._agents.end_idle),
+            gevent.spawn(repeat, SAMPLE_MS / 1000, self._samples.take),
+            gevent.spawn(repeat, settings.lease_renew_interval, self._dashboard.renew),
         ]
         if self.tls:
             started.append(gevent.spawn(repeat, CERTIFICATE_LOOK_S, self._reload_certificate))
@@ -222,6 +229,7 @@ class Proxy:
         for server in self._servers:
             server.close()
         self._agents.end_all(f"appliance {why}")
+        self._dashboard.end_all(f"appliance {why}")
         self._unheard.cut_all()
         for server in self._servers:
             server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words

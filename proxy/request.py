@@ -23,9 +23,11 @@ HEADERS_MAX = 99  # http.client, by which pywsgi reads the pages' requests again
 TARGET_MAX_BYTES = 8000  # pywsgi takes request lines of up to 8192 bytes
 INNER_PATH = "/inner"  # where the grid's other appliances ask: proxy/door
 MCP_PATH = "/mcp"  # where agents ask: proxy/mcp
+DASHBOARD = "/dashboard"  # proxy/dashboard
+LIVE_PATH, VIEW_PATH = f"{DASHBOARD}/live", f"{DASHBOARD}/view"  # its WebSockets: the feed, and a look at a session
 
 _METHODS, _METHODS_OF_AGENTS = ("GET", "HEAD"), ("POST", "DELETE")
-_OPERATORS = ("/api", "/dashboard")  # where each resource has methods of its own, and says which
+_OPERATORS = ("/api", DASHBOARD)  # where each resource has methods of its own, and says which
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112, section 5.2
 _SINGLE = ("host", "origin", "sec-websocket-key", "sec-websocket-version", "user-agent", "authorization")
@@ -97,7 +99,12 @@ class RequestParser:
 
 def is_for_operators(path: str) -> bool:
     """Return whether a path is below /api or /dashboard."""
-    return path.startswith(tuple(f"{root}/" for root in _OPERATORS)) or path in _OPERATORS
+    return any(is_below(root, path) for root in _OPERATORS)
+
+
+def is_below(root: str, path: str) -> bool:
+    """Return whether a path is another one, or below it."""
+    return path == root or path.startswith(f"{root}/")
 
 
 def _checked(event: h11.Request, head: bytes, rest: bytes) -> Request:

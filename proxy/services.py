@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from appliance.grid.grid import Grid
 from appliance.grid.reach import Reach
 from appliance.grid.sessions import Sessions
+from appliance.grid.token_table import Principal
 from appliance.grid.values import Grant
 from appliance.settings.config import Settings
 from proxy.access import Access
@@ -42,6 +43,16 @@ class Agents(Protocol):
         """
 
 
+class Dashboard(Protocol):
+    """The dashboard: `Dashboard` of proxy/dashboard/pages.py."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request below /dashboard, as a WSGI application."""
+
+    def serve_viewer(self, handler: Any, who: Principal, request: Request) -> None:
+        """Serve who looks at a session; raises RequestError before it is answered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the connections of one proxy share."""
@@ -59,4 +70,5 @@ class Services:
     tls: Tls | None
     door: Door
     agents: Agents
+    dashboard: Dashboard
     dial: Callable[[Headers, Grant], Connection]

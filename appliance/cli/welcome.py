@@ -37,9 +37,10 @@ Node.js                             npm install playwright-core@{minor}
 Sessions share warm browsers, each with contexts of its own. For users who do not trust each other, add
 ?isolation=browser to the endpoint, or set ISOLATION=browser for all.
 
-Status  {applctl} status
-Logs    {applctl} logs -f
-Stop    {applctl} down{or_make}"""
+Dashboard  {dashboard}
+Status     {applctl} status
+Logs       {applctl} logs -f
+Stop       {applctl} down{or_make}"""
 
 
 _OTHERS = """From elsewhere:     {endpoint}
@@ -60,6 +61,7 @@ def text(endpoint: str, browser: str, version: str, *, for_others: str, wants_to
     query = "/?token=TOKEN" if wants_token else ""
     return _TEXT.format(
         endpoint=endpoint + query,
+        dashboard=f"http{endpoint.removeprefix('ws')}/dashboard",
         others=_OTHERS.format(endpoint=for_others + query) if for_others else "",
         access=_ACCESS.format(applctl=program) if wants_token else "",
         browser=browser,

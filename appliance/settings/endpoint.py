@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
@@ -49,8 +49,8 @@ class EndpointSettings(BaseSettings):
     )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="More host names under which /metrics and /api are served, separated by commas; * for any. "
-        "Addresses, names without a dot, like localhost, and this machine's names are always allowed.",
+        description="More host names under which /metrics, /api and /dashboard are served, separated by commas; * for "
+        "any. Addresses, names without a dot, like localhost, and this machine's names are always allowed.",
     )
     request_timeout: Seconds = Field(
         15, description="Seconds that a client has, from the connect, to send its request."
@@ -64,6 +64,13 @@ class EndpointSettings(BaseSettings):
     default_browser_type: Browser = Field(
         Browser.CHROMIUM,
         description="Browser of sessions that name none: chromium, firefox or webkit.",
+    )
+
+    live_view: Literal["own", "all", "off"] | None = Field(
+        None,
+        description="Whose browsers the dashboard may show: own, of the sessions with isolation=browser; all, also "
+        "those in shared browsers; or off. Only admins and the session's own token may look. Default: all where HOST "
+        "is loopback, else own.",
     )
 
     @field_validator("allowed_hosts", mode="before")
@@ -88,6 +95,11 @@ class EndpointSettings(BaseSettings):
     def requires_token(self) -> bool:
         """Whether others reach HOST, so that the grid must have a token before the proxy listens."""
         return not (self.allow_anonymous or is_loopback(self.host))
+
+    @property
+    def shown_browsers(self) -> str:
+        """What LIVE_VIEW says, or its default."""
+        return self.live_view or ("all" if is_loopback(self.host) else "own")
 
     @property
     def endpoint(self) -> str:

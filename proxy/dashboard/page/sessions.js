@@ -1,0 +1,97 @@
+// Live sessions, and those that wait, in order.
+
+import { endSession } from './actions.js';
+import { byId, el, fill, icon, keep, say } from './dom.js';
+import { openSession } from './drawer.js';
+import { state } from './state.js';
+import { watch } from './watch.js';
+import { bytes, counted, nameOf, runsIn, span, workerName } from './words.js';
+
+const MOST = 200;  // rows; the filter finds the others
+
+export function drawSessions() {
+  const all = state.running, wanted = byId('sessions-filter').value.trim().toLowerCase();
+  const found = wanted ? all.filter(one => textOf(one).includes(wanted)) : all;
+  const total = Math.max(all.length, state.grid.sessions_total ?? 0), shown = found.slice(0, MOST);
+  say(byId('sessions-count'), total ? (shown.length < total ? `${shown.length} of ${total.toLocaleString('en')}` : String(total)) : '');
+  keep(byId('session-rows'), shown, one => one.id, makeRow, drawRow);
+  drawEmpty(byId('sessions-empty'), !shown.length && state.isKnown, wanted && all.length);
+  drawQueue(state.waiting);
+}
+
+/** Return what the filter looks in: "build=4711" finds a label. */
+function textOf(session) {
+  const { name, id, client, browser, worker, token, labels, user_agent: agent } = session;
+  const pairs = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`);
+  return [name, id, client, browser, worker, token, agent, ...pairs].join(' ').toLowerCase();
+}
+
+function drawEmpty(empty, isEmpty, isFiltered) {
+  empty.hidden = !isEmpty;
+  if (!isEmpty)
+    return;
+  const { endpoint } = state;
+  fill(empty, `${isFiltered} ${endpoint}`, () => isFiltered ? [el('b', {}, 'No session matches'), 'Sessions that have ended are found in the history below.']
+    : [el('b', {}, 'No session is running'), 'Connect with the Playwright client that you have:', el('br'), el('code', {}, `chromium.connect("${endpoint}")`)]);
+}
+
+function makeRow(session) {
+  const current = () => state.session(session.id) ?? session;
+  const open = el('button', { class: `name${session.name ? '' : ' nameless'}`, type: 'button', on: { click: () => openSession(current()) } });
+  const look = el('button', { class: 'icon-button looks', type: 'button', title: 'Watch its browser', 'aria-label': `Watch ${nameOf(session)}`, on: { click: () => watch(current()) } }, icon('eye'));
+  const end = el('button', { class: 'icon-button ends', type: 'button', title: 'End this session', 'aria-label': `End ${nameOf(session)}`, on: { click: () => endSession(current()) } }, icon('stop'));
+  return el('div', { class: 'row live', role: 'listitem', 'data-session': session.id },
+    el('div', { class: 'who' }, el('div', { class: 'title' }, open, el('span', { class: 'chip' })), el('div', { class: 'labels' })),
+    el('div', { class: 'where' }, el('div'), el('div')),
+    el('div', { class: 'figure age' }),
+    el('div', { class: 'figure traffic' }),
+    el('div', { class: 'acts' }, look, end));
+}
+
+function drawRow(row, session) {
+  const find = selector => row.querySelector(selector);
+  say(find('.age'), span(state.now - session.started_ms));
+  if (row.drawn === session)
+    return;
+  row.drawn = session;
+  say(find('.name'), nameOf(session));
+  const chip = find('.title .chip');
+  chip.hidden = session.status === 'active';
+  chip.className = `chip ${session.status}`;
+  say(chip, session.status);
+  drawLabels(find('.labels'), session.labels);
+  const [what, where] = find('.where').children;
+  say(what, runsIn(session));
+  say(where, [session.client, session.worker && `on ${workerName(session.worker)}`, session.token && `token ${session.token}`].filter(Boolean).join(' · '));
+  drawTraffic(find('.traffic'), session);
+}
+
+export function drawLabels(element, labels) {
+  const pairs = Object.entries(labels ?? {});
+  fill(element, JSON.stringify(pairs), () => pairs.map(([key, value]) => el('span', { class: 'chip', title: `${key}=${value}` }, `${key}=${value}`)));
+}
+
+function drawTraffic(element, { bytes_from_client: up, bytes_to_client: down }) {
+  const isKnown = Boolean(up || down);
+  fill(element, `${up} ${down}`, () => isKnown ? [`↓ ${bytes(down)}`, el('small', {}, `↑ ${bytes(up)}`)] : [el('small', {}, '–')]);
+}
+
+function drawQueue(waiting) {
+  say(byId('queue-count'), waiting.length ? String(waiting.length) : '');
+  keep(byId('queue-rows'), waiting.slice(0, MOST), one => one.id, makeWaiter, (row, session) => {
+    const place = waiting.indexOf(session) + 1;
+    say(row.querySelector('.place'), String(place));
+    say(row.querySelector('.waits'), span(state.now - session.started_ms));
+  });
+  const empty = byId('queue-empty'), hidden = Math.max(0, state.pools.reduce((sum, pool) => sum + pool.waiting, 0) - waiting.length);
+  empty.hidden = waiting.length > 0 || !state.isKnown;
+  say(empty, hidden ? `${counted(hidden, 'session')} of others ${hidden === 1 ? 'waits' : 'wait'}.` : 'Nobody waits.');
+}
+
+function makeWaiter(session) {
+  const open = () => openSession(state.session(session.id) ?? session);
+  return el('li', { 'data-session': session.id },
+    el('span', { class: 'place' }),
+    el('button', { class: 'name', type: 'button', on: { click: open } }, nameOf(session), el('small', {}, `${runsIn(session)} · ${session.client}`)),
+    el('span', { class: 'waits' }));
+}

@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, unquote
 
 from appliance.grid.token_table import Principal
 from appliance.grid.tokens import Tokens
-from appliance.request_errors import ForeignHost, ForeignOrigin, Unauthorized
+from appliance.request_errors import ForeignHost, ForeignOrigin, StoreUnavailable, Unauthorized
 from appliance.settings.config import Settings
 from appliance.settings.networks import Network, is_loopback
 from proxy.request import is_for_operators
@@ -32,6 +32,7 @@ QUERY_PARAMETER = "token"
 COOKIE = "appliance_token"  # of the dashboard: HttpOnly, SameSite=Strict
 NO_TOKEN = "This grid requires a token, but the request has none."  # noqa: S105  # a sentence
 ANY_HOST = "*"
+METRICS_PATH = "/metrics"
 
 _ROOT = 0
 _PASSED_ON = ("x-forwarded-for", "forwarded", "x-real-ip", "via")  # what proxies add to the requests of others
@@ -57,13 +58,14 @@ class Access:
         """Return who sends a request. Without a token, that is the appliance's own account or an anonymous client.
 
         On the operator's pages a cookie may hold the token. Raises Unauthorized, and StoreUnavailable if a token cannot
-        be checked: nobody gets in unchecked.
+        be checked: nobody gets in unchecked. Only the metrics, which say that Redis is away, are shown to whom Redis
+        knew when it was last heard.
         """
         given = given_tokens(headers.get("authorization", ""), query)
         if not given and is_for_operators(path):
             given = given_by_cookie(headers.get("cookie", ""))
         if given:
-            return self._check(given)
+            return self._check(given, path)
         if self._allow_anonymous:
             return Principal()
         if self._tokens.are_for_everybody():
@@ -72,9 +74,15 @@ class Access:
             raise Unauthorized(objection)
         return Principal(is_admin=True)
 
-    def _check(self, given: list[str]) -> Principal:
+    def _check(self, given: list[str], path: str) -> Principal:
         for token in given:
-            if found := self._tokens.check(token):
+            try:
+                found = self._tokens.check(token)
+            except StoreUnavailable:
+                found = self._tokens.recall(token) if path == METRICS_PATH else None
+                if found is None:
+                    raise
+            if found:
                 return found
         raise Unauthorized("The grid does not know this token, or it was revoked.")
 

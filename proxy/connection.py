@@ -53,8 +53,11 @@ class ConnectionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-webso
         except ClientGone as gone:
             say = log.info if request else log.debug  # load balancers connect only to see whether they can
             say("client.gone", client=self.client, error=str(gone))
+            if request:
+                self.services.metrics.client_gone()
         except RequestError as error:
             log.info("request.refused", client=self.client, status=error.status, error=str(error))
+            self.services.metrics.refused(error)
             self._refuse(error, request)
         except Exception:
             log.exception("request.failed", client=self.client)

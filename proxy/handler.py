@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from http import HTTPStatus
 
 import gevent
@@ -77,6 +79,7 @@ class SessionHandler(ConnectionHandler):
 
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
+        self._asked_at = time.monotonic()
         token, settings = self._admit(request).name, self.services.settings
         wanted = handshake.parse(request.items, request.target, self.client, settings, token)
         if wanted.can_be_kept and self._reconnect(wanted, request.rest):
@@ -116,7 +119,7 @@ class SessionHandler(ConnectionHandler):
                 if wanted.can_be_kept and connection.answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
                     self._keep(wanted, session, grant, connection, rest)
                     return
-                self._greet(grant, connection, wanted.log_lines)
+                self._greet(wanted, grant, connection)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.end_reason = f"refused by the worker with {connection.answer.status}"
                     to_be_closed.callback(tcp.say_goodbye, self.socket)  # when the slot is free
@@ -145,9 +148,8 @@ class SessionHandler(ConnectionHandler):
         holder = Holder(connection, *self._if_it_ends(grant))
         holder.on_change(lambda is_kept: sessions.keep(session, is_kept=is_kept))
         holder.on_end(lambda reason: sessions.end_visit(session.id, reason))
-        self._log_start(session, grant)
         session.relay(holder.end)
-        with holder.followed(self.services.settings.session_timeout):
+        with self._counted(session, grant), holder.followed(self.services.settings.session_timeout):
             try:
                 is_there = self._visit(wanted, grant, rest, "this is the first client of")
                 holder.wait()
@@ -169,14 +171,14 @@ class SessionHandler(ConnectionHandler):
                 if connection.answer.status == HTTPStatus.GONE:
                     return False
                 to_be_closed.callback(self.socket.close)
-                self._greet(grant, connection, [f"{what} {wanted.request.kept_as!r}", *wanted.log_lines])
+                self._greet(wanted, grant, connection, [f"{what} {wanted.request.kept_as!r}"])
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     to_be_closed.callback(tcp.say_goodbye, self.socket)
                     return True
                 relay = Relay(self.socket, connection.socket, rest, connection.answer.rest)
                 to_be_closed.callback(relay.close)
                 visit.relay(relay.end)
-                with self.services.watchdog.watch(relay):
+                with self._followed(relay):
                     relay.run(*self._if_it_ends(grant))
             relay.finish()
         self._log("session.left", grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
@@ -188,27 +190,45 @@ class SessionHandler(ConnectionHandler):
         except DialFailed as error:
             raise SessionUnreachable(f"Session {wanted.request.kept_as!r} is not reached: {error}.") from error
 
-    def _greet(self, grant: Grant, connection: Connection, log_lines: list[str]) -> None:
+    def _greet(self, wanted: Handshake, grant: Grant, connection: Connection, more: Sequence[str] = ()) -> None:
         """Pass the worker's answer on, with lines on the session for the client's log."""
         answer, head = connection.answer, connection.answer.head
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
             about = [f"session {grant.session_id} on {grant.worker_id}", f"waited {grant.waited_ms} ms for a slot"]
-            head = handshake.with_log(head, about + log_lines)
+            head = handshake.with_log(head, [*about, *more, *wanted.log_lines])
         self._is_answered = True
         try:
             self.socket.sendall(head + answer.rest)
         except OSError as error:
             raise ClientGone(str(error)) from error
+        self.services.metrics.connected(wanted.request, time.monotonic() - self._asked_at)
 
     def _relay(self, relay: Relay, session: Session, grant: Grant) -> None:
+        with self._counted(session, grant):
+            session.relay(relay.end)
+            try:
+                with self._followed(relay):
+                    relay.run(*self._if_it_ends(grant))
+            finally:
+                session.finish(relay.end_reason, relay.bytes_relayed)
+                self._log("session.ended", grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
+
+    @contextmanager
+    def _followed(self, relay: Relay) -> Iterator[None]:
+        """Limit a relay, and count its traffic."""
+        with self.services.watchdog.watch(relay), self.services.metrics.traffic.of(relay):
+            yield
+
+    @contextmanager
+    def _counted(self, session: Session, grant: Grant) -> Iterator[None]:
+        """Log a session's start, and count its start and its end."""
         self._log_start(session, grant)
-        session.relay(relay.end)
+        metrics, started = self.services.metrics, time.monotonic()
+        metrics.session_started(session.request, grant.waited_ms)
         try:
-            with self.services.watchdog.watch(relay):
-                relay.run(*self._if_it_ends(grant))
+            yield
         finally:
-            session.finish(relay.end_reason, relay.bytes_relayed)
-            self._log("session.ended", grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
+            metrics.session_ended(session.request, session.end_reason, time.monotonic() - started)
 
     def _if_it_ends(self, grant: Grant) -> tuple[str, str]:
         """Return the reason if the worker's side ends and says nothing, and the name of that side.

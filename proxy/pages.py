@@ -8,6 +8,8 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
+from prometheus_client import generate_latest
+
 from appliance import __version__, logs
 from appliance.grid.records import ApplianceInfo
 from appliance.names import Protocol
@@ -20,7 +22,7 @@ from appliance.request_errors import (
     StoreUnavailable,
     UpgradeRequired,
 )
-from proxy import cdp, metrics, wrong_client
+from proxy import access, cdp, wrong_client
 from proxy.request import DASHBOARD, is_below
 from proxy.services import Services
 
@@ -44,13 +46,12 @@ class Pages:
     def __init__(self, services: Services) -> None:
         """Set what the pages show."""
         self._services = services
-        self._metrics = metrics.registry(metrics.GridCollector(services))
         self._pages: dict[str, Callable[[], tuple[str, bytes]]] = {
             "/json": self._json,
             "/json/": self._json,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
-            "/metrics": self._metrics_page,
+            access.METRICS_PATH: self._metrics_page,
             "/api/v1/capacity": self._capacity,
             "/api/v1/appliance": self._appliance,
         }
@@ -121,7 +122,7 @@ class Pages:
         return JSON, json.dumps({"status": "ready", "browser": browser}).encode()
 
     def _metrics_page(self) -> tuple[str, bytes]:
-        return PROMETHEUS, metrics.render(self._metrics)
+        return PROMETHEUS, generate_latest(self._services.metrics.registry)
 
     def _capacity(self) -> tuple[str, bytes]:
         pools = self._services.grid.capacity()

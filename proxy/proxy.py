@@ -41,6 +41,10 @@ from proxy.limits import Watchdog
 from proxy.loops import RETRY_S, in_thread, repeat
 from proxy.mcp.agents import LOOK_S, Agents
 from proxy.mcp.browsers import Browsers
+from proxy.measured import collectors
+from proxy.metrics.metrics import Metrics
+from proxy.metrics.self_audit import INTERVAL_S as AUDIT_S
+from proxy.metrics.self_audit import SelfAudit
 from proxy.pages import Pages
 from proxy.predecessors import Predecessors
 from proxy.presence import Presence
@@ -86,11 +90,12 @@ class Proxy:
         self.id = f"{settings.appliance_name}.{secrets.token_hex(3)}"
         self.grid = Grid(Store(settings.effective_redis_url, settings.grid_namespace))
         self.tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
-        reach = Reach()
+        reach, self._metrics = Reach(), Metrics()
         self.presence: Presence  # made of the sessions, below
         leave = lambda: self.presence.reason_to_leave()  # noqa: E731
-        self.sessions = Sessions(self.grid, settings, self.id, self._announce, reach, leave)
-        self._reaper = Reaper(self.grid, self.sessions, settings)
+        self.sessions = Sessions(self.grid, settings, self.id, self._announce, reach, leave, self._metrics)
+        self._reaper = Reaper(self.grid, self.sessions, settings, self._metrics)
+        self._audit = SelfAudit(settings, self.grid)
         self._prober = Prober(reach, self.grid, self._dial)
         reach.on_change(self._prober.wake)
         self.presence = Presence(settings, self.grid, self.id, self.sessions, self.tls)
@@ -117,12 +122,14 @@ class Proxy:
             visits=Connections(settings.max_connections_per_client),
             unheard=self._unheard,
             watchdog=self._watchdog,
+            metrics=self._metrics,
             tls=self.tls,
             door=self._door,
             agents=self._agents,
             dashboard=self._dashboard,
             dial=self._dial,
         )
+        self._metrics.read_also(collectors(self.services, self._audit))
         self._servers = [Server(self.services, settings.host, SessionHandler)]
         if beside := addresses.door_beside_host(settings):
             self._servers.append(Server(self.services, beside, DoorHandler))
@@ -189,6 +196,8 @@ class Proxy:
             gevent.spawn(repeat, LOOK_S, self._agents.end_idle),
             gevent.spawn(repeat, SAMPLE_MS / 1000, self._samples.take),
             gevent.spawn(repeat, settings.lease_renew_interval, self._dashboard.renew),
+            gevent.spawn(self._metrics.loop_lag.run),
+            gevent.spawn(repeat, AUDIT_S, self._audit.look),
         ]
         if self.tls:
             started.append(gevent.spawn(repeat, CERTIFICATE_LOOK_S, self._reload_certificate))

@@ -6,6 +6,7 @@ import gevent
 
 from appliance import logs
 from appliance.grid.grid import Grid
+from appliance.grid.observer import Observer
 from appliance.grid.sessions import Sessions
 from appliance.request_errors import StoreUnavailable
 from appliance.settings.config import Settings
@@ -18,17 +19,19 @@ SOON_S = 0.05  # after the moment in which something is overdue
 class Reaper:
     """Reaps at intervals, and in between when a lease or a heartbeat is over."""
 
-    def __init__(self, grid: Grid, sessions: Sessions, settings: Settings) -> None:
-        """Reap for the appliance of the settings; `sessions` are those of its proxy."""
+    def __init__(self, grid: Grid, sessions: Sessions, settings: Settings, observer: Observer) -> None:
+        """Reap for the appliance of the settings; `sessions` are those of its proxy, `observer` hears what is found."""
         self._grid = grid
         self._sessions = sessions
         self._settings = settings
+        self._observer = observer
 
     def reap(self) -> None:
         """Reap once."""
         self._sessions.renew()  # or a proxy that was paused past its leases would reap its own sessions
         count = self._grid.reap(self._settings.longest_silence, self._settings.appliance_name)
         if any(count.values()):
+            self._observer.reaped(count)
             log.warning("reaped", **count)
 
     def pause(self) -> None:

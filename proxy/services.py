@@ -18,6 +18,7 @@ from proxy.admission import Connections, Unheard
 from proxy.dial import Connection
 from proxy.handshake import Headers
 from proxy.limits import Watchdog
+from proxy.metrics.metrics import Metrics
 from proxy.presence import Presence
 from proxy.request import Request
 from proxy.tls import Tls
@@ -67,6 +68,7 @@ class Services:
     visits: Connections
     unheard: Unheard
     watchdog: Watchdog
+    metrics: Metrics
     tls: Tls | None
     door: Door
     agents: Agents

@@ -112,7 +112,7 @@ class Tls:
         """Load the files; raises SettingsError if that cannot be done."""
         self._files = certificate_file, key_file
         self._print = self._look()
-        self._context, self.certificate = self._load()
+        self._context, self.certificate, self.expires_s = self._load()
 
     def secure(self, sock: socket.socket) -> TlsSocket:
         """Return a client's connection over TLS; its handshake is not done yet."""
@@ -130,23 +130,23 @@ class Tls:
             return False
         self._print, before = found, self.certificate
         try:
-            self._context, self.certificate = self._load()
+            self._context, self.certificate, self.expires_s = self._load()
         except SettingsError as error:
             log.error("certificate.broken", error=str(error))
         else:
             log.info("certificate.loaded", file=str(self._files[0]))
         return self.certificate != before
 
-    def _load(self) -> tuple[_Context, str]:
+    def _load(self) -> tuple[_Context, str, float]:
         """Build a context of its own: in one that is in use, half of a broken pair would be left.
 
-        Returns it with its certificate's fingerprint.
+        Returns it with its certificate's fingerprint, and when that expires (Unix seconds).
         """
         context = _Context(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
         served = certificate.load_into(context, *self._files)
-        return context, certificate.fingerprint(served)
+        return context, certificate.fingerprint(served), certificate.expires_s(self._files[0])
 
     def _look(self) -> _Print:
         """Return the files' states; that a file is missing is a state, too."""

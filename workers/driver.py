@@ -28,6 +28,7 @@ import psutil
 
 from appliance import logs
 from appliance.errors import LaunchError, SettingsError
+from appliance.grid.values import DrainCause
 from appliance.machine import browsers, ffmpeg, kernel, sandbox, unix_sockets
 from appliance.machine.browsers import Program
 from appliance.machine.cgroups import Group
@@ -158,7 +159,7 @@ class Driver:
                 log.debug("driver.output", line=text)
                 if text.startswith(_SURVIVED):
                     log.warning("driver.survived", line=text)
-                    self._orders.drain("its driver had an error")
+                    self._orders.drain("its driver had an error", DrainCause.DRIVER)
             self._orders.wake()
         silent.set()
         self.process.wait()

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from appliance import logs
+from appliance.grid.values import CrashCause, DrainCause
 from workers import reasons
 
 log = logs.get_logger()
@@ -22,7 +23,12 @@ class Stopped(Exception):
 
 
 class Crashed(Exception):
-    """The worker cannot go on; the message says why, for clients to read."""
+    """The worker cannot go on; the message says why, for clients to read, and `crash` what crashed, in one word."""
+
+    def __init__(self, reason: str, crash: CrashCause) -> None:
+        """Set both."""
+        super().__init__(reason)
+        self.crash = crash
 
 
 class Orders:
@@ -34,8 +40,10 @@ class Orders:
         self._changed = threading.Condition()
         self.terminations = 0
         self.drain_reason = ""
+        self.drain_cause = DrainCause.STOP
         self.is_drained = False
         self.crash = ""
+        self.crash_cause = CrashCause.WORKER
         self.doubted = threading.Event()  # somebody could not reach the browser
         self.vouched = threading.Event()  # it was then seen to answer
 
@@ -46,7 +54,7 @@ class Orders:
             try:
                 work()
             except Exception as error:
-                self.crashed(reasons.of_worker(self.worker_name, name, error))
+                self.crashed(reasons.of_worker(self.worker_name, name, error), CrashCause.WORKER)
                 log.exception("worker.thread_failed", thread=name)
 
         threading.Thread(target=run, name=name, daemon=True).start()
@@ -57,10 +65,11 @@ class Orders:
             self.terminations += 1
             self._changed.notify_all()
 
-    def drain(self, reason: str) -> None:
-        """Record that the worker must drain; the first reason stays."""
+    def drain(self, reason: str, cause: DrainCause) -> None:
+        """Record that the worker must drain; the first reason stays, with its cause."""
         with self._changed:
-            self.drain_reason = self.drain_reason or reason
+            if not self.drain_reason:
+                self.drain_reason, self.drain_cause = reason, cause
             self._changed.notify_all()
 
     def drained(self) -> None:
@@ -75,10 +84,11 @@ class Orders:
             self.is_drained = False
             self._changed.notify_all()
 
-    def crashed(self, what: str) -> None:
-        """Record what crashed first; what follows from it is not recorded."""
+    def crashed(self, what: str, cause: CrashCause) -> None:
+        """Record what crashed first, in words and in one word; what follows from it is not recorded."""
         with self._changed:
-            self.crash = self.crash or what
+            if not self.crash:
+                self.crash, self.crash_cause = what, cause
             self._changed.notify_all()
 
     def wake(self) -> None:
@@ -91,7 +101,7 @@ class Orders:
         with self._changed:
             held = self._changed.wait_for(lambda: self.crash or condition(), timeout_s)
         if self.crash:
-            raise Crashed(self.crash)
+            raise Crashed(self.crash, self.crash_cause)
         return bool(held)
 
     def look_for(self, condition: Callable[[], object], timeout_s: float) -> bool:

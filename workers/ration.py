@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from appliance import logs
+from appliance.grid.values import CrashCause, DrainCause
 from workers import family, reasons
 from workers.bounds import Bound, disk_bytes, size
 from workers.family import Family
@@ -66,11 +67,13 @@ class Ration:
 
     def _heed(self, bound: Bound, count: int) -> None:
         if bound.hard and count > bound.hard:
-            self._orders.crashed(reasons.of_excess(self._orders.worker_name, size(bound.hard), bound.kind))
+            reason = reasons.of_excess(self._orders.worker_name, size(bound.hard), bound.kind)
+            self._orders.crashed(reason, CrashCause(bound.kind))
             log.warning("worker.exceeds", kind=bound.kind, used=size(count), limit=size(bound.hard))
             self._kill_family()
         elif bound.soft and count > bound.soft:
-            self._orders.drain(f"grew to {size(count)} of {bound.kind}, past {bound.setting}")
+            reason = f"grew to {size(count)} of {bound.kind}, past {bound.setting}"
+            self._orders.drain(reason, DrainCause(bound.kind))
 
     def _kill_family(self) -> None:
         """Stop the growth at once: the worker's own way to end is told first, and takes its time."""

@@ -20,7 +20,7 @@ from typing import Any
 from appliance import logs
 from appliance.deadline import Deadline
 from appliance.grid.grid import Grid
-from appliance.grid.values import WorkerSpec, WorkerStatus
+from appliance.grid.values import CrashCause, DrainCause, WorkerSpec, WorkerStatus
 from appliance.machine.record import RecordFile
 from appliance.request_errors import StoreUnavailable
 from workers.orders import Orders
@@ -66,7 +66,7 @@ class Registration:
     def handle(self, message: dict[str, Any]) -> None:
         """Act on a message from the worker's mailbox: `drain` with its reason, `drained`, or `suspect`."""
         if "drain" in message:
-            self._orders.drain(str(message["drain"]))
+            self._orders.drain(str(message["drain"]), DrainCause.OPERATOR)
         if "drained" in message:
             self._idle()
         if "suspect" in message:
@@ -96,15 +96,15 @@ class Registration:
         with self._lock:
             self._try(lambda: self._grid.end_sessions(self.spec.id, reason))
 
-    def remove(self, reason: str) -> None:
-        """Remove the worker from the grid, for good; the first reason counts.
+    def remove(self, reason: str, crash: CrashCause | None = None) -> None:
+        """Remove the worker from the grid, for good; the first reason counts. `crash` is what crashed, if that is why.
 
         If Redis is away, the worker will be reaped instead.
         """
         with self._lock:
             if not self._removed:
                 self._removed = True
-                self._try(lambda: self._grid.remove_worker(self.spec.id, reason))
+                self._try(lambda: self._grid.remove_worker(self.spec.id, reason, crash))
 
     def _beat(self, memory_bytes: int, healthy: bool) -> None:
         self._memory_bytes = memory_bytes
@@ -125,7 +125,7 @@ class Registration:
             return
         self._remember(status=status, lifetime=max(self.spec.lifetime, int(answer["lifetime"])))
         if status is WorkerStatus.DRAINING:
-            self._orders.drain(answer["reason"] or "told by the grid")
+            self._orders.drain(answer["reason"] or "told by the grid", DrainCause.OPERATOR)
             if answer["active"] == 0:
                 self._idle()
             else:
@@ -139,7 +139,7 @@ class Registration:
         self._server = server
 
     def _drain(self) -> None:
-        active = self._grid.drain_worker(self.spec.id, self._drain_reason)
+        active = self._grid.drain_worker(self.spec.id, self._drain_reason, self._orders.drain_cause)
         if active is None:
             self._register_again()
         elif active == 0:

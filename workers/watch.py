@@ -18,6 +18,7 @@ import psutil
 from appliance import logs
 from appliance.deadline import Deadline
 from appliance.errors import LaunchError
+from appliance.grid.values import CrashCause
 from appliance.machine import kernel
 from workers import probe, reasons
 from workers.driver import Driver
@@ -51,9 +52,9 @@ class Watch:
     def _for_ends(self, watched: Collection[int]) -> None:
         kernel.wait_for_end(watched)
         if not self._driver.is_told_to_end:
-            self._orders.crashed(self._reason())
+            self._orders.crashed(*self._reason())
 
-    def _reason(self) -> str:
+    def _reason(self) -> tuple[str, CrashCause]:
         """Find out what has ended of its own, and why."""
         driver, name = self._driver, self._orders.worker_name
         self._orders.look_for(lambda: driver.has_ended or self._browser_pid in driver.ends, FOLLOWS_S)
@@ -62,17 +63,17 @@ class Watch:
         driver_ended = "" if code is None else reasons.ending(code)
         log.warning("driver.ended", driver=driver_ended, browser=how, oom_kills=_oom_kills() - self._oom_kills)
         if code:
-            return reasons.of_driver(name, code, driver.lines)
+            return reasons.of_driver(name, code, driver.lines), CrashCause.DRIVER
         if code is None and not kernel.has_ended(self._browser_pid):
-            return reasons.of_zygote(name)
-        return reasons.of_browser(name, how)
+            return reasons.of_zygote(name), CrashCause.BROWSER
+        return reasons.of_browser(name, how), CrashCause.BROWSER
 
     def _for_hanging(self) -> None:
         while not self._orders.crash:
             self._orders.doubted.wait(self._hang_timeout_s)
             self._oom_kills = _oom_kills()
             if reason := self._ask():
-                self._orders.crashed(reason)
+                self._orders.crashed(reason, CrashCause.HANG)
                 return
             if self._orders.doubted.is_set():
                 self._orders.doubted.clear()

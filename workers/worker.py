@@ -15,7 +15,7 @@ from appliance.errors import LaunchError
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.store import Store
-from appliance.grid.values import WorkerSpec
+from appliance.grid.values import CrashCause, WorkerSpec
 from appliance.machine import browsers, drivers
 from appliance.machine.accounts import has_own_account
 from appliance.machine.cgroups import Group
@@ -137,7 +137,7 @@ class Worker:
         for suffix in swept:
             dead = f"{self._settings.appliance_name}.{self._name}.{suffix}"
             try:
-                self._grid.remove_worker(dead, f"worker {self._name} crashed")
+                self._grid.remove_worker(dead, f"worker {self._name} crashed", CrashCause.KILLED)
             except StoreUnavailable as error:
                 log.warning("worker.redis_away", error=str(error), swept=dead)
 
@@ -227,12 +227,12 @@ class Worker:
             heart.begin()
             yield registration
         except Crashed as crash:
-            registration.remove(str(crash))
+            registration.remove(str(crash), crash.crash)
             raise
         finally:
             heart.stop()
             mailbox.close()
-            registration.remove(f"worker {self._name} failed")
+            registration.remove(f"worker {self._name} failed", CrashCause.WORKER)
 
     def _spec(self) -> WorkerSpec:
         settings = self._settings

@@ -8,7 +8,7 @@ environment. A session is checked where its worker is, for there it has a connec
 and sockets are only counted against each other.
 """
 
-from appliance.audit.auditor import Audit, audit
+from appliance.audit.auditor import Audit, audit, audit_state
 from appliance.audit.difference import Difference
 
-__all__ = ["Audit", "Difference", "audit"]
+__all__ = ["Audit", "Difference", "audit", "audit_state"]

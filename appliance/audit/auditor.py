@@ -42,6 +42,16 @@ def audit(settings: Settings, grid: Grid) -> Audit:
     return Audit(left, len(looks[-1].snapshot.sessions), len(looks[-1].snapshot.workers))
 
 
+def audit_state(settings: Settings, grid: Grid) -> list[Difference]:
+    """Compare only what Redis says, with itself; return the differences that last. Raises StoreUnavailable."""
+    started_s, left = time.monotonic(), {d.key: d for d in state.differences(read(grid), settings)}
+    while left and time.monotonic() - started_s < min(PATIENCE_S, max(d.settle_s for d in left.values())):
+        time.sleep(LOOK_INTERVAL_S)
+        found = {d.key: d for d in state.differences(read(grid), settings)}
+        left = {key: found[key] for key in left if key in found}
+    return list(left.values())
+
+
 def compare(looks: Sequence[Look], settings: Settings) -> list[Difference]:
     """Return the differences that all looks have, in the words of the latest."""
     found = [{d.key: d for d in _differences(look, settings)} for look in looks]

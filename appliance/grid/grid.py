@@ -16,7 +16,16 @@ from appliance.grid import token_table
 from appliance.grid.store import Store
 from appliance.grid.stories import Stories
 from appliance.grid.token_table import Principal, Role, Table, Token
-from appliance.grid.values import Announcement, Grant, SessionRequest, Standing, WorkerSpec, WorkerStatus
+from appliance.grid.values import (
+    Announcement,
+    CrashCause,
+    DrainCause,
+    Grant,
+    SessionRequest,
+    Standing,
+    WorkerSpec,
+    WorkerStatus,
+)
 from appliance.grid.views import Views
 from appliance.names import Browser
 from appliance.settings.config import Settings
@@ -150,18 +159,18 @@ class Grid(Views, Stories):
         )
         return answer if answer["known"] else None
 
-    def drain_worker(self, worker_id: str, reason: str) -> int | None:
+    def drain_worker(self, worker_id: str, reason: str, cause: DrainCause = DrainCause.OPERATOR) -> int | None:
         """Drain a worker: it gets no new sessions. Return how many it still has; None if it is unknown."""
-        answer = self.store.call("drain_worker", id=worker_id, reason=reason)
+        answer = self.store.call("drain_worker", id=worker_id, reason=reason, cause=cause)
         return int(answer["active"]) if answer["known"] else None
 
     def end_sessions(self, worker_id: str, reason: str) -> int:
         """Ask the proxies to end a worker's sessions. Return how many there are."""
         return int(self.store.call("end_sessions", worker=worker_id, reason=reason)["ended"])
 
-    def remove_worker(self, worker_id: str, reason: str) -> int:
-        """Remove a worker. Return how many sessions ended with it."""
-        return int(self.store.call("remove_worker", id=worker_id, reason=reason)["sessions"])
+    def remove_worker(self, worker_id: str, reason: str, crash: CrashCause | None = None) -> int:
+        """Remove a worker; `crash` says what crashed, if that is why. Return how many sessions ended with it."""
+        return int(self.store.call("remove_worker", id=worker_id, reason=reason, crash=crash or "")["sessions"])
 
     def reap(self, silence_s: float = 5.0, appliance: str = "") -> dict[str, int]:
         """Remove workers and sessions that are overdue. Return how many `workers`, `sessions` and `waiting` there were.

@@ -12,6 +12,7 @@ from contextlib import suppress
 from appliance import logs
 from appliance.deadline import Deadline
 from appliance.grid.grid import Grid
+from appliance.grid.observer import Observer
 from appliance.grid.session import Session, killed
 from appliance.grid.values import Grant
 from appliance.request_errors import ServerChanged, StoreUnavailable
@@ -25,13 +26,19 @@ SERVERS_TRIED = 3
 class Leases:
     """The leases of one proxy's sessions."""
 
-    def __init__(self, grid: Grid, settings: Settings, proxy_id: str, live: dict[str, Session]) -> None:
-        """Set the proxy's sessions by id, `live`: their owner adds and removes them."""
+    def __init__(
+        self, grid: Grid, settings: Settings, proxy_id: str, live: dict[str, Session], observer: Observer
+    ) -> None:
+        """Set the proxy's sessions by id, `live`: their owner adds and removes them.
+
+        `observer` is told of the leases that were lost.
+        """
         self.server: str | None = None  # the run id of the Redis that knows what this proxy relays
         self.lease_ms = int(settings.lease_ttl * 1000)
         self._grid = grid
         self._proxy = proxy_id
         self._live = live
+        self._observer = observer
         self._worker_ttl_s = settings.worker_ttl
         self._renewing = threading.Lock()
         self._renewals = 0
@@ -113,6 +120,7 @@ class Leases:
     def _assert(self, session: Session, grant: Grant) -> None:
         answer = self._grid.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self.lease_ms)
         status, over = answer["status"], answer.get("over", 0)
+        self._observer.lease_lost()
         log.warning("session.asserted", session=session.id, worker=grant.worker_id, status=status)
         if status == "active" and session.is_kept:
             self._grid.keep_session(session.id, is_kept=True)

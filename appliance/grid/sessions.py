@@ -6,6 +6,7 @@ Whatever else may happen to a proxy, a slot is held by a lease (leases.py).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from appliance.errors import Blame, DialFailed
 from appliance.grid import refusals
 from appliance.grid.grid import Grid
 from appliance.grid.leases import SERVERS_TRIED, Leases
+from appliance.grid.observer import Observer
 from appliance.grid.reach import Reach
 from appliance.grid.session import End, Session, SessionStatus, Visit, killed
 from appliance.grid.values import Grant, SessionRequest
@@ -42,11 +44,12 @@ class Sessions:
         announce: Callable[[], None] = lambda: None,
         reach: Reach | None = None,
         reason_to_leave: Callable[[], RequestError | None] = lambda: None,
+        observer: Observer | None = None,
     ) -> None:
         """Set the grid and the timings.
 
         `announce` announces the appliance, and `reason_to_leave` says why it serves no more, if it does not; `reach`
-        knows which workers to avoid.
+        knows which workers to avoid. `observer` is told what is worth counting.
         """
         self._reason_to_leave = reason_to_leave
         self._grid = grid
@@ -58,7 +61,8 @@ class Sessions:
         self._poll_s = min(POLL_INTERVAL_S, settings.lease_ttl / 3)  # before the lease of an unheard grant ends
         self._queue_max = settings.queue_max_length
         self._live: dict[str, Session] = {}
-        self._leases = Leases(grid, settings, proxy_id, self._live)
+        self._observer = observer or Observer()
+        self._leases = Leases(grid, settings, proxy_id, self._live, self._observer)
         self._visits: list[Visit] = []
         self._no_waiting: RequestError | None = None
         self._no_keeping = ""
@@ -151,6 +155,7 @@ class Sessions:
             return
         blame = self._reach.failed(grant.appliance, grant.worker_id, error)
         log.warning("dial.failed", session=session.id, worker=grant.worker_id, blame=blame.value, error=str(error))
+        self._observer.dial_failed(blame)
         self._grid.give_back(session.id, grant.worker_id, blame)
         _note_failure(session, grant, blame, str(error))
         if refusal := self._reach.refusal():
@@ -229,7 +234,8 @@ class Sessions:
         return self._claim_on(None, session)  # perhaps there are several behind one address
 
     def _claim_on(self, server: str | None, session: Session) -> dict[str, Any]:
-        return self._grid.claim(
+        started = time.perf_counter()
+        answer = self._grid.claim(
             session.id,
             session.request,
             proxy=self._proxy,
@@ -239,6 +245,8 @@ class Sessions:
             avoid={*session.tried, *self._reach.avoided},
             server=server,
         )
+        self._observer.claimed(time.perf_counter() - started)
+        return answer
 
     # ── What comes from outside ───────────────────────────────────────────────────────────────────
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from appliance.names import Browser, Isolation, Protocol, minor_version
 
@@ -14,6 +15,40 @@ class WorkerStatus(StrEnum):
     STANDBY = "standby"
     AVAILABLE = "available"
     DRAINING = "draining"
+
+
+class DrainCause(StrEnum):
+    """What made a worker drain."""
+
+    QUOTA = "quota"  # or recycled somewhat before it: recycling.lua
+    APPLIANCE = "appliance"  # which is drained
+    OPERATOR = "operator"
+    MEMORY = "memory"  # past its bound
+    DISK = "disk"
+    DRIVER = "driver"  # which had an error
+    STOP = "stop"  # its process was told to stop
+
+
+class CrashCause(StrEnum):
+    """What crashed, or made a worker end its sessions."""
+
+    DRIVER = "driver"
+    BROWSER = "browser"
+    HANG = "hang"  # driver or browser did not answer
+    MEMORY = "memory"  # past its bound
+    DISK = "disk"
+    WORKER = "worker"  # a fault of its own process
+    KILLED = "killed"  # its process ended without a word
+    SILENT = "silent"  # it missed its heartbeats
+
+
+class WorkerEnd(NamedTuple):
+    """How workers ended: "drained", "crashed", or "failed", which has neither a minor nor a cause."""
+
+    kind: str
+    browser: str
+    minor: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

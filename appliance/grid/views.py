@@ -13,7 +13,7 @@ from appliance.grid import token_table
 from appliance.grid.records import ApplianceInfo, ApplianceStatus, PoolCapacity, SessionInfo, WorkerFailure, WorkerInfo
 from appliance.grid.store import Store
 from appliance.grid.token_table import Token
-from appliance.grid.values import Door
+from appliance.grid.values import Door, WorkerEnd
 from appliance.names import Browser, appliance_of_proxy
 
 KEPT_MS = 2000
@@ -60,6 +60,22 @@ class Views:
         found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
         workers = [WorkerInfo.parse(fields, active, now_ms) for fields, active in found if fields]
         return sorted(workers, key=lambda w: (w.appliance, w.name, w.id))
+
+    def workers_of(self, appliance: str, most: int) -> list[WorkerInfo]:
+        """Return up to `most` workers of an appliance, only those with a recent heartbeat, sorted by name."""
+        ids = self.workers_on(appliance, most)
+        commands = [("HGETALL", self.store.key("worker", i)) for i in ids]
+        commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
+        *answers, time, clock = self.store.read(*commands, ("TIME",), ("GET", self.store.key("clock")))
+        found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
+        now_ms = grid_time_ms(time, clock)
+        workers = [WorkerInfo.parse(fields, active, now_ms) for fields, active in found if fields]
+        return sorted(workers, key=lambda w: (w.name, w.id))
+
+    def worker_ends(self, appliance: str) -> dict[WorkerEnd, int]:
+        """Return how many workers of an appliance drained, crashed or did not start, since Redis has counted them."""
+        (found,) = self.store.read(("HGETALL", self.store.key("tally", appliance)))
+        return {WorkerEnd(*name.split(" ")): int(count) for name, count in found.items()}
 
     def workers_on(self, appliance: str, most: int) -> list[str]:
         """Return the ids of up to `most` workers of an appliance, only those with a recent heartbeat."""
@@ -109,6 +125,13 @@ class Views:
         for browser, minor in self._wanted():
             pools.setdefault((browser, minor), PoolCapacity(browser, minor)).waiting += 1
         return [pools[name] for name in sorted(pools)]
+
+    def oldest_wait_s(self) -> float:
+        """Return how long the session has waited that has waited longest; 0 if none waits."""
+        (ids,) = self.store.read(("ZRANGE", self.store.key("deadlines"), 0, -1))
+        started = self.store.read(*[("HGET", self.store.key("session", i), "started") for i in ids]) if ids else []
+        times_ms = [int(one) for one in started if one]
+        return max(0, self.now_ms() - min(times_ms)) / 1000 if times_ms else 0.0
 
     def _wanted(self) -> list[tuple[str, str]]:
         """Return what each waiting session waits for: browser and version, "any" if it named none."""

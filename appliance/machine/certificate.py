@@ -41,6 +41,15 @@ def fingerprint(certificate: bytes) -> str:
     return hashlib.sha256(certificate).hexdigest()
 
 
+def expires_s(certificate: Path) -> float:
+    """Return when the first certificate of a file expires, in Unix seconds.
+
+    Python reads dates only of certificates that a peer has shown, or by this function, which its own tests use.
+    """
+    decoded = ssl._ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined]
+    return ssl.cert_time_to_seconds(decoded["notAfter"])
+
+
 def require_usable(certificate: Path | None, key: Path | None, prefix: str = "") -> None:
     """Raise SettingsError if nobody could serve TLS with these files; no files mean no TLS."""
     if certificate and key:

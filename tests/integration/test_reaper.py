@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.grid.grid import Grid
+from appliance.grid.observer import Observer
 from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
 from appliance.grid.values import SessionRequest
@@ -47,7 +48,7 @@ def active(grid: Grid) -> int:
 def test_1000_slots_of_a_dead_proxy_are_free_within_2_s_of_their_leases_end(grid: Grid, settings: Settings) -> None:
     hold(grid, "dead.1", SLOTS, 60_000)
     grid.renew("dead.1", {one.id: one.worker for one in grid.sessions()}, 1_000)
-    reaper, rounds = Reaper(grid, Sessions(grid, settings, "alive.1"), settings), 0
+    reaper, rounds = Reaper(grid, Sessions(grid, settings, "alive.1"), settings, Observer()), 0
     while active(grid):
         reaper.pause()
         reaper.reap()
@@ -61,7 +62,7 @@ def test_a_reaper_waits_for_what_is_due_next_rather_than_for_its_interval(grid: 
     hold(grid, "dead.1", 1, 2_000)
     assert 0 < grid.due_in_s() <= 2
     began = time.monotonic()
-    Reaper(grid, Sessions(grid, settings, "alive.1"), settings).pause()
+    Reaper(grid, Sessions(grid, settings, "alive.1"), settings, Observer()).pause()
     assert SOON_S < time.monotonic() - began < settings.reaper_run_interval
 
 

@@ -4,14 +4,15 @@ import threading
 
 import pytest
 
+from appliance.grid.values import CrashCause, DrainCause
 from workers.orders import Crashed, Orders, Stopped
 
 
 def test_the_first_reason_to_drain_stays() -> None:
     orders = Orders("chromium-00")
-    orders.drain("quota reached")
-    orders.drain("told by the grid")
-    assert orders.drain_reason == "quota reached"
+    orders.drain("quota reached", DrainCause.QUOTA)
+    orders.drain("told by the grid", DrainCause.OPERATOR)
+    assert (orders.drain_reason, orders.drain_cause) == ("quota reached", DrainCause.QUOTA)
 
 
 def test_a_wait_ends_when_its_condition_holds_and_tells_if_it_never_does() -> None:
@@ -23,12 +24,13 @@ def test_a_wait_ends_when_its_condition_holds_and_tells_if_it_never_does() -> No
 
 def test_a_crash_ends_every_wait_and_what_follows_from_it_is_not_noted() -> None:
     orders = Orders("chromium-00")
-    threading.Timer(0.05, orders.crashed, args=("browser of worker x crashed",)).start()
+    threading.Timer(0.05, orders.crashed, args=("browser of worker x crashed", CrashCause.BROWSER)).start()
     with pytest.raises(Crashed, match="browser of worker x crashed"):
         orders.wait(lambda: False, timeout_s=10)
-    orders.crashed("driver of worker x crashed")
-    with pytest.raises(Crashed, match="browser of worker x crashed"):
+    orders.crashed("driver of worker x crashed", CrashCause.DRIVER)
+    with pytest.raises(Crashed, match="browser of worker x crashed") as crash:
         orders.pause(0)
+    assert crash.value.crash is CrashCause.BROWSER
 
 
 def test_a_termination_ends_a_pause() -> None:

@@ -67,7 +67,7 @@ local function start_drain(appliance, reason)
   record('appliance.drained', 'appliance', appliance, 'reason', reason)
   local served = workers_of(appliance)
   for _, worker in ipairs(served) do
-    if worker.status == 'available' then workers.turn(worker, 'draining', reason) else workers.enlist(worker) end
+    if worker.status == 'available' then workers.turn(worker, 'draining', reason, 'appliance') else workers.enlist(worker) end
   end
   withdraw_offers(appliance, served)
   tell_proxies_of(appliance)

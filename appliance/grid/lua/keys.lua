@@ -68,6 +68,7 @@
 --  clock                      string   the server's time, the grid's time then, and the longest silence
 --  sweep                      string   how far the reaper has looked through all keys (a cursor of SCAN)
 --  failures                   hash     "appliance/name" -> why that worker does not start, and until when (JSON)
+--  tally:<appliance>          hash     "drained browser minor cause", "crashed …", "failed browser" -> how many workers did
 --  launch:<appliance>         string   time of the appliance's last launch turn
 --  capacity                   string   what count_workers counted, kept for 2 s (appliance/grid/views.py)
 --  census                     string   what count_appliances counted, kept for 2 s

@@ -29,7 +29,8 @@ local function remove_late_workers()
       redis.call('ZADD', key('workers'), whole(worker.fresh_until), id)
       return
     end
-    workers.remove(id, worker and 'worker ' .. worker.name .. ' stopped answering' or 'its worker stopped answering')
+    local reason = worker and 'worker ' .. worker.name .. ' stopped answering' or 'its worker stopped answering'
+    workers.remove(id, reason, 'silent')
     removed = removed + 1
   end
   local looked_at = each(overdue('workers'), remove_late, function(id)

@@ -33,7 +33,7 @@ local RETURN_MS = 30000      -- a worker that is not back by then is not coming
 
 -- Recycles a worker: it drains, and how long it is away will be measured.
 local function recycle(worker, reason)
-  workers.turn(worker, 'draining', reason)
+  workers.turn(worker, 'draining', reason, 'quota')
   redis.call('HSET', key('left', worker.browser, worker.minor), workers.full_name(worker), NOW)
 end
 

@@ -50,7 +50,7 @@ register('register_worker', function(a)
   local worker = workers.read(a.id)
   if known then workers.enlist(worker) else workers.turn(worker, status) end
   if worker.status == 'available' and appliances.is_drained(a.appliance) then
-    workers.turn(worker, 'draining', 'its appliance is drained')
+    workers.turn(worker, 'draining', 'its appliance is drained', 'appliance')
   end
   redis.call('HDEL', key('failures'), workers.full_name(a))
   return function() return {status = redis.call('HGET', name, 'status'), lifetime = a.lifetime} end
@@ -90,12 +90,12 @@ register('heartbeat_worker', function(a)
   end
 end)
 
--- drain_worker {id, reason} -> {known, active}
+-- drain_worker {id, reason, cause} -> {known, active}
 -- Drains a worker: it gets no new sessions. It is told, and told again when its last session has ended.
 register('drain_worker', function(a)
   local worker = workers.read(a.id)
   if not worker then return {known = false, active = 0} end
-  if worker.status ~= 'draining' then workers.turn(worker, 'draining', a.reason) end
+  if worker.status ~= 'draining' then workers.turn(worker, 'draining', a.reason, a.cause) end
   return {known = true, active = workers.active(a.id)}
 end)
 
@@ -105,16 +105,18 @@ register('end_sessions', function(a)
   return {ended = #workers.end_sessions(a.worker, a.reason)}
 end)
 
--- remove_worker {id, reason} -> {sessions}
--- Removes a worker and ends its sessions with the reason. Returns how many there were.
+-- remove_worker {id, reason, crash} -> {sessions}
+-- Removes a worker and ends its sessions with the reason; `crash` says what crashed, "" if nothing did. Returns how
+-- many there were.
 register('remove_worker', function(a)
-  return {sessions = workers.remove(a.id, a.reason)}
+  return {sessions = workers.remove(a.id, a.reason, a.crash ~= '' and a.crash or nil)}
 end)
 
 -- report_failure {appliance, name, browser, reason, ttl_ms} -> {}
 -- Records that a worker of this name failed before it could serve, or soon after; for `ttl_ms`, or until one registers.
 register('report_failure', function(a)
   local failures = key('failures')
+  workers.count_end(a, 'failed')
   local failure = {appliance = a.appliance, name = a.name, browser = a.browser, reason = a.reason, until_ms = NOW + a.ttl_ms}
   redis.call('HSET', failures, workers.full_name(a), cjson.encode(failure))
   if redis.call('PTTL', failures) < a.ttl_ms then redis.call('PEXPIRE', failures, a.ttl_ms) end

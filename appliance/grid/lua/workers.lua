@@ -90,9 +90,20 @@ local TURNS = {
   draining = {gone = true},
 }
 
+local TALLY_KEPT_MS = '604800000'  -- a week after the last end of a worker
+
+-- Counts that a worker drained, crashed or failed, for the metrics of its appliance.
+function workers.count_end(worker, kind, cause)
+  local name = key('tally', worker.appliance)
+  local field = cause and {kind, worker.browser, worker.minor, cause} or {kind, worker.browser}
+  redis.call('HINCRBY', name, table.concat(field, ' '), '1')
+  redis.call('PEXPIRE', name, TALLY_KEPT_MS)
+end
+
 -- Changes a worker's status, records the event, and tells the worker of a drain. Nothing else may. `worker` is its
--- whole record, whose status is nil if it is new; `reason` says why it drains or is gone.
-function workers.turn(worker, status, reason)
+-- whole record, whose status is nil if it is new; `reason` says why it drains or is gone, and `cause` in one word why
+-- it drains.
+function workers.turn(worker, status, reason, cause)
   local before, name = worker.status or 'new', key('worker', worker.id)
   assert(TURNS[before][status], string.format('worker %s cannot turn from %s to %s', worker.id, before, status))
   worker.status = status
@@ -103,6 +114,7 @@ function workers.turn(worker, status, reason)
     record('worker.promoted', 'worker', worker.id)
   elseif status == 'draining' then
     redis.call('HSET', name, 'reason', reason)
+    workers.count_end(worker, 'drained', cause)
     record('worker.draining', 'worker', worker.id, 'reason', reason)
     tell('worker', worker.id, {drain = reason})
   else
@@ -179,11 +191,12 @@ function workers.forget_traces(id, reason)
   return lose_sessions(id, reason)
 end
 
--- Removes a worker. Returns how many sessions ended with it.
-function workers.remove(id, reason)
+-- Removes a worker; `crash` says in one word what crashed, nil if nothing did. Returns how many sessions ended with it.
+function workers.remove(id, reason, crash)
   local worker = workers.read(id)
   if not worker then return workers.forget_traces(id, reason) end
   local ended = lose_sessions(id, reason)
+  if crash then workers.count_end(worker, 'crashed', crash) end
   workers.turn(worker, 'gone', reason)
   return ended
 end

@@ -26,6 +26,7 @@ class RunDir:
         self.secrets = path / "secrets"
         self.compile_cache = path / "compile-cache"
         self.workers = path / "workers"
+        self.pools = self.workers / "pools.json"  # what the account that starts the appliance has written, for all
         self.mcp = path / "mcp"
         self.mcp_socket = self.mcp / "mcp.sock"  # the proxy asks there for a process that drives an agent's browser
         self.mcp_browsers = self.mcp / "browsers.sock"  # and such a process asks the proxy for the browser

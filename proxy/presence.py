@@ -25,8 +25,9 @@ from appliance.deadline import Deadline
 from appliance.grid.grid import Grid
 from appliance.grid.sessions import Sessions
 from appliance.grid.values import Announcement
-from appliance.machine import browsers, drivers
+from appliance.machine import browsers, pool_file
 from appliance.machine.record import Record, record_of
+from appliance.names import Browser, minor_version
 from appliance.request_errors import Drained, RequestError, ShuttingDown, StoreUnavailable
 from appliance.settings.config import Settings
 from proxy.loops import in_thread
@@ -69,7 +70,6 @@ class Presence:
         Raises LaunchError if there is no driver.
         """
         self.version = browsers.driver_version(settings)
-        self._pools = {(pool.browser, drivers.minor_of(pool, settings)): pool.workers for pool in settings.all_pools}
         self._settings, self._record = settings, record_of(settings)
         self._grid, self._proxy_id = grid, proxy_id
         self._sessions, self._tls = sessions, tls
@@ -201,7 +201,7 @@ class Presence:
             port=settings.port,
             certificate=self._tls.certificate if self._tls else "",
             version=self.version,
-            pools=self._pools,
+            pools=self._pools(),
             relayed=len(self._sessions),
             admits=admits,
             serves_redis=not settings.redis_url,
@@ -214,6 +214,11 @@ class Presence:
         self._keep(Record(record.run, told.drained, told.epoch))
         self._note_rival(told.rival)
         return admits
+
+    def _pools(self) -> dict[tuple[Browser, str], int]:
+        """Return how many workers serve, by browser and Playwright minor; `applctl scale` may have changed it."""
+        pools, own = pool_file.as_written(self._settings).all_pools, minor_version(self.version)
+        return {(pool.browser, pool.minor or own): pool.workers for pool in pools}
 
     def _announce_the_end_of_the_notice(self) -> None:
         while left_s := self.notice_left_s:

@@ -9,7 +9,7 @@ import time
 
 from appliance import logs
 from appliance.errors import SettingsError
-from appliance.machine import cgroups, kernel
+from appliance.machine import cgroups, kernel, pool_file
 from appliance.machine.accounts import become_worker, worker_uid
 from appliance.machine.cgroups import Group
 from appliance.settings import config
@@ -28,7 +28,7 @@ PAUSE_AFTER_A_FALSE_START_S = 2  # with the longest back-off and a launch, 10 s 
 def main() -> int:
     """Run the worker that the environment describes; give its exit code."""
     try:
-        settings = config.load()
+        settings = pool_file.as_written(config.load())
         group = _enter_group(settings)
         become_worker(settings, settings.worker_name)
     except SettingsError as error:

@@ -39,16 +39,19 @@ class Registration:
         settle_s: float,
         connections: Callable[[], int],
         memory: RecordFile,
+        size: Callable[[], tuple[int, int]],
     ) -> None:
         """Set the worker's description, the orders that answers become, and the record of its appliance.
 
-        `connections` counts those that the driver holds; `settle_s` is how long Redis may miss their sessions.
+        `connections` counts those that the driver holds; `settle_s` is how long Redis may miss their sessions. `size`
+        returns how many workers of its team serve, and how many stand by.
         """
         self._grid = grid
         self._orders = orders
         self._settle_s = settle_s
         self._connections = connections
         self._memory = memory
+        self._size = size
         self._lock = threading.Lock()
         self._drain_reason = ""
         self._away = False
@@ -153,7 +156,9 @@ class Registration:
 
     def _register(self) -> None:
         appliance = self._memory.read()
+        target, spares = self._size()
         self._remember(run=appliance.run, drained=appliance.drained, epoch=appliance.epoch)
+        self._remember(target=target, spares=spares)
         self._remember(status=self._grid.register_worker(self.spec))
 
     def _idle(self) -> None:

@@ -16,7 +16,7 @@ from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.store import Store
 from appliance.grid.values import CrashCause, WorkerSpec
-from appliance.machine import browsers, drivers
+from appliance.machine import browsers, drivers, pool_file
 from appliance.machine.accounts import has_own_account
 from appliance.machine.cgroups import Group
 from appliance.machine.record import record_of
@@ -215,7 +215,13 @@ class Worker:
         """Register, and keep heartbeats and messages going; remove the registration in the end."""
         settings = self._settings
         registration = Registration(
-            self._grid, self._spec(), self.orders, settings.lease_ttl, driver.connections, record_of(settings)
+            self._grid,
+            self._spec(),
+            self.orders,
+            settings.lease_ttl,
+            driver.connections,
+            record_of(settings),
+            self._size,
         )
         mailbox = Mailbox(self._store, "worker", self.id, registration.handle)
         heart = Heart(registration, self.orders, settings.heartbeat_interval, memory_bytes)
@@ -244,16 +250,19 @@ class Worker:
             name=self._name,
             concurrency=settings.max_concurrent_sessions,
             quota=settings.max_lifetime_sessions,
-            target=self._target(),
-            spares=settings.spare_workers,
             ttl_ms=int(settings.worker_ttl * 1000),
             pid=os.getpid(),
         )
 
-    def _target(self) -> int:
-        """Return how many workers of its pool take sessions; one that is started by hand may be in none."""
-        pool = self._settings.pool_by_name.get(self._name)
-        return pool.workers if pool else self._settings.own_workers_of(self._settings.browser_type)
+    def _size(self) -> tuple[int, int]:
+        """Return how many workers of its pool take sessions, and how many stand by, which may have changed.
+
+        A worker that has been let go is in no pool any more, nor is one that is started by hand.
+        """
+        settings = pool_file.as_written(self._settings)
+        if pool := settings.pool_by_name.get(self._name):
+            return pool.workers, pool.spares
+        return (0, 0) if settings.paths.pools.exists() else (settings.own_workers_of(settings.browser_type), 0)
 
     def _is_ready(self, launched_at: float, failures: backoff.Failures) -> None:
         self._ready_at = time.monotonic()

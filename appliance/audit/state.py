@@ -140,10 +140,11 @@ def _proxy_lives(snapshot: Snapshot, session: SessionInfo) -> bool:
 def _standby(snapshot: Snapshot, settings: Settings) -> Iterator[Difference]:
     """No worker of this appliance stands by while too few serve."""
     own = [worker for worker in snapshot.workers if worker.appliance == settings.appliance_name]
+    targets = {(str(pool.browser), pool.minor): pool.workers for pool in settings.all_pools}
     for pool in sorted({_pool_of(worker) for worker in own}):
         team = [worker for worker in own if _pool_of(worker) == pool]
         serving = sum(worker.status == WorkerStatus.AVAILABLE for worker in team)
-        target = int(getattr(settings, f"{pool[0]}_workers"))
+        target = targets.get(pool, targets.get((pool[0], ""), 0))
         spare = [worker.id for worker in team if worker.status == WorkerStatus.STANDBY and not worker.stale]
         if spare and serving < target and settings.appliance_name not in snapshot.drained:
             text = f"worker {spare[0]} stands by, although only {serving} of {target} {pool[0]} workers serve"

@@ -21,8 +21,10 @@ from appliance.cli import (
     drivers,
     firewall,
     logs,
+    pools,
     restart,
     run,
+    scale,
     screenshot,
     sessions,
     setup,
@@ -45,7 +47,7 @@ _SECTIONS = {
     "Run": (up.up, down.down, restart.restart, setup.setup),
     "Look": (status.status, logs.logs, doctor.doctor, demo.demo, version.version),
     "Use": (screenshot.screenshot, run.run),
-    "Set": (config.config, drivers.drivers, token.token, firewall.firewall),
+    "Set": (config.config, scale.scale, pools.pools, drivers.drivers, token.token, firewall.firewall),
     "Grid": (workers.workers, sessions.sessions, appliances.appliances, appliance.appliance),
 }
 

@@ -55,8 +55,7 @@ def add(out: Output, version: str) -> dict[str, Any]:
         driver, is_new = add_driver(version, settings, out.say)
     out.say(f"{'Added' if is_new else 'It is there already:'} Playwright {driver.version}, in {driver.folder}.")
     if not pools_of(driver, settings):
-        pools = ",".join([*settings.pools, f"chromium@{driver.minor}:1"])
-        out.say(f"To serve its clients: applctl config set POOLS={pools}, then applctl restart.")
+        out.say(f"To serve its clients: applctl pools add chromium@{driver.minor}")
     return _added(driver, settings) | {"added": is_new}
 
 

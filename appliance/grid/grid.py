@@ -208,6 +208,10 @@ class Grid(Views, Stories):
         """
         return bool(self.store.call("drain_appliance", appliance=appliance, reason=reason)["known"])
 
+    def resize_team(self, appliance: str, browser: Browser, minor: str, *, target: int, spares: int) -> None:
+        """Set how many workers of an appliance serve in a pool, and how many stand by; with 0, it has left the pool."""
+        self.store.call("resize_team", appliance=appliance, browser=browser, minor=minor, target=target, spares=spares)
+
     def undrain_appliance(self, appliance: str, reason: str = "") -> bool:
         """End an appliance's drain; with a reason, only a drain for that reason. Return False if it is unknown."""
         return bool(self.store.call("undrain_appliance", appliance=appliance, reason=reason)["known"])

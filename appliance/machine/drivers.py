@@ -20,7 +20,6 @@ from appliance.errors import LaunchError
 from appliance.machine import browsers
 from appliance.names import minor_version
 from appliance.settings.config import Settings
-from appliance.settings.pools import Pool
 
 # The minors whose drivers workers/preload confines: tests/attacks passed with each. And what is different in them.
 CONFINED = {
@@ -113,11 +112,6 @@ def version_for_clients(settings: Settings) -> str:
     """Return the version that clients of the default browser need: the own driver's, if that has a pool of it."""
     pools = [pool for pool in settings.all_pools if pool.browser is settings.default_browser_type]
     return pools[0].minor if pools and pools[0].minor else browsers.driver_version(settings)
-
-
-def minor_of(pool: Pool, settings: Settings) -> str:
-    """Return the Playwright version of a pool; raises LaunchError if it is the appliance's own, which is missing."""
-    return pool.minor or minor_version(browsers.driver_version(settings))
 
 
 def for_worker(settings: Settings) -> Settings:

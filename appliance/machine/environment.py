@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from appliance.errors import SettingsError, SupervisorError
+from appliance.machine import pool_file
 from appliance.machine.accounts import accounts_of
 from appliance.machine.inherited import inherited
 from appliance.machine.supervisor import AccessDenied, Supervisor
@@ -98,11 +99,13 @@ def recover(environment: Mapping[str, str]) -> Settings:
 def started_settings(settings: Settings) -> Settings | None:
     """Return the settings that the appliance in RUN_DIR was started with; None if it is not running.
 
-    They may differ from those of the environment now: PORT=9000 may have been set for `up` alone.
+    They may differ from those of the environment now: PORT=9000 may have been set for `up` alone. Its pools are those
+    that it has now: `applctl scale` may have changed them.
     Raises SupervisorError if the appliance is another account's.
     """
     try:
-        return recover(psutil.Process(Supervisor(settings.run_dir).pid()).environ())
+        started = recover(psutil.Process(Supervisor(settings.run_dir).pid()).environ())
+        return pool_file.as_written(started)
     except AccessDenied:
         raise
     except SupervisorError:

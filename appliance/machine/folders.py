@@ -17,7 +17,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -63,8 +63,13 @@ def renew_workers(settings: Settings) -> None:
     Nothing of the appliance may run. Raises SettingsError if something cannot be removed.
     """
     _remove_workers(settings)
+    make_folders(settings, settings.worker_names)
+
+
+def make_folders(settings: Settings, names: Iterable[str]) -> None:
+    """Make a folder for each worker of these names, where workers have accounts; others make their own."""
     if accounts := accounts_of(settings):
-        for name in settings.worker_names:
+        for name in names:
             uid = accounts.uid_of(name)
             _give(settings.paths.workers_of(name), uid, accounts.service.gid, _PASSAGE)
 

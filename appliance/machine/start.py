@@ -12,7 +12,7 @@ from appliance.deadline import wait_until
 from appliance.errors import SupervisorError
 from appliance.grid import token_table
 from appliance.grid.token_copy import token_copy_of
-from appliance.machine import cgroups, redis_conf, user_ids
+from appliance.machine import cgroups, pool_file, redis_conf, user_ids
 from appliance.machine.accounts import accounts_of, require_usable
 from appliance.machine.environment import CONFIGURATION, export, write_secrets
 from appliance.machine.folders import prepare_run_dir, renew_workers
@@ -37,6 +37,7 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     write_secrets(settings)
     user_ids.end_left(settings)
     renew_workers(settings)
+    pool_file.write(settings)
     require_usable(settings, installation_root())
     _keep_boot_token(settings)
     record_of(settings).begin_run()

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,18 @@ class Supervisor:
                 what = "stop" if now.state == "STOPPING" or now.pid == before.pid else "start"
                 raise SupervisorError(f"{name} does not {what}", f"See its log: applctl logs {name}.")
             time.sleep(_POLL_INTERVAL_S)
+
+    def keep_workers(self, names: Iterable[str]) -> list[str]:
+        """Let the workers of these names run, and no others be started again.
+
+        Return those that are let go and still run: they end when they are drained or stopped. Raises SupervisorError,
+        and nothing changes, if a worker of these names was let go earlier and still runs.
+        """
+        return list(self._call("keep", list(names), interface="workers"))
+
+    def stop_process(self, name: str) -> None:
+        """Send a process SIGTERM; supervisord kills it if it does not end within its time. Returns at once."""
+        self._call("stopProcess", f"{self._process(name).group}:{name}", False)
 
     def shutdown(self) -> None:
         """Ask supervisord to stop all processes and then itself; returns at once."""

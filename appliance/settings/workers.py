@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, ByteSize, Field, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, PrivateAttr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from appliance import resources
 from appliance.names import Browser, Isolation
 from appliance.settings.networks import split
-from appliance.settings.pools import Pool, further_pools, parse_pools
+from appliance.settings.pools import Pool, further_pools, parse_pools, place
 from appliance.settings.proxies import upstream_proxy
 from appliance.settings.timings import Seconds
 
@@ -103,6 +103,14 @@ class WorkerSettings(BaseSettings):
         "(REDIS_LISTEN); else 127.0.0.1.",
     )
 
+    _placed: dict[str, Pool] | None = PrivateAttr(None)
+
+    def as_placed(self, placed: dict[str, Pool]) -> Self:
+        """Return these settings with the pools and workers that an appliance has, whatever the settings say of them."""
+        settings = self.model_copy()
+        settings._placed = placed  # its own class
+        return settings
+
     @property
     def reserve(self) -> int:
         """How many launched browsers each worker keeps in reserve for sessions with isolation=browser."""
@@ -112,21 +120,21 @@ class WorkerSettings(BaseSettings):
 
     @property
     def all_pools(self) -> list[Pool]:
-        """The pools of this appliance: those of its own driver, then those of POOLS."""
-        own = [Pool(browser, "", self.own_workers_of(browser)) for browser in Browser]
-        return [pool for pool in [*own, *further_pools(self.pools)] if pool.workers]
+        """The pools of this appliance: those of its own driver, then those of POOLS, then those on demand."""
+        if self._placed is not None:
+            return sorted(set(self._placed.values()), key=lambda pool: (pool.on_demand, bool(pool.minor), pool))
+        own = [Pool(browser, "", int(getattr(self, f"{browser}_workers"))) for browser in Browser]
+        pools = [pool for pool in [*own, *further_pools(self.pools)] if pool.workers]
+        return [pool._replace(spares=self.spare_workers) for pool in pools]
 
     @property
     def pool_by_name(self) -> dict[str, Pool]:
-        """The pool of each worker process, by its name as supervisord.conf has it.
+        """The pool of each worker process, by its name.
 
-        The workers of one browser are numbered through: those of its first pool first, with their spares.
+        The workers of one browser are numbered through: those of its first pool first, with their spares. If the
+        appliance's size has changed since it was started, they have the numbers that were free.
         """
-        found: dict[str, Pool] = {}
-        for browser in Browser:
-            ranks = [pool for pool in self.all_pools if pool.browser is browser for _ in range(self._size_of(pool))]
-            found |= {f"{browser}-{number:02}": pool for number, pool in enumerate(ranks)}
-        return found
+        return place(self.all_pools, {}) if self._placed is None else self._placed
 
     @property
     def worker_names(self) -> list[str]:
@@ -135,7 +143,7 @@ class WorkerSettings(BaseSettings):
 
     def own_workers_of(self, browser: Browser) -> int:
         """How many workers of one browser this appliance's own driver has."""
-        return int(getattr(self, f"{browser}_workers"))
+        return sum(pool.workers for pool in self.all_pools if pool.browser is browser and not pool.minor)
 
     def workers_of(self, browser: Browser) -> int:
         """How many workers of one browser this appliance runs, in all its pools."""
@@ -143,10 +151,7 @@ class WorkerSettings(BaseSettings):
 
     def processes_of(self, browser: Browser) -> int:
         """How many worker processes of one browser this appliance runs, the spare ones too."""
-        return sum(self._size_of(pool) for pool in self.all_pools if pool.browser is browser)
-
-    def _size_of(self, pool: Pool) -> int:
-        return pool.workers + self.spare_workers
+        return sum(pool.size for pool in self.all_pools if pool.browser is browser)
 
 
 class BrowserSettings(BaseSettings):

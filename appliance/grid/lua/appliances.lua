@@ -31,8 +31,9 @@ end
 local function pools_offered()
   local offered = {}
   for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, -1)) do
-    local worker = read_fields(key('worker', id), {'appliance', 'browser', 'minor', 'fresh_until'})
-    if worker and workers.is_fresh(worker) and not appliances.is_drained(worker.appliance) then
+    local worker = read_fields(key('worker', id), {'appliance', 'browser', 'minor', 'fresh_until', 'target'})
+    local serves = worker and tonumber(worker.target) > 0 and workers.is_fresh(worker)
+    if serves and not appliances.is_drained(worker.appliance) then
       offered[worker.browser .. ' ' .. worker.minor] = true
     end
   end
@@ -179,6 +180,34 @@ register('undrain_appliance', function(a)
   local is_meant = a.reason == '' or redis.call('HGET', key('appliance', a.appliance), 'drain_reason') == a.reason
   if appliances.is_drained(a.appliance) and is_meant then end_drain(a.appliance) end
   return {known = true}
+end)
+
+-- Removes a pool from what an appliance has announced, and its offer if nobody else makes it.
+local function stop_offering(appliance, browser, minor)
+  local record = read_fields(key('appliance', appliance), {'pools'})
+  local announced, pool = record and cjson.decode(record.pools) or {}, browser .. ' ' .. minor
+  if announced[pool] then
+    announced[pool] = nil
+    redis.call('HSET', key('appliance', appliance), 'pools', cjson.encode(announced))
+  end
+  if not pools_offered()[pool] then redis.call('ZREM', key('offers', browser), minor) end
+end
+
+-- resize_team {appliance, browser, minor, target, spares} -> {}
+-- Sets how many workers of a team serve and how many stand by; with the target 0 it is dissolved, and its pool is not
+-- offered any more. Which workers leave, whoever changes the size decides, and drains them. The appliance's proxies are
+-- told to announce it again.
+register('resize_team', function(a)
+  for _, worker in ipairs(workers_of(a.appliance)) do
+    if worker.browser == a.browser and worker.minor == a.minor then
+      worker.target, worker.spares = a.target, a.spares
+      redis.call('HSET', key('worker', worker.id), 'target', whole(a.target), 'spares', whole(a.spares))
+      workers.enlist(worker)
+    end
+  end
+  if a.target == 0 then stop_offering(a.appliance, a.browser, a.minor) end
+  tell_proxies_of(a.appliance)
+  return {}
 end)
 
 -- Forgets the appliances whose proxy and workers have fallen silent. One that comes back has a record of its drain.

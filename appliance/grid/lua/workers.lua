@@ -54,13 +54,15 @@ local function team(kind, worker)
   return key(kind, worker.browser, worker.minor, worker.appliance)
 end
 
--- Renews, on a worker's behalf, the size of its team, its appliance and its offer; of a drained appliance only the
--- appliance, for its team may never come back.
+-- Renews, on a worker's behalf, the size of its team, its appliance and its offer; of a drained appliance, or a team
+-- that was dissolved, only the appliance, for the team may never come back.
 local function speak_for(worker)
   local teams, until_ms = key('teams', worker.browser, worker.minor), whole(worker.fresh_until)
   redis.call('ZADD', key('workers'), until_ms, worker.id)
   redis.call('ZADD', key('appliances'), 'GT', until_ms, worker.appliance)
-  if appliances.is_drained(worker.appliance) then return redis.call('HDEL', teams, worker.appliance) end
+  if appliances.is_drained(worker.appliance) or tonumber(worker.target) == 0 then
+    return redis.call('HDEL', teams, worker.appliance)
+  end
   redis.call('HSET', teams, worker.appliance, whole(worker.target) .. ' ' .. whole(worker.spares))
   pools.offer(worker.browser, worker.minor, worker.fresh_until)
 end

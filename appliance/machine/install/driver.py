@@ -117,7 +117,7 @@ def _require_unused(driver: Driver, settings: Settings) -> None:
     """Raise DriverError if a pool uses it; a worker that restarts would find nothing."""
     if used := pools_of(driver, settings):
         raise DriverError(f"Playwright {driver.version} is used by the pool {', '.join(used)}",
-                          "Take it out of POOLS, and run `applctl restart`. Then remove the driver.")  # fmt: skip
+                          "Remove the pool with `applctl pools remove`, then the driver.")  # fmt: skip
 
 
 def _require_not_running(driver: Driver) -> None:

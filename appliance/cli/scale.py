@@ -1,0 +1,110 @@
+"""`applctl scale`: change how many workers the pools have, without a restart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from appliance.checks.programs import check_pools
+from appliance.cli.command import command
+from appliance.cli.output import Output
+from appliance.grid.grid import open_grid
+from appliance.machine import browsers
+from appliance.machine.environment import started_settings
+from appliance.names import Browser, minor_version
+from appliance.pools.resizing import PoolError, count_further, require_room, require_usable, resize, resizing
+from appliance.settings import config
+from appliance.settings import file as settings_file
+from appliance.settings.config import Settings
+from appliance.settings.pools import Pool, further_pools, parse_name
+
+Key = tuple[Browser, str]
+
+
+@command("applctl scale chromium=6", "applctl scale chromium=4 chromium@1.62=2 firefox=0")
+@click.argument("sizes", metavar="POOL=WORKERS...", nargs=-1, required=True)
+def scale(out: Output, sizes: tuple[str, ...]) -> dict[str, Any]:
+    """Change how many workers pools have.
+
+    POOL is a browser, for clients of the appliance's own Playwright version, or a browser and another version, like
+    chromium@1.62. A running appliance changes at once: new workers start one after another, and those that leave let
+    their sessions end first. The settings file keeps the numbers (CHROMIUM_WORKERS and so on, POOLS). 0 removes a pool.
+    """
+    return change_sizes(dict(_parse(size) for size in sizes), out)
+
+
+def _parse(text: str) -> tuple[Key, int]:
+    name, equals, number = text.partition("=")
+    if not equals or not number.isdecimal():
+        raise click.UsageError(f"{text!r} is not of the form POOL=WORKERS, like chromium=4 or chromium@1.62=2.")
+    return pool_key(name), int(number)
+
+
+def pool_key(name: str) -> Key:
+    """Return the browser and the version of a pool's name; the version is "" for that of the own driver."""
+    try:
+        browser, minor = parse_name(name)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
+    return browser, "" if minor == minor_version(browsers.driver_version(config.load())) else minor
+
+
+def change_sizes(sizes: Mapping[Key, int], out: Output) -> dict[str, Any]:
+    """Set the numbers of workers of some pools: in the settings file, and in the appliance if it runs."""
+    settings = config.load()
+    values = settings_of(sizes, settings)
+    changed: dict[str, Any] = {name.lower(): value for name, value in values.items()}
+    _require_possible(sizes, config.load(**changed))
+    running = started_settings(settings)
+    if running is None:
+        _keep(values, out)
+        out.say("The appliance is not running: `applctl up` starts it with these pools.")
+        return {"changed": list(values), "leaving": []}
+    with resizing(running) as now, open_grid(now) as grid:
+        pools = merged(now, sizes)
+        further = count_further(now.all_pools, pools)
+        require_room(further)
+        _keep(values, out)
+        leaving = resize(now, pools, grid)
+    out.say(f"The pools are now: {', '.join(map(str, pools)) or 'none'}. `applctl status --watch` shows the workers.")
+    if leaving:
+        out.say(f"{', '.join(leaving)} will end when the last session there has, after DRAIN_TIMEOUT at most.")
+    return {"changed": list(values), "leaving": leaving}
+
+
+def settings_of(sizes: Mapping[Key, int], settings: Settings) -> dict[str, str]:
+    """Return the settings that give these pools these sizes."""
+    own = {f"{browser.upper()}_WORKERS": str(size) for (browser, minor), size in sizes.items() if not minor}
+    if len(own) == len(sizes):
+        return own
+    others = {pool[:2]: pool.workers for pool in further_pools(settings.pools)}
+    others |= {key: size for key, size in sizes.items() if key[1]}
+    pools = [str(Pool(browser, minor, size)) for (browser, minor), size in others.items() if size]
+    return own | {"POOLS": ",".join(pools)}
+
+
+def merged(settings: Settings, sizes: Mapping[Key, int]) -> list[Pool]:
+    """Return an appliance's pools with some sizes changed. One that was on demand is there for good then."""
+    pools = {pool[:2]: pool for pool in settings.all_pools}
+    pools |= {key: Pool(*key, size, settings.spare_workers) for key, size in sizes.items()}
+    return [pool for pool in pools.values() if pool.workers]
+
+
+def _require_possible(sizes: Mapping[Key, int], settings: Settings) -> None:
+    """Raise an error that says what is missing, before anything is changed."""
+    for key, size in sizes.items():
+        if size:
+            require_usable(Pool(*key, size), settings)
+    for found in check_pools(settings):
+        if found.status == "failed":
+            raise PoolError(found.finding, found.remedy)
+
+
+def _keep(values: Mapping[str, str], out: Output) -> None:
+    file = settings_file.change({name: value or None for name, value in values.items()})
+    for name in values:
+        if name in os.environ:
+            out.warn(f"Warning: the environment sets {name}, too, and will override {file} when the appliance starts.")

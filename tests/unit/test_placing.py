@@ -1,0 +1,104 @@
+"""Which worker is in which pool: each keeps its pool while the sizes change."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.cli.scale import merged, settings_of
+from appliance.machine import pool_file
+from appliance.machine.folders import prepare_run_dir
+from appliance.names import Browser
+from appliance.pools.resizing import WORKER_BYTES, PoolError, count_further, require_room
+from appliance.settings import config
+from appliance.settings.config import Settings
+from appliance.settings.pools import MAX_WORKERS, Pool, parse_name, place
+
+OWN, OLDER = Pool(Browser.CHROMIUM, "", 2, 1), Pool(Browser.CHROMIUM, "1.62", 1, 1)
+
+
+@pytest.fixture
+def settings(tmp_path: object, settings_file: object) -> Settings:
+    """Return settings with a pool of the own driver's and one of another version."""
+    return config.load(run_dir=tmp_path, chromium_workers=2, spare_workers=1, pools="chromium@1.62:1")
+
+
+def names(placed: dict[str, Pool], minor: str) -> list[str]:
+    return [name for name, pool in placed.items() if pool.minor == minor]
+
+
+def test_workers_are_numbered_through_the_pools_of_a_browser() -> None:
+    placed = place([OWN, OLDER, Pool(Browser.FIREFOX, "", 1)], {})
+    assert names(placed, "1.62") == ["chromium-03", "chromium-04"]
+    assert [*placed] == ["chromium-00", "chromium-01", "chromium-02", "chromium-03", "chromium-04", "firefox-00"]
+
+
+def test_a_pool_that_grows_takes_free_numbers_and_others_keep_theirs() -> None:
+    before = place([OWN, OLDER], {})
+    placed = place([OWN._replace(workers=4), OLDER], before, taken=["chromium-05"])
+    assert names(placed, "") == ["chromium-00", "chromium-01", "chromium-02", "chromium-06", "chromium-07"]
+    assert names(placed, "1.62") == names(before, "1.62")
+
+
+def test_those_leave_a_pool_that_are_to_leave_first_and_their_numbers_stay_taken() -> None:
+    before = place([OWN, OLDER], {})
+    leaving = ["chromium-01", "chromium-00", "chromium-03", "chromium-04", "chromium-02"]
+    placed = place([OWN._replace(workers=1, spares=0), OLDER._replace(workers=3)], before, leaving)
+    assert names(placed, "") == ["chromium-02"]
+    assert names(placed, "1.62") == ["chromium-03", "chromium-04", "chromium-05", "chromium-06"]
+
+
+def test_a_browser_has_no_more_workers_than_user_ids() -> None:
+    with pytest.raises(ValueError, match=f"at most {MAX_WORKERS} workers"):
+        place([OWN._replace(workers=MAX_WORKERS)], {})
+
+
+def test_names_of_pools_are_read_or_refused() -> None:
+    assert parse_name("chromium@1.62") == (Browser.CHROMIUM, "1.62")
+    assert parse_name("webkit") == (Browser.WEBKIT, "")
+    for wrong in ("", "opera", "chromium@", "chromium@1", "chromium@1.62.0", "chromium:2", "Chromium"):
+        with pytest.raises(ValueError, match="names no pool"):
+            parse_name(wrong)
+
+
+def test_what_an_appliance_has_counts_more_than_its_settings(settings: Settings) -> None:
+    prepare_run_dir(settings)
+    assert pool_file.as_written(settings) == settings, "without the file, the settings count"
+    on_demand = Pool(Browser.CHROMIUM, "1.64", 1, 0, on_demand=True)
+    placed = place([*settings.all_pools, on_demand], settings.pool_by_name)
+    pool_file.write(settings.as_placed(placed))
+    found = pool_file.as_written(settings)
+    assert found.all_pools == [*settings.all_pools, on_demand]
+    assert found.pool_by_name == placed
+    assert found.worker_names == [f"chromium-0{number}" for number in range(6)]
+    assert found.own_workers_of(Browser.CHROMIUM) == 2
+    settings.paths.pools.write_text("{half")
+    assert pool_file.as_written(settings).worker_names == settings.worker_names
+
+
+def test_sizes_are_written_to_the_settings_that_a_person_would_set(settings: Settings) -> None:
+    chromium = Browser.CHROMIUM
+    assert settings_of({(chromium, ""): 6}, settings) == {"CHROMIUM_WORKERS": "6"}
+    assert settings_of({(chromium, "1.62"): 3, (Browser.FIREFOX, ""): 1}, settings) == {
+        "FIREFOX_WORKERS": "1",
+        "POOLS": "chromium@1.62:3",
+    }
+    assert settings_of({(chromium, "1.62"): 0, (chromium, "1.60"): 1}, settings) == {"POOLS": "chromium@1.60:1"}
+    assert settings_of({(chromium, "1.62"): 0}, settings) == {"POOLS": ""}
+
+
+def test_a_pool_that_was_on_demand_is_there_for_good_once_it_is_given_a_size(settings: Settings) -> None:
+    on_demand = Pool(Browser.CHROMIUM, "1.64", 1, 0, on_demand=True)
+    now = settings.as_placed(place([*settings.all_pools, on_demand], settings.pool_by_name))
+    assert merged(now, {(Browser.CHROMIUM, "1.64"): 2}) == [
+        *settings.all_pools,
+        Pool(Browser.CHROMIUM, "1.64", 2, 1, on_demand=False),
+    ]
+    assert merged(now, {(Browser.CHROMIUM, "1.62"): 0})[1:] == [on_demand]
+
+
+def test_more_workers_than_memory_are_refused() -> None:
+    require_room(2, 2 * WORKER_BYTES)
+    require_room(-1, 0)
+    with pytest.raises(PoolError, match="3 more workers need 1536 MiB of memory, and 1024 MiB are free"):
+        require_room(3, 2 * WORKER_BYTES)
+    assert count_further([OWN], [OWN, OLDER]) == 2

@@ -15,7 +15,7 @@ from appliance.grid.grid import open_grid
 from appliance.machine import browsers
 from appliance.machine.environment import started_settings
 from appliance.names import Browser, minor_version
-from appliance.pools.resizing import PoolError, count_further, require_room, require_usable, resize, resizing
+from appliance.pools.resizing import PoolError, require_room, require_usable, resize, resizing
 from appliance.settings import config
 from appliance.settings import file as settings_file
 from appliance.settings.config import Settings
@@ -65,8 +65,7 @@ def change_sizes(sizes: Mapping[Key, int], out: Output) -> dict[str, Any]:
         return {"changed": list(values), "leaving": []}
     with resizing(running) as now, open_grid(now) as grid:
         pools = merged(now, sizes)
-        further = count_further(now.all_pools, pools)
-        require_room(further)
+        require_room(now.all_pools, pools)
         _keep(values, out)
         leaving = resize(now, pools, grid)
     out.say(f"The pools are now: {', '.join(map(str, pools)) or 'none'}. `applctl status --watch` shows the workers.")

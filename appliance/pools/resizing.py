@@ -19,6 +19,7 @@ from contextlib import contextmanager
 
 import psutil
 
+from appliance import resources
 from appliance.errors import ApplianceError
 from appliance.grid.grid import Grid
 from appliance.grid.records import WorkerInfo
@@ -39,9 +40,11 @@ class PoolError(ApplianceError):
     """The pools cannot be as they are wanted."""
 
 
-def require_room(further: int, free_bytes: int | None = None) -> None:
-    """Raise PoolError if there is no memory for this many further workers."""
-    free = psutil.virtual_memory().available if free_bytes is None else free_bytes
+def require_room(before: Sequence[Pool], after: Sequence[Pool], free_bytes: int | None = None) -> None:
+    """Raise PoolError if there is no memory for the workers that the pools have more than before."""
+    workers = sum(pool.size for pool in before)
+    further = sum(pool.size for pool in after) - workers
+    free = _free_bytes(workers) if free_bytes is None else free_bytes
     if further > 0 and free < further * WORKER_BYTES:
         needed = further * WORKER_BYTES // 2**20
         raise PoolError(
@@ -50,15 +53,15 @@ def require_room(further: int, free_bytes: int | None = None) -> None:
         )
 
 
+def _free_bytes(workers: int) -> int:
+    """Return what is free on this machine; in a container, what its limit leaves beside so many workers."""
+    return max(0, min(psutil.virtual_memory().available, resources.memory_bytes() - workers * WORKER_BYTES))
+
+
 def require_usable(pool: Pool, settings: Settings) -> None:
     """Raise LaunchError if a pool's driver or browser is missing; the hint says how it is installed."""
     folder = drivers.find(pool.minor, settings).folder if pool.minor else browsers.driver_folder(settings)
     browsers.find(pool.browser, settings.model_copy(update={"playwright_driver": folder}))
-
-
-def count_further(before: Sequence[Pool], after: Sequence[Pool]) -> int:
-    """Return how many workers the pools have more than before."""
-    return sum(pool.size for pool in after) - sum(pool.size for pool in before)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from appliance.cli.scale import merged, settings_of
 from appliance.machine import pool_file
 from appliance.machine.folders import prepare_run_dir
 from appliance.names import Browser
-from appliance.pools.resizing import WORKER_BYTES, PoolError, count_further, require_room
+from appliance.pools.resizing import WORKER_BYTES, PoolError, require_room
 from appliance.settings import config
 from appliance.settings.config import Settings
 from appliance.settings.pools import MAX_WORKERS, Pool, parse_name, place
@@ -97,8 +97,7 @@ def test_a_pool_that_was_on_demand_is_there_for_good_once_it_is_given_a_size(set
 
 
 def test_more_workers_than_memory_are_refused() -> None:
-    require_room(2, 2 * WORKER_BYTES)
-    require_room(-1, 0)
-    with pytest.raises(PoolError, match="3 more workers need 1536 MiB of memory, and 1024 MiB are free"):
-        require_room(3, 2 * WORKER_BYTES)
-    assert count_further([OWN], [OWN, OLDER]) == 2
+    require_room([OWN], [OWN, OLDER], 2 * WORKER_BYTES)
+    require_room([OWN, OLDER], [OWN], 0)
+    with pytest.raises(PoolError, match="2 more workers need 1024 MiB of memory, and 512 MiB are free"):
+        require_room([OWN], [OWN, OLDER], WORKER_BYTES)

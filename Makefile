@@ -25,7 +25,7 @@ down: ## stop the grid
 
 test: lint image-check ## test everything, with real browsers
 	$(BIN)/applctl setup
-	@test "$$(id -u)" != 0 || packer/need.sh nft ip ss haproxy nginx cc
+	@test "$$(id -u)" != 0 || packer/need.sh nft ip ss haproxy nginx cc tmux
 	$(BIN)/pytest $(ALONE)
 	$(BIN)/pytest --numprocesses 3 --dist loadscope $(ALONE:%=--ignore=%)
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, NoReturn
 
 import click
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from appliance.checks.view import GridView, look
 from appliance.cli.command import command
 from appliance.cli.output import Output, duration, print_json_line, status_text, table
+from appliance.cli.watch import INTERVAL_S
+from appliance.cli.watch import watch as show_screen
 from appliance.cli.workers import workers_table
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.environment import started_settings
@@ -24,7 +24,6 @@ from appliance.settings import config
 
 EXIT_DEGRADED = 1
 EXIT_NOT_RUNNING = 3
-_WATCH_INTERVAL_S = 1.0
 
 
 @command(
@@ -35,35 +34,33 @@ _WATCH_INTERVAL_S = 1.0
     "1  running, but a process or worker is missing (also while one is\n   recycled), or its name is taken\n"
     "3  not running",
 )
-@click.option("-w", "--watch", is_flag=True, help="Refresh every second, until Ctrl-C; with --json, a line each time.")
+@click.option("-w", "--watch", is_flag=True, help="Refresh every second, and obey keys; with --json, a line each time.")
 def status(out: Output, watch: bool) -> dict[str, Any] | None:
-    """Show processes, pools, workers and sessions."""
+    """Show processes, pools, workers and sessions.
+
+    With --watch, a terminal shows all of the grid on one screen: pools, workers, sessions, the queue, appliances and
+    events. Keys: arrows or j and k choose a row, s or Tab a section, Enter shows all that is known of it; d drains a
+    worker and x ends a session, after a question; q ends.
+    """
+    if watch and out.console.is_terminal and not out.as_json:
+        show_screen(out)
+        return None
     if watch:
-        _watch(out)
+        _print_for_ever(out)
     view = _look()
     out.exit_code = _exit_code(view)
     out.show(shown(view))
     return _as_data(view)
 
 
-def _watch(out: Output) -> NoReturn:
-    """Show the status again and again, until Ctrl-C ends the command."""
-    with _screen(out) as show:
-        while True:
-            show(_look())
-            time.sleep(_WATCH_INTERVAL_S)
-
-
-@contextmanager
-def _screen(out: Output) -> Iterator[Callable[[GridView], None]]:
-    """Return what shows a status: on a terminal in place of the one before, else below it."""
-    if out.as_json:
-        yield lambda view: print_json_line(_as_data(view))
-    elif not out.console.is_terminal:
-        yield lambda view: out.show(shown(view))
-    else:
-        with Live(console=out.console, screen=True, auto_refresh=False) as live:
-            yield lambda view: live.update(shown(view), refresh=True)
+def _print_for_ever(out: Output) -> NoReturn:
+    """Print the status each second, until Ctrl-C ends the command."""
+    while True:
+        view = _look()
+        if out.as_json:
+            print_json_line(_as_data(view))
+        out.show(shown(view))
+        time.sleep(INTERVAL_S)
 
 
 def _look() -> GridView:

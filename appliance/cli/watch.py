@@ -1,0 +1,121 @@
+"""`applctl status --watch` on a terminal: a screen that looks at the grid each second, and obeys keys.
+
+Threads look at the grid, read keys and carry out orders, and put what comes of it into one queue; only the main thread
+draws. So keys are obeyed at once even while Redis or the proxy does not answer.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+
+from rich.live import Live
+
+from appliance.cli import sessions, workers
+from appliance.cli.output import Output, counted
+from appliance.cli.terminal import read_keys, single_keys
+from appliance.cli.watch_screen import Screen
+from appliance.cli.watch_sections import Snapshot, sections_of, take_snapshot
+from appliance.cli.watch_state import Order, State
+from appliance.errors import ApplianceError
+from appliance.grid.grid import open_grid
+
+INTERVAL_S = 1.0
+
+
+class _Said(str):
+    """What came of an order, in a sentence."""
+
+    __slots__ = ()
+
+
+_News = Snapshot | _Said | list[str] | Exception | None  # a list has keys; None: the terminal's size has changed
+
+
+def watch(out: Output) -> None:
+    """Show the status until q is pressed or a signal ends it."""
+    news: SimpleQueue[_News] = SimpleQueue()
+    with (
+        single_keys() as terminal,
+        Live(console=out.console, screen=True, auto_refresh=False) as live,
+        _resizes(news),
+    ):
+        screen = Screen(None, State(), has_keys=terminal is not None)
+        live.update(screen, refresh=True)
+        _in_thread(news, lambda: _look(news))
+        if terminal is not None:
+            _in_thread(news, lambda: _read(news, terminal))
+        while not screen.state.is_over:
+            _take(news.get(), screen, news)
+            live.update(screen, refresh=True)
+
+
+def _take(one: _News, screen: Screen, news: SimpleQueue[_News]) -> None:
+    """Let news change the screen; raises what ended a thread."""
+    if isinstance(one, Exception):
+        raise one
+    if isinstance(one, Snapshot):
+        screen.snapshot = one
+    elif isinstance(one, _Said):
+        screen.state.message = one
+    for key in one if isinstance(one, list) else ():
+        _press(key, screen, news)
+
+
+def _press(key: str, screen: Screen, news: SimpleQueue[_News]) -> None:
+    snapshot = screen.snapshot
+    if snapshot is None or not snapshot.view.running:
+        screen.state.is_over = key == "q"
+        return
+    if order := screen.state.press(key, sections_of(snapshot)):
+        screen.state.message = "…"
+        _in_thread(news, lambda: news.put(_Said(_carry_out(order, snapshot))))
+
+
+def _carry_out(order: Order, snapshot: Snapshot) -> str:
+    try:
+        with open_grid(snapshot.view.settings) as grid:
+            if not order.is_drain:
+                is_known = grid.kill_session(order.id, sessions.REASON)
+                return f"Ending session {order.id}." if is_known else "It has already ended."
+            left = grid.drain_worker(order.id, workers.REASON)
+            return "It has already gone." if left is None else f"It is draining; {counted(left, 'session')} left."
+    except ApplianceError as error:
+        return str(error)
+
+
+def _look(news: SimpleQueue[_News]) -> None:
+    while True:
+        news.put(take_snapshot())
+        time.sleep(INTERVAL_S)
+
+
+def _read(news: SimpleQueue[_News], terminal: int) -> None:
+    while keys := read_keys(terminal):
+        news.put(keys)
+    news.put(["q"])  # the terminal is gone
+
+
+def _in_thread(news: SimpleQueue[_News], call: Callable[[], None]) -> None:
+    """Call in a thread whose error ends the command; it does not keep the program from ending."""
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as error:  # raised in the main thread
+            news.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+@contextmanager
+def _resizes(news: SimpleQueue[_News]) -> Iterator[None]:
+    before = signal.signal(signal.SIGWINCH, lambda *_: news.put(None))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)

@@ -74,9 +74,7 @@ def test_each_session_has_a_browser_of_its_own_and_leaves_nothing(
     until(lambda: files(grid) == before, "their files are gone")
 
 
-def test_a_client_that_enables_a_feature_takes_nothing_from_those_of_playwright_and_the_grid(
-    grid: Appliance, playwright: Playwright
-) -> None:
+def test_a_client_that_enables_a_feature_takes_it_from_nobody_else(grid: Appliance, playwright: Playwright) -> None:
     (shared,) = grid.browser_pids()
     session = connect(playwright, grid, args=["--enable-features=OfTheClient"])
     (own,) = grid.browser_pids() - {shared}

@@ -14,6 +14,7 @@ from appliance import __version__
 from appliance.cli import (
     appliance,
     appliances,
+    backup,
     config,
     demo,
     doctor,
@@ -23,6 +24,7 @@ from appliance.cli import (
     logs,
     pools,
     restart,
+    restore,
     run,
     scale,
     screenshot,
@@ -47,7 +49,16 @@ _SECTIONS = {
     "Run": (up.up, down.down, restart.restart, setup.setup),
     "Look": (status.status, logs.logs, doctor.doctor, demo.demo, version.version),
     "Use": (screenshot.screenshot, run.run),
-    "Set": (config.config, scale.scale, pools.pools, drivers.drivers, token.token, firewall.firewall),
+    "Set": (
+        config.config,
+        scale.scale,
+        pools.pools,
+        drivers.drivers,
+        token.token,
+        firewall.firewall,
+        backup.backup,
+        restore.restore,
+    ),
     "Grid": (workers.workers, sessions.sessions, appliances.appliances, appliance.appliance),
 }
 

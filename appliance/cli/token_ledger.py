@@ -74,6 +74,12 @@ class Ledger:
                 f"applctl token revoke {' '.join(names)}",
             ) from error
 
+    def join(self, table: Table) -> None:
+        """Add tokens that are not known; one that is revoked, here or there, stays revoked."""
+        if self._grid:
+            self._grid.restore_tokens(table)
+        self._change_copy(lambda known: token_table.joined(known, table))
+
     def _change_copy(self, change: Callable[[Table], Table], known: Table | None = None) -> Table:
         """Join what is `known` to the copy, and change it, if there is a RUN_DIR. Return the changed table."""
         if not self._copy.path.parent.is_dir():

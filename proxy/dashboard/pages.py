@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from geventwebsocket.exceptions import WebSocketError
@@ -20,6 +21,7 @@ from proxy.connection import ConnectionHandler
 from proxy.dashboard import files
 from proxy.dashboard.feed import Feed
 from proxy.dashboard.view import Views
+from proxy.frames import REASON_MAX_BYTES
 from proxy.pages import ADMIT, StartResponse, error_answer
 from proxy.request import DASHBOARD, VIEW_PATH, Request
 
@@ -107,9 +109,16 @@ class Dashboard:
                         break  # it comes back, as somebody else
                     until = time.monotonic() + ADMITTED_S
         except Unauthorized as error:
-            socket.close(NOT_ADMITTED, str(error).encode()[:120])
+            _close(socket, NOT_ADMITTED, str(error))
         except (WebSocketError, OSError, RequestError) as error:
             log.debug("dashboard.gone", error=str(error))
+
+
+def _close(socket: WebSocket, code: int, reason: str) -> None:
+    """Close a WebSocket with a code, which gevent-websocket's own `close` leaves out."""
+    with suppress(WebSocketError, OSError):
+        socket.send_frame(code.to_bytes(2, "big") + reason.encode()[:REASON_MAX_BYTES], socket.OPCODE_CLOSE)
+    socket.closed = True
 
 
 def _is_away(message: str) -> bool:

@@ -11,13 +11,13 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Error, Playwright, sync_playwright
+from playwright.sync_api import Error, Page, Playwright, expect, sync_playwright
 
 from appliance.grid.client import connect
 from appliance.machine.supervisor import Supervisor
 from tests.support.appliance import Appliance
 from tests.support.looks import bytes_of, command_of, environment_of, paths_in
-from tests.support.waiting import until
+from tests.support.waiting import WITHIN_S, until
 
 BOOT_TOKEN = "ci/boot+secret~0123456789=="
 
@@ -152,6 +152,33 @@ def test_no_token_shows_in_a_log_a_record_a_file_or_a_process(grid: Appliance, p
     seen |= {str(path): bytes_of(path).decode(errors="replace") for path in files}
     assert '"name":"secret"' in seen["Redis"].replace(" ", "")
     assert not [place for place, text in seen.items() if any(secret in text for secret in secrets)]
+
+
+def log_in(page: Page, token: str) -> None:
+    page.get_by_role("textbox", name="Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+
+
+def test_a_client_logs_in_to_the_dashboard_and_sees_its_own_session(grid: Appliance, playwright: Playwright) -> None:
+    token, other = create(grid, "dev"), create(grid, "someone")
+    viewing = playwright.chromium.connect(f"{grid.endpoint}/?token={other}&name=others")
+    own = playwright.chromium.connect(f"{grid.endpoint}/?token={token}&name=mine")
+    own.new_page()
+    with closing(viewing), closing(own):
+        page = viewing.new_page()
+        page.goto(f"http://127.0.0.1:{grid.port}/dashboard")
+        log_in(page, "guess")
+        expect(page.get_by_role("alert").filter(has_text="The grid does not know this token")).to_be_visible()
+        log_in(page, token)
+        expect(page.locator("#session-rows .name")).to_have_text(["mine"])
+        assert page.locator("#events-card").is_hidden()
+        assert page.locator(".step").count() == 0
+        page.get_by_label("Watch mine").click()
+        expect(page.locator("#watch canvas")).to_be_visible()
+        (cookie,) = page.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        grid.applctl("token", "revoke", "dev")
+        expect(page.get_by_role("textbox", name="Token")).to_be_visible(timeout=WITHIN_S * 1000)
 
 
 def _everything_in_redis(grid: Appliance) -> str:

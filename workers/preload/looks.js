@@ -163,4 +163,4 @@ function detach(devtools) {
   devtools.detach(nullProgress).catch(() => {});  // its page may have closed; with the session, the screencast ends
 }
 
-module.exports = { install, look };
+module.exports = { Look, install, look };

@@ -81,6 +81,7 @@ def _as_data(view: GridView) -> dict[str, Any]:
         "problems": view.problems,
         "endpoint": view.settings.endpoint,
         "endpoint_for_others": endpoint_for_others(view.settings) or None,
+        "dashboard": view.settings.dashboard,
         "supervisord": view.supervisor_pid or None,
         "left_over": view.left_over,
         "processes": [process.as_dict() for process in view.processes],
@@ -114,6 +115,7 @@ def _head(view: GridView) -> Iterator[Text]:
     yield Text.assemble((f"Endpoint: {view.settings.endpoint}", "bold"), "   ", status_text(ready))
     if for_others := endpoint_for_others(view.settings):
         yield Text(f"From elsewhere: {for_others}")
+    yield Text(f"Dashboard: {view.settings.dashboard}")
     yield Text(f"Sessions in the grid: {sessions['active']} active, {sessions['waiting']} waiting")
     for problem in view.problems:
         yield Text(f"Problem: {problem}", "yellow")

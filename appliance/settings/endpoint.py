@@ -107,6 +107,11 @@ class EndpointSettings(BaseSettings):
         is_here = self.host in ("0.0.0.0", "::", "127.0.0.1")  # noqa: S104
         return self.endpoint_at("localhost" if is_here else self.host)
 
+    @property
+    def dashboard(self) -> str:
+        """The address of the dashboard, as this machine sees it."""
+        return f"http{self.endpoint.removeprefix('ws')}/dashboard"
+
     def endpoint_at(self, host: str) -> str:
         """Return the URL of the endpoint at a name or address of this machine."""
         host = f"[{host}]" if ":" in host else host

@@ -48,7 +48,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["appliance*", "proxy*", "workers*"]),
     package_data={
-        "appliance": ["VERSION", "grid/lua/*.lua", "py.typed"],
+        "appliance": ["VERSION", "grid/lua/*.lua", "monitoring/*", "py.typed"],
         "workers": ["preload/*.js", "mcp/*.js"],
         "proxy": ["dashboard/page/*", "dashboard/page/vendor/*"],
     },

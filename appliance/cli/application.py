@@ -22,6 +22,7 @@ from appliance.cli import (
     drivers,
     firewall,
     logs,
+    monitoring,
     pools,
     restart,
     restore,
@@ -58,6 +59,7 @@ _SECTIONS = {
         firewall.firewall,
         backup.backup,
         restore.restore,
+        monitoring.monitoring,
     ),
     "Grid": (workers.workers, sessions.sessions, appliances.appliances, appliance.appliance),
 }

@@ -38,6 +38,18 @@ def applctl(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, prog_name="applctl")
 
 
+def test_monitoring_writes_its_files_and_replaces_none_that_was_edited(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    for _ in range(2):
+        assert applctl("monitoring", str(folder)).exit_code == 0
+    assert {file.name for file in folder.iterdir()} == {"alerts.yml", "grafana.json", "prometheus.yml"}
+    (folder / "prometheus.yml").write_text("edited")
+    result = applctl("monitoring", str(folder))
+    assert result.exit_code == 1
+    assert "prometheus.yml is there already" in result.output
+    assert (folder / "prometheus.yml").read_text() == "edited"
+
+
 def test_alone_it_gives_an_overview_of_all_commands() -> None:
     result = applctl()
     assert result.exit_code == 0

@@ -32,11 +32,12 @@ _HEADERS = tuple(_header(second) for second in range(256))  # looked up once or 
 class FrameFollower:
     """Follows one direction of a connection, from the first byte after the handshake.
 
-    `control_bytes` is the size of the control frames that have begun; all other bytes belong to messages.
+    `control_bytes` is the size of the control frames that have begun; all other bytes belong to messages. `messages`
+    counts those whose last frame has begun.
     `close_at` is where a Close frame began in the bytes fed last, below 0 if it began earlier.
     """
 
-    __slots__ = ("_header", "_payload_left", "close_at", "close_seen", "control_bytes")
+    __slots__ = ("_header", "_payload_left", "close_at", "close_seen", "control_bytes", "messages")
 
     def __init__(self) -> None:
         """Start at a boundary."""
@@ -45,6 +46,7 @@ class FrameFollower:
         self.close_seen = False
         self.close_at = -1
         self.control_bytes = 0
+        self.messages = 0
 
     @property
     def at_boundary(self) -> bool:
@@ -70,10 +72,13 @@ class FrameFollower:
                 payload = data[position + 2] << 8 | data[position + 3]
             elif extended:
                 payload = int.from_bytes(data[position + 2 : position + 10], "big")
-            if data[position] & CONTROL:
+            first = data[position]
+            if first & CONTROL:
                 self.control_bytes += length + payload
-                if data[position] & 0x0F == OPCODE_CLOSE:
+                if first & 0x0F == OPCODE_CLOSE:
                     self.close_seen, self.close_at = True, position - before
+            else:
+                self.messages += first >> 7  # 1 for a message's last frame (FIN)
             position += length + payload
         if position >= size:
             self._payload_left = position - size

@@ -13,6 +13,7 @@ from appliance import logs
 from appliance.deadline import Deadline
 from appliance.errors import ClientGone, DialFailed
 from appliance.grid.session import Session
+from appliance.grid.story import EndedBy
 from appliance.grid.values import Grant
 from appliance.request_errors import BadRequest, NotFound, SessionUnreachable
 from proxy import access, handshake, tcp, wrong_client
@@ -121,7 +122,7 @@ class SessionHandler(ConnectionHandler):
                     return
                 self._greet(wanted, grant, connection)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
-                    session.end_reason = f"refused by the worker with {connection.answer.status}"
+                    session.finish(f"refused by the worker with {connection.answer.status}", EndedBy.DRIVER)
                     to_be_closed.callback(tcp.say_goodbye, self.socket)  # when the slot is free
                     return
                 relay = Relay(self.socket, connection.socket, rest, connection.answer.rest)
@@ -147,7 +148,7 @@ class SessionHandler(ConnectionHandler):
         sessions = self.services.sessions
         holder = Holder(connection, *self._if_it_ends(grant))
         holder.on_change(lambda is_kept: sessions.keep(session, is_kept=is_kept))
-        holder.on_end(lambda reason: sessions.end_visit(session.id, reason))
+        holder.on_end(lambda reason, by: sessions.end_visit(session.id, reason, by))
         session.relay(holder.end)
         with self._counted(session, grant), holder.followed(self.services.settings.session_timeout):
             try:
@@ -156,7 +157,8 @@ class SessionHandler(ConnectionHandler):
                 if not is_there:
                     raise SessionUnreachable(f"Session {wanted.request.kept_as!r} has ended: {holder.end_reason}.")
             finally:
-                session.finish(holder.end_reason or session.end_reason, holder.bytes_relayed)
+                if holder.end_reason:
+                    session.finish(holder.end_reason, holder.ended_by)
                 self._log("session.ended", grant, reason=session.end_reason, bytes=holder.bytes_relayed)
 
     def _visit(self, wanted: Handshake, grant: Grant, rest: bytes, what: str) -> bool:
@@ -177,7 +179,7 @@ class SessionHandler(ConnectionHandler):
                     return True
                 relay = Relay(self.socket, connection.socket, rest, connection.answer.rest)
                 to_be_closed.callback(relay.close)
-                visit.relay(relay.end)
+                visit.relay(relay.end, lambda: relay.traffic)
                 with self._followed(relay):
                     relay.run(*self._if_it_ends(grant))
             relay.finish()
@@ -205,12 +207,12 @@ class SessionHandler(ConnectionHandler):
 
     def _relay(self, relay: Relay, session: Session, grant: Grant) -> None:
         with self._counted(session, grant):
-            session.relay(relay.end)
+            session.relay(relay.end, lambda: relay.traffic)
             try:
                 with self._followed(relay):
                     relay.run(*self._if_it_ends(grant))
             finally:
-                session.finish(relay.end_reason, relay.bytes_relayed)
+                session.finish(relay.end_reason, relay.ended_by)
                 self._log("session.ended", grant, reason=relay.end_reason, bytes=relay.bytes_relayed)
 
     @contextmanager
@@ -228,16 +230,17 @@ class SessionHandler(ConnectionHandler):
         try:
             yield
         finally:
-            metrics.session_ended(session.request, session.end_reason, time.monotonic() - started)
+            metrics.session_ended(session.request, session.ended_by, time.monotonic() - started)
 
-    def _if_it_ends(self, grant: Grant) -> tuple[str, str]:
-        """Return the reason if the worker's side ends and says nothing, and the name of that side.
+    def _if_it_ends(self, grant: Grant) -> tuple[str, str, EndedBy]:
+        """Return the reason if the worker's side ends and says nothing, the name of that side, and who causes it.
 
         Another appliance's proxy reports what happens to its workers. If it says nothing, that proxy was lost.
         """
         if grant.appliance == self.services.settings.appliance_name:
-            return f"worker {grant.worker_name} crashed", "the driver"
-        return f"the connection to appliance {grant.appliance} was lost", f"appliance {grant.appliance}"
+            return f"worker {grant.worker_name} crashed", "the driver", EndedBy.WORKER
+        other_side = f"appliance {grant.appliance}"
+        return f"the connection to {other_side} was lost", other_side, EndedBy.APPLIANCE
 
     def _log_start(self, session: Session, grant: Grant) -> None:
         request = session.request

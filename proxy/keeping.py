@@ -18,6 +18,7 @@ import gevent
 from gevent.event import Event
 
 from appliance import logs
+from appliance.grid.story import EndedBy
 from appliance.request_errors import SessionUnreachable
 from proxy import tcp
 from proxy.dial import Connection
@@ -33,29 +34,32 @@ _PROMISE = b"\r\nKept: yes\r\n"
 class Holder:
     """The connection that holds the browser of a session."""
 
-    def __init__(self, connection: Connection, if_lost: str, other_side: str) -> None:
+    def __init__(
+        self, connection: Connection, if_lost: str, other_side: str, lost_by: EndedBy = EndedBy.WORKER
+    ) -> None:
         """Set the connection, whose handshake is done.
 
-        `if_lost` is the reason if the driver's side ends and says nothing; `other_side` names that side in the reason
-        if what it says is not about the browser. Raises SessionUnreachable if the driver is too old.
+        `if_lost` is the reason if the driver's side ends and says nothing, which `lost_by` causes; `other_side` names
+        that side in the reason if what it says is not about the browser.
+        Raises SessionUnreachable if the driver is too old.
         """
         if _PROMISE not in connection.answer.head:
             raise SessionUnreachable("The worker runs an earlier version of the appliance, which keeps no sessions.")
-        self.end_reason = ""
+        self.end_reason, self.ended_by = "", lost_by
         self.bytes_relayed = 0  # of all visits that are over
         self._socket = connection.socket
         self._received = connection.answer.rest
-        self._if_lost, self._other_side = if_lost, other_side
+        self._if_lost, self._other_side, self._lost_by = if_lost, other_side, lost_by
         self._over, self._explained = Event(), Event()
         self._note: Callable[[bool], None] = lambda is_kept: None
-        self._tell: Callable[[str], None] = lambda reason: None
+        self._tell: Callable[[str, EndedBy], None] = lambda reason, by: None
 
     def on_change(self, note: Callable[[bool], None]) -> None:
         """Call a function with whether the session is kept, whenever that changes."""
         self._note = note
 
-    def on_end(self, tell: Callable[[str], None]) -> None:
-        """Call a function with the reason when the session is ended from this side."""
+    def on_end(self, tell: Callable[[str, EndedBy], None]) -> None:
+        """Call a function with the reason, and who causes the end, when the session is ended from this side."""
         self._tell = tell
 
     @contextmanager
@@ -63,7 +67,8 @@ class Holder:
         """Follow what the driver says while the block lasts, and end the session after `longest_s`, 0 for no limit."""
         running: list[gevent.Greenlet[..., None]] = [gevent.spawn(self._follow)]
         if longest_s:
-            running.append(gevent.spawn_later(longest_s, self.end, f"session limit of {longest_s:.15g} s reached"))
+            reason = f"session limit of {longest_s:.15g} s reached"
+            running.append(gevent.spawn_later(longest_s, self.end, reason, EndedBy.LIMIT))
         try:
             yield
         finally:
@@ -73,18 +78,19 @@ class Holder:
         """Wait until the session has ended."""
         self._over.wait()
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, by: EndedBy = EndedBy.APPLIANCE) -> None:
         """End the session for a reason of ours; its client reads it."""
         if self._explained.is_set():
             return
-        self._explain(reason)
-        self._tell(reason)
+        self._explain(reason, by)
+        self._tell(reason, by)
         with suppress(OSError):  # the driver has ended already
             self._socket.sendall(close_frame(GOING_AWAY, reason, masked=True))
         tcp.cut(self._socket)
 
-    def _explain(self, reason: str) -> None:
-        self.end_reason = self.end_reason or reason
+    def _explain(self, reason: str, by: EndedBy) -> None:
+        if not self.end_reason:
+            self.end_reason, self.ended_by = reason, by
         self._explained.set()
 
     def _follow(self) -> None:
@@ -96,7 +102,7 @@ class Holder:
             log.debug("holder.lost", error=str(error))
         finally:
             if not self._explained.wait(WORD_TIMEOUT_S):
-                self._explain(self._if_lost)
+                self._explain(self._if_lost, self._lost_by)
             self._over.set()
 
     def _read_frames(self) -> bool:
@@ -114,7 +120,9 @@ class Holder:
 
     def _read_close(self, code: int, said: str) -> None:
         """Believe what is said of the browser; anything else says less than the worker will."""
-        if code in (NORMAL, WHOLE_TRUTH):
-            self._explain(said)
+        if code == WHOLE_TRUTH:
+            self._explain(said, EndedBy.BROWSER)
+        elif code == NORMAL:
+            self._explain(said, EndedBy.CLIENT)
         elif code:
-            self._if_lost = f"closed by {self._other_side}: {said or code}"
+            self._if_lost, self._lost_by = f"closed by {self._other_side}: {said or code}", EndedBy.DRIVER

@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass, fields
 
 import gevent
 
+from appliance.grid.story import EndedBy
 from appliance.settings.config import Settings
 from proxy import tcp
 from proxy.relay import Relay
@@ -99,8 +100,8 @@ class Watch:
     def look(self, now: float) -> None:
         """See what has moved since the last look; ping or end the session if that is due."""
         self._see(now)
-        if reason := self._reason_to_end(now):
-            self._relay.end(reason)
+        if end := self._reason_to_end(now):
+            self._relay.end(*end)
         elif 0 < self._limits.ping_interval <= now - self._sent_at and self._relay.ping():
             self._sent_at = now
             if self._asked_at is None:
@@ -116,14 +117,14 @@ class Watch:
         if self._message_bytes < (message_bytes := relay.message_bytes):
             self._message_bytes, self._busy_at = message_bytes, now
 
-    def _reason_to_end(self, now: float) -> str:
-        """Return the reason for which the session must end now, or ""."""
+    def _reason_to_end(self, now: float) -> tuple[str, EndedBy] | None:
+        """Return the reason for which the session must end now, and who causes that; None if there is none."""
         limits = self._limits
         if 0 < limits.session_timeout <= now - self._started:
-            return f"session limit of {limits.session_timeout:.15g} s reached"
+            return f"session limit of {limits.session_timeout:.15g} s reached", EndedBy.LIMIT
         if 0 < limits.session_idle_timeout <= now - self._busy_at:
-            return f"session was idle for {limits.session_idle_timeout:.15g} s"
-        return "client stopped answering" if self._is_gone(now) else ""
+            return f"session was idle for {limits.session_idle_timeout:.15g} s", EndedBy.LIMIT
+        return ("client stopped answering", EndedBy.NETWORK) if self._is_gone(now) else None
 
     def _is_gone(self, now: float) -> bool:
         """Whether the client has owed a sign of life for too long, or its system has."""

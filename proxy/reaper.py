@@ -8,6 +8,7 @@ from appliance import logs
 from appliance.grid.grid import Grid
 from appliance.grid.observer import Observer
 from appliance.grid.sessions import Sessions
+from appliance.grid.story import Bounds
 from appliance.request_errors import StoreUnavailable
 from appliance.settings.config import Settings
 
@@ -28,8 +29,10 @@ class Reaper:
 
     def reap(self) -> None:
         """Reap once."""
+        settings = self._settings
+        history = Bounds(settings.history_keep, settings.history_max_age)
         self._sessions.renew()  # or a proxy that was paused past its leases would reap its own sessions
-        count = self._grid.reap(self._settings.longest_silence, self._settings.appliance_name)
+        count = self._grid.reap(settings.longest_silence, settings.appliance_name, history)
         if any(count.values()):
             self._observer.reaped(count)
             log.warning("reaped", **count)

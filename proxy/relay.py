@@ -22,6 +22,7 @@ from typing import NamedTuple
 from gevent.event import Event
 
 from appliance import logs
+from appliance.grid.story import EndedBy, Traffic
 from proxy import tcp
 from proxy.frames import PING_FRAME, FrameFollower, close_frame, read_close
 from proxy.pump import Pump
@@ -39,10 +40,11 @@ WORD_TIMEOUT_S = 1.0  # a worker speaks within 0.3 s of its driver's end; one th
 
 
 class Ending(NamedTuple):
-    """Why a relay ended: the code of our Close frame, or SIDE_ENDED, and the reason."""
+    """Why a relay ended: the code of our Close frame, or SIDE_ENDED, the reason, and who caused it."""
 
     code: int
     reason: str
+    by: EndedBy
 
 
 class Relay:
@@ -70,6 +72,7 @@ class Relay:
         self._said_by_client, self._said_by_worker = FrameFollower(), FrameFollower()
         self._said_by_client.feed(from_client)
         self._said_by_worker.feed(from_worker)
+        self._early = len(from_client), len(from_worker)
         self._over, self._either_ended, self._explained = Event(), Event(), Event()
         self._ending: Ending | None = None
         self._closed = False
@@ -81,6 +84,22 @@ class Relay:
     def end_reason(self) -> str:
         """Why it ended, "" while it has not."""
         return self._ending.reason if self._ending else ""
+
+    @property
+    def ended_by(self) -> EndedBy:
+        """Who caused its end; CLIENT while it has not ended."""
+        return self._ending.by if self._ending else EndedBy.CLIENT
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it has moved so far, and what came with the handshakes."""
+        from_client, to_client = self._early
+        return Traffic(
+            self._to_worker.bytes_moved + from_client,
+            self._to_client.bytes_moved + to_client,
+            self._said_by_client.messages,
+            self._said_by_worker.messages,
+        )
 
     @property
     def bytes_relayed(self) -> int:
@@ -110,11 +129,11 @@ class Relay:
         """Whether the client's system, not only the client, has stopped answering."""
         return not self._over.is_set() and tcp.is_unreachable(self._client)
 
-    def run(self, if_worker_is_lost: str, other_side: str = "the driver") -> None:
+    def run(self, if_worker_is_lost: str, other_side: str = "the driver", lost_by: EndedBy = EndedBy.WORKER) -> None:
         """Relay until the session is over.
 
-        `if_worker_is_lost` is the reason if the worker's side ends and says nothing; `other_side` names that side in
-        the reason if it sends a Close frame of its own.
+        `if_worker_is_lost` is the reason if the worker's side ends and says nothing, which `lost_by` causes;
+        `other_side` names that side in the reason if it sends a Close frame of its own.
         """
         try:
             self._worker.sendall(self._from_client)
@@ -127,29 +146,31 @@ class Relay:
             if not self._is_goodbye:
                 self.close()
         if not self._ending:
-            self._explain(if_worker_is_lost, other_side)
+            self._explain(if_worker_is_lost, other_side, lost_by)
 
-    def _explain(self, if_worker_is_lost: str, other_side: str) -> None:
+    def _explain(self, if_worker_is_lost: str, other_side: str, lost_by: EndedBy) -> None:
         """Find out why the worker's side has ended by itself: rules 2 to 5."""
         code, said = read_close(self._held)
         if code == TOO_LARGE:
-            self._end(TOO_LARGE, f"a message was larger than the {MESSAGE_MAX_MIB} MiB that a driver takes")
+            reason = f"a message was larger than the {MESSAGE_MAX_MIB} MiB that a driver takes"
+            self._end(TOO_LARGE, reason, EndedBy.LIMIT)
         elif code in (NORMAL, WHOLE_TRUTH):
             ours = NORMAL if code == NORMAL else INTERNAL_ERROR
-            self._end(ours if self._word_timeout_s else SIDE_ENDED, said)
+            by = EndedBy.CLIENT if code == NORMAL else EndedBy.BROWSER
+            self._end(ours if self._word_timeout_s else SIDE_ENDED, said, by)
         elif not self._explained.wait(self._word_timeout_s):
             if code:
-                self._end(SIDE_ENDED, f"closed by {other_side}: {said or code}")
+                self._end(SIDE_ENDED, f"closed by {other_side}: {said or code}", EndedBy.DRIVER)
             else:
-                self._end(INTERNAL_ERROR, if_worker_is_lost)
+                self._end(INTERNAL_ERROR, if_worker_is_lost, lost_by)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, by: EndedBy = EndedBy.APPLIANCE) -> None:
         """End the session for a reason of ours, which each side reads that is not in the midst of a frame."""
-        self._end(GOING_AWAY, reason)
+        self._end(GOING_AWAY, reason, by)
 
-    def _end(self, code: int, reason: str) -> None:
+    def _end(self, code: int, reason: str, by: EndedBy) -> None:
         """Set the ending, unless it is set: rule 1."""
-        self._ending = self._ending or Ending(code, reason)
+        self._ending = self._ending or Ending(code, reason, by)
         self._over.set()
         self._explained.set()
 
@@ -175,7 +196,7 @@ class Relay:
         farewell = self._held
         may_close = self._held or (self._said_by_worker.at_boundary and not self._said_by_worker.close_seen)
         if may_close and self._ending and self._ending.code:
-            farewell = close_frame(*self._ending)
+            farewell = close_frame(self._ending.code, self._ending.reason)
         tcp.say_goodbye(self._client, self._to_client.rest + farewell)
 
     @property
@@ -190,7 +211,8 @@ class Relay:
         """
         if not self._closed:
             self._closed = True
-            code, reason = self._ending if self._ending and self._ending.code else read_close(self._held)
+            ours = self._ending and self._ending.code and self._ending[:2]
+            code, reason = ours or read_close(self._held)
             if code and self._said_by_client.at_boundary and not self._is_goodbye:
                 self._to_worker.insert(close_frame(code, reason, masked=True))
             self._to_worker.close()
@@ -200,7 +222,7 @@ class Relay:
     def _hear_client(self, data: memoryview) -> None:
         self._said_by_client.feed(data)
         if self._is_goodbye:
-            self._end(SIDE_ENDED, "closed")
+            self._end(SIDE_ENDED, "closed", EndedBy.CLIENT)
 
     def _hear_worker(self, data: memoryview) -> int | None:
         """Follow what the worker says; return how much of it may pass, if that is not all (rule 3)."""
@@ -216,11 +238,11 @@ class Relay:
 
     def _client_ended(self) -> None:
         self._either_ended.set()
-        self._end(SIDE_ENDED, "client disconnected")
+        self._end(SIDE_ENDED, "client disconnected", EndedBy.NETWORK)
 
     def _worker_ended(self) -> None:
         """Leave the ending open if the client does not know why the worker's side has ended: rule 2."""
         self._either_ended.set()
         self._over.set()
         if self._said_by_worker.close_seen and not self._held:
-            self._end(SIDE_ENDED, "closed")
+            self._end(SIDE_ENDED, "closed", EndedBy.CLIENT)

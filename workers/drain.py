@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from appliance import logs
 from appliance.deadline import Deadline
+from appliance.grid.story import EndedBy
 from appliance.settings.config import Settings
 from workers.orders import Orders
 from workers.registration import Registration
@@ -29,7 +30,7 @@ def drain(settings: Settings, registration: Registration, orders: Orders, connec
     if not _sessions_end_by_themselves(settings, orders, connections):
         reason = shutting_down(settings) if orders.terminations else drained_too_long(settings)
         log.warning("worker.ends_sessions", reason=reason)
-        registration.end_sessions(reason)
+        registration.end_sessions(reason, EndedBy.APPLIANCE if orders.terminations else EndedBy.WORKER)
         orders.wait(lambda: orders.is_drained, FAREWELL_S)
     registration.remove(reason)
     log.info("worker.stopped", reason=reason, lifetime=registration.spec.lifetime)

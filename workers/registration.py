@@ -20,6 +20,7 @@ from typing import Any
 from appliance import logs
 from appliance.deadline import Deadline
 from appliance.grid.grid import Grid
+from appliance.grid.story import EndedBy
 from appliance.grid.values import CrashCause, DrainCause, WorkerSpec, WorkerStatus
 from appliance.machine.record import RecordFile
 from appliance.request_errors import StoreUnavailable
@@ -94,10 +95,10 @@ class Registration:
             self._remember(status=WorkerStatus.DRAINING)
             self._try(self._drain)
 
-    def end_sessions(self, reason: str) -> None:
+    def end_sessions(self, reason: str, ended_by: EndedBy) -> None:
         """Ask the proxies to end the sessions that are left."""
         with self._lock:
-            self._try(lambda: self._grid.end_sessions(self.spec.id, reason))
+            self._try(lambda: self._grid.end_sessions(self.spec.id, reason, ended_by))
 
     def remove(self, reason: str, crash: CrashCause | None = None) -> None:
         """Remove the worker from the grid, for good; the first reason counts. `crash` is what crashed, if that is why.

@@ -15,6 +15,7 @@ from appliance.errors import Blame
 from appliance.grid import token_table
 from appliance.grid.store import Store
 from appliance.grid.stories import Stories
+from appliance.grid.story import NO_TRAFFIC, Bounds, EndedBy, Traffic
 from appliance.grid.token_table import Principal, Role, Table, Token
 from appliance.grid.values import (
     Announcement,
@@ -82,24 +83,61 @@ class Grid(Views, Stories):
         """Return the slot of a worker that was not reached; the session's next claim keeps its place in the queue."""
         self.store.call("give_back", id=session_id, worker=worker_id, blame=blame)
 
-    def release(self, session_id: str, reason: str, bytes_relayed: int = 0, worker_id: str = "") -> bool:
-        """End a session, active or waiting, and free the worker's slot in any case. Return False if it was unknown."""
-        answer = self.store.call("release", id=session_id, worker=worker_id, reason=reason, bytes=bytes_relayed)
+    def release(
+        self,
+        session_id: str,
+        reason: str,
+        worker_id: str = "",
+        *,
+        ended_by: EndedBy | None = EndedBy.CLIENT,
+        traffic: Traffic | None = NO_TRAFFIC,
+    ) -> bool:
+        """End a session, active or waiting, and free the worker's slot in any case. Return False if it was unknown.
+
+        `ended_by` is None if it has not ended, and is about to claim again; then it gets no history entry. `traffic` is
+        None for a session whose visits have reported theirs.
+        """
+        answer = self.store.call(
+            "release",
+            id=session_id,
+            worker=worker_id,
+            reason=reason,
+            ended_by=ended_by or "",
+            traffic="" if traffic is None else str(traffic),
+        )
         return bool(answer["released"])
+
+    def note_visits(self, visits: Iterable[tuple[str, str, Traffic]]) -> None:
+        """Note what clients of kept sessions have moved so far: each a session, a visit of it, and its traffic."""
+        noted = [{"id": session, "visit": visit, "traffic": str(traffic)} for session, visit, traffic in visits]
+        self.store.call("note_visits", visits=noted)
 
     def kill_session(self, session_id: str, reason: str) -> bool:
         """Ask a session's proxy to end it; its client reads the reason. Return False if the session is unknown."""
         return bool(self.store.call("kill_session", id=session_id, reason=reason)["known"])
 
     def renew(
-        self, proxy: str, sessions: Mapping[str, str], lease_ms: int, server: str | None = None
+        self,
+        proxy: str,
+        sessions: Mapping[str, str],
+        lease_ms: int,
+        server: str | None = None,
+        traffic: Mapping[str, Traffic] | None = None,
     ) -> tuple[list[str], dict[str, str]]:
         """Renew the leases of a proxy's `sessions`: the worker of each, by the session's id.
 
+        `traffic` says what those have moved that have moved something since the last renewal.
         Return the sessions that Redis does not know on that worker, and those the proxy must end, with the reasons.
         If a `server` is given, raises ServerChanged if Redis is another one.
         """
-        answer = self.store.call_on(server, "renew", proxy=proxy, sessions=sessions, lease_ms=lease_ms)
+        answer = self.store.call_on(
+            server,
+            "renew",
+            proxy=proxy,
+            sessions=sessions,
+            lease_ms=lease_ms,
+            traffic={session: str(moved) for session, moved in (traffic or {}).items()},
+        )
         return list(answer["unknown"]), dict(answer["kills"])
 
     def release_proxy(self, proxy: str) -> int:
@@ -164,23 +202,25 @@ class Grid(Views, Stories):
         answer = self.store.call("drain_worker", id=worker_id, reason=reason, cause=cause)
         return int(answer["active"]) if answer["known"] else None
 
-    def end_sessions(self, worker_id: str, reason: str) -> int:
+    def end_sessions(self, worker_id: str, reason: str, ended_by: EndedBy = EndedBy.WORKER) -> int:
         """Ask the proxies to end a worker's sessions. Return how many there are."""
-        return int(self.store.call("end_sessions", worker=worker_id, reason=reason)["ended"])
+        return int(self.store.call("end_sessions", worker=worker_id, reason=reason, ended_by=ended_by)["ended"])
 
     def remove_worker(self, worker_id: str, reason: str, crash: CrashCause | None = None) -> int:
         """Remove a worker; `crash` says what crashed, if that is why. Return how many sessions ended with it."""
         return int(self.store.call("remove_worker", id=worker_id, reason=reason, crash=crash or "")["sessions"])
 
-    def reap(self, silence_s: float = 5.0, appliance: str = "") -> dict[str, int]:
+    def reap(self, silence_s: float = 5.0, appliance: str = "", history: Bounds | None = None) -> dict[str, int]:
         """Remove workers and sessions that are overdue. Return how many `workers`, `sessions` and `waiting` there were.
 
         Also restores what Redis lost of the named appliance's teams. From now on the grid's clock counts a time in
-        which nobody called Redis as `silence_s` at most, so that an outage makes nobody late.
+        which nobody called Redis as `silence_s` at most, so that an outage makes nobody late. The history is trimmed
+        to its bounds.
         """
         count, more = Counter(workers=0, sessions=0, waiting=0), True
+        bounds = {"history_keep": history.keep, "history_max_age_ms": int(history.max_age_s * 1000)} if history else {}
         while more:  # Redis serves others in between
-            answer = self.store.call("reap", silence_ms=int(silence_s * 1000), appliance=appliance)
+            answer = self.store.call("reap", silence_ms=int(silence_s * 1000), appliance=appliance, **bounds)
             more = answer.pop("more")
             count.update(answer)
         return dict(count)

@@ -14,6 +14,7 @@ from appliance.deadline import Deadline
 from appliance.grid.grid import Grid
 from appliance.grid.observer import Observer
 from appliance.grid.session import Session, killed
+from appliance.grid.story import NO_TRAFFIC, Traffic
 from appliance.grid.values import Grant
 from appliance.request_errors import ServerChanged, StoreUnavailable
 from appliance.settings.config import Settings
@@ -81,13 +82,15 @@ class Leases:
     def _renew(self) -> None:
         held = {session.id: session for session in self._live.values() if session.grant}
         workers = {session.id: session.grant.worker_id for session in held.values() if session.grant}
-        server, unknown, kills = self._renew_on_one_server(workers)
+        moved = {id_: traffic for id_, one in held.items() if (traffic := one.traffic) != one.reported}
+        server, unknown, kills = self._renew_on_one_server(workers, moved)
         for session_id, reason in kills.items():
             if session := self._live.get(session_id):
                 session.end(killed(reason))
         for session_id, session in held.items():
             if session_id not in unknown:
                 session.unknown_until = None
+                session.reported = moved.get(session_id, session.reported)
             elif session_id in self._live and session.grant:
                 self._assert(session, session.grant)
         self.server = server
@@ -98,7 +101,9 @@ class Leases:
             if session := self._to_note.pop(session_id, None):
                 self.note_kept(session)
 
-    def _renew_on_one_server(self, workers: dict[str, str]) -> tuple[str, list[str], dict[str, str]]:
+    def _renew_on_one_server(
+        self, workers: dict[str, str], moved: dict[str, Traffic]
+    ) -> tuple[str, list[str], dict[str, str]]:
         """Renew, and return the server's run id with the answer; it may change between the two calls.
 
         There may also be several servers at one address: then it is given up after SERVERS_TRIED.
@@ -106,8 +111,8 @@ class Leases:
         for _ in range(SERVERS_TRIED):
             server = self._grid.store.server()
             with suppress(ServerChanged):
-                return server, *self._grid.renew(self._proxy, workers, self.lease_ms, server)
-        return server, *self._grid.renew(self._proxy, workers, self.lease_ms)
+                return server, *self._grid.renew(self._proxy, workers, self.lease_ms, server, moved)
+        return server, *self._grid.renew(self._proxy, workers, self.lease_ms, traffic=moved)
 
     def restore(self, session: Session) -> None:
         """Assert a session whose lease has expired. If Redis is away, a later renewal does it."""
@@ -121,6 +126,7 @@ class Leases:
         answer = self._grid.assert_session(grant, session.request, proxy=self._proxy, lease_ms=self.lease_ms)
         status, over = answer["status"], answer.get("over", 0)
         self._observer.lease_lost()
+        session.reported = NO_TRAFFIC  # as far as Redis knows, which has lost it
         log.warning("session.asserted", session=session.id, worker=grant.worker_id, status=status)
         if status == "active" and session.is_kept:
             self._grid.keep_session(session.id, is_kept=True)
@@ -143,7 +149,8 @@ class Leases:
         """Release a session's slot, or its place in the queue; if Redis is away, with the next renewal."""
         try:
             worker = session.grant.worker_id if session.grant else ""
-            self._grid.release(session.id, session.end_reason, session.bytes_relayed, worker)
+            traffic = None if session.request.kept_as else session.traffic
+            self._grid.release(session.id, session.end_reason, worker, ended_by=session.ended_by, traffic=traffic)
         except StoreUnavailable as error:
             self._to_release[session.id] = session
             log.warning("session.release_delayed", session=session.id, error=str(error), until="Redis answers again")

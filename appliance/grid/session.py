@@ -10,8 +10,11 @@ from enum import StrEnum
 
 from appliance.deadline import Deadline
 from appliance.errors import ClientGone
+from appliance.grid.story import NO_TRAFFIC, EndedBy, Traffic
 from appliance.grid.values import Grant, SessionRequest
 from appliance.request_errors import SessionKilled
+
+EndRelay = Callable[[str, EndedBy], None]
 
 
 class SessionStatus(StrEnum):
@@ -25,25 +28,26 @@ class SessionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why a session ends.
+    """Why a session ends, and who causes it.
 
     The client reads `reason` if it is relayed. If it waits, `answer` is raised; without an answer it goes on waiting,
     and ends when it is relayed. With a `grant`, the end counts for that grant only.
     """
 
     reason: str
+    by: EndedBy
     answer: Exception | None = None
     grant: Grant | None = None
 
 
 def hung_up() -> End:
     """Return the end of a session whose client hung up."""
-    return End("client disconnected", ClientGone())
+    return End("client disconnected", EndedBy.CLIENT, ClientGone())
 
 
 def killed(reason: str) -> End:
     """Return the end of a session by an operator's order."""
-    return End(reason, SessionKilled(reason))
+    return End(reason, EndedBy.OPERATOR, SessionKilled(reason))
 
 
 class Session:
@@ -56,15 +60,21 @@ class Session:
         self.deadline = deadline
         self.status = SessionStatus.WAITING
         self.grant: Grant | None = None
-        self.end_reason = "client disconnected"
-        self.bytes_relayed = 0
+        self.end_reason, self.ended_by = "client disconnected", EndedBy.NETWORK
+        self.reported = NO_TRAFFIC  # what Redis knows that it has moved
         self.is_kept = False  # it has no client, and waits for the next one
         self.tried: set[str] = set()  # workers that failed it; "appliance/" if the path to it did
         self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and the error
         self.unknown_until: Deadline | None = None  # while Redis knows neither it nor its worker
         self._woken = threading.Event()
         self._end: End | None = None
-        self._end_relay: Callable[[str], None] | None = None
+        self._end_relay: EndRelay | None = None
+        self._count: Callable[[], Traffic] = lambda: NO_TRAFFIC
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it has moved so far; without that of visits."""
+        return self._count()
 
     def wake(self) -> None:
         """Wake the session: its claim may have been granted."""
@@ -91,16 +101,27 @@ class Session:
         self.status = SessionStatus.WAITING
         return grant
 
-    def relay(self, end_relay: Callable[[str], None]) -> None:
-        """Set what ends the relay; it is called at once if the session has already ended."""
-        self.status, self._end_relay = SessionStatus.RELAYED, end_relay
+    def relay(self, end_relay: EndRelay, count: Callable[[], Traffic] = lambda: NO_TRAFFIC) -> None:
+        """Set what ends the relay, and what counts its traffic. A session that has already ended ends it at once."""
+        self.status, self._end_relay, self._count = SessionStatus.RELAYED, end_relay, count
         if self._end and self._end.grant in (None, self.grant):
-            end_relay(self._end.reason)
+            end_relay(self._end.reason, self._end.by)
 
-    def finish(self, reason: str, bytes_relayed: int) -> None:
+    def finish(self, reason: str, by: EndedBy) -> None:
         """Set how the relay ended."""
         self.status = SessionStatus.OVER
-        self.end_reason, self.bytes_relayed = reason, bytes_relayed
+        self.end_reason, self.ended_by = reason, by
+
+    def fail(self, error: Exception) -> None:
+        """Set how it ended before it was relayed: by the answer that its client gets."""
+        if self.status is SessionStatus.OVER:
+            return
+        if self._end and self._end.answer is error:
+            self.finish(self._end.reason, self._end.by)
+        elif isinstance(error, ClientGone):
+            self.finish("client disconnected", EndedBy.NETWORK)
+        else:
+            self.finish(str(error), EndedBy.GRID)
 
     def end(self, end: End) -> None:
         """End the session: now if it is relayed or `end` has an answer, else as soon as it is relayed.
@@ -110,16 +131,16 @@ class Session:
         if self._end is None or self._end.grant or not self._end.answer:
             self._end = end
         if self.status is SessionStatus.RELAYED and self._end_relay:
-            self._end_relay(end.reason)
+            self._end_relay(end.reason, end.by)
         self._woken.set()
 
-    def lose_worker(self, worker_id: str, reason: str) -> None:
-        """End the session because its worker is gone.
+    def lose_worker(self, worker_id: str, reason: str, by: EndedBy = EndedBy.WORKER) -> None:
+        """End the session because its worker is gone; `by` says what caused that.
 
         A message about an earlier grant's worker is ignored: the session may have found another since.
         """
         if self.grant and self.grant.worker_id == worker_id:
-            self.end(End(reason, grant=self.grant))
+            self.end(End(reason, by, grant=self.grant))
 
 
 class Visit:
@@ -127,18 +148,26 @@ class Visit:
 
     def __init__(self, session_id: str) -> None:
         """Set the session."""
+        self.id = secrets.token_hex(4)
         self.session_id = session_id
-        self._reason = ""
-        self._end_relay: Callable[[str], None] | None = None
+        self.reported = NO_TRAFFIC  # what Redis knows that it has moved
+        self._end: End | None = None
+        self._end_relay: EndRelay | None = None
+        self._count: Callable[[], Traffic] = lambda: NO_TRAFFIC
 
-    def relay(self, end_relay: Callable[[str], None]) -> None:
-        """Set what ends the relay; it is called at once if the visit has already ended."""
-        self._end_relay = end_relay
-        if self._reason:
-            end_relay(self._reason)
+    @property
+    def traffic(self) -> Traffic:
+        """What it has moved so far."""
+        return self._count()
 
-    def end(self, reason: str) -> None:
+    def relay(self, end_relay: EndRelay, count: Callable[[], Traffic] = lambda: NO_TRAFFIC) -> None:
+        """Set what ends the relay, and what counts its traffic. A visit that has already ended ends it at once."""
+        self._end_relay, self._count = end_relay, count
+        if self._end:
+            end_relay(self._end.reason, self._end.by)
+
+    def end(self, reason: str, by: EndedBy) -> None:
         """End the visit: now if it is relayed, else as soon as it is."""
-        self._reason = self._reason or reason
+        self._end = self._end or End(reason, by)
         if self._end_relay:
-            self._end_relay(reason)
+            self._end_relay(reason, by)

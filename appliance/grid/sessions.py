@@ -7,19 +7,20 @@ Whatever else may happen to a proxy, a slot is held by a lease (leases.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from appliance import logs
 from appliance.deadline import Deadline
-from appliance.errors import Blame, DialFailed
+from appliance.errors import Blame, ClientGone, DialFailed
 from appliance.grid import refusals
 from appliance.grid.grid import Grid
 from appliance.grid.leases import SERVERS_TRIED, Leases
 from appliance.grid.observer import Observer
 from appliance.grid.reach import Reach
 from appliance.grid.session import End, Session, SessionStatus, Visit, killed
+from appliance.grid.story import EndedBy
 from appliance.grid.values import Grant, SessionRequest
 from appliance.request_errors import RequestError, ServerChanged, StoreUnavailable
 from appliance.settings.config import Settings
@@ -88,9 +89,13 @@ class Sessions:
         try:
             self._take_slot(session, watch)
             yield session
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             # Perhaps only the answer was lost, and there is something to release; the client need not wait.
             release = self._leases.release_meanwhile
+            session.fail(error)
+            raise
+        except (RequestError, ClientGone) as error:
+            session.fail(error)
             raise
         finally:
             del self._live[session.id]
@@ -122,18 +127,32 @@ class Sessions:
             yield visit
         finally:
             self._visits.remove(visit)
+            self._note_visits([visit])
 
-    def end_visit(self, session_id: str, reason: str) -> None:
+    def _note_visits(self, visits: Sequence[Visit]) -> None:
+        """Note what has moved in these visits; if Redis is away, those that last are noted with the next renewal."""
+        moved = [(visit, visit.traffic) for visit in visits if visit.traffic != visit.reported]
+        if not moved:
+            return
+        try:
+            self._grid.note_visits((visit.session_id, visit.id, traffic) for visit, traffic in moved)
+        except StoreUnavailable as error:
+            log.warning("visits.not_noted", error=str(error))
+            return
+        for visit, traffic in moved:
+            visit.reported = traffic
+
+    def end_visit(self, session_id: str, reason: str, by: EndedBy) -> None:
         """End the visit of a session's client, if it is here."""
         for visit in list(self._visits):
             if visit.session_id == session_id:
-                visit.end(reason)
+                visit.end(reason, by)
 
     def keep(self, session: Session, *, is_kept: bool) -> None:
         """Note that a session has no client and waits for the next one, or has one again."""
         session.is_kept = is_kept
         if is_kept and self._no_keeping:
-            session.end(End(self._no_keeping))
+            session.end(End(self._no_keeping, EndedBy.APPLIANCE))
         else:
             self._leases.note_kept(session)
 
@@ -142,7 +161,7 @@ class Sessions:
         self._no_keeping = reason
         for session in list(self._live.values()):
             if session.is_kept:
-                session.end(End(reason))
+                session.end(End(reason, EndedBy.APPLIANCE))
 
     def retry(self, session: Session, error: DialFailed, watch: Callable[[Session], None]) -> None:
         """Claim another slot for a session whose worker could not be reached, within the same deadline.
@@ -174,7 +193,7 @@ class Sessions:
             log.info("session.waiting", session=session.id, browser=request.browser, version=request.minor or "any")
             watch(session)
             if self._no_waiting:
-                session.end(End(str(self._no_waiting), self._no_waiting))
+                session.end(End(str(self._no_waiting), EndedBy.APPLIANCE, self._no_waiting))
         while answer["status"] != "active":
             self._wait_to_claim_again(session, answer)
             answer = self._claim(session)
@@ -190,7 +209,7 @@ class Sessions:
         if session.deadline.is_over:
             raise self._no_slot(session, is_queued=status == "waiting")
         if status == "lost":
-            self._grid.release(session.id, "its worker was lost before it was dialled")
+            self._grid.release(session.id, "its worker was lost before it was dialled", ended_by=None)
         else:
             session.wait(min(session.deadline.left_s, UNREACHABLE_POLL_S if status == "unreachable" else self._poll_s))
 
@@ -255,7 +274,8 @@ class Sessions:
         if session := self._live.get(message.get("granted", "")):
             session.wake()
         if session := self._live.get(message.get("end", "")):
-            session.lose_worker(message["worker"], message["reason"])
+            by = EndedBy(message.get("ended_by", EndedBy.WORKER))  # a worker of an earlier version does not say
+            session.lose_worker(message["worker"], message["reason"], by)
         if session := self._live.get(message.get("kill", "")):
             session.end(killed(message["reason"]))
         if session := self._live.get(message.get("expired", "")):
@@ -264,8 +284,9 @@ class Sessions:
             self._reach.refuted(message["appliance"])
 
     def renew(self) -> None:
-        """Renew the leases of all sessions, as `Leases.renew` does."""
+        """Renew the leases of all sessions, as `Leases.renew` does, and note what has moved in visits."""
         self._leases.renew()
+        self._note_visits(self._visits)
 
     def refuse_waiting(self, error: RequestError | None) -> None:
         """Refuse every session that waits for its slot, from now on; None lets them wait again."""
@@ -276,9 +297,9 @@ class Sessions:
     def end_all(self, reason: str) -> None:
         """End every session that is relayed."""
         for session in list(self._live.values()):
-            session.end(End(reason))
+            session.end(End(reason, EndedBy.APPLIANCE))
         for visit in list(self._visits):
-            visit.end(reason)
+            visit.end(reason, EndedBy.APPLIANCE)
 
     def _reconsider(self) -> None:
         """Refuse those who wait if no worker can be dialled; else let them claim again, avoiding what fails now."""
@@ -290,7 +311,7 @@ class Sessions:
     def _end_waiting(self, error: RequestError) -> None:
         for session in list(self._live.values()):
             if session.status is SessionStatus.WAITING:
-                session.end(End(str(error), error))
+                session.end(End(str(error), EndedBy.APPLIANCE, error))
 
 
 def _note_failure(session: Session, grant: Grant, blame: Blame, said: str) -> None:

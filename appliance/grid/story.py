@@ -50,6 +50,13 @@ class Traffic(NamedTuple):
 NO_TRAFFIC = Traffic()
 
 
+class Bounds(NamedTuple):
+    """How many entries the history may have, and how old they may be."""
+
+    keep: int
+    max_age_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Story:
     """A session's story. Times are Unix milliseconds of the grid's clock; None, "" or {} for what is not known yet.
@@ -92,7 +99,7 @@ class Story:
         started, granted = _ms(fields.get("started")), _ms(fields.get("granted"))
         traffic = traffic_of(fields)
         worker = fields.get("worker", "")
-        if not ended_ms and fields.get("status") == "waiting":
+        if not worker:
             granted = None  # it was given back
         served_until = granted if granted is not None else ended_ms
         return cls(

@@ -61,6 +61,12 @@ class TimingSettings(BaseSettings):
         description="Seconds for which a drained appliance still accepts sessions, for other appliances' workers, "
         "until its load balancer sees that /readyz fails. At a shutdown, half of SHUTDOWN_GRACE at most.",
     )
+    history_keep: int = Field(
+        10_000, ge=0, description="Past sessions whose story the grid keeps, about 1 kB each; 0: none."
+    )
+    history_max_age: float = Field(
+        604_800, ge=0, description="Seconds for which the grid keeps the story of a past session: a week by default."
+    )
     shutdown_grace: Seconds = Field(
         20,
         description="Seconds that running sessions have to end when the appliance or a worker stops.",

@@ -14,6 +14,7 @@ from gevent.server import StreamServer
 
 from appliance import logs
 from appliance.grid.session import End, Session
+from appliance.grid.story import EndedBy
 from appliance.grid.token_table import Principal
 from appliance.grid.values import Grant
 from appliance.request_errors import Unauthorized
@@ -91,7 +92,7 @@ class BrowserHandler(SessionHandler):
         return Principal(self._agent.token)
 
     def _relay(self, relay: Relay, session: Session, grant: Grant) -> None:
-        self._agent.end_browser = lambda reason: session.end(End(reason))
+        self._agent.end_browser = lambda reason: session.end(End(reason, EndedBy.CLIENT))
         try:
             super()._relay(relay, session, grant)
         finally:

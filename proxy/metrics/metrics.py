@@ -16,9 +16,9 @@ from prometheus_client.registry import Collector
 from appliance import request_errors
 from appliance.errors import Blame
 from appliance.grid.observer import Observer
+from appliance.grid.story import EndedBy
 from appliance.grid.values import SessionRequest
 from appliance.request_errors import RequestError
-from proxy.metrics.ends import who_ended
 from proxy.metrics.lag import LoopLag
 from proxy.metrics.traffic import Traffic
 
@@ -81,9 +81,9 @@ class Metrics(Observer):
         self._started.labels(*_kind_of(request)).inc()
         self._wait.labels(request.browser.value).observe(waited_ms / 1000)
 
-    def session_ended(self, request: SessionRequest, reason: str, duration_s: float) -> None:
+    def session_ended(self, request: SessionRequest, by: EndedBy, duration_s: float) -> None:
         """Count a session that is relayed no more."""
-        self._ended.labels(*_kind_of(request), who_ended(reason)).inc()
+        self._ended.labels(*_kind_of(request), by.value).inc()
         self._duration.labels(request.browser.value).observe(duration_s)
 
     def connected(self, request: SessionRequest, seconds: float) -> None:

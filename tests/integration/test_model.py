@@ -94,7 +94,7 @@ class Everyone(Sessions):
         for client in [client for client in self.clients if client.grant][:clients]:
             self.clients.remove(client)
             assert client.grant
-            self.grid.release(client.id, "released", 0, client.grant.worker_id)
+            self.grid.release(client.id, "released", client.grant.worker_id)
         for step_ms in (0, 7_500, 7_500, 7_500):  # until the leases of dead proxies have expired
             self.set_clock(self.now + step_ms)
             self.do_as_always()

@@ -107,7 +107,7 @@ def test_sessions_that_are_left_when_drain_timeout_is_over_are_ended_and_not_bef
     pair.register_worker(spec("A", appliance="there"))
     reasons: list[str] = []
     with sessions.open(SessionRequest(Browser.CHROMIUM, "1.65"), lambda _: None) as session:
-        session.relay(reasons.append)
+        session.relay(lambda reason, _: reasons.append(reason))
         pair.drain_appliance("here", "drained by operator")
         not_before = Deadline(settings.drain_timeout)
         presence.announce()

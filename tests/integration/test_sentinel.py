@@ -173,7 +173,7 @@ def test_a_failover_that_lost_writes_ends_no_session_and_gives_no_slot_twice(
     servers.lose_contact()
     told: list[str] = []
     with sessions.open(WANTED, ignore) as running:
-        running.relay(told.append)
+        running.relay(lambda reason, _: told.append(reason))
         assert running.grant
         servers.master.kill()
         until(answers(grid.sessions), "there is a new master", 60)

@@ -232,7 +232,7 @@ def test_a_lost_workers_sessions_end_with_that_reason(grid: Grid, sessions: Sess
     grid.register_worker(spec("A"))
     told: list[str] = []
     with sessions.open(WANTED, ignore) as session:
-        session.relay(told.append)
+        session.relay(lambda reason, _: told.append(reason))
         grid.register_worker(spec("A", ttl_ms=-1))
         until(lambda: grid.reap()["workers"], "the heartbeat is missed")
         until(lambda: told, "the proxy is told")
@@ -252,7 +252,7 @@ def test_a_session_whose_worker_is_lost_while_it_is_dialled_goes_to_another(grid
         until(lambda: session._end, "its proxy is told")
         sessions.retry(session, DialFailed("it is gone", Blame.WORKER), ignore)
         assert session.grant.worker_id == "B"
-        session.relay(ended.append)
+        session.relay(lambda reason, _: ended.append(reason))
         sessions.handle({"end": session.id, "worker": "A", "reason": "worker A stopped answering"})  # told late
         assert ended == []
         grid.remove_worker("B", "worker B stopped answering")
@@ -274,7 +274,7 @@ def test_a_session_that_redis_forgot_while_it_was_dialled_goes_to_another_worker
         sessions.retry(session, DialFailed("it is gone", Blame.WORKER), ignore)
         assert session.grant
         assert session.grant.worker_id == "B"
-        session.relay(ended.append)
+        session.relay(lambda reason, _: ended.append(reason))
         sessions.renew()
         assert ended == []
 
@@ -285,7 +285,7 @@ def test_sessions_that_redis_forgot_are_taken_up_though_their_slots_are_given(
     grid.register_worker(spec("A", concurrency=1))
     with sessions.open(WANTED, ignore) as session:
         told: list[str] = []
-        session.relay(told.append)
+        session.relay(lambda reason, _: told.append(reason))
         store.read(("FLUSHALL",), ("FUNCTION", "FLUSH"))
         grid.register_worker(spec("A", concurrency=1))
         sessions.renew()
@@ -545,8 +545,8 @@ def test_a_proxy_that_leaves_keeps_no_session_without_a_client(grid: Grid, sessi
     grid.register_worker(spec("A"))
     ends: list[str] = []
     with sessions.open(KEPT, ignore) as kept, sessions.open(WANTED, ignore) as visited:
-        kept.relay(ends.append)
-        visited.relay(ends.append)
+        kept.relay(lambda reason, _: ends.append(reason))
+        visited.relay(lambda reason, _: ends.append(reason))
         sessions.keep(kept, is_kept=True)
         sessions.keep_no_more("appliance a is shutting down")
         assert ends == ["appliance a is shutting down"]
@@ -576,7 +576,7 @@ def test_a_visit_that_ends_while_its_worker_is_dialled_ends_as_soon_as_it_is_rel
         assert len(sessions) == 1, "it counts before it is relayed"
         sessions.end_all("drained")
         sessions.end_visit(grant.session_id, "a later reason")
-        visit.relay(ends.append)
+        visit.relay(lambda reason, _: ends.append(reason))
     assert ends == ["drained"]
 
 
@@ -588,7 +588,7 @@ def test_visits_of_another_proxys_sessions_count_and_end_with_the_others(grid: G
     assert grant
     with sessions.open(WANTED, ignore) as own, sessions.visit(grant) as visit:
         assert len(sessions) == 2
-        visit.relay(ends.append)
+        visit.relay(lambda reason, _: ends.append(reason))
         with sessions.visit(replace(grant, session_id=own.id)):
             assert len(sessions) == 2, "it counts already"
         sessions.end_visit("another", "no")

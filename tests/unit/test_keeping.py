@@ -28,7 +28,7 @@ class Held:
         self.told: list[str] = []
         self.holder = Holder(Connection(ours, Answer(101, HEAD, rest)), "worker w crashed", "the driver")
         self.holder.on_change(self.notes.append)
-        self.holder.on_end(self.told.append)
+        self.holder.on_end(lambda reason, _: self.told.append(reason))
 
     def say(self, **said: object) -> None:
         self.driver.sendall(text(**said))

@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from appliance import request_errors
 from appliance.errors import Blame
+from appliance.grid.story import EndedBy
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser, Isolation
 from appliance.request_errors import NoSlot, QueueFull, StoreUnavailable
-from proxy.metrics.ends import who_ended
 from proxy.metrics.gauges import GridCollector
 from proxy.metrics.lag import KEPT_S, LoopLag
 from proxy.metrics.machine import MachineCollector
@@ -34,7 +34,7 @@ def test_a_session_is_counted_when_it_starts_and_when_it_ends() -> None:
     metrics.session_started(REQUEST, waited_ms=1500)
     assert value(metrics, "appliance_sessions_started_total", **KIND) == 1
     assert value(metrics, "appliance_session_wait_seconds_sum", browser="chromium") == 1.5
-    metrics.session_ended(REQUEST, "session limit of 60 s reached", 60)
+    metrics.session_ended(REQUEST, EndedBy.LIMIT, 60)
     assert value(metrics, "appliance_sessions_ended_total", **KIND, ended_by="limit") == 1
     assert value(metrics, "appliance_session_duration_seconds_bucket", browser="chromium", le="60.0") == 1
     assert b"own text" not in generate_latest(metrics.registry)
@@ -138,26 +138,3 @@ def test_the_certificates_end_is_shown_where_there_is_one(tmp_path: Path, expiry
     assert found.get("appliance_certificate_expiry_timestamp_seconds") == expiry_s
     assert 0 < found["appliance_disk_free_bytes"] <= found["appliance_disk_size_bytes"]
     assert 0 < found["appliance_memory_available_bytes"] <= found["appliance_memory_size_bytes"]
-
-
-@pytest.mark.parametrize(
-    ("who", "reason"),
-    [
-        ("client", "closed"),
-        ("network", "client disconnected"),
-        ("limit", "a message was larger than the 100 MiB that a driver takes"),
-        ("network", "client stopped answering"),
-        ("appliance", "the connection to appliance b was lost"),
-        ("limit", "session limit of 6 s reached"),
-        ("limit", "session was idle for 3 s"),
-        ("operator", "session closed by operator"),
-        ("worker", "worker chromium-00 crashed"),
-        ("limit", "worker chromium-00 used more than 2 GiB of memory"),
-        ("driver", "the driver of worker chromium-00 ended: signal 9"),
-        ("browser", "the browser of worker chromium-00 crashed (signal 9)"),
-        ("appliance", "appliance is shutting down"),
-        ("appliance", "the appliance was drained, and DRAIN_TIMEOUT of 60 s is over"),
-    ],
-)
-def test_who_ended_a_session_is_found_in_the_reason(who: str, reason: str) -> None:
-    assert who_ended(reason) == who

@@ -89,7 +89,7 @@
 -- Messages: JSON on the channels proxy:<id> and worker:<id>. Each is only a hint to look; a key says the same.
 --  to a proxy   {granted = session}                     a slot was handed to a session that waited
 --               {kill = session, reason}                an operator ends a session
---               {end = session, worker, reason}         a worker's end is the session's
+--               {end = session, worker, reason, ended_by}  a worker's end is the session's
 --               {expired = session}                     its lease expired: the proxy asserts it if it runs
 --               {refuted = worker, appliance}           a worker that the proxy suspected is healthy
 --               {appliance = true}, {tokens = true}     a drain of the appliance has begun or ended; tokens have changed
@@ -101,7 +101,7 @@ local NS, NOW
 local EVENTS_KEPT = '10000'
 local BROWSERS = {'chromium', 'firefox', 'webkit'}
 
-local pools, recycling, workers, queue, sessions, appliances = {}, {}, {}, {}, {}, {}
+local pools, recycling, workers, queue, sessions, history, appliances = {}, {}, {}, {}, {}, {}, {}
 
 local function key(kind, a, b, c)
   if c then return NS .. kind .. ':' .. a .. ':' .. b .. ':' .. c end

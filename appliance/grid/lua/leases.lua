@@ -48,9 +48,9 @@ register('keep_session', function(a)
   return {}
 end)
 
--- renew {proxy, sessions = {id -> worker}, lease_ms} -> {unknown, kills}
+-- renew {proxy, sessions = {id -> worker}, traffic = {id -> traffic}, lease_ms} -> {unknown, kills}
 -- Renews a proxy, and the leases of the sessions that it relays, each on its worker. A lost lease, slot or name is
--- restored.
+-- restored. `traffic` says what those sessions have moved that have moved something since the last renewal.
 -- Returns the sessions that Redis does not know on that worker, and those the proxy must end, with the reasons.
 register('renew', function(a)
   redis.call('ZADD', key('proxies'), NOW + a.lease_ms, a.proxy)
@@ -63,6 +63,8 @@ register('renew', function(a)
       unknown[#unknown + 1] = id
     else
       redis.call('ZADD', key('leases'), expiry, id)
+      local moved = a.traffic and a.traffic[id]
+      if moved then redis.call('HSET', name, 'traffic', moved) end
       if kept_as then sessions.restore_name({id = id, kept_as = kept_as, token = token}) end
       if redis.call('SADD', key('worker', worker, 'sessions'), id) == 1 then touch(workers.find(worker)) end
     end
@@ -92,6 +94,7 @@ register('assert_session', function(a, request)
   redis.call('SADD', key('worker', a.worker, 'sessions'), a.id)
   redis.call('ZADD', key('leases'), NOW + a.lease_ms, a.id)
   if not known then
+    history.revoke(a.id)
     a.request, a.started, a.granted, a.arrival, a.deadline, a.kept_as = request, NOW, NOW, 0, NOW, a.kept_as or ''
     sessions.save(a, 'active', a.worker)
     if tonumber(worker.unclaimed or 0) > 0 then

@@ -56,6 +56,20 @@ function queue.length(browser)
   return length
 end
 
+-- Returns what a session finds that has to wait, as JSON: how many sessions are `ahead`, how many workers of the versions
+-- that suit it are `available`, how many are `away` (they drain, or are started again), how many appliances are drained,
+-- and how many workers and appliances it has `avoided`.
+function queue.describe(session, minors)
+  local found = {ahead = queue.length(session.browser), available = 0, away = 0, avoided = 0}
+  found.drained = redis.call('ZCARD', key('drained'))
+  for _, minor in ipairs(minors) do
+    found.available = found.available + redis.call('ZCARD', key('pool', session.browser, minor))
+    found.away = found.away + redis.call('ZCOUNT', key('recycling', session.browser, minor), whole(NOW), '+inf')
+  end
+  for _ in session.avoid:gmatch('%S+') do found.avoided = found.avoided + 1 end
+  return cjson.encode(found)
+end
+
 -- Returns the next number of arrival; if the count is lost, one behind all waiting sessions.
 function queue.number_arrival(browser)
   local number = redis.call('INCR', key('arrivals', browser))
@@ -79,7 +93,8 @@ local function first_waiting(browser, minor, avoid)
     if session and session.status == 'waiting' then
       local alive_until = tonumber(redis.call('ZSCORE', key('proxies'), session.proxy) or 0)
       if alive_until >= NOW and tonumber(session.deadline) >= NOW then return session end
-      redis.call('DEL', key('session', id))
+      local is_late = alive_until >= NOW
+      sessions.finish(id, is_late and 'deadline passed' or 'its proxy stopped answering', is_late and 'grid' or 'appliance')
     end
     redis.call('ZREM', name, id)
     redis.call('ZREM', key('deadlines'), id)

@@ -35,7 +35,7 @@ local function remove_late_workers()
   end
   local looked_at = each(overdue('workers'), remove_late, function(id)
     redis.call('DEL', key('worker', id))
-    workers.forget_traces(id, 'its worker stopped answering')
+    workers.forget_traces(id, 'its worker stopped answering', 'worker')
   end)
   return removed, looked_at
 end
@@ -45,7 +45,7 @@ local function end_expired()
   local expired = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', NOW, 'LIMIT', 0, REAPED_AT_ONCE)
   return each(expired, function(id)
     local proxy = redis.call('HGET', key('session', id), 'proxy')
-    if sessions.finish(id, 'its proxy stopped answering') then tell('proxy', proxy, {expired = id}) end
+    if sessions.finish(id, 'its proxy stopped answering', 'appliance') then tell('proxy', proxy, {expired = id}) end
     redis.call('ZREM', key('leases'), id)
   end, function(id)
     redis.call('ZREM', key('leases'), id)
@@ -62,10 +62,10 @@ local function forget_ticket(id)
 end
 
 -- Ends the waiting sessions among these, and removes the others from the queues.
-local function end_waiting(ids, reason)
+local function end_waiting(ids, reason, ended_by)
   return each(ids, function(id)
     local is_waiting = redis.call('HGET', key('session', id), 'status') == 'waiting'
-    if is_waiting then sessions.finish(id, reason) else forget_ticket(id) end
+    if is_waiting then sessions.finish(id, reason, ended_by) else forget_ticket(id) end
   end, forget_ticket)
 end
 
@@ -77,7 +77,7 @@ local function forget_proxies()
     local proxy = redis.call('HGET', key('session', id), 'proxy')
     if not (proxy and redis.call('ZSCORE', proxies, proxy)) then orphans[#orphans + 1] = id end
   end
-  return end_waiting(orphans, 'its proxy stopped answering')
+  return end_waiting(orphans, 'its proxy stopped answering', 'appliance')
 end
 
 local SAMPLE = 10  -- workers of a pool that each reap looks at: with many proxies, all of them soon
@@ -91,7 +91,7 @@ local function mend(browser, minor, appliance)
     if fresh_until then return redis.call('ZADD', key('workers'), 'NX', whole(fresh_until), id) end
     workers.forget_member({id = id, browser = browser, minor = minor, appliance = appliance})
     pools.leave(browser, minor, id)
-    workers.forget_traces(id, 'its worker stopped answering')
+    workers.forget_traces(id, 'its worker stopped answering', 'worker')
   end
   for _, id in ipairs(redis.call('SMEMBERS', serving)) do look_at(id) end
   for _, id in ipairs(redis.call('ZRANGE', key('standby', browser, minor, appliance), 0, -1)) do look_at(id) end
@@ -133,25 +133,28 @@ local function sweep()
   redis.call('SET', key('sweep'), following)
 end
 
--- reap {silence_ms, appliance} -> {workers, sessions, waiting, more}
+-- reap {silence_ms, appliance, history_keep, history_max_age_ms} -> {workers, sessions, waiting, more}
 -- Removes workers without heartbeats, sessions whose leases have expired, waiting sessions whose proxy is gone or whose
 -- deadline has passed, and silent appliances. Every proxy calls it; the first to come does the work. There is `more` to
 -- do if one call cannot do all of it: other calls run in between.
 --
 -- Mends the teams of `appliance`, the caller's own, and sweeps some of all keys. From now on the grid's clock counts a
--- silence of all callers as `silence_ms` at most.
+-- silence of all callers as `silence_ms` at most. The history is kept within its bounds, if they are given.
 register('reap', function(a)
   limit_silence(a.silence_ms)
   local removed, looked_at = remove_late_workers()
   local expired = end_expired()
-  local waiting = end_waiting(overdue('deadlines'), 'deadline passed')
+  local waiting = end_waiting(overdue('deadlines'), 'deadline passed', 'grid')
   local more = math.max(looked_at, expired, waiting) == REAPED_AT_ONCE
   waiting = waiting + forget_proxies()
   appliances.forget()
   for _, browser in ipairs(not more and BROWSERS or {}) do
     for _, minor in ipairs(pools.recent_minors(browser)) do mend(browser, minor, a.appliance) end
   end
-  if not more then sweep() end
+  if not more then
+    sweep()
+    if a.history_keep then history.trim(a.history_keep, a.history_max_age_ms) end
+  end
   return {workers = removed, sessions = expired, waiting = waiting, more = more}
 end)
 
@@ -164,7 +167,7 @@ register('release_proxy', function(a)
   for i = 1, #found, 2 do
     if redis.call('HGET', key('session', found[i]), 'proxy') == a.proxy then held[#held + 1] = found[i] end
   end
-  local ended = each(held, function(id) sessions.finish(id, 'its proxy ended') end, function(id)
+  local ended = each(held, function(id) sessions.finish(id, 'its proxy ended', 'appliance') end, function(id)
     redis.call('ZREM', key('leases'), id)
   end)
   if following == '0' and redis.call('ZSCORE', key('proxies'), a.proxy) then

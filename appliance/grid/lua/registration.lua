@@ -99,10 +99,10 @@ register('drain_worker', function(a)
   return {known = true, active = workers.active(a.id)}
 end)
 
--- end_sessions {worker, reason} -> {ended}
+-- end_sessions {worker, reason, ended_by} -> {ended}
 -- Asks the proxies to end a worker's sessions. Each slot comes free when its proxy releases it.
 register('end_sessions', function(a)
-  return {ended = #workers.end_sessions(a.worker, a.reason)}
+  return {ended = #workers.end_sessions(a.worker, a.reason, a.ended_by)}
 end)
 
 -- remove_worker {id, reason, crash} -> {sessions}

@@ -38,6 +38,7 @@ function sessions.save(session, status, worker)
     redis.call('HSET', name, 'kept_as', session.kept_as, 'token', session.token)
     redis.call('HSET', key('kept'), name_of(session), session.id)
   end
+  if session.queued and status == 'waiting' then redis.call('HSET', name, 'queued', session.queued) end
 end
 
 -- Grants a session a slot of a worker.
@@ -61,22 +62,35 @@ local function forget_name(session)
   if redis.call('HGET', key('kept'), name) == session.id then redis.call('HDEL', key('kept'), name) end
 end
 
--- Ends a session, active or waiting, and frees what it held. `...` goes into the event.
-function sessions.finish(id, reason, ...)
-  local status, worker_id, kept_as, token =
-    unpack(redis.call('HMGET', key('session', id), 'status', 'worker', 'kept_as', 'token'))
-  if not status then return false end
-  if kept_as then forget_name({id = id, kept_as = kept_as, token = token}) end
-  if status == 'waiting' then
-    local session = sessions.read(id)
-    if session then queue.dequeue(session) end
+-- What is read of a session that ends; a field costs half a microsecond, so what most do not have is read only of others.
+local ENDING = {'status', 'worker', 'kept_as', 'queued', 'request', 'started', 'granted'}
+
+-- Ends a session, active or waiting, and frees what it held. Its proxy says what it moved, in `traffic`. If another
+-- ends it, that is nil: then its end is presumed, and what it moved is what was last reported. "" as `ended_by` means
+-- that it has not ended, and is about to claim again.
+function sessions.finish(id, reason, ended_by, traffic)
+  local name = key('session', id)
+  local session = read_fields(name, ENDING)
+  if not session then return false end
+  local worker_id = session.worker
+  if session.kept_as or not traffic then
+    local reported, visit, token = unpack(redis.call('HMGET', name, 'traffic', 'visit', 'token'))
+    session.traffic, session.visit = reported, visit
+    if session.kept_as then forget_name({id = id, kept_as = session.kept_as, token = token}) end
+  else
+    session.traffic = traffic
+  end
+  if session.status == 'waiting' then
+    local waiting = sessions.read(id)
+    if waiting then queue.dequeue(waiting) end
     redis.call('ZREM', key('deadlines'), id)
   end
-  redis.call('DEL', key('session', id))
-  if status == 'waiting' then return true end
+  redis.call('DEL', name)
+  if ended_by ~= '' then history.write(session, id, reason, ended_by, not traffic) end
+  if session.status == 'waiting' then return true end
   redis.call('ZREM', key('leases'), id)
   redis.call('SREM', key('worker', worker_id, 'sessions'), id)
-  record('session.ended', 'session', id, 'worker', worker_id, 'reason', reason, ...)
+  record('session.ended', 'session', id, 'worker', worker_id, 'reason', reason, 'bytes', history.bytes(session))
   touch(workers.find(worker_id))
   return true
 end
@@ -156,12 +170,14 @@ register('claim', function(a, request)
   session.avoid, session.kept_as = a.avoid or '', a.kept_as or ''
   if known then return ask_again(known, session.avoid) end
   if namesake(session) then return {status = 'taken'} end
+  history.revoke(session.id)
   session.request, session.started, session.deadline = request, whole(NOW), whole(NOW + a.wait_ms)
   session.arrival = queue.number_arrival(a.browser)
   local worker = admit(session)
   if worker then return answer(session, worker) end
   local has_a_server, can_reach_it = is_served(a), is_reachable(a)
   if has_a_server and can_reach_it and queue.length(a.browser) < a.queue_max then
+    session.queued = queue.describe(session, suitable(session))
     queue.enqueue(session)
     return {status = 'waiting'}
   end
@@ -185,10 +201,13 @@ register('find_kept', function(a)
   }
 end)
 
--- release {id, worker, reason, bytes} -> {released}
+-- release {id, worker, reason, ended_by, traffic} -> {released}
 -- `worker` is the session's, or "". Its slot comes free even if Redis has lost the session.
 register('release', function(a)
-  local released = sessions.finish(a.id, a.reason, 'bytes', a.bytes)
+  local released = sessions.finish(a.id, a.reason, a.ended_by, a.traffic)
+  if not released and a.ended_by ~= '' then
+    history.amend(a.id, {reason = a.reason, ended_by = a.ended_by, traffic = a.traffic})
+  end
   if not released and a.worker and redis.call('SREM', key('worker', a.worker, 'sessions'), a.id) == 1 then
     redis.call('ZREM', key('leases'), a.id)
     touch(workers.find(a.worker))

@@ -160,26 +160,26 @@ function workers.mend_slots(worker)
   end
 end
 
--- Tells the proxies of a worker's sessions to end them. Returns these sessions.
-function workers.end_sessions(id, reason)
+-- Tells the proxies of a worker's sessions to end them; `ended_by` says who causes it. Returns these sessions.
+function workers.end_sessions(id, reason, ended_by)
   local held = redis.call('SMEMBERS', key('worker', id, 'sessions'))
   for _, session in ipairs(held) do
     local proxy = redis.call('HGET', key('session', session), 'proxy')
-    if proxy then tell('proxy', proxy, {['end'] = session, worker = id, reason = reason}) end
+    if proxy then tell('proxy', proxy, {['end'] = session, worker = id, reason = reason, ended_by = ended_by}) end
   end
   return held
 end
 
 -- Ends a worker's sessions at once. Returns how many there were.
-local function lose_sessions(id, reason)
-  local held = workers.end_sessions(id, reason)
-  for _, session in ipairs(held) do sessions.finish(session, reason) end
+local function lose_sessions(id, reason, ended_by)
+  local held = workers.end_sessions(id, reason, ended_by)
+  for _, session in ipairs(held) do sessions.finish(session, reason, ended_by) end
   redis.call('DEL', key('worker', id, 'sessions'))
   return #held
 end
 
 -- Forgets a worker whose record is lost. What it served is not known, so it is removed from every team.
-function workers.forget_traces(id, reason)
+function workers.forget_traces(id, reason, ended_by)
   redis.call('ZREM', key('workers'), id)
   for _, browser in ipairs(BROWSERS) do
     for _, minor in ipairs(pools.recent_minors(browser)) do
@@ -190,14 +190,21 @@ function workers.forget_traces(id, reason)
       end
     end
   end
-  return lose_sessions(id, reason)
+  return lose_sessions(id, reason, ended_by)
+end
+
+-- Returns who ends the sessions of a worker that is removed: what crashed, or the worker itself.
+local function who_ends(reason, crash)
+  if crash == 'hang' then return reason:match('^the browser') and 'browser' or 'driver' end
+  if crash == 'memory' or crash == 'disk' then return 'limit' end
+  return (crash == 'driver' or crash == 'browser') and crash or 'worker'
 end
 
 -- Removes a worker; `crash` says in one word what crashed, nil if nothing did. Returns how many sessions ended with it.
 function workers.remove(id, reason, crash)
-  local worker = workers.read(id)
-  if not worker then return workers.forget_traces(id, reason) end
-  local ended = lose_sessions(id, reason)
+  local worker, ended_by = workers.read(id), who_ends(reason, crash)
+  if not worker then return workers.forget_traces(id, reason, ended_by) end
+  local ended = lose_sessions(id, reason, ended_by)
   if crash then workers.count_end(worker, 'crashed', crash) end
   workers.turn(worker, 'gone', reason)
   return ended

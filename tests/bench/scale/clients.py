@@ -74,7 +74,7 @@ class Clients:
         worker, ended = session.grant.worker_id, Event()
         if self._tally.add(worker, 1) > self._plan.concurrency:
             self.counts["too many on one worker"] += 1
-        session.relay(lambda _: ended.set())
+        session.relay(lambda *_: ended.set())
         if ended.wait(random.expovariate(1 / self._plan.session_s)):
             self.counts["ended by the grid"] += 1
         self._tally.add(worker, -1)

@@ -166,7 +166,7 @@ class Visit:
         if self._end:
             end_relay(self._end.reason, self._end.by)
 
-    def end(self, reason: str, by: EndedBy) -> None:
+    def end(self, reason: str, by: EndedBy = EndedBy.APPLIANCE) -> None:
         """End the visit: now if it is relayed, else as soon as it is."""
         self._end = self._end or End(reason, by)
         if self._end_relay:

@@ -142,7 +142,7 @@ class Sessions:
         for visit, traffic in moved:
             visit.reported = traffic
 
-    def end_visit(self, session_id: str, reason: str, by: EndedBy) -> None:
+    def end_visit(self, session_id: str, reason: str, by: EndedBy = EndedBy.APPLIANCE) -> None:
         """End the visit of a session's client, if it is here."""
         for visit in list(self._visits):
             if visit.session_id == session_id:

@@ -51,7 +51,7 @@ def pairs_per_second(store: Store, pairs: int) -> tuple[float, float]:
     for number in range(BATCH):
         for name, argument in (
             ("claim", claim | {"id": f"s{number}"}),
-            ("release", {"id": f"s{number}", "reason": "closed", "bytes": 1}),
+            ("release", {"id": f"s{number}", "reason": "closed", "ended_by": "client", "traffic": "900 9000 9 99"}),
         ):
             commands.append(("FCALL", f"{name}_{digest}", 1, store.prefix, json.dumps(argument)))
     payload = connection.pack_commands(commands)

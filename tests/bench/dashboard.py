@@ -65,7 +65,7 @@ class Load:
         """Change some sessions a second, until told to stop."""
         while not stopped.wait(1 / CHANGES_PER_S):
             gone = self._running.pop(random.randrange(len(self._running)))
-            self._grid.release(gone, "closed", 1000)
+            self._grid.release(gone, "closed")
             self.fill()
 
 

@@ -98,11 +98,12 @@ class Everyone(Sessions):
         for step_ms in (0, 7_500, 7_500, 7_500):  # until the leases of dead proxies have expired
             self.set_clock(self.now + step_ms)
             self.do_as_always()
-        self.store.read(("DEL", *[self.store.key("kills", proxy) for proxy in self.proxies]))
+        self.store.read(("DEL", self.store.key("history"), *[self.store.key("kills", proxy) for proxy in self.proxies]))
         self.killed.clear()
         self.synchronise_clock()
         self.forget_stale_tickets()
         self.model = self.look()
+        self.known = {*self.model.sessions}  # what ended while keys were lost may have no entry
         check(self.model)
         of_the_living = [ticket for ticket in self.model.sessions.values() if ticket.proxy in self.proxies]
         relayed = {client.id: client.grant.worker_id for client in self.clients if client.grant}

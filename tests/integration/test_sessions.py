@@ -533,7 +533,7 @@ def test_a_kept_session_that_redis_forgot_is_kept_again_under_its_name(grid: Gri
     grid.register_worker(spec("A"))
     with sessions.open(KEPT, ignore) as session:
         sessions.keep(session, is_kept=True)
-        grid.store.call("release", id=session.id, worker="A", reason="lost", bytes=0)
+        grid.release(session.id, "lost", "A", ended_by=None)
         assert grid.find_kept(KEPT) == {"status": "none"}
         sessions.renew()
         assert grid.find_kept(KEPT)["session"] == session.id

@@ -98,7 +98,7 @@ class Model:
         self.zsets: dict[str, dict[tuple[str, ...], dict[str, int]]] = defaultdict(dict)
         self.serving: dict[tuple[str, ...], set[str]] = {}
         self.policies: dict[tuple[str, ...], dict[str, float]] = {}
-        self.events: list[dict[str, str]] = []
+        self.streams: dict[str, list[dict[str, str]]] = {"events": [], "history": []}
         self.apart: dict[tuple[str, ...], set[str]] = {}
         self.avoiding: dict[tuple[str, ...], set[str]] = {}
         held: dict[str, set[str]] = {}
@@ -114,9 +114,9 @@ class Model:
                 getattr(self, kind)[tuple(rest)] = set(content)
             elif kind == "policy":
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
-            elif kind == "events":
-                self.events = [pairs(fields) for _, fields in content]
-            elif kind not in ("appliance", "arrivals", "clock", "left", "kills", "sweep", "teams"):
+            elif kind in ("events", "history"):
+                self.streams[kind] = [pairs(fields) for _, fields in content]
+            elif kind not in ("appliance", "arrivals", "clock", "left", "kills", "presumed", "sweep", "teams"):
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
         self.runs = {
             name.rpartition(":")[2]: pairs(text)["run"] for name, text in dump.items() if ":appliance:" in name
@@ -147,6 +147,15 @@ class Model:
 
     def zset(self, kind: str, *name: str) -> dict[str, int]:
         return self.zsets[kind].get(name, {})
+
+    @property
+    def events(self) -> list[dict[str, str]]:
+        return self.streams["events"]
+
+    @property
+    def history(self) -> list[str]:
+        """Return the sessions that have ended."""
+        return [json.loads(entry["request"])["id"] for entry in self.streams["history"]]
 
     @property
     def drained(self) -> dict[str, int]:

@@ -60,6 +60,7 @@ class Workers(RuleBasedStateMachine):
         self.proxies = ["p0", "p1", "p2"]
         self.killed: dict[str, str] = {}  # by session, the proxy that has been told
         self.named = 0
+        self.known: set[str] = set()  # the sessions that Redis has known since it last lost something
         self.counts_connections = True
         self.runs = dict.fromkeys(TARGET, "1")
         self.remembered = dict.fromkeys(TARGET, False)  # by each appliance: whether it is drained
@@ -82,6 +83,8 @@ class Workers(RuleBasedStateMachine):
         after = self.look()
         Replay(self.model, after).run()
         check(after)
+        self.known |= after.sessions.keys()
+        assert sorted(after.history) == sorted(self.known - after.sessions.keys())
         self.model = after
 
     # ── Workers ───────────────────────────────────────────────────────────────────────────────────
@@ -216,6 +219,7 @@ class Workers(RuleBasedStateMachine):
     def lose_everything(self) -> None:
         self.store.read(("FLUSHALL",))
         self.killed.clear()
+        self.known.clear()
         self.model = Model({}, self.now)
         self.set_clock(self.now)
         self.synchronise_clock()

@@ -170,13 +170,16 @@ register('claim', function(a, request)
   session.avoid, session.kept_as = a.avoid or '', a.kept_as or ''
   if known then return ask_again(known, session.avoid) end
   if namesake(session) then return {status = 'taken'} end
-  history.revoke(session.id)
   session.request, session.started, session.deadline = request, whole(NOW), whole(NOW + a.wait_ms)
   session.arrival = queue.number_arrival(a.browser)
   local worker = admit(session)
-  if worker then return answer(session, worker) end
+  if worker then
+    history.revoke(session.id)
+    return answer(session, worker)
+  end
   local has_a_server, can_reach_it = is_served(a), is_reachable(a)
   if has_a_server and can_reach_it and queue.length(a.browser) < a.queue_max then
+    history.revoke(session.id)
     session.queued = queue.describe(session, suitable(session))
     queue.enqueue(session)
     return {status = 'waiting'}

@@ -66,7 +66,7 @@ class Stories:
 
     def _entries(self, before_ms: int | None) -> Iterator[tuple[int, Fields]]:
         """Return the history's entries from the newest on, each with the time of its end."""
-        last = "+" if before_ms is None else f"({before_ms}"
+        last = "+" if before_ms is None else f"({before_ms}-0"
         while True:
             entries = self.store.read(("XREVRANGE", self.store.key("history"), last, "-", "COUNT", SLICE))[0]
             for entry_id, fields in entries:

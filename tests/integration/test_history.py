@@ -1,0 +1,215 @@
+"""The history on a real Redis: one entry for each session that has ended, whoever ended it, and what it tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.errors import ClientGone
+from appliance.grid.grid import Grid
+from appliance.grid.session import Session, hung_up
+from appliance.grid.sessions import Sessions
+from appliance.grid.story import Bounds, EndedBy, Filter, Story, Traffic
+from appliance.grid.values import CrashCause, Grant, SessionRequest
+from appliance.names import Browser
+from appliance.request_errors import NoSlot, QueueFull
+from appliance.settings import config
+from tests.support.claims import claim, spec
+
+WANTED = SessionRequest(Browser.CHROMIUM, "1.65", name="nightly", token="ci", labels={"build": "4711"})
+MOVED = Traffic(1, 22, 3, 4)
+KEPT = SessionRequest(Browser.CHROMIUM, "1.65", kept_as="mine")
+
+
+def claim_as(grid: Grid, session: str, request: SessionRequest = WANTED) -> None:
+    grid.claim(session, request, proxy="here.p", lease_ms=60_000, wait_ms=60_000, queue_max=100)
+
+
+def the_only_end(grid: Grid) -> Story:
+    (ended,) = grid.history()
+    return ended
+
+
+@pytest.fixture
+def here(grid: Grid) -> Grid:
+    """Return a grid with one worker of one slot."""
+    grid.register_worker(spec("here.chromium-00.1", concurrency=1))
+    return grid
+
+
+@pytest.fixture
+def sessions(here: Grid, monkeypatch: pytest.MonkeyPatch) -> Sessions:
+    """Return the sessions of a proxy, whose clients wait for a moment only."""
+    monkeypatch.setenv("APPLIANCE_ENV", "/dev/null")
+    return Sessions(here, config.load(queue_timeout=0.2, queue_max_length=1), "here.p")
+
+
+def test_a_past_session_tells_what_it_was_and_what_it_moved(here: Grid) -> None:
+    claim_as(here, "s")
+    live = here.session("s")
+    assert live
+    assert (live.status, live.ended_ms, live.duration_ms, live.ended_by) == ("active", None, None, "")
+    here.release("s", "session closed by operator", ended_by=EndedBy.OPERATOR, traffic=MOVED)
+    past = the_only_end(here)
+    assert past == here.session("s")
+    assert (past.name, past.labels, past.token, past.worker) == ("nightly", {"build": "4711"}, "ci", live.worker)
+    assert (past.status, past.end_reason, past.ended_by) == ("ended", "session closed by operator", "operator")
+    assert (past.appliance, past.proxy, past.version, past.waited_ms) == ("here", "here.p", "1.65", 0)
+    assert (past.bytes_from_client, past.bytes_to_client) == MOVED[:2]
+    assert (past.messages_from_client, past.messages_to_client) == MOVED[2:]
+    assert past.started_ms is not None
+    assert past.ended_ms is not None
+    assert past.started_ms <= past.ended_ms
+    assert here.events()[-1]["bytes"] == "23"
+
+
+def test_a_running_session_shows_what_was_last_reported(here: Grid) -> None:
+    claim_as(here, "s")
+    here.renew("here.p", {"s": "here.chromium-00.1"}, 60_000, traffic={"s": MOVED})
+    here.renew("here.p", {"s": "here.chromium-00.1"}, 60_000)
+    (live,) = here.stories()
+    assert live.bytes_to_client == 22
+    here.release_proxy("here.p")
+    assert (the_only_end(here).ended_by, the_only_end(here).bytes_to_client) == ("appliance", 22)
+
+
+@pytest.mark.parametrize(
+    ("crash", "who"), [(CrashCause.DRIVER, "driver"), (CrashCause.MEMORY, "limit"), (CrashCause.SILENT, "worker")]
+)
+def test_what_crashed_ended_a_workers_sessions(here: Grid, crash: CrashCause, who: str) -> None:
+    claim_as(here, "s")
+    here.remove_worker("here.chromium-00.1", "the driver of worker chromium-00 ended", crash)
+    assert (the_only_end(here).ended_by, the_only_end(here).bytes_to_client) == (who, 0)
+    here.release("s", "the driver of worker chromium-00 ended", ended_by=EndedBy(who), traffic=MOVED)
+    assert the_only_end(here).bytes_to_client == 22, "its proxy knows better, and says so once more"
+    here.release("s", "the driver of worker chromium-00 ended", ended_by=EndedBy(who), traffic=MOVED)
+    assert the_only_end(here).bytes_to_client == 22
+
+
+def test_a_session_that_turns_out_to_run_has_not_ended(here: Grid) -> None:
+    here.claim("s", WANTED, proxy="here.p", lease_ms=-1, wait_ms=60_000, queue_max=100)
+    here.reap()
+    assert the_only_end(here).end_reason == "its proxy stopped answering"
+    grant = Grant("s", "here.chromium-00.1", "chromium-00", "here", 0)
+    here.assert_session(grant, WANTED, proxy="here.p", lease_ms=60_000)
+    assert here.history() == []
+    here.release("s", "closed", traffic=MOVED)
+    assert (the_only_end(here).end_reason, the_only_end(here).ended_by) == ("closed", "client")
+
+
+def test_visits_of_a_kept_session_add_up_also_when_the_last_word_comes_late(here: Grid) -> None:
+    claim_as(here, "s", KEPT)
+    for visit, moved in (("a", Traffic(1, 1, 1, 1)), ("a", MOVED), ("b", Traffic(100, 100, 1, 1))):
+        here.note_visits([("s", visit, moved)])
+        here.note_visits([("s", visit, moved)])
+    assert here.stories()[0].bytes_to_client == 122
+    here.release("s", "closed", traffic=None)
+    assert the_only_end(here).bytes_to_client == 122
+    here.note_visits([("s", "b", Traffic(200, 200, 2, 2))])
+    past = the_only_end(here)
+    assert (past.bytes_from_client, past.bytes_to_client, past.messages_to_client) == (201, 222, 6)
+
+
+def test_refused_and_impatient_clients_are_told_apart(here: Grid, sessions: Sessions) -> None:
+    claim_as(here, "holder")
+    with pytest.raises(NoSlot), sessions.open(WANTED, lambda _: None):
+        pytest.fail("no slot was free")
+    late = the_only_end(here)
+    assert (late.ended_by, late.granted_ms, late.duration_ms) == ("grid", None, None)
+    assert late.end_reason == "No chromium slot came free within 0.2 s."
+    assert late.waited_ms is not None
+    assert late.waited_ms >= 200
+    with pytest.raises(ClientGone), sessions.open(WANTED, lambda session: session.end(hung_up())):
+        pytest.fail("no slot was free")
+    assert [one.ended_by for one in here.history()] == ["client", "grid"]
+    claim_as(here, "waiting")
+    with pytest.raises(QueueFull), sessions.open(WANTED, lambda _: None):
+        pytest.fail("the queue was full")
+    assert len(here.history()) == 2, "who finds the queue full has no session"
+    assert here.why(late.id) == [
+        f"It waited {late.waited_ms / 1000:.1f} s, because when it came all slots of the only available chromium "
+        "worker of Playwright 1.65 were taken.",
+        "It never had a slot.",
+        "The grid refused it: No chromium slot came free within 0.2 s.",
+    ]
+
+
+def test_why_tells_of_the_queue_the_dials_and_the_workers_end(here: Grid) -> None:
+    claim_as(here, "first")
+    claim_as(here, "second")
+    claim_as(here, "third")
+    here.release("first", "closed")
+    here.release("second", "closed")
+    here.remove_worker("here.chromium-00.1", "the driver of worker chromium-00 ended: signal 9", CrashCause.DRIVER)
+    story = here.session("third")
+    assert story
+    assert here.why("third") == [
+        f"It waited {(story.waited_ms or 0) / 1000:.1f} s, because when it came all slots of the only available "
+        "chromium worker of Playwright 1.65 were taken and 1 session waited before it.",
+        f"It ran on worker chromium-00 of appliance here for {(story.duration_ms or 0) / 1000:.1f} s.",
+        "Its driver ended it: the driver of worker chromium-00 ended: signal 9.",
+    ]
+    assert here.why("unknown") == []
+
+
+def test_the_history_is_searched_by_what_a_session_was(here: Grid) -> None:
+    for number in range(3):
+        claim_as(
+            here, f"s{number}", SessionRequest(Browser.CHROMIUM, "1.65", name=f"n{number}", labels={"k": str(number)})
+        )
+        here.release(f"s{number}", "closed")
+
+    def found(**filters: object) -> list[str]:
+        return [one.id for one in here.history(filters=Filter(**filters))]  # type: ignore[arg-type]
+
+    assert found() == ["s2", "s1", "s0"]
+    assert found(name="n1") == found(labels={"k": "1"}) == ["s1"]
+    assert found(name="n*", worker="chromium-00", appliance="here", ended_by="client") == ["s2", "s1", "s0"]
+    assert found(labels={"k": "*", "l": "*"}) == found(token="ci") == found(browser="firefox") == []
+    assert [one.id for one in here.history(count=2)] == ["s2", "s1"]
+    newest = here.history()[0].ended_ms
+    assert newest
+    assert here.history(before_ms=newest + 1)[0].id == "s2"
+    assert all((one.ended_ms or 0) < newest for one in here.history(before_ms=newest))
+
+
+def test_a_long_history_is_read_whole(here: Grid) -> None:
+    for number in range(450):
+        claim_as(here, f"s{number}")
+        here.release(f"s{number}", "closed")
+    assert len({one.id for one in here.history(count=1000)}) == 450
+    assert here.session("s0")
+
+
+def test_the_reaper_keeps_the_history_within_its_bounds(here: Grid) -> None:
+    for number in range(7):
+        claim_as(here, f"s{number}")
+        here.release(f"s{number}", "closed")
+    here.reap(history=Bounds(5, 3600))
+    assert [one.id for one in here.history()] == ["s6", "s5", "s4", "s3", "s2"]
+    here.store.read(
+        ("SET", here.store.key("clock"), f"0 {here.now_ms()} 999999999999999")
+    )  # the grid's time leaps forward
+    here.reap(history=Bounds(5, 60))
+    assert here.history() == []
+
+
+def test_an_end_is_written_although_the_grids_clock_was_lost(here: Grid) -> None:
+    claim_as(here, "first")
+    here.store.read(("XADD", here.store.key("history"), "9999999999999-5", "request", '{"id": "x"}'))
+    here.release("first", "closed")
+    (entries,) = here.store.read(("XRANGE", here.store.key("history"), "-", "+"))
+    assert [entry for entry, _ in entries] == ["9999999999999-5", "9999999999999-6"]
+
+
+def test_a_session_that_ends_before_it_is_relayed_says_how_its_client_was_answered() -> None:
+    session = Session(WANTED, None)  # type: ignore[arg-type]
+    session.fail(NoSlot("No slot."))
+    session.fail(ClientGone("late"))
+    assert (session.end_reason, session.ended_by) == ("No slot.", EndedBy.GRID)
+
+
+def test_a_claim_is_not_an_end(grid: Grid) -> None:
+    grid.register_worker(spec("A"))
+    claim(grid, "s")
+    grid.release("s", "its worker was lost before it was dialled", ended_by=None)
+    assert grid.history() == []

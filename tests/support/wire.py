@@ -69,8 +69,13 @@ class Wire:
 
     def upgrade(self, target: str = "/", **changed: str | None) -> Answer:
         """Ask for a session; headers are added or changed by their names with _ for -, or left out by None."""
+        self.send_upgrade(target, **changed)
+        return self.answer()
+
+    def send_upgrade(self, target: str = "/", **changed: str | None) -> None:
+        """Ask as `upgrade` does, and leave the answer to be read."""
         headers = UPGRADE | {name.replace("_", "-"): value for name, value in changed.items()}
-        return self.get(target, {name: value for name, value in headers.items() if value is not None})
+        self.socket.sendall(request(target, {name: value for name, value in headers.items() if value is not None}))
 
     def answer(self, has_body: bool = True) -> Answer:
         """Read one answer, with as much of a body as it names."""

@@ -20,7 +20,7 @@ from appliance.grid.story import EndedBy
 from appliance.grid.values import SessionRequest
 from appliance.request_errors import RequestError
 from proxy.metrics.lag import LoopLag
-from proxy.metrics.traffic import Traffic
+from proxy.metrics.traffic import TrafficCollector
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would be a gauge beside each counter
 
@@ -40,7 +40,7 @@ class Metrics(Observer):
     def __init__(self) -> None:
         """Start at zero."""
         self.registry = own = CollectorRegistry()
-        self.traffic, self.loop_lag = Traffic(), LoopLag(own)
+        self.traffic, self.loop_lag = TrafficCollector(), LoopLag(own)
         own.register(self.traffic)
         self._started = Counter("appliance_sessions_started_total", "Sessions that got a browser.", KINDS, registry=own)
         self._ended = Counter(

@@ -6,28 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import Metric
+
+from appliance.grid.story import NO_TRAFFIC, Traffic
+from proxy.metrics.families import counter
 
 
 class Relayed(Protocol):
-    """What a relay has moved so far."""
+    """What counts a session's traffic: a relay."""
 
     @property
-    def bytes_from_client(self) -> int:
-        """Bytes that the client has sent."""
-
-    @property
-    def bytes_to_client(self) -> int:
-        """Bytes that the client was sent."""
+    def traffic(self) -> Traffic:
+        """What it has moved so far."""
 
 
-class Traffic:
-    """Counts bytes by their direction."""
+class TrafficCollector:
+    """Counts bytes and messages by their direction."""
 
     def __init__(self) -> None:
         """Start at zero."""
         self._live: set[Relayed] = set()
-        self._from_client = self._to_client = 0  # bytes of the relays that have ended
+        self._ended = NO_TRAFFIC
 
     @contextmanager
     def of(self, relay: Relayed) -> Iterator[None]:
@@ -37,14 +36,18 @@ class Traffic:
             yield
         finally:
             self._live.discard(relay)
-            self._from_client += relay.bytes_from_client
-            self._to_client += relay.bytes_to_client
+            self._ended = _sum(self._ended, relay.traffic)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the counter."""
-        moved = CounterMetricFamily(
-            "appliance_session_bytes_total", "Bytes that sessions relayed.", labels=["direction"]
-        )
-        moved.add_metric(["from_client"], self._from_client + sum(one.bytes_from_client for one in self._live))
-        moved.add_metric(["to_client"], self._to_client + sum(one.bytes_to_client for one in self._live))
-        yield moved
+        """Yield the counters."""
+        all_moved = self._ended
+        for relay in self._live:
+            all_moved = _sum(all_moved, relay.traffic)
+        moved = [(("from_client",), all_moved.bytes_from_client), (("to_client",), all_moved.bytes_to_client)]
+        said = [(("from_client",), all_moved.messages_from_client), (("to_client",), all_moved.messages_to_client)]
+        yield counter("appliance_session_bytes_total", "Bytes that sessions relayed.", moved, "direction")
+        yield counter("appliance_session_messages_total", "Messages that sessions relayed.", said, "direction")
+
+
+def _sum(one: Traffic, other: Traffic) -> Traffic:
+    return Traffic(*(a + b for a, b in zip(one, other, strict=True)))

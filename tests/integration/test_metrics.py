@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.core import Metric
 
 from appliance.grid.grid import Grid
+from appliance.grid.story import EndedBy
 from appliance.grid.values import CrashCause, DrainCause, SessionRequest, WorkerEnd
 from appliance.names import Browser
 from appliance.settings.config import Settings
@@ -88,7 +89,7 @@ def collected(grid: Grid, settings: Settings) -> list[Metric]:
     """Return all that a proxy exports when each thing has happened once; the workers' ends are in Redis."""
     metrics, audit = Metrics(), SelfAudit(settings, grid)
     metrics.session_started(SessionRequest(Browser.CHROMIUM), 0)
-    metrics.session_ended(SessionRequest(Browser.CHROMIUM), "closed", 1)
+    metrics.session_ended(SessionRequest(Browser.CHROMIUM), EndedBy.CLIENT, 1)
     metrics.connected(SessionRequest(Browser.CHROMIUM), 1)
     grid.register_worker(spec("A", target=2))
     grid.register_worker(spec("B", target=2))

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from appliance import request_errors
 from appliance.errors import Blame
-from appliance.grid.story import EndedBy
+from appliance.grid.story import EndedBy, Traffic
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser, Isolation
 from appliance.request_errors import NoSlot, QueueFull, StoreUnavailable
@@ -76,22 +76,21 @@ def test_what_happens_to_claims_dials_leases_and_the_lost_is_counted() -> None:
 
 @dataclass(eq=False)
 class Moving:
-    bytes_from_client: int
-    bytes_to_client: int
+    traffic: Traffic
 
 
 def test_traffic_counts_running_and_ended_sessions_once_each() -> None:
-    metrics, relay = Metrics(), Moving(10, 200)
+    metrics, relay = Metrics(), Moving(Traffic(10, 200, 1, 2))
 
     def moved() -> list[float | None]:
-        ways = ("from_client", "to_client")
-        return [value(metrics, "appliance_session_bytes_total", direction=way) for way in ways]
+        kinds = [(kind, way) for kind in ("bytes", "messages") for way in ("from_client", "to_client")]
+        return [value(metrics, f"appliance_session_{kind}_total", direction=way) for kind, way in kinds]
 
-    with metrics.traffic.of(relay), metrics.traffic.of(Moving(1, 2)):
-        assert moved() == [11, 202]
-        relay.bytes_to_client = 300
-        assert moved() == [11, 302]
-    assert moved() == [11, 302]
+    with metrics.traffic.of(relay), metrics.traffic.of(Moving(Traffic(1, 2, 3, 4))):
+        assert moved() == [11, 202, 4, 6]
+        relay.traffic = Traffic(10, 300, 1, 5)
+        assert moved() == [11, 302, 4, 9]
+    assert moved() == [11, 302, 4, 9]
 
 
 def test_the_highest_lag_is_that_of_the_last_minute() -> None:

@@ -15,6 +15,7 @@ from appliance.cli import (
     appliance,
     appliances,
     backup,
+    bench,
     config,
     demo,
     doctor,
@@ -49,7 +50,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _SECTIONS = {
     "Run": (up.up, down.down, restart.restart, setup.setup),
     "Look": (status.status, logs.logs, doctor.doctor, demo.demo, version.version),
-    "Use": (screenshot.screenshot, run.run),
+    "Use": (screenshot.screenshot, run.run, bench.bench),
     "Set": (
         config.config,
         scale.scale,

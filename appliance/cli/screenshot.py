@@ -64,7 +64,7 @@ class Picture:
 @click.option("--full-page", is_flag=True, help="The whole page, not only what the window shows.")
 @click.option("--width", type=click.IntRange(1, 16_384), default=1280, show_default=True, help="Of the window.")
 @click.option("--height", type=click.IntRange(1, 16_384), default=720, show_default=True, help="Of the window.")
-@click.option("--browser", type=click.Choice(list(Browser)), help="Default: DEFAULT_BROWSER_TYPE.")
+@click.option("--browser", type=click.Choice([one.value for one in Browser]), help="Default: DEFAULT_BROWSER_TYPE.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -75,7 +75,7 @@ class Picture:
 )
 @target_options
 def screenshot(
-    out: Output, address: str, file: Path, browser: Browser | None, url: str | None, token: str | None, **how: Any
+    out: Output, address: str, file: Path, browser: str | None, url: str | None, token: str | None, **how: Any
 ) -> dict[str, Any]:
     """Take a picture of a page, by a browser of the grid.
 
@@ -88,7 +88,7 @@ def screenshot(
     with (
         open_target(url, token) as target,
         stock_client(target) as playwright,
-        connect(playwright, target, browser or target.default_browser, "applctl-screenshot") as connected,
+        connect(playwright, target, Browser(browser or target.default_browser), "applctl-screenshot") as connected,
     ):
         page = connected.new_page(viewport={"width": shot.width, "height": shot.height})
         content, status = take(page, shot)

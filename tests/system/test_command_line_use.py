@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import struct
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.grid.token_table import digest_of, valid
 from tests.support.appliance import APPLCTL, Appliance
 from tests.support.waiting import until
 
@@ -52,25 +54,41 @@ def test_run_gives_a_script_the_endpoint_and_passes_its_exit_code_on(grid: Appli
 
 
 def test_run_revokes_its_token_when_a_signal_ends_it(grid: Appliance, tmp_path: Path) -> None:
-    grid.applctl("token", "create", "other")  # else the grid needs none
-    try:
-        started = tmp_path / "started"
-        script = f"echo $PW_TEST_CONNECT_WS_ENDPOINT >{started}.new; mv {started}.new {started}; exec sleep 60"
-        command = [APPLCTL, "run", "--", "sh", "-c", script]
-        with subprocess.Popen(command, env=grid.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
-            until(started.exists, "the command runs")
-            assert "/?token=pwa_" in started.read_text()
-            assert "applctl-" in grid.applctl("token", "list").stdout
-            run.send_signal(signal.SIGTERM)
-            assert run.wait(30) == 128 + signal.SIGTERM
-        assert "applctl-" not in grid.applctl("token", "list").stdout
-    finally:
-        grid.applctl("token", "revoke", "other")
+    def tokens() -> list[str]:
+        return [one.name for one in valid(grid.state.tokens()).values() if one.name.startswith("applctl-")]
+
+    grid.state.create_token(digest_of("a token that others need"), "other")  # else the grid needs none
+    started = tmp_path / "started"
+    script = f"echo $PW_TEST_CONNECT_WS_ENDPOINT >{started}.new; mv {started}.new {started}; exec sleep 60"
+    command = [APPLCTL, "run", "--", "sh", "-c", script]
+    with subprocess.Popen(command, env=grid.env) as run:
+        until(started.exists, "the command runs")
+        assert "/?token=pwa_" in started.read_text()
+        assert len(tokens()) == 1
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(30) == 128 + signal.SIGTERM
+    assert not tokens()
+    grid.state.revoke_token("other")
 
 
-@pytest.mark.parametrize("command", [["no-such-command"], [str(Path(os.devnull) / "x")]])
-def test_run_says_that_there_is_no_such_command(grid: Appliance, command: list[str]) -> None:
-    done = grid.applctl("run", *command, check=False)
-    assert done.returncode in (126, 127)
-    assert command[0] in done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
+def test_bench_measures_sessions_and_says_how_many_slots_it_takes(grid: Appliance) -> None:
+    done = grid.applctl("bench", "--sessions", "2", "--seconds", "1", "--isolation", "browser", "--json")
+    assert done.stderr.startswith("Takes 2 of 5 slots for chromium ")
+    results = json.loads(done.stdout)["results"]
+    assert [(one["isolation"], one["at_a_time"]) for one in results] == [("browser", 1), ("browser", 2)]
+    for one in results:
+        assert one["sessions"] > 0
+        assert one["failed"] == 0
+        assert 0 < one["connect"]["median_ms"] < one["first_page"]["median_ms"]
+        assert one["sessions_per_s"] == pytest.approx(one["sessions"] / one["seconds"], rel=0.01)
+
+
+def test_ctrl_c_ends_bench_without_a_traceback(grid: Appliance) -> None:
+    command = [APPLCTL, "bench", "--sessions", "2", "--seconds", "60"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=grid.env, process_group=0, **streams) as bench:  # type: ignore[call-overload]
+        until(lambda: len(grid.state.sessions()) == 2, "it has its sessions")
+        os.killpg(bench.pid, signal.SIGINT)
+        _, said = bench.communicate(timeout=30)
+    assert (bench.returncode, "Traceback" in said) == (130, False), said
+    until(lambda: not grid.state.sessions(), "its sessions have ended")

@@ -113,7 +113,7 @@ def test_down_is_harmless_when_nothing_runs() -> None:
 NEED_A_GRID = [
     *("demo", "logs", "logs proxy", "restart proxy", "workers list", "workers drain --all", "sessions list"),
     *("sessions kill --all", "appliances", "appliance drain", "appliance undrain"),
-    *("screenshot https://example.org page.png", "run script.py"),
+    *("screenshot https://example.org page.png", "run script.py", "bench"),
 ]
 
 

@@ -15,6 +15,8 @@ from prometheus_client.core import Metric
 
 from appliance.grid.grid import Grid
 from appliance.grid.records import ApplianceInfo, ApplianceStatus, PoolCapacity
+from appliance.grid.values import CrashCause, DrainCause, WorkerEnd
+from appliance.names import minor_version
 from appliance.request_errors import StoreUnavailable
 from proxy.metrics.families import counter, gauge
 
@@ -46,6 +48,7 @@ class GridCollector:
         """Set the grid, this appliance's name, the sessions in its proxy, and those that pass its inner door."""
         self._grid, self._appliance = grid, appliance
         self._sessions, self._inner = sessions, inner
+        self._pools_seen: set[tuple[str, str]] = set()  # of this appliance: browser and Playwright minor
 
     def collect(self) -> Iterator[Metric]:
         """Yield all gauges; without those of the grid while Redis is away."""
@@ -83,9 +86,18 @@ class GridCollector:
         memory: Counter[str] = Counter()  # while a worker drains, its successor may have started
         for worker in self._grid.workers_of(self._appliance, WORKERS_MAX):
             memory[worker.name] += worker.memory_bytes
+            self._pools_seen.add((worker.browser, minor_version(worker.version)))
         samples = [((name,), size) for name, size in sorted(memory.items())]
         yield gauge("appliance_worker_memory_bytes", "Memory of a worker with its browser.", samples, "worker")
-        ends = self._grid.worker_ends(self._appliance)
+        yield from self._ends({**self._no_ends(), **self._grid.worker_ends(self._appliance)})
+
+    def _no_ends(self) -> dict[WorkerEnd, int]:
+        """Return zeros for the pools that were seen, so that the first end is an increase."""
+        causes = [("drained", cause) for cause in DrainCause] + [("crashed", cause) for cause in CrashCause]
+        ends = [WorkerEnd(kind, *pool, cause.value) for pool in self._pools_seen for kind, cause in causes]
+        return dict.fromkeys([*ends, *(WorkerEnd("failed", browser) for browser, _ in self._pools_seen)], 0)
+
+    def _ends(self, ends: dict[WorkerEnd, int]) -> Iterator[Metric]:
         drained, crashed = (
             [((end.browser, end.minor, end.cause), count) for end, count in ends.items() if end.kind == kind]
             for kind in ("drained", "crashed")

@@ -53,6 +53,20 @@ def test_workers_that_drain_crash_or_fail_are_counted_for_their_own_appliance(gr
     assert grid.worker_ends("there") == {WorkerEnd("crashed", "chromium", "1.65", "driver"): 1}
 
 
+def test_an_end_that_has_not_happened_yet_is_a_zero_so_that_the_first_is_an_increase(grid: Grid) -> None:
+    gauges = GridCollector(grid, "here", [], [])
+
+    def crashes() -> dict[str, float]:
+        (family,) = (family for family in gauges.collect() if family.name == "appliance_workers_crashed")
+        return {sample.labels["cause"]: sample.value for sample in family.samples}
+
+    assert crashes() == {}
+    grid.register_worker(spec("A"))
+    assert crashes() == dict.fromkeys(CrashCause, 0)
+    grid.remove_worker("A", "worker A crashed", CrashCause.HANG)
+    assert crashes() == dict.fromkeys(CrashCause, 0) | {"hang": 1}
+
+
 def test_a_worker_that_the_reaper_finds_has_crashed_in_silence(grid: Grid) -> None:
     grid.register_worker(spec("A", ttl_ms=-1))
     assert grid.reap()["workers"] == 1

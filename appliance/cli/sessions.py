@@ -1,67 +1,189 @@
-"""`applctl sessions`: list and end sessions."""
+"""`applctl sessions`: list and end sessions, and tell the story of past ones."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import functools
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import click
-from rich.table import Table
 
 from appliance.cli.command import command, group
 from appliance.cli.connection import current_grid
-from appliance.cli.output import Output, duration, status_text, table
+from appliance.cli.output import Output
+from appliance.cli.session_tables import history_table, one_table, sessions_table
 from appliance.errors import ApplianceError
-from appliance.grid.records import SessionInfo
-from appliance.names import WorkerId
+from appliance.grid.grid import Grid
+from appliance.grid.story import ANY, EndedBy, Filter, Story
+from appliance.names import Browser
 
 REASON = "session closed by operator"
+STATUSES = ("waiting", "active", "kept")
 
 
-@group("applctl sessions list", "applctl sessions kill 3f9a")
+@group("applctl sessions list", "applctl sessions why 3f9a", "applctl sessions kill 3f9a")
 def sessions() -> None:
-    """List and end sessions of the whole grid."""
+    """List and end sessions of the whole grid, and tell the story of past ones."""
+
+
+def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that both live and past sessions are found by; the command gets them as a `Filter`."""
+
+    @functools.wraps(function)
+    def run(out: Output, name: str, labels: tuple[str, ...], token: str | None, **more: Any) -> Any:
+        return function(out, Filter(name=name, labels=dict(map(_label, labels)), token=token), **more)
+
+    token = click.option("--token", metavar="NAME", help="Only those of a token.")
+    label = click.option(
+        "--label", "labels", metavar="KEY=VALUE", multiple=True, help="Only those with a label. May be repeated."
+    )
+    named = click.option("--name", default="", help="Only those of a name; * and ? are wildcards, in labels too.")
+    return named(label(token(run)))
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--label")
+    return key, value
+
+
+_status = click.option("--status", type=click.Choice(STATUSES), default=None, help="Only those of a status.")
 
 
 @command(
     "applctl sessions list",
+    "applctl sessions list --wide --label build=4711",
     "applctl sessions list --json | jq -r '.[] | select(.name == \"nightly\").id'",
     name="list",
     of=sessions,
 )
-def list_(out: Output) -> list[dict[str, Any]]:
+@_filters
+@_status
+@click.option("--wide", is_flag=True, help="Show labels, browser, token and traffic, too.")
+def list_(out: Output, wanted: Filter, status: str | None, wide: bool) -> list[dict[str, Any]]:
     """List active, waiting and kept sessions, the oldest first.
 
-    A kept session has lost its client and waits for the next one (`?session=NAME&keep=SECONDS`).
+    A kept session has lost its client and waits for the next one (`?session=NAME&keep=SECONDS`). Traffic is that of the
+    last renewal of its lease, some seconds ago.
     """
     with current_grid() as (settings, grid):
-        found, now_ms = grid.sessions(), grid.now_ms()
-    out.show(sessions_table(found, now_ms, settings.appliance_name) if found else "There are no sessions.")
-    return [asdict(session) for session in found]
+        found, now_ms = grid.stories(replace(wanted, status=status or "")), grid.now_ms()
+    table = sessions_table(found, now_ms, settings.appliance_name, is_wide=wide)
+    out.show(table if found else "There are no such sessions." if wanted != ANY or status else "There are no sessions.")
+    return [story.as_dict() for story in found]
 
 
-@command("applctl sessions kill 3f9a", "applctl sessions kill --all", of=sessions)
+@command("applctl sessions show 3f9a", of=sessions)
+@click.argument("session_id", metavar="ID")
+def show(out: Output, session_id: str) -> dict[str, Any]:
+    """Show all that is known of a session, live or past.
+
+    ID is its id, or the first characters of it.
+    """
+    with current_grid() as (_, grid):
+        story = _find(grid, session_id)
+    out.show(one_table(story))
+    return story.as_dict()
+
+
+@command("applctl sessions why 3f9a", of=sessions)
+@click.argument("session_id", metavar="ID")
+def why(out: Output, session_id: str) -> dict[str, Any]:
+    """Say why a session waited, and why it ended.
+
+    ID is the id of a live or a past session, or the first characters of it.
+    """
+    with current_grid() as (_, grid):
+        story = _find(grid, session_id)
+        sentences = grid.why(story.id)
+    for sentence in sentences:
+        out.show(sentence)
+    return {"session": story.id, "why": sentences}
+
+
+@command(
+    "applctl sessions history",
+    "applctl sessions history --name 'nightly*' --ended-by driver",
+    "applctl sessions history --json --limit 1000 | jq 'group_by(.ended_by) | map({(.[0].ended_by): length}) | add'",
+    of=sessions,
+)
+@_filters
+@click.option("--ended-by", type=click.Choice([*EndedBy]), default=None, help="Only those that this has ended.")
+@click.option("--browser", type=click.Choice([*Browser]), default=None, help="Only those of a browser.")
+@click.option("--version", default="", help="Only those of a Playwright version, like 1.65.")
+@click.option("--worker", default="", help="Only those of a worker, by its name or its id.")
+@click.option("--appliance", default="", help="Only those of an appliance's workers.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+def history(
+    out: Output, wanted: Filter, limit: int, ended_by: str | None, browser: str | None, **more: str
+) -> list[dict[str, Any]]:
+    """List past sessions, the newest first.
+
+    HISTORY_KEEP and HISTORY_MAX_AGE say how many the grid keeps, and for how long.
+    """
+    chosen: dict[str, Any] = {"ended_by": ended_by or "", "browser": browser or "", **more}
+    wanted = replace(wanted, **chosen)
+    with current_grid() as (settings, grid):
+        found, now_ms = grid.history(count=limit, filters=wanted), grid.now_ms()
+    table = history_table(found, now_ms, settings.appliance_name)
+    out.show(table if found else "There are no such sessions." if wanted != ANY else "No session has ended yet.")
+    return [story.as_dict() for story in found]
+
+
+@command(
+    "applctl sessions kill 3f9a",
+    "applctl sessions kill --label build=4711",
+    "applctl sessions kill --all",
+    of=sessions,
+)
 @click.argument("ids", metavar="[ID]...", nargs=-1)
+@_filters
+@_status
 @click.option("--all", "everyone", is_flag=True, help="End all sessions of the grid.")
-def kill(out: Output, ids: tuple[str, ...], everyone: bool) -> list[dict[str, str]]:
+def kill(out: Output, wanted: Filter, ids: tuple[str, ...], status: str | None, everyone: bool) -> list[dict[str, str]]:
     """End sessions, including those that wait for a slot.
 
-    ID is a session's id, or its first characters; `applctl sessions list` shows them. The client's pending calls fail
-    with the reason "session closed by operator".
+    ID is a session's id, or its first characters; `applctl sessions list` shows them. Without an id, the options say
+    which sessions: all that match all of them. The client's pending calls fail with the reason "session closed by
+    operator".
     """
-    if everyone == bool(ids):
-        raise click.UsageError("Name sessions by their ids, or use --all.")
+    wanted = replace(wanted, status=status or "")
+    if [everyone, bool(ids), wanted != ANY].count(True) != 1:
+        raise click.UsageError("Name sessions by their ids, or use --all.", click.get_current_context())
     with current_grid() as (_, grid):
         # The waiting first, or the slots of the others would be handed to them.
-        there = sorted(grid.sessions(), key=lambda session: session.holds_slot)
+        there = sorted(grid.stories(wanted), key=lambda session: session.holds_slot)
         known = [session.id for session in there]
-        chosen = known if everyone else [choose(beginning, known) for beginning in ids]
+        chosen = [choose(beginning, known) for beginning in ids] if ids else known
         killed = [session for session in dict.fromkeys(chosen) if grid.kill_session(session, REASON)]
     for session in killed:
         out.say(f"Ending session {session}.")
     if not killed:
-        out.say("There are no sessions." if everyone else "It has already ended.")
+        out.say(_none_killed(ids, wanted))
     return [{"session": session} for session in killed]
+
+
+def _none_killed(ids: tuple[str, ...], wanted: Filter) -> str:
+    if ids:
+        return "It has already ended."
+    return "There are no such sessions." if wanted != ANY else "There are no sessions."
+
+
+def _find(grid: Grid, beginning: str) -> Story:
+    """Return the one session, live or past, whose id begins so; raises ApplianceError."""
+    if story := grid.session(beginning):
+        return story
+    found = grid.beginning_with(beginning, 2) if beginning else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ApplianceError(f"several sessions begin with {beginning}", "Give more of the id.")
+    raise ApplianceError(
+        f"there is no session {beginning}",
+        "`applctl sessions list` shows all live sessions, and `applctl sessions history` past ones.",
+    )
 
 
 def choose(beginning: str, known: list[str]) -> str:
@@ -72,15 +194,3 @@ def choose(beginning: str, known: list[str]) -> str:
     if len(found) > 1:
         raise ApplianceError(f"{len(found)} sessions begin with {beginning}", "Give more of the id.")
     return found[0]
-
-
-def sessions_table(found: list[SessionInfo], now_ms: int, appliance: str) -> Table:
-    """Return a table of sessions. A worker of this appliance has its short name, any other its id."""
-    shown = table("Id", "Status", "Worker", "Client", "Age", "Name")
-    for session in found:
-        status, age = status_text(session.status), duration((now_ms - session.started_ms) / 1000)
-        worker = WorkerId.parse(session.worker)
-        worker_name = worker.name if worker.appliance == appliance else session.worker
-        worker_name = worker_name or f"({session.browser})"
-        shown.add_row(session.id, status, worker_name, session.client, age, session.name or session.kept_as)
-    return shown

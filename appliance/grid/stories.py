@@ -34,6 +34,17 @@ class Stories:
         found = self._record(session_id)
         return Story.parse(*found) if found else None
 
+    def beginning_with(self, letters: str, most: int) -> list[Story]:
+        """Return the sessions, live and past, whose ids begin so; `most` of them at most."""
+        found = [story for story in self.stories() if story.id.startswith(letters)]
+        written = json.dumps({"id": letters})[1:-2]  # without the closing quote
+        for ended_ms, entry in self._entries(None):
+            if len(found) >= most:
+                break
+            if written in entry["request"] and json.loads(entry["request"])["id"].startswith(letters):
+                found.append(Story.parse(entry, ended_ms))
+        return found[:most]
+
     def history(self, *, count: int = 100, before_ms: int | None = None, filters: Filter = ANY) -> list[Story]:
         """Return up to `count` past sessions that match, the newest first; only those that ended before `before_ms`."""
         found: list[Story] = []

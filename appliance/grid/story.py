@@ -63,7 +63,7 @@ class Story:
 
     `status` is "waiting", "active", "kept" or "ended". `version` is the client's Playwright version, as major.minor.
     `appliance` is the worker's. `end_reason` is a sentence, `ended_by` an `EndedBy`. `duration_ms` counts from when it
-    had its slot.
+    had its slot. `kept_as` is the name by which clients reconnect to it, and `kept_since_ms` when the last one went.
     """
 
     id: str
@@ -91,6 +91,8 @@ class Story:
     messages_to_client: int
     end_reason: str
     ended_by: str
+    kept_as: str = ""
+    kept_since_ms: int | None = None
 
     @classmethod
     def parse(cls, fields: Mapping[str, str], ended_ms: int | None = None) -> Story:
@@ -125,7 +127,14 @@ class Story:
             **traffic._asdict(),
             end_reason=fields.get("reason", ""),
             ended_by=fields.get("ended_by", ""),
+            kept_as=request.get("kept_as", ""),
+            kept_since_ms=_ms(fields.get("kept")),
         )
+
+    @property
+    def shown_name(self) -> str:
+        """Its name, or that by which clients reconnect to it."""
+        return self.name or self.kept_as
 
     @property
     def holds_slot(self) -> bool:

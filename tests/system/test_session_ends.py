@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, Playwright, sync_playwright
 
-from tests.support.appliance import Appliance, StartGrid
+from tests.support.appliance import Appliance, StartGrid, tree
 from tests.support.pages import said_to
 from tests.support.waiting import until
 from tests.support.wire import BareClient
@@ -80,3 +80,32 @@ def test_a_proxy_that_is_told_to_stop_lets_sessions_finish_and_then_says_why(
 
     until(lambda: len(ends()) == 2, "both ends are logged")
     assert [line.count("appliance is shutting down") for line in ends()] == [0, 1]
+
+
+def test_the_history_tells_how_sessions_ended_and_who_ended_them(start_grid: StartGrid, playwright: Playwright) -> None:
+    grid = start_grid(LEASE_RENEW_INTERVAL=0.3)
+    names = ("closed", "killed", "crashed")
+    pages = {name: open_page(playwright, grid, f"?name={name}&label.build=4711") for name in names}
+    until(lambda: all(one.bytes_to_client for one in grid.state.stories()), "their traffic is reported while they run")
+    pages["closed"].context.browser.close()
+    grid.applctl("sessions", "kill", "--name", "kil*", "--label", "build=4711")
+    assert said_to(pages["killed"]) == "session closed by operator"
+    (worker,) = grid.available(1)
+    tree(worker.pid)["driver"].kill()
+    reason = said_to(pages["crashed"])
+    until(lambda: len(grid.state.history()) == 3 and not grid.state.sessions(), "all have ended")
+    past = {one["name"]: one for one in json.loads(grid.applctl("sessions", "history", "--json").stdout)}
+    ends = {name: (one["ended_by"], one["end_reason"]) for name, one in past.items()}
+    assert ends == {
+        "closed": ("client", "closed"),
+        "killed": ("operator", "session closed by operator"),
+        "crashed": ("driver", reason),
+    }
+    for one in past.values():
+        assert one["labels"] == {"build": "4711"}
+        assert one["bytes_to_client"] > one["bytes_from_client"] > 1000
+        assert one["messages_to_client"] > one["messages_from_client"] > 3
+    crashed = past["crashed"]["id"]
+    assert f"Its driver ended it: {reason}." in grid.applctl("sessions", "why", crashed[:8]).stdout
+    assert "build=4711" in grid.applctl("sessions", "show", crashed[:8]).stdout
+    assert grid.applctl("sessions", "history", "--label", "build=4712").stdout == "There are no such sessions.\n"

@@ -21,9 +21,10 @@ from appliance.cli import welcome
 from appliance.cli.application import main
 from appliance.cli.log_lines import parse, print_record
 from appliance.cli.output import Output
-from appliance.cli.sessions import sessions_table
+from appliance.cli.session_tables import sessions_table
 from appliance.cli.status import shown
-from appliance.grid.records import PoolCapacity, SessionInfo, WorkerInfo
+from appliance.grid.records import PoolCapacity, WorkerInfo
+from appliance.grid.story import Story
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.supervisor import ProcessInfo
 from appliance.settings.config import Settings
@@ -159,10 +160,10 @@ def test_sessions_are_a_line_each_on_80_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    active = SessionInfo(
-        *("bc984efbfeb778ea", "active", "chromium", "1.65", "grid-1.chromium-00.abcdef", "grid-1.abcdef"),
-        *("192.168.100.200", "", "nightly", 0),
-    )
+    request = {"id": "bc984efbfeb778ea", "browser": "chromium", "minor": "1.65", "proxy": "grid-1.abcdef"}
+    request |= {"client": "192.168.100.200", "user_agent": "", "name": "nightly"}
+    fields = {"request": json.dumps(request), "status": "active", "worker": "grid-1.chromium-00.abcdef", "started": "0"}
+    active = Story.parse(fields)
     waiting = replace(active, id="cc984efbfeb778ea", status="waiting", worker="")
     Output().show(sessions_table([active, waiting], 7_500_000, "grid-1"))
     head, *lines = capsys.readouterr().out.splitlines()

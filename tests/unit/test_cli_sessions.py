@@ -6,9 +6,16 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.application import main
+from appliance.cli.output import Output
+from appliance.cli.session_tables import history_table, one_table, sessions_table
 from appliance.cli.sessions import choose
 from appliance.errors import ApplianceError
+from appliance.grid.story import Filter, Story
 
+REQUEST = (
+    '{"id": "3f9a1111", "browser": "chromium", "minor": "1.65", "name": "nightly", "client": "127.0.0.1", '
+    '"user_agent": "", "proxy": "here.p", "token": "ci", "labels": {"build": "4711"}}'
+)
 KNOWN = ["3f9a1111", "3f9b2222", "77aa3333"]
 
 
@@ -35,3 +42,42 @@ def test_kill_wants_either_sessions_or_all(arguments: list[str]) -> None:
     done = CliRunner().invoke(main, ["sessions", "kill", *arguments])
     assert done.exit_code == 2
     assert "Name sessions by their ids, or use --all." in done.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["3f9a", "--label", "a=b"], ["--all", "--name", "x"], ["3f9a", "--status", "kept"]]
+)
+def test_kill_wants_either_ids_or_what_the_sessions_have_in_common(arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, ["sessions", "kill", *arguments])
+    assert done.exit_code == 2
+    assert "Name sessions by their ids, or use --all." in done.output
+
+
+def test_a_label_is_a_key_with_a_value() -> None:
+    done = CliRunner().invoke(main, ["sessions", "list", "--label", "build"])
+    assert done.exit_code == 2
+    assert "'build' is not KEY=VALUE" in done.output
+
+
+def test_a_filter_may_have_wildcards_and_wants_each_label() -> None:
+    story = Story.parse({"request": REQUEST, "status": "active", "worker": "here.chromium-00.1", "started": "5"})
+    assert Filter(name="night*", labels={"build": "47??"}).matches(story)
+    assert Filter(worker="chromium-00", status="active").matches(story)
+    assert not Filter(labels={"build": "4711", "branch": "*"}).matches(story)
+    assert not Filter(name="night").matches(story)
+    assert not Filter(token="").matches(story)
+
+
+def test_tables_of_sessions_show_labels_and_traffic(capsys: pytest.CaptureFixture[str]) -> None:
+    fields = {"request": REQUEST, "worker": "here.chromium-00.1", "started": "5", "granted": "1005"}
+    live = Story.parse({**fields, "status": "active", "traffic": "1500 2300000 7 8"})
+    past = Story.parse({**fields, "reason": "session closed by operator", "ended_by": "operator"}, ended_ms=61_005)
+    Output().show(sessions_table([live], 10_000, "here", is_wide=True))
+    Output().show(history_table([past], 71_005, "elsewhere"))
+    Output().show(one_table(past))
+    said = capsys.readouterr().out
+    for part in ("build=4711", "1.5 kB", "2.3 MB", "chromium 1.65", "10 s ago", "1 min", "here.chromium-00.1"):
+        assert part in said
+    lines = [line.split() for line in said.splitlines()]
+    assert ["Waited", "1.0", "s"] in lines
+    assert ["Ended", "by", "operator"] in lines

@@ -30,6 +30,7 @@ def test_any_cut_of_any_frames_gives_the_same_boundaries(sent: list[bytes], data
         assert follower.at_boundary == (position in boundaries)
     assert not follower.close_seen
     assert follower.control_bytes == sum(len(each) for each in sent if each[0] & CONTROL)
+    assert follower.messages == sum(each[0] >> 7 for each in sent if not each[0] & CONTROL)
 
 
 @given(st.lists(frames, max_size=4), st.integers(1, 7))

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 from rich.live import Live
@@ -33,7 +34,15 @@ class _Said(str):
     __slots__ = ()
 
 
-_News = Snapshot | _Said | list[str] | Exception | None  # a list has keys; None: the terminal's size has changed
+@dataclass(frozen=True, slots=True)
+class _Why:
+    """A session's story, in sentences."""
+
+    session: str
+    sentences: list[str]
+
+
+_News = Snapshot | _Said | _Why | list[str] | Exception | None  # a list has keys; None: the terminal's size has changed
 
 
 def watch(out: Output) -> None:
@@ -62,6 +71,8 @@ def _take(one: _News, screen: Screen, news: SimpleQueue[_News]) -> None:
         screen.snapshot = one
     elif isinstance(one, _Said):
         screen.state.message = one
+    elif isinstance(one, _Why):
+        screen.state.why = (one.session, one.sentences)
     for key in one if isinstance(one, list) else ():
         _press(key, screen, news)
 
@@ -74,6 +85,16 @@ def _press(key: str, screen: Screen, news: SimpleQueue[_News]) -> None:
     if order := screen.state.press(key, sections_of(snapshot)):
         screen.state.message = "…"
         _in_thread(news, lambda: news.put(_Said(_carry_out(order, snapshot))))
+    if session := screen.state.asks_about(sections_of(snapshot)):
+        _in_thread(news, lambda: news.put(_tell(session, snapshot)))
+
+
+def _tell(session: str, snapshot: Snapshot) -> _Why:
+    try:
+        with open_grid(snapshot.view.settings) as grid:
+            return _Why(session, grid.why(session))
+    except ApplianceError as error:
+        return _Why(session, [str(error)])
 
 
 def _carry_out(order: Order, snapshot: Snapshot) -> str:

@@ -154,7 +154,8 @@ def _details(section: Section, state: State, width: int) -> Iterator[Text]:
         return
     row = section.rows[state.row_in(section)]
     yield Text(f"{section.name.upper()}  {row.id}   (Enter: back)", style="bold cyan")
-    for name, value in details_of(row):
+    told = [("why", sentence) for sentence in state.why[1]] if state.why[0] == row.id else []
+    for name, value in [*details_of(row), *told]:
         for number, line in enumerate(Text(value).wrap(_PLAIN, max(10, width - 16))):
             yield Text.assemble((f"{name.replace('_', ' ') if not number else '':16}", "dim"), line)
 

@@ -10,6 +10,8 @@ from appliance.cli.watch_sections import Row, Section
 
 PAGE = 10  # rows
 
+_OF_SESSIONS = ("Sessions", "Queue")
+
 
 class Mode(Enum):
     """What the screen shows."""
@@ -30,13 +32,17 @@ class Order:
 
 @dataclass(slots=True)
 class State:
-    """What is chosen. A row is chosen by its id, and keeps its place if it is gone."""
+    """What is chosen. A row is chosen by its id, and keeps its place if it is gone.
+
+    `why` has the id of the last session that was looked at closer, and its story in sentences.
+    """
 
     section: int = 0
     chosen: dict[str, tuple[str, int]] = field(default_factory=dict)
     mode: Mode = Mode.LIST
     order: Order | None = None
     message: str = ""
+    why: tuple[str, list[str]] = ("", [])
     is_over: bool = False
 
     def row_in(self, section: Section) -> int:
@@ -46,6 +52,13 @@ class State:
             if row.id == row_id:
                 return index
         return max(0, min(number, len(section.rows) - 1))
+
+    def asks_about(self, sections: list[Section]) -> str:
+        """Return the id of the session that is looked at closer; "" if none is."""
+        section = sections[self.section]
+        if self.mode is not Mode.DETAILS or section.name not in _OF_SESSIONS or not section.rows:
+            return ""
+        return section.rows[self.row_in(section)].id
 
     def press(self, key: str, sections: list[Section]) -> Order | None:
         """Do what a key means. Return what is to be done in the grid."""
@@ -78,7 +91,7 @@ class State:
         row = section.rows[self.row_in(section)] if section.rows else None
         if key == "d" and row and section.name == "Workers":
             question = f"Drain worker {row.details['name']}, which has {counted(row.details['active'], 'session')}?"
-        elif key == "x" and row and section.name in ("Sessions", "Queue"):
+        elif key == "x" and row and section.name in _OF_SESSIONS:
             question = f"End session {_named(row)}?"
         else:
             self.message = "d drains a worker, x ends a session: choose one first (s changes the section)."

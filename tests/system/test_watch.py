@@ -88,6 +88,7 @@ def test_it_shows_the_grid_obeys_keys_and_leaves_the_terminal_as_it_was(
     assert {"WORKERS", "SESSIONS", "QUEUE", "APPLIANCES", "EVENTS"} <= set(heads)
     shown.keys("s", "Enter")
     shown.shows("isolation")
+    shown.shows(grid.state.why(session.id)[0][:40])
     shown.keys("Escape", "x")
     shown.shows(f"End session {session.id}? y/n")
     shown.keys("y")

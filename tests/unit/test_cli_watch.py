@@ -133,6 +133,8 @@ def test_enter_shows_all_that_is_known_and_q_goes_back_before_it_ends(snapshot: 
     state.press("enter", sections)
     text = "\n".join(drawn(snapshot, state, 80, 40))
     assert "isolation       context" in text
+    state.why = (state.asks_about(sections), ["It waited for 3 s."])
+    assert "why             It waited for 3 s." in drawn(snapshot, state, 80, 40)
     state.press("q", sections)
     assert (state.mode, state.is_over) == (Mode.LIST, False)
     state.press("q", sections)

@@ -23,17 +23,17 @@ from appliance.settings.config import Settings
 
 # The minors whose drivers workers/preload confines: tests/attacks passed with each. And what is different in them.
 CONFINED = {
+    "1.58": "its server is hundreds of modules; a page's agent reads and writes files",
+    "1.59": "its server is hundreds of modules; contexts record HARs",
     "1.60": "time-outs are parameters; a wait is told by waitForEventInfo, a method, and not by __waitInfo__",
     "1.61": "",
-    "1.62": "the last that speaks with a stock Firefox",
+    "1.62": "the first that films a stock Firefox",
     "1.63": "the first with Debugger.enable",
     "1.64": "its package.json names a beta, 1.64.0-beta-…, for the wheel 1.64.1",
-    "1.65": "",
+    "1.65": "does not start a stock Firefox 153: it knows no emulation.setMediaFeaturesOverride",
 }
 
 # Why drivers of other minors are not installed. One that is not confined would offer its clients all that it can do.
-_SCATTERED = "its server is no bundle, but hundreds of modules, in which it cannot be confined"
-_UNCONFINED = {"1.58": _SCATTERED, "1.59": _SCATTERED}
 _UNTESTED = "this release of the appliance was not tested with it"
 
 _DESCRIPTION = "driver.json"
@@ -61,7 +61,7 @@ class Driver:
 
 def why_not_confined(minor: str) -> str:
     """Return why drivers of a minor version are not run, or ""."""
-    return "" if minor in CONFINED else _UNCONFINED.get(minor, _UNTESTED)
+    return "" if minor in CONFINED else _UNTESTED
 
 
 def describe(folder: Path, version: str, sha256: str) -> Driver:

@@ -166,7 +166,7 @@ class BrowserSettings(BaseSettings):
     firefox_channel: Literal["firefox", "moz-firefox"] = Field(
         "firefox",
         description="Firefox to run: Playwright's own build, or a stock Firefox over WebDriver BiDi (moz-firefox), "
-        "which drivers up to 1.62 speak to (POOLS=firefox@1.62:1).",
+        "which drivers up to 1.64 speak to (POOLS=firefox@1.62:1).",
     )
     chromium_executable: Path | None = Field(
         None, description="Program of Chromium. Default: Playwright's download, else the system's."

@@ -22,6 +22,7 @@ from tests.support.waiting import until
 
 Connect = Callable[[], Browser]
 
+BINDING = pytest.mark.skipif(not hasattr(Browser, "bind"), reason="clients before 1.59 have no browser.bind()")
 WAYS_TO_BIND = [{"host": "0.0.0.0", "port": 0}, {"host": "127.0.0.1", "port": 0}, {"port": 0}, {}]
 PLAIN = ["GET /json", "GET /", "GET /session", "GET /json/version", "POST /session", "HEAD /json", "OPTIONS *"]
 
@@ -96,6 +97,7 @@ def test_only_the_grids_own_account_may_connect_to_a_driver(grid: Appliance) -> 
         assert not one.stat().st_mode & 0o007, one
 
 
+@BINDING
 @pytest.mark.parametrize("way", WAYS_TO_BIND, ids=str)
 def test_bind_is_refused_and_neither_the_client_nor_its_neighbour_notices(
     grid: Appliance, connect: Connect, browser: Browser, way: dict[str, object]
@@ -119,6 +121,7 @@ def sockets_of(grid: Appliance) -> list[str]:
     return [str(path) for path in paths_in(folder) if path.is_socket()]
 
 
+@BINDING
 def test_an_unbind_by_another_session_changes_nothing(grid: Appliance, connect: Connect, browser: Browser) -> None:
     page = browser.new_page()
     other = connect()

@@ -136,7 +136,7 @@ def test_an_index_that_cannot_be_reached_is_told_from_one_without_the_version(
 @pytest.mark.parametrize(
     ("version", "sentence"),
     [
-        ("1.58", "Playwright 1.58 cannot be served: its server is no bundle"),
+        ("1.57", "Playwright 1.57 cannot be served: this release of the appliance was not tested with it"),
         ("1.99", "Playwright 1.99 cannot be served: this release of the appliance was not tested with it"),
         ("1.65", "the appliance's own driver has that version"),
         ("latest", "'latest' is no version of Playwright"),

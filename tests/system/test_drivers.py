@@ -82,7 +82,7 @@ def test_a_python_client_of_an_older_version_is_served(grid: Appliance, site: st
 
 def test_a_version_that_is_not_served_is_told_which_are(grid: Appliance) -> None:
     with Wire(grid.port) as wire:
-        refused = wire.upgrade(User_Agent="Playwright/1.59.1 (x64; test) node/20.1")
+        refused = wire.upgrade(User_Agent="Playwright/1.57.0 (x64; test) node/20.1")
     assert refused.status == 428
     assert refused.error["message"].endswith(f"Served: {', '.join(reversed(MINORS))}.")
 

@@ -15,16 +15,19 @@ from tests.support.preload import DRIVER, ask, told
 from workers.driver import PRELOAD
 from workers.reasons import last_words
 
-BUNDLE = DRIVER / "package" / "lib" / "coreBundle.js"
+LIBRARY = DRIVER / "package" / "lib"
 
 
-def protocol(bundle: Path) -> dict[str, dict[str, str]]:
+def protocol(library: Path) -> dict[str, dict[str, str]]:
     """Return the methods of Playwright's protocol by type, with the text that describes their parameters."""
-    text = bundle.read_text()
+    bundle = library / "coreBundle.js"  # up to 1.59 there is none
+    modules = [library / "protocol" / "validator.js", *(library / "server" / "dispatchers").glob("*.js")]
+    text = "\n".join(file.read_text() for file in ([bundle] if bundle.exists() else modules))
     types = set(re.findall(r'super\([^"\n]*"(\w+)"', text)) | {
         "Playwright",
         "ElementHandle",
         "JSHandle",
+        "PageAgent",
         "WebSocketRoute",
     }
     methods: dict[str, dict[str, str]] = {}
@@ -36,12 +39,14 @@ def protocol(bundle: Path) -> dict[str, dict[str, str]]:
     return methods
 
 
-# Types that the driver does not have here: of the client alone, or of launches that the grid does not make.
-ELSEWHERE = {"AndroidDevice", "AndroidSocket", "DebugController", "ElectronApplication", "JsonPipe", "LocalUtils"}
+# Types that the driver does not have here: of the client alone, or of calls that the grid refuses.
+ELSEWHERE = {
+    "AndroidDevice", "AndroidSocket", "DebugController", "ElectronApplication", "JsonPipe", "LocalUtils", "PageAgent",
+}  # fmt: skip
 
 
 def test_every_method_of_the_drivers_protocol_was_looked_at() -> None:
-    methods = {kind: sorted(names) for kind, names in protocol(BUNDLE).items() if kind not in ELSEWHERE}
+    methods = {kind: sorted(names) for kind, names in protocol(LIBRARY).items() if kind not in ELSEWHERE}
     assert {"Browser", "BrowserContext", "Page", "Frame", "Artifact", "CDPSession"} <= set(methods)
     unknown = ask("Object.entries(given[0]).flatMap(([t, ms]) => ms.filter(m => !load('calls').knows(t, m)))", methods)
     assert unknown == []
@@ -50,7 +55,7 @@ def test_every_method_of_the_drivers_protocol_was_looked_at() -> None:
 def test_every_number_of_clicks_or_steps_has_a_limit() -> None:
     counts = [
         (kind, method, name)
-        for kind, methods in protocol(BUNDLE).items()
+        for kind, methods in protocol(LIBRARY).items()
         for method, parameters in methods.items()
         for name in re.findall(r"\b(steps|clickCount): ", parameters)
         if kind not in ELSEWHERE
@@ -337,3 +342,50 @@ def test_lists_of_features_are_joined_and_the_last_word_on_a_feature_counts(
 
 def test_arguments_without_a_feature_stay_as_they_are() -> None:
     assert ask("load('features').joined(given[0])", ["-a", "b"]) == ["-a", "b"]
+
+
+LIKE_1_58 = {  # what the preload needs of a driver without a bundle, as it is there
+    "inprocess": "module.exports = {}",
+    "utils/isomorphic/urlMatch": "exports.urlMatches = () => true",
+    "remote/playwrightServer": "",
+    "server/utils/socksProxy": "",
+    "server/dispatchers/dispatcher": "",
+    "server/dispatchers/playwrightDispatcher": "",
+    "server/browser": "exports.Browser = class { _downloadCreated(page) { return `file of ${page}`; } }",
+    "server/browserContext": "exports.BrowserContext = class { close(options) { return options.reason; } }",
+    "server/chromium/crConnection": "exports.CDPSession = class { send(method) { return method; } detach() {} }",
+    "server/frames": "exports.Frame = class { _utilityContext() {} evaluateExpression(text) { return text; } }",
+}
+
+
+def test_the_modules_of_an_older_driver_are_used_like_the_bundle_of_a_later_one(tmp_path: Path) -> None:
+    _write_modules(tmp_path, LIKE_1_58)
+    said = told(
+        """
+        const { iso, server: { nullProgress } } = load('modules').load(given[0]);
+        const of = (name, kind) => new (require(`${given[0]}/server/${name}.js`)[kind])();
+        console.log(JSON.stringify([
+          of('browserContext', 'BrowserContext').close(nullProgress, { reason: 'told' }),
+          of('browserContext', 'BrowserContext').close({ reason: 'of the driver' }),
+          of('frames', 'Frame').evaluateExpression(nullProgress, '1 + 1'),
+          of('browser', 'Browser')._downloadCreated('page'),
+          iso.deserializeURLMatch({ glob: '**' }),
+          iso.deserializeURLMatch({ regexSource: 'a', regexFlags: 'i' }).flags,
+        ]));""",
+        str(tmp_path),
+    )
+    assert said == ["told", "of the driver", "1 + 1", "file of page", "**", "i"]
+
+
+def test_an_older_driver_that_lacks_a_method_is_not_served(tmp_path: Path) -> None:
+    _write_modules(tmp_path, LIKE_1_58 | {"server/browser": "exports.Browser = class {}"})
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        told("load('modules').load(given[0])", str(tmp_path))
+    assert "the method _downloadCreated of this Playwright version is not as expected" in raised.value.stderr
+
+
+def _write_modules(folder: Path, modules: dict[str, str]) -> None:
+    for name, text in modules.items():
+        file = folder / f"{name}.js"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)

@@ -8,14 +8,23 @@
 const fs = require('fs');
 const path = require('path');
 
+const modules = require('./modules');
 const { need } = require('./refusal');
+
+let loaded;
 
 /** Return what the driver's bundles export; they are loaded here, before the driver's program asks for them. */
 function load() {
-  const library = path.join(path.dirname(process.argv[1]), 'lib');
-  require(path.join(library, 'bootstrap.js'));
+  return loaded ??= loadFrom(path.join(path.dirname(process.argv[1]), 'lib'));
+}
+
+function loadFrom(library) {
   const { ws, wsServer } = require(path.join(library, 'utilsBundle.js'));
-  return { ...require(path.join(library, 'coreBundle.js')), ws, wsServer };
+  const core = path.join(library, 'coreBundle.js');
+  if (!fs.existsSync(core))
+    return { ...modules.load(library), ws, wsServer };
+  require(path.join(library, 'bootstrap.js'));
+  return { ...require(core), ws, wsServer };
 }
 
 /** Return the options of `launch-server --config`. */

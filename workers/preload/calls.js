@@ -26,9 +26,10 @@ const ALLOWED = {
     addCookies addInitScript clearCookies clearPermissions clockFastForward clockInstall clockPauseAt clockResume
     clockRunFor clockSetFixedTime clockSetSystemTime close cookies createTempFiles credentialsCreate
     credentialsDelete credentialsGet credentialsInstall disableRecorder exposeBinding exposeConsoleApi
-    grantPermissions newCDPSession newPage pause registerSelectorEngine setExtraHTTPHeaders setGeolocation
-    setHTTPCredentials setNetworkInterceptionPatterns setOffline setStorageState setTestIdAttributeName
-    setWebSocketInterceptionPatterns startRecording stopRecording storageState updateSubscription waitForEventInfo
+    grantPermissions harExport harStart newCDPSession newPage pause registerSelectorEngine setExtraHTTPHeaders
+    setGeolocation setHTTPCredentials setNetworkInterceptionPatterns setOffline setStorageState
+    setTestIdAttributeName setWebSocketInterceptionPatterns startRecording stopRecording storageState
+    updateSubscription waitForEventInfo
   `,
   CDPSession: 'detach send',
   Debugger: 'enable next requestPause resume runTo waitForEventInfo',
@@ -57,9 +58,9 @@ const ALLOWED = {
     pickLocator registerLocatorHandler reload requestGC requests resolveLocatorHandlerNoReply runBeforeUnload
     screencastChapter screencastFrameAck screencastHideActions screencastRemoveOverlay screencastSetOverlayVisible
     screencastShowActions screencastShowOverlay screencastStart screencastStop screenshot setExtraHTTPHeaders
-    setNetworkInterceptionPatterns setViewportSize setWebSocketInterceptionPatterns startCSSCoverage startJSCoverage
-    stopCSSCoverage stopJSCoverage touchscreenTap unregisterLocatorHandler updateSubscription webStorageClear
-    webStorageGetItem webStorageItems webStorageRemoveItem webStorageSetItem waitForEventInfo
+    setNetworkInterceptionPatterns setViewportSize setWebSocketInterceptionPatterns snapshotForAI startCSSCoverage
+    startJSCoverage stopCSSCoverage stopJSCoverage touchscreenTap unregisterLocatorHandler updateSubscription
+    webStorageClear webStorageGetItem webStorageItems webStorageRemoveItem webStorageSetItem waitForEventInfo
   `,
   Request: 'rawRequestHeaders response',
   Response: 'body httpVersion rawResponseHeaders securityDetails serverAddr sizes',
@@ -97,10 +98,12 @@ const REFUSED = {
   'BrowserContext.enableRecorder': `The recorder opens a window, which ${ON_THE_GRID}. Record with a local browser.`,
   'BrowserContext.showRecorder': `The recorder opens a window, which ${ON_THE_GRID}. Record with a local browser.`,
   'BrowserType.connectOverCDP': NO_LAUNCH,
+  'BrowserType.connectOverCDPTransport': NO_LAUNCH,
   'BrowserType.connectToWorker': NO_LAUNCH,
   'BrowserType.launch': NO_LAUNCH,
   'BrowserType.launchPersistentContext': NO_LAUNCH,
   'Electron.launch': 'This grid has no Electron applications.',
+  'Page.agent': `This would ask a language model and write files, which ${ON_THE_GRID}. Use /mcp with an agent of yours.`,
   'Page.setDockTile': needsOwnBrowser('changes to its icon'),
   'Playwright.newRequest': 'This grid makes no requests without a browser context. Use context.request.',
 };

@@ -117,8 +117,9 @@ function sessionOf(connection) {
 function placing(connection, method, object, call) {
   if (!PLACING.has(method))
     return call();
-  // a HAR is put where its recorder puts traces, and goes with them
-  return current.run(method === 'harStart' ? { folder: traces.folderOf(object) } : sessionOf(connection), call);
+  // a HAR is put where its recorder puts traces, and goes with them; up to 1.59, its recorder is the context
+  const folder = method === 'harStart' && traces.folderOf(object);
+  return current.run(folder ? { folder } : sessionOf(connection), call);
 }
 
 /** Let a browser put files into the folder of the session that makes it do so. */

@@ -32,15 +32,19 @@ function bound(dispatcher, iso) {
   if (['BrowserContext', 'Page'].includes(dispatcher._type))
     boundRoutes(dispatcher, iso);
   if (dispatcher._type === 'BrowserContext')
-    bundle.wrapInherited(dispatcher._object, 'clearCookies', clear => function(filters) {
-      return clear.call(this, boundClearing(filters));
-    });
-  if (dispatcher._type === 'Tracing')
-    bundle.wrapInherited(dispatcher._object, 'harStart', start => function(...args) {
-      const id = start.apply(this, args);
-      boundHar(this.harRecorders.get(id)._tracer, iso);
-      return id;
-    });
+    boundContext(dispatcher._object, iso);
+}
+
+function boundContext(context, iso) {
+  bundle.wrapInherited(context, 'clearCookies', clear => function(filters) {
+    return clear.call(this, boundClearing(filters));
+  });
+  // Up to 1.59, contexts record HARs themselves.
+  bundle.wrapInherited('harStart' in context ? context : context.tracing, 'harStart', start => function(...args) {
+    const id = start.apply(this, args);
+    boundHar((this.harRecorders ?? this._harRecorders).get(id)._tracer, iso);
+    return id;
+  });
 }
 
 function boundHar(tracer, { urlMatches }) {

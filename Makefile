@@ -9,7 +9,7 @@ APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninter
 ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale bench-dashboard simulate chaos attacks fuzz \
+.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale bench-dashboard simulate chaos attacks compatibility fuzz \
         image image-test image-check lint docs clean
 
 help: ## explain these commands
@@ -82,6 +82,9 @@ attacks: $(VENV)/installed-test ## attack the drivers of all other versions that
 	    build/attacks-$$version/bin/pip install --quiet "playwright==$$version.*"; \
 	    build/attacks-$$version/bin/pytest tests/unit/test_preload*.py $(OF_DRIVERS); \
 	done
+
+compatibility: $(VENV)/installed-test ## try every feature with clients of each version that is served; write the table of them
+	$(BIN)/python -m tests.versions
 
 fuzz: $(VENV)/installed-test ## attack a proxy with 110,000 malformed and hostile cases; FUZZ="--seed 7"
 	$(BIN)/python -m tests.fuzz $(FUZZ)

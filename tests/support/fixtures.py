@@ -82,6 +82,11 @@ def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path]
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
+    """Return the folder of the clients of npm."""
+    return install_clients()
+
+
+def install_clients() -> Path:
     """Install the clients of npm; return their folder."""
     folder = CLIENTS / "node_modules"
     folder.mkdir(exist_ok=True)

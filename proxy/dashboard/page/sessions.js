@@ -62,8 +62,13 @@ function drawRow(row, session) {
   drawLabels(find('.labels'), session.labels);
   const [what, where] = find('.where').children;
   say(what, runsIn(session));
-  say(where, [session.client, session.worker && `on ${workerName(session.worker)}`, session.token && `token ${session.token}`].filter(Boolean).join(' · '));
+  say(where, [session.client, session.worker && placeOf(session), session.token && `token ${session.token}`].filter(Boolean).join(' · '));
   drawTraffic(find('.traffic'), session);
+}
+
+/** Return where a session runs: the worker, and its appliance if there are several. */
+function placeOf({ worker, appliance }) {
+  return `on ${workerName(worker)}${state.appliances.length > 1 ? ` of ${appliance}` : ''}`;
 }
 
 export function drawLabels(element, labels) {

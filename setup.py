@@ -11,6 +11,7 @@ VERSION = (ROOT / "appliance" / "VERSION").read_text().strip()
 # which clients are served: a client's major.minor must equal it.
 RUNTIME = [
     "click==8.5.1",
+    "flask-openapi3==4.3.2",
     "gevent==26.9.0",
     "gevent-websocket==0.10.1",
     "h11==0.16.0",
@@ -33,6 +34,7 @@ TEST = [
     "pytest-timeout==2.4.0",
     "pytest-xdist==3.8.0",
     "ruff==0.17.6",
+    "schemathesis==4.32.5",
     "trustme==1.2.1",
     "types-gevent==26.9.0.20261006",
     "types-psutil==7.2.2.20261111",

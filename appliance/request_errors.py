@@ -8,6 +8,7 @@ RequestError             carries the HTTP answer that a client gets
 ├─ ForeignOrigin         403
 ├─ ForeignHost           403
 ├─ LookRefused           403
+├─ AdminsOnly            403
 ├─ NotFound              404
 ├─ MethodNotAllowed      405
 ├─ NotAcceptable         406
@@ -99,6 +100,13 @@ class LookRefused(RequestError):
     hint = "Sessions with isolation=browser are shown unless LIVE_VIEW=off."
 
 
+class AdminsOnly(RequestError):
+    """A client asks for what only an admin may do."""
+
+    status = 403
+    hint = "`applctl token create NAME --admin` makes an admin's token."
+
+
 class NotFound(RequestError):
     """Nothing is served under that path."""
 
@@ -145,6 +153,13 @@ class BrowserNotServed(RequestError):
     """No appliance of this grid is configured to run that browser."""
 
     status = 400
+
+
+class TokenExists(RequestError):
+    """A valid token has that name already."""
+
+    status = 409
+    hint = "Choose another name, or revoke that token first."
 
 
 class VersionNotServed(RequestError):

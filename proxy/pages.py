@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
 from prometheus_client import generate_latest
 
 from appliance import __version__, logs
-from appliance.grid.records import ApplianceInfo
 from appliance.names import Protocol
 from appliance.request_errors import (
     CannotDial,
@@ -23,7 +21,7 @@ from appliance.request_errors import (
     UpgradeRequired,
 )
 from proxy import access, cdp, wrong_client
-from proxy.request import DASHBOARD, is_below
+from proxy.request import API, DASHBOARD, is_below
 from proxy.services import Services
 
 log = logs.get_logger()
@@ -52,14 +50,14 @@ class Pages:
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             access.METRICS_PATH: self._metrics_page,
-            "/api/v1/capacity": self._capacity,
-            "/api/v1/appliance": self._appliance,
         }
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         if is_below(DASHBOARD, environ["PATH_INFO"]):
             return self._services.dashboard(environ, start_response)
+        if is_below(API, environ["PATH_INFO"]):
+            return self._services.api(environ, start_response)
         try:
             content_type, body = self._answer(environ)
             status, headers = "200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))]
@@ -123,19 +121,6 @@ class Pages:
 
     def _metrics_page(self) -> tuple[str, bytes]:
         return PROMETHEUS, generate_latest(self._services.metrics.registry)
-
-    def _capacity(self) -> tuple[str, bytes]:
-        pools = self._services.grid.capacity()
-        names = ("slots", "active", "free", "waiting")
-        grid = {name: sum(getattr(pool, name) for pool in pools) for name in names}
-        appliances = [one.as_dict() for one in self._services.grid.appliances()]
-        content = {"grid": grid, "pools": [asdict(pool) for pool in pools], "appliances": appliances}
-        return JSON, json.dumps(content).encode()
-
-    def _appliance(self) -> tuple[str, bytes]:
-        name = self._services.settings.appliance_name
-        state = self._services.grid.appliance(name) or ApplianceInfo(name)
-        return JSON, json.dumps(state.as_dict()).encode()
 
 
 def _require_admitted(environ: dict[str, Any], error: CannotDial) -> None:

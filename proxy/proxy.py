@@ -30,6 +30,7 @@ from appliance.settings.config import Settings
 from proxy import loops
 from proxy.access import Access
 from proxy.admission import Connections, Unheard
+from proxy.api.application import Api
 from proxy.dashboard.pages import Dashboard
 from proxy.dial import Connection, dial_worker
 from proxy.door.answering import InnerDoor
@@ -106,6 +107,7 @@ class Proxy:
         self._door = InnerDoor(settings, self._keys, self._watchdog)
         self._neighbours = Neighbours(settings, self.grid, self._keys)
         self._agents = Agents(settings, self.presence)
+        self._api = Api(self.grid, settings)
         self._dashboard = Dashboard(self.grid, settings)
         self._samples = Samples(self.grid)
         self._unheard = Unheard(UNHEARD_MAX)
@@ -126,6 +128,7 @@ class Proxy:
             tls=self.tls,
             door=self._door,
             agents=self._agents,
+            api=self._api,
             dashboard=self._dashboard,
             dial=self._dial,
         )
@@ -238,6 +241,7 @@ class Proxy:
         for server in self._servers:
             server.close()
         self._agents.end_all(f"appliance {why}")
+        self._api.end_all()
         self._dashboard.end_all(f"appliance {why}")
         self._unheard.cut_all()
         for server in self._servers:

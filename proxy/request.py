@@ -23,11 +23,12 @@ HEADERS_MAX = 99  # http.client, by which pywsgi reads the pages' requests again
 TARGET_MAX_BYTES = 8000  # pywsgi takes request lines of up to 8192 bytes
 INNER_PATH = "/inner"  # where the grid's other appliances ask: proxy/door
 MCP_PATH = "/mcp"  # where agents ask: proxy/mcp
+API = "/api"  # proxy/api
 DASHBOARD = "/dashboard"  # proxy/dashboard
 LIVE_PATH, VIEW_PATH = f"{DASHBOARD}/live", f"{DASHBOARD}/view"  # its WebSockets: the feed, and a look at a session
 
 _METHODS, _METHODS_OF_AGENTS = ("GET", "HEAD"), ("POST", "DELETE")
-_OPERATORS = ("/api", DASHBOARD)  # where each resource has methods of its own, and says which
+_OPERATORS = (API, DASHBOARD)  # where each resource has methods of its own, and says which
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLDED = re.compile(rb"\n[ \t]")  # RFC 9112, section 5.2
 _SINGLE = ("host", "origin", "sec-websocket-key", "sec-websocket-version", "user-agent", "authorization")

@@ -44,6 +44,13 @@ class Agents(Protocol):
         """
 
 
+class Api(Protocol):
+    """The REST API: `Api` of proxy/api/application.py."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request below /api, as a WSGI application."""
+
+
 class Dashboard(Protocol):
     """The dashboard: `Dashboard` of proxy/dashboard/pages.py."""
 
@@ -72,5 +79,6 @@ class Services:
     tls: Tls | None
     door: Door
     agents: Agents
+    api: Api
     dashboard: Dashboard
     dial: Callable[[Headers, Grant], Connection]

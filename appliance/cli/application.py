@@ -21,10 +21,12 @@ from appliance.cli import (
     doctor,
     down,
     drivers,
+    events,
     firewall,
     logs,
     monitoring,
     pools,
+    queue,
     restart,
     restore,
     run,
@@ -62,7 +64,14 @@ _SECTIONS = {
         restore.restore,
         monitoring.monitoring,
     ),
-    "Grid": (workers.workers, sessions.sessions, appliances.appliances, appliance.appliance),
+    "Grid": (
+        workers.workers,
+        sessions.sessions,
+        queue.queue,
+        events.events,
+        appliances.appliances,
+        appliance.appliance,
+    ),
 }
 
 

@@ -151,7 +151,7 @@ class Filter:
     """Which sessions are asked for; "" matches all, and None all tokens.
 
     `name` and the labels' values may have `*` and `?` as in a shell. `worker` is an id or a name, `status` and
-    `ended_by` as in Story.
+    `ended_by` as in Story. `search` is a part of anything that people would recognise the session by.
     """
 
     name: str = ""
@@ -163,6 +163,7 @@ class Filter:
     version: str = ""
     worker: str = ""
     appliance: str = ""
+    search: str = ""
 
     def matches(self, story: Story) -> bool:
         """Return whether a session is one of those."""
@@ -172,12 +173,17 @@ class Filter:
             and all(key in story.labels for key in self.labels)
             and (self.token is None or story.token == self.token)
             and self.worker in ("", story.worker, WorkerId.parse(story.worker).name)
+            and (not self.search or any(self.search.casefold() in text.casefold() for text in _texts(story)))
             and all(getattr(self, name) in ("", getattr(story, name)) for name in _EXACT)
         )
 
 
 _EXACT = ("status", "ended_by", "browser", "version", "appliance")
 ANY = Filter()
+
+
+def _texts(story: Story) -> tuple[str, ...]:
+    return (story.name, story.id, story.client, story.worker, story.end_reason, *story.labels.values())
 
 
 def traffic_of(fields: Mapping[str, str]) -> Traffic:

@@ -106,6 +106,12 @@ class Views:
         entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", count))[0]
         return [{"id": entry_id, **fields} for entry_id, fields in reversed(entries)]
 
+    def events_after(self, last_id: str, count: int = 1000) -> list[dict[str, str]]:
+        """Return up to `count` events that came after one, the oldest first; all there are if its id is ""."""
+        start = f"({last_id}" if last_id else "-"
+        entries = self.store.read(("XRANGE", self.store.key("events"), start, "+", "COUNT", count))[0]
+        return [{"id": entry_id, **fields} for entry_id, fields in entries]
+
     def is_ready(self, browser: Browser, avoid: Iterable[str] = ()) -> bool:
         """Return whether a worker of a browser is available, free or not, on an appliance that is not avoided."""
         return bool(self.store.call("is_ready", browser=browser, avoid=" ".join(sorted(avoid)))["ready"])

@@ -13,6 +13,7 @@ import pytest
 
 from appliance.grid.grid import Grid
 from appliance.grid.token_copy import TokenFile
+from appliance.grid.token_table import Principal
 from appliance.grid.tokens import Tokens
 from appliance.request_errors import Unauthorized
 from appliance.settings import config
@@ -72,9 +73,10 @@ def objection(grid: Grid, tmp_path: Path) -> Callable[..., str]:
 
     def to(connection: socket.socket, own_uid: int, settings: Settings) -> str:
         try:
-            return Access(tokens, settings, own_uid).admit(connection, {}, "/", "")
+            assert Access(tokens, settings, own_uid).admit(connection, {}, "/", "") == Principal(is_admin=True)
         except Unauthorized as refusal:
             return str(refusal)
+        return ""
 
     return to
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from appliance.grid.grid import Grid
 from appliance.grid.values import Grant, SessionRequest, WorkerSpec, WorkerStatus
 from appliance.names import Browser
@@ -26,8 +28,10 @@ def spec(worker: str, *, lifetime: int = 0, quota: int = 20, **changes: object) 
     return WorkerSpec(**(fields | changes))  # type: ignore[arg-type]
 
 
-def claim(grid: Grid, session: str, browser: Browser = Browser.CHROMIUM, minor: str = "1.65") -> dict:
-    wanted = SessionRequest(browser, minor)
+def claim(
+    grid: Grid, session: str, browser: Browser = Browser.CHROMIUM, minor: str = "1.65", **more: Any
+) -> dict[str, Any]:
+    wanted = SessionRequest(browser, minor, **more)
     return grid.claim(session, wanted, proxy="p", lease_ms=60_000, wait_ms=60_000, queue_max=100)
 
 

@@ -1,0 +1,71 @@
+"""What every part of the API needs of a request: who asks, what it may see, and how it is answered."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any, cast
+
+from flask import Response, current_app, g
+from flask_openapi3.blueprint import APIBlueprint
+
+from appliance.grid.grid import Grid
+from appliance.grid.story import Story
+from appliance.grid.token_table import Principal
+from appliance.request_errors import AdminsOnly, NotFound
+from appliance.settings.config import Settings
+from proxy.api.models import Error
+
+PREFIX = "/api/v1"
+JSON = "application/json"
+_ERRORS: dict[str | int | HTTPStatus, Any] = dict.fromkeys((400, 401, 403, 404, 405, 413, 500, 503), Error)
+GRID, SETTINGS = "grid", "settings"  # in Flask's `extensions`
+
+
+def blueprint(name: str) -> APIBlueprint:
+    """Return a part of the API, whose resources may all answer with an error."""
+    return APIBlueprint(name, __name__, url_prefix=PREFIX, abp_responses=_ERRORS)
+
+
+def grid() -> Grid:
+    """Return the grid."""
+    return cast(Grid, current_app.extensions[GRID])
+
+
+def settings() -> Settings:
+    """Return the appliance's settings."""
+    return cast(Settings, current_app.extensions[SETTINGS])
+
+
+def principal() -> Principal:
+    """Return who sends the request, which is admitted."""
+    return cast(Principal, g.principal)
+
+
+def require_admin() -> None:
+    """Raise AdminsOnly for a client."""
+    if not principal().is_admin:
+        raise AdminsOnly("Only an admin's token may do this, and this one is a client's.")
+
+
+def may_see(session: Story) -> bool:
+    """Return whether the principal may see and end a session: an admin each, a client those of its own token."""
+    return principal().is_admin or principal().name == session.token
+
+
+def own_token() -> str | None:
+    """Return the name of the only token whose sessions the principal may see; None if it may see all."""
+    return None if principal().is_admin else principal().name
+
+
+def find_session(session_id: str) -> Story:
+    """Return a session, live or past; raises NotFound also for one that is not the principal's to see."""
+    session = grid().session(session_id)
+    if session is None or not may_see(session):
+        raise NotFound(f"There is no session {session_id[:100]}.", f"{PREFIX}/sessions lists all.")
+    return session
+
+
+def answer(content: dict[str, Any], status: int = 200) -> Response:
+    """Return an answer with this content."""
+    return Response(json.dumps(content, ensure_ascii=False) + "\n", status, mimetype=JSON)

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.names import MARKER, Browser
 from appliance.settings.config import Settings
-from workers.launch_options import driver_environment, launch_options
+from workers.launch_options import CHROMIUM_ARGS, driver_environment, launch_options
 
 PROGRAM = Path("/opt/browser")
 
@@ -39,7 +39,7 @@ def test_the_sandbox_is_chromiums_and_playwrights_to_switch(sandbox: bool) -> No
 
 def test_arguments_of_the_settings_follow_those_of_the_grid() -> None:
     options = options_of(browser_args="--lang=de '--user-agent=a b'")
-    assert options["args"] == ["--disable-gpu", "--disable-quic", "--lang=de", "--user-agent=a b"]
+    assert options["args"] == [*CHROMIUM_ARGS, "--lang=de", "--user-agent=a b"]
 
 
 @pytest.mark.parametrize(

@@ -30,15 +30,12 @@ end
 function history.write(session, id, reason, ended_by, is_presumed)
   local fields = {
     'request', session.request, 'worker', session.worker, 'started', session.started, 'granted', session.granted,
-    'reason', reason, 'ended_by', ended_by,
+    'reason', reason, 'ended_by', ended_by, 'traffic', session.traffic or '',
   }
-  local function append(field)
-    local value = session[field]
-    if value then fields[#fields + 1], fields[#fields + 2] = field, value end
+  for _, field in ipairs(session.visit and {'visit', 'queued'} or session.queued and {'queued'} or {}) do
+    fields[#fields + 1] = field
+    fields[#fields + 1] = session[field] or ''
   end
-  append('traffic')
-  append('visit')
-  append('queued')
   local entry = add(fields)
   local is_open = is_presumed or session.visit
   if is_open then redis.call('SET', key('presumed', id), entry, 'PX', is_presumed and PRESUMED_MS or VISIT_MS) end
@@ -85,9 +82,10 @@ end
 
 -- Returns how many bytes a session has moved, both ways together.
 function history.bytes(session)
-  local traffic = session.visit and sum(session.traffic, session.visit) or session.traffic or ''
+  local traffic = session.visit and sum(session.traffic, session.visit) or session.traffic
+  if not traffic then return '0' end
   local from_client, to_client = traffic:match('^(%d+) (%d+)')
-  return whole((from_client or 0) + (to_client or 0))
+  return whole(from_client + to_client)
 end
 
 -- note_visits {visits = {{id, visit, traffic}}} -> {}

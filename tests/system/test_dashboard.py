@@ -60,6 +60,24 @@ def connected(playwright: Playwright, grid: Appliance, query: str) -> Browser:
     return playwright.chromium.connect(f"{grid.endpoint}/?{query}")
 
 
+def test_a_session_appears_and_is_ended_by_its_button(grid: Appliance, playwright: Playwright, page: Page) -> None:
+    browser = connected(playwright, grid, "name=doomed&label.build=4711")
+    row = page.get_by_role("listitem").filter(has_text="doomed")
+    expect(row).to_contain_text("build=4711")
+    row.get_by_label("End doomed").click()
+    page.get_by_role("button", name="End session").click()
+    expect(row).to_have_count(0)
+    until(lambda: not browser.is_connected(), "its client is told")
+    page.get_by_label("Search the past sessions").fill("build=4711")
+    page.keyboard.press("Enter")
+    past = page.locator("#history-rows .row").filter(has_text="doomed").first
+    expect(past).to_contain_text("operator")
+    past.click()
+    story = page.locator("#drawer .why li")
+    expect(story.first).to_contain_text("slot")
+    expect(story.last).to_contain_text("operator")
+
+
 def test_who_waits_is_in_the_queue_in_order(grid: Appliance, page: Page) -> None:
     free = grid.state.capacity()[0].free
     with ExitStack() as clients:
@@ -166,3 +184,14 @@ def test_the_page_connects_again_by_itself_and_says_so(page: Page) -> None:
     is_away = False
     expect(page.locator("#link")).to_have_text("Live", timeout=WITHIN_S * 1000)
     expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_a_worker_is_drained_from_its_step(grid: Appliance, page: Page) -> None:
+    """Last, for the browser that shows the page is on that worker, which ends when the page does."""
+    (worker,) = grid.state.workers()
+    page.locator(".step").first.click()
+    page.locator("#drawer").get_by_role("button", name="Drain").click()
+    page.locator("#confirm-yes").click()
+    expect(page.locator('.step[data-tone="draining"]')).to_have_count(1)
+    assert grid.state.workers()[0].status == "draining"
+    assert worker.id == grid.state.workers()[0].id

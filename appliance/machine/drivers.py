@@ -20,6 +20,7 @@ from appliance.errors import LaunchError
 from appliance.machine import browsers
 from appliance.names import minor_version
 from appliance.settings.config import Settings
+from appliance.settings.installation import installation_root
 
 # The minors whose drivers workers/preload confines: tests/attacks passed with each. And what is different in them.
 CONFINED = {
@@ -72,8 +73,14 @@ def describe(folder: Path, version: str, sha256: str) -> Driver:
 
 
 def added(settings: Settings) -> list[Driver]:
-    """Return the drivers in DRIVERS_DIR, the newest first."""
-    return sorted(_found(settings.drivers_dir), key=lambda driver: driver.order, reverse=True)
+    """Return the drivers in DRIVERS_DIR, and those that an image was built with, the newest first."""
+    found = {driver.version: driver for folder in (shipped(), settings.drivers_dir) for driver in _found(folder)}
+    return sorted(found.values(), key=lambda driver: driver.order, reverse=True)
+
+
+def shipped() -> Path:
+    """Return the folder of the drivers that an image was built with (packer/provision/drivers.sh)."""
+    return installation_root() / "shipped-drivers"
 
 
 def _found(parent: Path) -> Iterator[Driver]:

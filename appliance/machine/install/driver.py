@@ -85,6 +85,8 @@ def remove_driver(named: str, settings: Settings, also_used: Settings | None) ->
                 f"there is no driver of Playwright {named} in {folder}", "`applctl drivers list` lists all."
             )
         for driver in found:
+            if driver.folder.parent == drivers.shipped():
+                raise DriverError(f"Playwright {driver.version} came with the image", "Build the image without it.")
             for one in filter(None, (settings, also_used)):
                 _require_unused(driver, one)
             _require_not_running(driver)

@@ -10,7 +10,7 @@ ALONE   = tests/system/test_chaos.py
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
 .PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale bench-dashboard simulate chaos attacks compatibility fuzz \
-        image image-test image-check lint docs clean
+        image image-test image-check oci oci-test lint docs clean
 
 help: ## explain these commands
 	@echo "The Playwright Appliance: a Playwright grid on this machine."; echo
@@ -95,6 +95,13 @@ image: $(VENV)/installed ## build an image of a machine, for QEMU; BASE=cloud fr
 image-test: image $(VENV)/installed-test ## build the image, boot it, and use it; IMAGE=file tests another
 	@packer/need.sh /usr/share/ovmf/OVMF.fd
 	$(BIN)/pytest tests/image -x
+
+oci: $(VENV)/installed ## build an image for containers; BROWSERS=chromium,firefox DRIVERS=1.62,1.60 ARCH=arm64
+	packer/oci/build.sh build/image
+
+oci-test: oci $(VENV)/installed-test ## build the image for containers, run and use it; as root; IMAGE=file tests another
+	@packer/need.sh umoci skopeo runc ip
+	$(BIN)/pytest tests/oci
 
 image-check:
 	@packer/check.sh

@@ -9,7 +9,7 @@ variable "base" {
 
 variable "payload" {
   type        = string
-  description = "Archive of provision/, files/ and wheels/ (packer/payload.sh)."
+  description = "What packer/payload.sh makes: the steps, and what they install."
 }
 
 variable "seed" {
@@ -87,7 +87,7 @@ build {
   provisioner "shell" {
     inline = [
       "mkdir /tmp/payload && tar -xf /tmp/payload.tar -C /tmp/payload && rm /tmp/payload.tar",
-      "sudo APT_PROXY='${var.apt_proxy}' /tmp/payload/provision/all",
+      "sudo APT_PROXY='${var.apt_proxy}' /tmp/payload/provision/all machine",
     ]
   }
 }

@@ -1,15 +1,22 @@
 # The appliance as an AMI, built in an instance that starts from Debian's own AMI:
 #   packer/payload.sh build/payload.tar && packer build -var payload=build/payload.tar packer/aws.pkr.hcl
+# For Graviton, ARCH=arm64 packer/payload.sh …, and -var arch=arm64 -var instance_type=c7g.large.
 # Account and region come from the environment or ~/.aws, as for AWS' own tools.
 
 variable "payload" {
   type        = string
-  description = "Archive of provision/, files/ and wheels/ (packer/payload.sh)."
+  description = "What packer/payload.sh makes: the steps, and what they install."
 }
 
 variable "region" {
   type    = string
   default = "eu-central-1"
+}
+
+variable "arch" {
+  type        = string
+  default     = "amd64"
+  description = "The processors, as Debian calls them: amd64 or arm64."
 }
 
 variable "instance_type" {
@@ -33,7 +40,7 @@ source "amazon-ebs" "appliance" {
 
   source_ami_filter {
     filters = {
-      name                = "debian-12-amd64-*"
+      name                = "debian-12-${var.arch}-*"
       virtualization-type = "hvm"
       root-device-type    = "ebs"
     }
@@ -62,7 +69,7 @@ build {
   provisioner "shell" {
     inline = [
       "mkdir /tmp/payload && tar -xf /tmp/payload.tar -C /tmp/payload && rm /tmp/payload.tar",
-      "sudo /tmp/payload/provision/all",
+      "sudo /tmp/payload/provision/all machine",
     ]
   }
 

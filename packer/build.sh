@@ -2,6 +2,7 @@
 # Builds the image, on Debian or Ubuntu: build.sh FOLDER makes FOLDER/playwright-appliance.qcow2 and its checksum.
 #
 # BASE says from what: packages (Debian's, the default), cloud (Debian's public image), or an image's path.
+# BROWSERS and DRIVERS say what is in it: see payload.sh.
 # ACCELERATOR, kvm or tcg, is otherwise found by trying; APT_PROXY may name a proxy for apt.
 # What lasts, the base image and the wheels, is kept in FOLDER for the next build: remove it to have it anew.
 set -euo pipefail
@@ -13,6 +14,10 @@ readonly NAME=playwright-appliance.qcow2 BASE=${BASE:-packages}
 PATH=$PATH:/usr/sbin:/sbin
 
 main() {
+    if [ "${ARCH:-amd64}" != amd64 ]; then
+        echo "This builds for amd64 alone. For arm64: packer/oci/build.sh, or packer/aws.pkr.hcl (docs/image.md)." >&2
+        exit 2
+    fi
     need
     work=$(mktemp -d "$FOLDER/building.XXXXXX")
     trap 'rm -rf "$work"' EXIT

@@ -18,7 +18,7 @@ ssh-keygen -q -t ed25519 -N "" -f "$work/key"
 touch "$work/user-data" "$work/meta-data" "$work/payload.tar"
 quietly packer validate -var "base=$work/base" -var "payload=$work/payload.tar" -var "seed=$work" -var "output=$work/out" \
     appliance.pkr.hcl
-quietly packer validate -var "payload=$work/payload.tar" aws.pkr.hcl
+for arch in amd64 arm64; do quietly packer validate -var "payload=$work/payload.tar" -var "arch=$arch" aws.pkr.hcl; done
 
 for data in examples/*.yaml files/etc/cloud/cloud.cfg.d/*.cfg base/files/etc/cloud/cloud.cfg.d/*.cfg; do
     quietly cloud-init schema --config-file "$data"

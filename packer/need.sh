@@ -6,6 +6,7 @@ set -euo pipefail
 declare -rA PACKAGES=(
     [packer]=packer [shellcheck]=shellcheck [cloud-init]=cloud-init [curl]=curl [ssh]=openssh-client
     [qemu-system-x86_64]=qemu-system-x86 [qemu-img]=qemu-utils [xorriso]=xorriso
+    [umoci]=umoci [skopeo]=skopeo [runc]=runc
     [/usr/share/ovmf/OVMF.fd]=ovmf [mmdebstrap]=mmdebstrap [sfdisk]=fdisk [mke2fs]=e2fsprogs [mkfs.vfat]=dosfstools [mcopy]=mtools
     [nft]=nftables [ip]=iproute2 [ss]=iproute2 [haproxy]=haproxy [nginx]=nginx-light [cc]="gcc libc6-dev" [tmux]=tmux
     [grub-mkimage]=grub-common [/usr/lib/grub/i386-pc]=grub-pc-bin [/usr/lib/grub/x86_64-efi]=grub-efi-amd64-bin

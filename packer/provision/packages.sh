@@ -2,13 +2,10 @@
 # Installs Debian's packages: what the grid runs on, and what its operator wants at hand.
 set -euo pipefail
 
-readonly PACKAGES=(
-    chromium-headless-shell ffmpeg redis-server python3-venv nftables
-    fontconfig fonts-liberation2 fonts-noto-cjk fonts-noto-color-emoji
-    systemd-timesyncd logrotate curl less sudo vim-tiny
-)
+packages=$(./names.sh machine)
+readarray -t packages <<<"$packages"
 
-# Nothing is started while the image is built (invoke-rc.d(8)); 50-finish.sh takes this away.
+# Nothing is started while the image is built (invoke-rc.d(8)); finish.sh takes this away.
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
 
@@ -18,6 +15,6 @@ apt=(apt-get -qy -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "${proxy[@]}")
 
 "${apt[@]}" update
 "${apt[@]}" dist-upgrade
-"${apt[@]}" install --no-install-recommends "${PACKAGES[@]}"
+"${apt[@]}" install --no-install-recommends "${packages[@]}"
 "${apt[@]}" purge unattended-upgrades || true # docs/image.md says how to have it
 "${apt[@]}" autoremove --purge

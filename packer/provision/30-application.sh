@@ -1,9 +1,0 @@
-#!/usr/bin/env bash
-# Installs the appliance and what it needs of Python into a virtual environment, from the wheels alone.
-set -euo pipefail
-readonly FOLDER=/opt/playwright-appliance
-
-python3 -m venv "$FOLDER"
-"$FOLDER/bin/pip" install --quiet --no-cache-dir --no-index --find-links "$PAYLOAD/wheels" playwright-appliance
-install -d -m 755 /usr/local/lib/playwright-appliance
-"$FOLDER/bin/applctl" --version | grep -o "[^ ]*$" >/usr/local/lib/playwright-appliance/version

@@ -1,0 +1,1 @@
+"""Tests of the image for containers: `make oci-test`."""

@@ -103,8 +103,8 @@ def test_the_history_tells_how_sessions_ended_and_who_ended_them(start_grid: Sta
     }
     for one in past.values():
         assert one["labels"] == {"build": "4711"}
-        assert one["bytes_to_client"] > one["bytes_from_client"] > 500
-        assert one["messages_to_client"] > one["messages_from_client"] > 3
+        assert one["bytes_to_client"] > one["bytes_from_client"] > 200
+        assert one["messages_to_client"] > one["messages_from_client"] > 1
     crashed = past["crashed"]["id"]
     assert f"Its driver ended it: {reason}." in grid.applctl("sessions", "why", crashed[:8]).stdout
     assert "build=4711" in grid.applctl("sessions", "show", crashed[:8]).stdout

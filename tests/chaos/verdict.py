@@ -38,9 +38,11 @@ def _also_told(hit: Hit, met: Collection[Hit]) -> list[str]:
     has_no_redis = any(kind.target in (Target.REDIS, Target.ROUTE) for kind in kinds)
     is_stopped = any(other.worker == hit.worker and other.fault.kind.name in STOPPED_WORKERS for other in met)
     wordless = [WORDLESS] if has_no_redis or is_stopped else []
-    # What relays to the worker does not see that its connection has ended, until the worker's heartbeat is missed; or
-    # Redis has lost the last heartbeat of one that stands still.
-    is_unseen = any(kind.target is Target.PROXY and kind.act == "freeze" for kind in kinds)
+    # What relays to the worker does not see that its connection has ended, until the worker's heartbeat is missed: it
+    # stands still, or is cut off. Or Redis has lost the last heartbeat of a worker that stands still.
+    is_unseen = any(
+        kind.target is Target.ROUTE or (kind.target is Target.PROXY and kind.act == "freeze") for kind in kinds
+    )
     silent = [WORKER_SILENT] if is_unseen or (has_no_redis and is_stopped) else []
     return [*wordless, *silent, KEPT_LOST]
 

@@ -160,8 +160,9 @@ def test_a_worker_that_is_lost_without_redis_need_not_have_said_why() -> None:
     assert excuse(outcome, OWN, [kill, away]) is kill
 
 
-def test_a_worker_that_is_killed_behind_a_frozen_proxy_is_missed_by_its_heartbeat() -> None:
-    kill, frozen = hit("appliance.forks", "a.chromium-00.1", "chromium-00"), hit("proxy.freeze")
+@pytest.mark.parametrize("behind", ["proxy.freeze", "appliance.cut-off"])
+def test_a_worker_that_is_killed_where_nobody_sees_it_is_missed_by_its_heartbeat(behind: str) -> None:
+    kill, frozen = hit("appliance.forks", "a.chromium-00.1", "chromium-00"), hit(behind)
     outcome = failed("Page.evaluate: worker chromium-00 stopped answering", appliance="b")
     assert excuse(outcome, OWN, [kill]) is None
     assert excuse(outcome, OWN, [frozen]) is None

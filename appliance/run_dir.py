@@ -31,6 +31,7 @@ class RunDir:
         self.mcp_socket = self.mcp / "mcp.sock"  # the proxy asks there for a process that drives an agent's browser
         self.mcp_browsers = self.mcp / "browsers.sock"  # and such a process asks the proxy for the browser
         self.logs = path / "log"  # supervisord's socket is here, because nobody but who started it may enter
+        self.pip_environment = self.logs / "pip.json"
         self.supervisor_socket = self.logs / "supervisor.sock"
         self.supervisor_pid = self.logs / "supervisord.pid"
 

@@ -81,8 +81,8 @@ class SessionHandler(ConnectionHandler):
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
         self._asked_at = time.monotonic()
-        token, settings = self._admit(request).name, self.services.settings
-        wanted = handshake.parse(request.items, request.target, self.client, settings, token)
+        who, settings = self._admit(request), self.services.settings
+        wanted = handshake.parse(request.items, request.target, self.client, settings, who.name, may_wish=who.is_known)
         if wanted.can_be_kept and self._reconnect(wanted, request.rest):
             return
         self._refuse_if_leaving()
@@ -120,7 +120,7 @@ class SessionHandler(ConnectionHandler):
                 if wanted.can_be_kept and connection.answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
                     self._keep(wanted, session, grant, connection, rest)
                     return
-                self._greet(wanted, grant, connection)
+                self._greet(wanted, grant, connection, session.progress)
                 if connection.answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
                     session.finish(f"refused by the worker with {connection.answer.status}", EndedBy.DRIVER)
                     to_be_closed.callback(tcp.say_goodbye, self.socket)  # when the slot is free

@@ -37,7 +37,7 @@ _KEEP, VISIT = "keep", "visit"
 _SESSION, LOOK = "session", "look"
 
 # packages/playwright-core/src/server/utils/userAgent.ts: "Playwright/1.65.1 (x64; debian 12) node/20 …"
-_USER_AGENT = re.compile(r"^Playwright/(\d+\.\d+)\.\d+")
+_USER_AGENT = re.compile(r"^Playwright/(?P<minor>\d+\.\d+)\.\d+(?P<pre_release>-[\w.-]+)?")
 
 
 Headers = tuple[tuple[str, str], ...]
@@ -84,11 +84,19 @@ def is_upgrade(headers: Mapping[str, str]) -> bool:
     return "websocket" in _tokens(headers, "upgrade") and "upgrade" in _tokens(headers, "connection")
 
 
-def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: Settings, token: str = "") -> Handshake:
+def parse(
+    items: Iterable[tuple[str, str]],
+    target: str,
+    client: str,
+    settings: Settings,
+    token: str = "",
+    *,
+    may_wish: bool = False,
+) -> Handshake:
     """Understand a client's upgrade request.
 
     `items` are its headers in order, `target` its path with the query string, `client` its address, `settings` those of
-    this appliance, `token` the name of the token that it brought.
+    this appliance, `token` the name of the token that it brought. `may_wish` says whether a driver may be got for it.
     Raises BadRequest.
     """
     items = list(items)
@@ -123,9 +131,10 @@ def parse(items: Iterable[tuple[str, str]], target: str, client: str, settings: 
             protocol=protocol,
             kept_as=parameters.get("session", ""),
             labels=query.labels(parameters),
+            may_wish=may_wish,
         ),
         tuple((name, value) for name, value in items if _is_forwarded(name.lower())) + _asked(protocol, isolation),
-        why_own + wishes.log_lines,
+        why_own + _about_pre_release(version) + wishes.log_lines,
         keep_s,
     )
 
@@ -135,6 +144,13 @@ def looking(items: Iterable[tuple[str, str]], session_id: str) -> Headers:
     items = [(name, value) for name, value in items if name.lower() in _FORWARDED]
     _check_websocket({name.lower(): value for name, value in items})
     return (*items, (LOOK, session_id))
+
+
+def _about_pre_release(version: re.Match[str] | None) -> list[str]:
+    """Say which driver a pre-release gets, such as the "1.66.0-alpha-…" that packages for MCP carry."""
+    if version is None or not version["pre_release"]:
+        return []
+    return [f"this client is a pre-release, {version[0]}: the driver of Playwright {version['minor']} serves it"]
 
 
 def worker_request(forwarded: Headers) -> bytes:

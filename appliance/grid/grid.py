@@ -24,6 +24,7 @@ from appliance.grid.values import (
     Grant,
     SessionRequest,
     Standing,
+    Wish,
     WorkerSpec,
     WorkerStatus,
 )
@@ -251,6 +252,27 @@ class Grid(Views, Stories):
     def resize_team(self, appliance: str, browser: Browser, minor: str, *, target: int, spares: int) -> None:
         """Set how many workers of an appliance serve in a pool, and how many stand by; with 0, it has left the pool."""
         self.store.call("resize_team", appliance=appliance, browser=browser, minor=minor, target=target, spares=spares)
+
+    def take_wish(self, appliance: str, minors: Iterable[str], ttl_s: float, hold_s: float) -> Wish | None:
+        """Say for `ttl_s` that an appliance can get drivers of these minors; return the wish that it holds now, if any.
+
+        It is held for `hold_s`, or until the next report: no other appliance gets a driver meanwhile.
+        """
+        answer = self.store.call(
+            "take_wish", appliance=appliance, minors=list(minors), ttl_ms=int(ttl_s * 1000), hold_ms=int(hold_s * 1000)
+        )
+        return Wish(Browser(answer["browser"]), answer["minor"]) if "browser" in answer else None
+
+    def report_wish(self, appliance: str, wish: Wish, status: str, text: str = "", hold_s: float = 0) -> bool:
+        """Say what became of a wish: it is "held", with what is being done; "failed", with the reason; or "done".
+
+        Return False if the appliance does not hold it any more.
+        """
+        answer = self.store.call(
+            "report_wish", appliance=appliance, browser=wish.browser, minor=wish.minor, status=status, text=text[:500],
+            hold_ms=int(hold_s * 1000),
+        )  # fmt: skip
+        return bool(answer["held"])
 
     def undrain_appliance(self, appliance: str, reason: str = "") -> bool:
         """End an appliance's drain; with a reason, only a drain for that reason. Return False if it is unknown."""

@@ -26,6 +26,16 @@ def queue_full(request: SessionRequest, waiting: int) -> QueueFull:
     return QueueFull(f"All {request.browser} slots are taken, and {waiting} clients already wait.")
 
 
+def not_to_be_had(request: SessionRequest, versions: Sequence[str], failure: str) -> RequestError:
+    """Return the refusal of a client for whose version an appliance could not get a pool."""
+    other = f" Or in the client: {how_to_install(request.user_agent, versions[0])}." if versions else ""
+    return VersionNotServed(
+        f"No {request.browser} worker serves Playwright {request.minor}, and none could be started: "
+        f"{failure.rstrip('.')}. Served: {', '.join(versions) or 'none'}.",
+        f"On an appliance, `applctl pools add {request.browser}@{request.minor}` tries the same at once.{other}",
+    )
+
+
 def not_served(request: SessionRequest, versions: Sequence[str]) -> RequestError:
     """Return the refusal of a client whose browser is served in these Playwright versions only, or not at all."""
     if not versions:
@@ -71,6 +81,8 @@ def no_slot(session: Session, grid: Grid, timeout_s: float, *, is_queued: bool) 
         if is_queued:
             return NoSlot(f"No other {browser} slot came free{waited}, after {failed}")
         return NoSlot(f"No {browser} worker was reached{waited}: {failed}")
+    if session.progress:
+        return NoSlot(f"Playwright {session.request.minor} is not there yet{waited}: {session.progress[-1]}.")
     pools = [pool for pool in grid.capacity() if pool.browser == browser]
     if any(sum(pool.workers.values()) for pool in pools if session.request.minor in ("", pool.version)):
         return NoSlot(f"No {browser} slot came free{waited}.")

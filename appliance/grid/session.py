@@ -60,6 +60,7 @@ class Session:
         self.deadline = deadline
         self.status = SessionStatus.WAITING
         self.grant: Grant | None = None
+        self.progress: list[str] = []  # what was done for it while it waited, in sentences for its client
         self.end_reason, self.ended_by = "client disconnected", EndedBy.NETWORK
         self.reported = NO_TRAFFIC  # what Redis knows that it has moved
         self.is_kept = False  # it has no client, and waits for the next one
@@ -94,6 +95,11 @@ class Session:
     def dial(self, grant: Grant) -> None:
         """Set the granted slot."""
         self.status, self.grant = SessionStatus.DIALLING, grant
+
+    def note_progress(self, sentence: str) -> None:
+        """Note what is being done for the session while it waits."""
+        if sentence and sentence not in self.progress:
+            self.progress.append(sentence)
 
     def wait_again(self) -> Grant | None:
         """Drop and return the grant of a worker that could not be reached."""

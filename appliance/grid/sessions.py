@@ -204,6 +204,7 @@ class Sessions:
     def _wait_to_claim_again(self, session: Session, answer: dict[str, Any]) -> None:
         """Wait for what a claim has not granted. Raises the refusal if there is nothing to wait for."""
         status = answer["status"]
+        session.note_progress(answer.get("progress", ""))
         session.raise_if_ended()  # perhaps while the claim was under way: that is the truer reason
         self._raise_refusal(session, answer)
         if session.deadline.is_over:
@@ -219,6 +220,8 @@ class Sessions:
             raise refusals.queue_full(session.request, self._queue_max)
         if status == "taken":
             raise refusals.in_use(session.request)
+        if status == "unserved" and "failure" in answer:
+            raise refusals.not_to_be_had(session.request, answer["versions"], answer["failure"])
         if status == "unserved":
             raise self._reason_to_leave() or refusals.not_served(session.request, answer["versions"])
         if status != "unreachable":

@@ -19,7 +19,7 @@ from appliance.request_errors import ServerChanged, StoreRefuses, StoreUnavailab
 LUA_FOLDER = Path(__file__).parent / "lua"
 LUA_COMMON = ("keys", "clock", "door")  # whose names all other files use
 LUA_FILES = (
-    *("workers", "pools", "recycling", "queue", "history", "sessions", "leases", "appliances"),
+    *("workers", "pools", "recycling", "queue", "history", "sessions", "wishes", "leases", "appliances"),
     *("registration", "counts", "reaper", "tokens", "secret"),
 )
 

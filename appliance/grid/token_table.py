@@ -51,6 +51,11 @@ class Principal:
     name: str = ""
     is_admin: bool = False
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is not just anybody: it has a token, or an account that needs none."""
+        return bool(self.name) or self.is_admin
+
 
 Table = Mapping[str, Token]  # by the digest of the token
 

@@ -94,6 +94,7 @@ class SessionRequest:
 
     `token` is the name of its token, "" if it has none. `isolation` says whether it has a browser for itself.
     `kept_as` is the name by which clients reconnect to it, "" if they cannot. `labels` are its client's.
+    `may_wish` says whether an appliance may get a driver for it.
     """
 
     browser: Browser
@@ -106,6 +107,15 @@ class SessionRequest:
     protocol: Protocol = Protocol.PLAYWRIGHT
     kept_as: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    may_wish: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A pool that clients want and nobody has."""
+
+    browser: Browser
+    minor: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from appliance.machine import browsers
 from appliance.names import minor_version
 from appliance.settings.config import Settings
 from appliance.settings.installation import installation_root
+from appliance.settings.pools import AUTO
 
 # The minors whose drivers workers/preload confines: tests/attacks passed with each. And what is different in them.
 CONFINED = {
@@ -63,6 +64,13 @@ class Driver:
 def why_not_confined(minor: str) -> str:
     """Return why drivers of a minor version are not run, or ""."""
     return "" if minor in CONFINED else _UNTESTED
+
+
+def on_demand(settings: Settings) -> list[str]:
+    """Return the versions that clients may get on demand, by DRIVERS; the own driver's is not among them."""
+    own = minor_version(browsers.driver_version(settings))
+    named = CONFINED if AUTO in settings.drivers else settings.drivers
+    return [minor for minor in named if minor in CONFINED and minor != own]
 
 
 def describe(folder: Path, version: str, sha256: str) -> Driver:

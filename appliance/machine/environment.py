@@ -6,6 +6,7 @@ So all of them work with exactly the values that were checked when the appliance
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shlex
@@ -16,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from appliance import files
 from appliance.errors import SettingsError, SupervisorError
 from appliance.machine import pool_file
 from appliance.machine.accounts import accounts_of
@@ -29,6 +31,7 @@ from appliance.settings.installation import installation_root
 CONFIGURATION = "supervisord.conf"
 
 _STOP_MARGIN_S = 10  # beyond SHUTDOWN_GRACE, for a worker to end its browser and deregister
+_OF_PIP = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle"}
 _UNSAFE = "%\"'\\\n"  # supervisord expands log files' names twice, and splits commands like a shell
 
 
@@ -60,6 +63,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         "REDIS_PROCESSES": "1" if redis_server else "0",
         "FIREWALL_PROCESSES": str(int(settings.has_firewall)),
         "MCP_PROCESSES": str(int(settings.mcp)),
+        "POOLS_PROCESSES": str(int(bool(settings.drivers))),
         **{f"{browser.upper()}_PROCESSES": str(settings.processes_of(browser)) for browser in Browser},
         "STOP_WAIT": str(stop_wait_s(settings)),
     }
@@ -79,6 +83,15 @@ def write_secrets(settings: Settings) -> None:
     accounts = accounts_of(settings)
     values = {"redis_url": settings.redis_url or "", "redis_password": password}
     secret_files.write(settings.paths.secrets, values, accounts.service.gid if accounts else None)
+
+
+def write_pip_environment(settings: Settings) -> None:
+    """Write the variables by which pip finds its package index, for the process that fetches drivers, and nobody else.
+
+    They may hold a password: the file is in log/, where only who starts the appliance may enter.
+    """
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.lower() in _OF_PIP}
+    files.replace(settings.paths.pip_environment, json.dumps(kept))
 
 
 def stop_wait_s(settings: Settings) -> int:

@@ -14,7 +14,7 @@ from appliance.grid import token_table
 from appliance.grid.token_copy import token_copy_of
 from appliance.machine import cgroups, pool_file, redis_conf, user_ids
 from appliance.machine.accounts import accounts_of, require_usable
-from appliance.machine.environment import CONFIGURATION, export, write_secrets
+from appliance.machine.environment import CONFIGURATION, export, write_pip_environment, write_secrets
 from appliance.machine.folders import prepare_run_dir, renew_workers
 from appliance.machine.record import record_of
 from appliance.machine.supervisor import Supervisor
@@ -35,6 +35,7 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     environment = export(settings, redis_server)
     prepare_run_dir(settings)
     write_secrets(settings)
+    write_pip_environment(settings)
     user_ids.end_left(settings)
     renew_workers(settings)
     pool_file.write(settings)

@@ -14,6 +14,8 @@ from appliance.names import Browser
 from appliance.settings.networks import split
 
 MAX_WORKERS = 200  # of a browser: each has a number, and a user id of its own
+AUTO = "auto"  # of DRIVERS: all versions that can be served
+_MINOR = re.compile(r"\d+\.\d+", re.ASCII)
 _NAME = re.compile(r"(?P<browser>\w+)(@(?P<minor>\d+\.\d+))?", re.ASCII)
 _FORM = re.compile(r"(?P<browser>\w+)@(?P<minor>\d+\.\d+):(?P<workers>\d+)", re.ASCII)
 
@@ -54,6 +56,15 @@ def parse_pools(value: Any) -> list[str]:
         if names.count(pool[:2]) > 1:
             raise ValueError(f"{pool.browser}@{pool.minor} is there twice: name each pool once")
     return [str(pool) for pool in found]
+
+
+def parse_drivers(value: Any) -> list[str]:
+    """Read DRIVERS: "auto", or Playwright versions; raises ValueError."""
+    found: list[str] = split(value)
+    for text in found:
+        if text != AUTO and not _MINOR.fullmatch(text):
+            raise ValueError(f"{text!r} is no version: write auto, or versions like 1.62,1.60")
+    return found
 
 
 def parse_name(text: str) -> tuple[Browser, str]:

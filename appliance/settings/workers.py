@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode
 from appliance import resources
 from appliance.names import Browser, Isolation
 from appliance.settings.networks import split
-from appliance.settings.pools import Pool, further_pools, parse_pools, place
+from appliance.settings.pools import Pool, further_pools, parse_drivers, parse_pools, place
 from appliance.settings.proxies import upstream_proxy
 from appliance.settings.timings import Seconds
 
@@ -57,6 +57,22 @@ class WorkerSettings(BaseSettings):
         description="Further pools, for clients of other Playwright versions: BROWSER@VERSION:WORKERS, separated by "
         "commas, like chromium@1.62:2. `applctl drivers add` installs their drivers. The numbers of workers above are "
         "those of the appliance's own driver. Default: none.",
+    )
+    drivers: Annotated[list[str], NoDecode, BeforeValidator(parse_drivers)] = Field(
+        default_factory=list,
+        description="Further Playwright versions that clients get on demand: the appliance fetches the driver when the "
+        "first one comes, and starts a worker. auto: all that can be served; or versions, like 1.62,1.60. Clients "
+        "without a token cause nothing to be fetched. Default: none; only the pools above are there.",
+    )
+    drivers_max: int = Field(
+        5,
+        ge=1,
+        le=50,
+        description="Drivers that are kept in DRIVERS_DIR. When another is fetched on demand, the one "
+        "that was not used for the longest time is removed.",
+    )
+    pool_idle_timeout: Seconds = Field(
+        1800, description="Seconds after which a pool that was started on demand ends if nobody uses it."
     )
     spare_workers: int = Field(
         default_factory=_default_spare_workers,

@@ -74,6 +74,12 @@
 --  census                     string   what count_appliances counted, kept for 2 s
 --  door                       hash     the inner door's key (secret.lua)
 --    current previous made                              the key, the one before it, and since when it is the key
+--  wanted                     zset     "browser minor" that sessions wait for and nobody serves -> since when
+--  wanted:<browser>:<minor>   hash     such a wish (wishes.lua)
+--    status wanted_until                                open, held or failed; until when somebody wants it
+--    by held_until progress                             the appliance that gets it, until when, and how far it is
+--    failure failures retry_at                          why it failed, how often, and when it may be wished again
+--  providers:<minor>          zset     appliance that can get this version's driver -> until when
 --  events                     stream   starts and ends, the newest ones
 --  history                    stream   one entry for each session that has ended, at the grid's time (history.lua)
 --    request worker started granted queued traffic visit  as in its session's hash
@@ -101,7 +107,7 @@ local NS, NOW
 local EVENTS_KEPT = '10000'
 local BROWSERS = {'chromium', 'firefox', 'webkit'}
 
-local pools, recycling, workers, queue, sessions, history, appliances = {}, {}, {}, {}, {}, {}, {}
+local pools, recycling, workers, queue, sessions, history, appliances, wishes = {}, {}, {}, {}, {}, {}, {}, {}
 
 local function key(kind, a, b, c)
   if c then return NS .. kind .. ':' .. a .. ':' .. b .. ':' .. c end

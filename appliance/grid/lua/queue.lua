@@ -37,10 +37,13 @@ function queue.has(session)
     and redis.call('ZSCORE', key('deadlines'), session.id)
 end
 
--- Returns the queues of a browser's sessions, for the versions that are offered.
+-- Returns the queues of a browser's sessions, for the versions that are offered or wished for.
 function queue.all(browser)
   local versions, queues = {[''] = true}, {key('queue', browser, '')}
   for _, minor in ipairs(pools.minors(browser)) do
+    versions[minor], queues[#queues + 1] = true, key('queue', browser, minor)
+  end
+  for _, minor in ipairs(wishes.minors(browser)) do
     versions[minor], queues[#queues + 1] = true, key('queue', browser, minor)
   end
   for _, entry in ipairs(redis.call('SMEMBERS', key('avoiding', browser))) do

@@ -129,11 +129,18 @@ local function is_reachable(session)
   return false
 end
 
+local function unserved(session)
+  return {status = 'unserved', versions = pools.minors(session.browser), failure = wishes.failure(session)}
+end
+
 -- Returns a claim's answer; `worker` is given where it is known. A waiting session is "unserved" if no appliance offers
 -- its browser any more, and "unreachable" if only appliances do that it avoids. Its proxy then releases it.
 local function answer(session, worker)
   if session.status ~= 'active' then
-    if not is_served(session) then return {status = 'unserved', versions = pools.minors(session.browser)} end
+    if not is_served(session) then
+      if wishes.make(session) then return {status = 'waiting', progress = wishes.progress(session)} end
+      return unserved(session)
+    end
     return {status = is_reachable(session) and 'waiting' or 'unreachable'}
   end
   worker = worker or read_fields(key('worker', session.worker), {'name', 'appliance'})
@@ -159,12 +166,13 @@ local function ask_again(session, avoid)
   end
 end
 
--- claim {id, browser, minor, name, client, user_agent, token, kept_as, proxy, lease_ms, wait_ms, queue_max, avoid}
+-- claim {id, browser, minor, name, client, user_agent, token, kept_as, proxy, lease_ms, wait_ms, queue_max, avoid, may_wish}
 -- -> {status = 'active', worker, worker_name, appliance, waited_ms} | {status = 'waiting'} | {status = 'lost'}
---  | {status = 'unserved', versions} | {status = 'unreachable'} | {status = 'full'} | {status = 'taken'}
+--  | {status = 'unserved', versions, failure} | {status = 'unreachable'} | {status = 'full'} | {status = 'taken'}
 -- Called again, it returns where the claim stands. `avoid` lists workers, and appliances with a slash behind the name,
 -- that the session must not get; "unreachable" means that only those serve what it asks for. "taken" is the name
--- `kept_as`, by another session of this token.
+-- `kept_as`, by another session of this token. With `may_wish`, a session waits for a version that nobody serves if an
+-- appliance can get its driver (wishes.lua): `progress` says how far that is, and `failure` why it failed.
 register('claim', function(a, request)
   local session, known = a, sessions.read(a.id)
   session.avoid, session.kept_as = a.avoid or '', a.kept_as or ''
@@ -177,15 +185,16 @@ register('claim', function(a, request)
     history.revoke(session.id)
     return answer(session, worker)
   end
-  local has_a_server, can_reach_it = is_served(a), is_reachable(a)
+  local is_wished = not is_served(a) and wishes.make(a)
+  local has_a_server, can_reach_it = is_wished or is_served(a), is_wished or is_reachable(a)
   if has_a_server and can_reach_it and queue.length(a.browser) < a.queue_max then
     history.revoke(session.id)
     session.queued = queue.describe(session, suitable(session))
     queue.enqueue(session)
-    return {status = 'waiting'}
+    return {status = 'waiting', progress = is_wished and wishes.progress(session) or nil}
   end
   redis.call('DECR', key('arrivals', a.browser))
-  if not has_a_server then return {status = 'unserved', versions = pools.minors(a.browser)} end
+  if not has_a_server then return unserved(a) end
   return {status = can_reach_it and 'full' or 'unreachable'}
 end)
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,7 +45,9 @@ class DriverError(ApplianceError):
     """A driver cannot be added or removed."""
 
 
-def add_driver(wanted: str, settings: Settings, say: Say) -> tuple[Driver, bool]:
+def add_driver(
+    wanted: str, settings: Settings, say: Say, pip_environment: Mapping[str, str] | None = None
+) -> tuple[Driver, bool]:
     """Add the driver of a version: "1.62" for its newest patch, or "1.62.0".
 
     Return it, and whether it is new. `say` announces each longer step. Raises DriverError and LaunchError.
@@ -61,7 +63,7 @@ def add_driver(wanted: str, settings: Settings, say: Say) -> tuple[Driver, bool]
         place = Path(tempfile.mkdtemp(prefix=_BEING_ADDED, dir=folder))
         try:
             say(f"fetching Playwright {wanted} from the package index")
-            wheel, version = _fetch(wanted, place)
+            wheel, version = _fetch(wanted, place, pip_environment or {})
             if version in known:
                 return known[version], False
             say(f"trying the driver of Playwright {version}")
@@ -156,12 +158,12 @@ def _changing(settings: Settings) -> Iterator[Path]:
                           remedy_of(error) or "Set DRIVERS_DIR to another folder.") from error  # fmt: skip
 
 
-def _fetch(wanted: str, place: Path) -> tuple[Path, str]:
-    """Let pip fetch a wheel; return it and its version."""
+def _fetch(wanted: str, place: Path, more: Mapping[str, str]) -> tuple[Path, str]:
+    """Let pip fetch a wheel; return it and its version. `more` is for its environment."""
     exact = wanted if wanted.count(".") == 2 else f"{wanted}.*"  # two dots: a patch is named
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--retries=1", "--timeout=20"]
-    environment = os.environ | {"TMPDIR": str(place)}  # else a small /tmp would have to hold it
+    environment = {**os.environ, **more, "TMPDIR": str(place)}  # else a small /tmp would have to hold it
     done = subprocess.run(
         [*command, f"--dest={place}", f"playwright=={exact}"],
         env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False,

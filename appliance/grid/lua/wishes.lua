@@ -1,0 +1,139 @@
+-- Wishes: pools that clients want and nobody has, and which appliance gets them: take_wish, report_wish.
+--
+-- A session whose version nobody serves waits, if an appliance can get the driver: a provider. The wish is one record for
+-- all sessions that want the same. One provider at a time holds one wish of the grid, and reports on it while it works;
+-- if it falls silent, another one takes the wish. A wish that failed is refused until `retry_at`, longer each time, and
+-- then it may be made again. A wish is forgotten when it is fulfilled, or when nobody waits for it any more.
+
+local RENEWED_FOR_MS = 30000  -- each poll of a session that waits renews its wish
+local FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 10000, 600000
+
+local function name_of(session)
+  return session.browser .. ' ' .. session.minor
+end
+
+local function is_provided(minor)
+  return redis.call('ZCOUNT', key('providers', minor), whole(NOW), '+inf') > 0
+end
+
+local function forget(browser, minor)
+  redis.call('DEL', key('wanted', browser, minor))
+  redis.call('ZREM', key('wanted'), browser .. ' ' .. minor)
+end
+
+-- Makes or renews a session's wish. Returns whether the session may wait for it.
+function wishes.make(session)
+  if not session.may_wish or session.minor == '' or not is_provided(session.minor) then return false end
+  local name = key('wanted', session.browser, session.minor)
+  local wish = read_fields(name, {'status', 'retry_at'})
+  if wish and wish.status == 'failed' and tonumber(wish.retry_at) > NOW then return false end
+  if not wish or wish.status == 'failed' then 
+    redis.call('HSET', name, 'status', 'open', 'progress', 'no worker served this version: one is being started')
+  end
+  redis.call('HSET', name, 'wanted_until', whole(NOW + RENEWED_FOR_MS))
+  redis.call('PEXPIRE', name, 2 * LONGEST_PAUSE_MS)
+  redis.call('ZADD', key('wanted'), 'NX', whole(NOW), name_of(session))
+  return true
+end
+
+-- Returns how far a session's wish is, in words, or nil.
+function wishes.progress(session)
+  return redis.call('HGET', key('wanted', session.browser, session.minor), 'progress') or nil
+end
+
+-- Returns why a session's wish has failed, or nil.
+function wishes.failure(session)
+  if not session.may_wish then return nil end
+  return redis.call('HGET', key('wanted', session.browser, session.minor), 'failure') or nil
+end
+
+-- Returns the versions of a browser that sessions wait for and nobody serves.
+function wishes.minors(browser)
+  local minors = {}
+  for _, wanted in ipairs(redis.call('ZRANGE', key('wanted'), 0, -1)) do
+    local wanted_browser, minor = wanted:match('^(%S+) (%S+)$')
+    if wanted_browser == browser and not pools.is_offered(browser, minor) then minors[#minors + 1] = minor end
+  end
+  return minors
+end
+
+local function offer_to_provide(a)
+  local is_drained = appliances.is_drained(a.appliance)
+  for _, minor in ipairs(a.minors) do
+    if is_drained then
+      redis.call('ZREM', key('providers', minor), a.appliance)
+    else
+      redis.call('ZADD', key('providers', minor), whole(NOW + a.ttl_ms), a.appliance)
+      redis.call('PEXPIRE', key('providers', minor), a.ttl_ms)
+    end
+  end
+  return not is_drained
+end
+
+local function provides(a, minor)
+  for _, one in ipairs(a.minors) do
+    if one == minor then return true end
+  end
+  return false
+end
+
+-- Returns the wish that a provider may work on, or nil: its own, or the oldest, unless another one is at work.
+local function next_wish(a)
+  local found
+  for _, wanted in ipairs(redis.call('ZRANGE', key('wanted'), 0, -1)) do
+    local browser, minor = wanted:match('^(%S+) (%S+)$')
+    local wish = read_fields(key('wanted', browser, minor), {'status', 'wanted_until', 'by', 'held_until'})
+    local is_held = wish and wish.status == 'held' and tonumber(wish.held_until) >= NOW
+    if is_held and wish.by ~= a.appliance then return nil end
+    if not wish or wish.status == 'failed' or not is_held and tonumber(wish.wanted_until or 0) < NOW then
+      if not wish or wish.status ~= 'failed' then forget(browser, minor) else redis.call('ZREM', key('wanted'), wanted) end
+    elseif is_held or not found and provides(a, minor) then
+      found = {browser = browser, minor = minor}
+      if is_held then return found end
+    end
+  end
+  return found
+end
+
+-- take_wish {appliance, minors, ttl_ms, hold_ms} -> {browser, minor} | {}
+-- Says for `ttl_ms` that an appliance can get the drivers of these minors. Returns a wish that it now holds for
+-- `hold_ms`, or until it reports; the same one if it holds one already.
+register('take_wish', function(a)
+  if not offer_to_provide(a) then return {none = true} end
+  local wish = next_wish(a)
+  if not wish then return {none = true} end
+  redis.call('HSET', key('wanted', wish.browser, wish.minor), 'status', 'held', 'by', a.appliance,
+    'held_until', whole(NOW + a.hold_ms))
+  return wish
+end)
+
+-- Wakes the sessions that wait for a wish: their proxies claim again, and are told of its end.
+local function wake(browser, minor)
+  for _, id in ipairs(redis.call('ZRANGE', key('queue', browser, minor), 0, -1)) do
+    local proxy = redis.call('HGET', key('session', id), 'proxy')
+    if proxy then tell('proxy', proxy, {granted = id}) end
+  end
+end
+
+-- report_wish {appliance, browser, minor, status, text, hold_ms} -> {held}
+-- `status` is "held", with what is being done as `text`; "failed", with the reason; or "done". Returns whether the
+-- appliance still held the wish; if not, nothing changes.
+register('report_wish', function(a)
+  local name = key('wanted', a.browser, a.minor)
+  local wish = read_fields(name, {'status', 'by', 'failures'})
+  if not wish or wish.status ~= 'held' or wish.by ~= a.appliance then return {held = false} end
+  if a.status == 'held' then
+    redis.call('HSET', name, 'progress', a.text, 'held_until', whole(NOW + a.hold_ms))
+  elseif a.status == 'done' then
+    forget(a.browser, a.minor)
+  else
+    local failures = tonumber(wish.failures or 0)
+    local pause = math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ^ failures)
+    redis.call('HSET', name, 'status', 'failed', 'failure', a.text, 'failures', failures + 1, 'retry_at', whole(NOW + pause))
+    redis.call('PEXPIRE', name, 2 * LONGEST_PAUSE_MS)
+    redis.call('ZREM', key('wanted'), a.browser .. ' ' .. a.minor)
+    record('pool.failed', 'browser', a.browser, 'version', a.minor, 'appliance', a.appliance, 'reason', a.text)
+    wake(a.browser, a.minor)
+  end
+  return {held = true}
+end)

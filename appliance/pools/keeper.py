@@ -1,0 +1,120 @@
+"""Gets the pools that clients want and nobody has, one after another, and ends those that nobody uses any more.
+
+It is the only process that does so on an appliance. Which appliance serves a wish, Redis decides
+(appliance/grid/lua/wishes.lua): this one asks for a wish twice a second, and reports on it while it works. What it does
+not report ends with its hold, and another appliance takes the wish.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+from appliance import logs
+from appliance.errors import ApplianceError
+from appliance.grid.grid import Grid
+from appliance.grid.values import Wish
+from appliance.machine import drivers, pool_file
+from appliance.machine_errors import explained
+from appliance.pools.providing import Provider, words_of
+from appliance.pools.usage import Usage
+from appliance.request_errors import StoreUnavailable
+from appliance.settings.config import Settings
+
+log = logs.get_logger()
+
+LOOK_S = 0.5
+TTL_S = 5.0  # an appliance that is silent for so long gets no drivers
+HOLD_S = 10.0
+REPORT_S = 1.0
+
+
+class Keeper:
+    """The loop of one appliance."""
+
+    def __init__(self, settings: Settings, grid: Grid) -> None:
+        """Set the settings that the appliance was started with."""
+        self._settings, self._grid = settings, grid
+        self._minors = drivers.on_demand(settings)
+        self._usage = Usage(settings.pool_idle_timeout)
+        self._provider = Provider(settings, grid, self._usage)
+        self._is_away = False
+
+    def run(self) -> None:
+        """Look for wishes, and after pools that nobody uses, for ever."""
+        while True:
+            try:
+                self.look()
+                self._is_away = False
+            except StoreUnavailable as error:
+                if not self._is_away:
+                    log.warning("redis.away", error=str(error))
+                self._is_away = True
+            except ApplianceError as error:  # supervisord is about to stop, say
+                log.error("pools.failed", error=str(error))
+            time.sleep(LOOK_S)
+
+    def look(self) -> None:
+        """Serve one wish, if there is one, and end one pool that was idle for too long."""
+        name = self._settings.appliance_name
+        if wish := self._grid.take_wish(name, self._minors, TTL_S, HOLD_S):
+            self._serve(wish)
+        pools = pool_file.as_written(self._settings).all_pools
+        if not any(pool.on_demand for pool in pools):
+            return
+        self._usage.note(pools, [worker for worker in self._grid.workers() if worker.appliance == name])
+        if idle := self._usage.idle():
+            log.info("pool.ended", browser=idle[0], version=idle[1], idle_s=self._settings.pool_idle_timeout)
+            self._provider.end(idle)
+
+    def _serve(self, wish: Wish) -> None:
+        """Get the pool of a wish, and report on it while that lasts."""
+        log.info("pool.wanted", browser=wish.browser, version=wish.minor)
+        name, began = self._settings.appliance_name, time.monotonic()
+        work = Work(lambda say: self._provider.provide(wish, say))
+        while not work.is_over(REPORT_S):
+            self._grid.report_wish(name, wish, "held", work.doing, HOLD_S)
+            self._grid.take_wish(name, self._minors, TTL_S, HOLD_S)  # it still gets drivers
+        after_s = round(time.monotonic() - began, 1)
+        if work.failure:
+            log.error("pool.failed", browser=wish.browser, version=wish.minor, reason=work.failure, after_s=after_s)
+        else:
+            log.info("pool.started", browser=wish.browser, version=wish.minor, after_s=after_s)
+        self._grid.report_wish(name, wish, "failed" if work.failure else "done", work.failure)
+
+
+class Work:
+    """Work in a thread, which says what it is doing, and in the end why it failed."""
+
+    def __init__(self, work: Callable[[Callable[[str], None]], None]) -> None:
+        """Begin."""
+        self.doing = self.failure = ""
+        self._work = work
+        self._over, self._news = threading.Event(), threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def is_over(self, within_s: float) -> bool:
+        """Wait until it is over, or does something else; return whether it is over."""
+        self._news.wait(within_s)
+        self._news.clear()
+        return self._over.is_set()
+
+    def _run(self) -> None:
+        try:
+            self._work(self._say)
+        except ApplianceError as error:
+            self.failure = words_of(error)
+        except (OSError, subprocess.SubprocessError) as error:
+            self.failure = explained(error)[0]
+        except Exception as error:  # a fault of our own: the wish must not be held for ever
+            log.exception("pools.fault")
+            self.failure = f"{type(error).__name__}: {error}"
+        finally:
+            self._over.set()
+            self._news.set()
+
+    def _say(self, doing: str) -> None:
+        self.doing = doing
+        self._news.set()

@@ -1,0 +1,129 @@
+"""Pools that clients want and nobody has, on a real Redis: who may wish, who gets them, and what a failure leads to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from appliance.grid.grid import Grid
+from appliance.grid.values import SessionRequest, Wish
+from appliance.names import Browser
+from tests.support.announced import announcement
+from tests.support.claims import spec
+
+WISH = Wish(Browser.CHROMIUM, "1.64")
+MINORS = ["1.64", "1.62"]
+
+
+@pytest.fixture
+def served(grid: Grid) -> Grid:
+    """Return a grid that serves 1.65 on the appliances "here" and "there", which get 1.64 and 1.62 on demand."""
+    for name in ("here", "there"):
+        grid.announce(announcement(name))
+        assert take(grid, name) is None
+    return grid
+
+
+def take(grid: Grid, name: str, minors: list[str] = MINORS, hold_s: float = 60) -> Wish | None:
+    return grid.take_wish(name, minors, ttl_s=60, hold_s=hold_s)
+
+
+def claim(
+    grid: Grid, session: str, minor: str = "1.64", *, may_wish: bool = True, queue_max: int = 100
+) -> dict[str, Any]:
+    wanted = SessionRequest(Browser.CHROMIUM, minor, may_wish=may_wish)
+    return grid.claim(session, wanted, proxy="here.abcdef", lease_ms=60_000, wait_ms=60_000, queue_max=queue_max)
+
+
+def test_a_session_waits_for_a_version_that_an_appliance_can_get(served: Grid) -> None:
+    assert claim(served, "s")["status"] == "waiting"
+    assert claim(served, "s")["progress"], "it reads what is being done"
+    assert take(served, "here") == WISH
+    assert served.report_wish("here", WISH, "held", "fetching Playwright 1.64", hold_s=60)
+    assert claim(served, "s")["progress"] == "fetching Playwright 1.64"
+    served.register_worker(spec("A", version="1.64.1", appliance="here", target=1))
+    assert claim(served, "s")["status"] == "active", "it has the slot without another claim"
+    assert served.report_wish("here", WISH, "done")
+    assert take(served, "here") is None
+    assert claim(served, "t")["status"] == "active", "the next one does not wait"
+
+
+@pytest.mark.parametrize(
+    ("minor", "may_wish"), [("1.59", True), ("1.64", False), ("1.66", True)], ids=["unconfined", "stranger", "newer"]
+)
+def test_others_are_refused_at_once_and_cause_nothing(served: Grid, minor: str, may_wish: bool) -> None:
+    assert claim(served, "s", minor, may_wish=may_wish) == {"status": "unserved", "versions": ["1.65"]}
+    assert take(served, "here") is None
+
+
+def test_one_appliance_at_a_time_gets_one_version(served: Grid) -> None:
+    assert claim(served, "s", "1.64")["status"] == "waiting"
+    assert claim(served, "t", "1.62")["status"] == "waiting"
+    first = take(served, "here")
+    assert take(served, "there") is None
+    assert take(served, "here") == first, "one that asks again has what it has"
+    assert first
+    assert not served.report_wish("there", first, "done"), "nobody ends the wish of another appliance"
+    assert served.report_wish("here", first, "failed", "no network")
+    second = take(served, "there")
+    assert {first.minor, second.minor if second else ""} == {"1.64", "1.62"}
+
+
+def test_a_wish_whose_appliance_falls_silent_is_another_ones(served: Grid) -> None:
+    claim(served, "s")
+    assert take(served, "here", hold_s=-1) == WISH
+    assert take(served, "there") == WISH
+    assert not served.report_wish("here", WISH, "failed", "late"), "what the first one says is too late"
+
+
+def test_a_failure_refuses_who_waits_and_who_comes_until_it_may_be_tried_again(served: Grid) -> None:
+    claim(served, "s")
+    assert take(served, "here") == WISH
+    served.report_wish("here", WISH, "failed", "the package index is not reached")
+    for session in ("s", "t"):
+        refused = claim(served, session)
+        assert (refused["status"], refused["failure"]) == ("unserved", "the package index is not reached")
+    assert take(served, "there") is None
+    retry_at = served.store.read(("HGET", served.store.key("wanted", "chromium", "1.64"), "retry_at"))[0]
+    assert 9_000 < int(retry_at) - served.now_ms() <= 10_000, "the first pause is 10 s"
+
+
+def test_each_further_failure_is_followed_by_a_longer_pause(served: Grid) -> None:
+    name = served.store.key("wanted", "chromium", "1.64")
+    for pause_s in (10, 20, 40):
+        served.store.read(("HSET", name, "retry_at", 0))
+        claim(served, f"s{pause_s}")
+        assert take(served, "here") == WISH
+        served.report_wish("here", WISH, "failed", "no network")
+        retry_at = served.store.read(("HGET", name, "retry_at"))[0]
+        assert 1000 * (pause_s - 1) < int(retry_at) - served.now_ms() <= 1000 * pause_s
+
+
+def test_what_an_appliance_cannot_get_is_left_to_one_that_can(served: Grid) -> None:
+    claim(served, "s")
+    assert take(served, "third", ["1.62"]) is None
+    assert take(served, "there") == WISH
+
+
+def test_a_drained_appliance_gets_nothing(served: Grid) -> None:
+    served.drain_appliance("here", "test")
+    claim(served, "s")
+    assert take(served, "here") is None
+    assert take(served, "there") == WISH
+    served.drain_appliance("there", "test")
+    served.report_wish("there", WISH, "done")
+    assert take(served, "there") is None
+    assert claim(served, "t")["status"] == "unserved"
+
+
+def test_those_who_wish_count_in_the_queue(served: Grid) -> None:
+    assert claim(served, "s", queue_max=1)["status"] == "waiting"
+    assert claim(served, "t", queue_max=1)["status"] == "full"
+
+
+def test_a_version_that_a_pool_of_the_settings_serves_is_no_wish(served: Grid) -> None:
+    served.announce(replace(announcement("here"), pools={(Browser.CHROMIUM, "1.64"): 1}))
+    assert claim(served, "s") == {"status": "waiting"}
+    assert take(served, "here") is None

@@ -42,9 +42,8 @@ def test_a_version_that_nobody_serves_has_its_session_and_its_pool_ends_when_idl
     with RawClient(grid, version="1.64.1") as client:
         assert client.context()
         assert time.monotonic() - began < WITHIN_S
-        (pool,) = [
-            one for one in json.loads(grid.applctl("pools", "list", "--json").stdout) if one["clients"] == "1.64.*"
-        ]
+        listed = json.loads(grid.applctl("pools", "list", "--json").stdout)
+        (pool,) = [one for one in listed if one["clients"] == "1.64.*"]
         assert (pool["workers"], pool["set_by"]) == (1, "a client")
         assert json.loads(grid.applctl("status", "--json").stdout)["problems"] == []
     until(lambda: minors(grid) == {OWN_MINOR}, "the pool ends, for nobody uses it")

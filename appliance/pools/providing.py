@@ -94,13 +94,17 @@ class Provider:
 
     def _leave_room_for_a_driver(self) -> None:
         """Remove drivers that nobody uses until DRIVERS_MAX allows another one, the least recently used first."""
-        there = drivers.added(self._settings)
+        there = self._kept_drivers()
         used = {pool.minor for pool in [*self._now().all_pools, *self._settings.all_pools]}
         free = sorted((one for one in there if one.minor not in used and not _is_run(one)), key=_used_at)
         for driver in free[: max(0, len(there) + 1 - self._settings.drivers_max)]:
             remove_driver(driver.version, self._settings, self._now())
-        if len(drivers.added(self._settings)) >= self._settings.drivers_max:
+        if len(self._kept_drivers()) >= self._settings.drivers_max:
             raise PoolError(f"all {self._settings.drivers_max} drivers that DRIVERS_MAX allows are in use")
+
+    def _kept_drivers(self) -> list[Driver]:
+        """Return the drivers that count for DRIVERS_MAX: not those that an image was built with."""
+        return [one for one in drivers.added(self._settings) if one.folder.parent != drivers.shipped()]
 
     def _pip_environment(self) -> dict[str, Any]:
         try:
@@ -122,7 +126,8 @@ class Provider:
 
 def _touch(driver: Driver) -> None:
     """Note that a driver is used now; which one is removed first goes by that."""
-    os.utime(driver.folder / "node")
+    if driver.folder.parent != drivers.shipped():
+        os.utime(driver.folder / "node")
 
 
 def _used_at(driver: Driver) -> float:

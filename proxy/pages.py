@@ -35,6 +35,8 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 # without a token.
 OPEN = frozenset({"/", "/json", "/json/", "/healthz", "/readyz", cdp.PATH}) | cdp.VERSION_PAGES
 
+_OTHERS = (DASHBOARD, f"{API}/v1/openapi.json")  # answered elsewhere
+
 ADMIT = "appliance.admit"  # in a WSGI environment: a function that returns the Principal, or raises Unauthorized
 
 
@@ -80,7 +82,7 @@ class Pages:
             )
         page = self._pages.get(path)
         if page is None:
-            raise NotFound(f"There is no page {path[:100]}.", f"Pages: {', '.join(sorted(self._pages))}.")
+            raise NotFound(f"There is no page {path[:100]}.", f"Pages: {', '.join(sorted([*self._pages, *_OTHERS]))}.")
         if environ["REQUEST_METHOD"] not in _METHODS:
             raise MethodNotAllowed(f"This page answers {' and '.join(_METHODS)} only.", allow=", ".join(_METHODS))
         if path not in OPEN:

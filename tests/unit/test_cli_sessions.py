@@ -68,7 +68,10 @@ def test_a_filter_may_have_wildcards_and_wants_each_label() -> None:
     assert not Filter(token="").matches(story)
 
 
-def test_tables_of_sessions_show_labels_and_traffic(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_of_sessions_show_labels_and_traffic(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     fields = {"request": REQUEST, "worker": "here.chromium-00.1", "started": "5", "granted": "1005"}
     live = Story.parse({**fields, "status": "active", "traffic": "1500 2300000 7 8"})
     past = Story.parse({**fields, "reason": "session closed by operator", "ended_by": "operator"}, ended_ms=61_005)

@@ -31,7 +31,8 @@ HOSTILE = 20  # workers that may become suspect at any moment; the client's next
 _CASE = re.compile(rb"\n" + CASE_HEADER + rb": (\d+)\r")
 _EXPECTED = re.compile(
     rb"GET /\S+ HTTP/1\.1\r\nHost: driver\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    rb"((Sec-WebSocket-(Key|Version|Extensions|Protocol)|User-Agent|x-playwright-[^:\s]*):[^\r\n]*\r\n)*\r\n",
+    rb"((Sec-WebSocket-(Key|Version|Extensions|Protocol)|User-Agent|x-playwright-[^:\s]*):[^\r\n]*\r\n)*"
+    rb"session: [0-9a-f]{16}\r\n\r\n",
     re.IGNORECASE,
 )
 

@@ -102,7 +102,7 @@ def test_the_live_view_shows_what_the_browser_shows(
     shown.set_content("<body style='background: rgb(255, 0, 0)'>")
     page.get_by_label("Watch watched").click()
     canvas = page.locator("#watch canvas")
-    expect(canvas).to_be_visible()
+    until(canvas.is_visible, "the first picture is there")
     until(lambda: is_near(colour_of(page), RED), "the canvas is red")
     browser.new_page().set_content("<body style='background: rgb(0, 0, 255)'>")
     until(lambda: is_near(colour_of(page), (0, 0, 255)), "the newest page is shown")

@@ -12,6 +12,7 @@ from appliance.audit import audit
 from appliance.checks.check import Check, failed, ok, warning
 from appliance.checks.view import GridView, look
 from appliance.grid.grid import open_grid
+from appliance.machine import pool_file
 from appliance.machine.environment import started_settings
 from appliance.machine.record import record_of
 from appliance.request_errors import StoreUnavailable
@@ -115,9 +116,16 @@ def check_workspaces(view: GridView) -> Iterator[Check]:
         yield ok("workspaces", "no worker left temporary files")
 
 
+_POOL_SETTINGS = {"chromium_workers", "firefox_workers", "webkit_workers", "pools", "spare_workers"}
+
+
 def check_changes(settings: Settings, started: Settings) -> Iterator[Check]:
-    """The appliance was started with the current settings."""
-    now, then = (one.model_dump(exclude={"appliance_token"}) for one in (settings, started))  # it is not kept
+    """The appliance was started with the current settings, or its pools have been changed to them since."""
+    excluded = {"appliance_token"}  # it is not kept
+    running = [pool for pool in pool_file.as_written(started).all_pools if not pool.on_demand]
+    if sorted(running) == sorted(settings.all_pools):
+        excluded |= _POOL_SETTINGS
+    now, then = (one.model_dump(exclude=excluded) for one in (settings, started))
     changed = [name for name in now if now[name] != then[name]]
     if changed:
         differences = [

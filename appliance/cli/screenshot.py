@@ -96,7 +96,7 @@ def screenshot(
     save(content, file)
     if status and status >= _SMALLEST_ERROR:
         out.warn(f"The page answered with the status {status}.")
-    out.show(f"{picture.file}: “{picture.title}”, {len(content) / 1024:.0f} KiB")
+    out.show(f"{picture.file}: “{picture.title or picture.url[:100]}”, {len(content) / 1024:.0f} KiB")
     return asdict(picture)
 
 

@@ -20,6 +20,7 @@ from appliance.cli.application import main
 from appliance.cli.output import Output, console
 from appliance.cli.up import say_what_runs
 from appliance.grid.records import ApplianceInfo, ApplianceStatus
+from appliance.machine import pool_file
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.record import Record, record_of
 from appliance.run_dir import RunDir
@@ -318,6 +319,15 @@ def test_doctor_tells_the_settings_that_run_from_those_of_here() -> None:
     assert "REDIS_URL=redis://:***@h (here redis://:***@g)" in check.finding
     assert "HEADLESS" not in check.finding
     assert "applctl restart" in check.remedy
+
+
+def test_doctor_knows_that_the_pools_were_changed_to_the_settings_of_here(tmp_path: Path) -> None:
+    (tmp_path / "workers").mkdir()
+    started, now = (Settings(run_dir=tmp_path, chromium_workers=count, pools="") for count in (2, 3))
+    pool_file.write(now)
+    assert [check.status for check in check_changes(now, started)] == ["ok"]
+    (check,) = check_changes(started, now)
+    assert "CHROMIUM_WORKERS=3 (here 2)" in check.finding
 
 
 def test_up_says_that_what_runs_was_started_with_other_settings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,8 +115,6 @@ def parse(
     keep_s = _keep_s(parameters, settings)
     needing_own = wishes.own_browser + (["a session to reconnect to"] if "session" in parameters else [])
     isolation = _isolation(parameters.get("isolation", ""), needing_own, settings)
-    is_surprise = needing_own and not parameters.get("isolation") and settings.isolation is not isolation
-    why_own = [f"a browser of its own, for {', '.join(needing_own)}"] if is_surprise else []
     user_agent = headers.get("user-agent", "")
     version = _USER_AGENT.match(user_agent) if protocol is Protocol.PLAYWRIGHT else None
     return Handshake(
@@ -134,7 +132,7 @@ def parse(
             may_wish=may_wish,
         ),
         tuple((name, value) for name, value in items if _is_forwarded(name.lower())) + _asked(protocol, isolation),
-        why_own + _about_pre_release(version) + wishes.log_lines,
+        _about_isolation(parameters, needing_own, settings) + _about_pre_release(version) + wishes.log_lines,
         keep_s,
     )
 
@@ -227,6 +225,13 @@ def _isolation(asked: str, needing_own: list[str], settings: Settings) -> Isolat
             f"A shared browser cannot have {', '.join(needing_own)}.", "Leave isolation=context out of the URL."
         )
     return Isolation.BROWSER
+
+
+def _about_isolation(parameters: Mapping[str, str], needing_own: list[str], settings: Settings) -> list[str]:
+    """Return a line for the client's log if it gets a browser of its own without having asked for one."""
+    if not needing_own or parameters.get("isolation") or settings.isolation is Isolation.BROWSER:
+        return []
+    return [f"a browser of its own, for {', '.join(needing_own)}"]
 
 
 def _keep_s(parameters: Mapping[str, str], settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""The file of `applctl backup`: a tar with a manifest, all of which is checked before anything is done with it."""
+"""The file of `applctl backup`: a tar with a manifest. The whole file is checked before any of it is used."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Target:
         return not (self.settings and self.settings.tls_cert)
 
     def url(self, **parameters: str) -> str:
-        """Return the URL of a session with these query parameters in place of those that the endpoint has."""
+        """Return the URL of a session. These query parameters replace those of the endpoint."""
         return with_parameters(self.endpoint, parameters)
 
     def connect_options(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Rules
  1. All of the backup is checked, and what would be changed is said, before anything is changed.
- 2. Tokens are joined: those that were created since stay, and one that was revoked, here or there, stays revoked.
+ 2. Tokens are merged: newer tokens stay valid. A token that was revoked, before or after the backup, stays revoked.
  3. A file goes to where its setting says, and nowhere else; never through a link.
 """
 

@@ -30,8 +30,8 @@ def scale(out: Output, sizes: tuple[str, ...]) -> dict[str, Any]:
     """Change how many workers pools have.
 
     POOL is a browser, for clients of the appliance's own Playwright version, or a browser and another version, like
-    chromium@1.62. A running appliance changes at once: new workers start one after another, and those that leave let
-    their sessions end first. The settings file keeps the numbers (CHROMIUM_WORKERS and so on, POOLS). 0 removes a pool.
+    chromium@1.62. A running appliance changes at once: new workers start one after another. Workers that are removed
+    drain first. The settings file keeps the numbers (CHROMIUM_WORKERS and so on, POOLS). 0 removes a pool.
     """
     return change_sizes(dict(_parse(size) for size in sizes), out)
 

@@ -77,7 +77,7 @@ class Picture:
 def screenshot(
     out: Output, address: str, file: Path, browser: str | None, url: str | None, token: str | None, **how: Any
 ) -> dict[str, Any]:
-    """Take a picture of a page, by a browser of the grid.
+    """Take a picture of a page with a browser of the grid.
 
     FILE ends in .png, .jpg or .jpeg. It is written whole or not at all.
     """

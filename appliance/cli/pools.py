@@ -35,7 +35,7 @@ def list_(out: Output) -> list[dict[str, Any]]:
     """List the pools of this appliance.
 
     Shows which clients each serves, how large it is, what a session has for itself unless it asks for something else,
-    and where the pool is set. If the appliance runs, its current pools are shown. Sessions are counted in the whole grid.
+    and where the pool is set. If the appliance runs, its current pools are shown. Sessions are those of the whole grid.
     """
     settings = current_settings()
     own, used = minor_version(browsers.driver_version(settings)), _capacity(settings)

@@ -50,11 +50,28 @@ def killed(reason: str) -> End:
     return End(reason, EndedBy.OPERATOR, SessionKilled(reason))
 
 
-class Session:
+class Relayed:
+    """What is relayed here, or will be: what ends it, and what it has moved."""
+
+    def __init__(self) -> None:
+        """Begin without a relay."""
+        self.reported = NO_TRAFFIC  # what Redis knows that it has moved
+        self._end: End | None = None
+        self._end_relay: EndRelay | None = None
+        self._count: Callable[[], Traffic] = lambda: NO_TRAFFIC
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it has moved so far; a session's without that of its visits."""
+        return self._count()
+
+
+class Session(Relayed):
     """One session of a client, from its claim to its release."""
 
     def __init__(self, request: SessionRequest, deadline: Deadline) -> None:
         """Set the request, and until when the client waits for a slot."""
+        super().__init__()
         self.id = secrets.token_hex(8)
         self.request = request
         self.deadline = deadline
@@ -62,20 +79,11 @@ class Session:
         self.grant: Grant | None = None
         self.progress: list[str] = []  # what was done for it while it waited, in sentences for its client
         self.end_reason, self.ended_by = "client disconnected", EndedBy.NETWORK
-        self.reported = NO_TRAFFIC  # what Redis knows that it has moved
         self.is_kept = False  # it has no client, and waits for the next one
         self.tried: set[str] = set()  # workers that failed it; "appliance/" if the path to it did
         self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and the error
         self.unknown_until: Deadline | None = None  # while Redis knows neither it nor its worker
         self._woken = threading.Event()
-        self._end: End | None = None
-        self._end_relay: EndRelay | None = None
-        self._count: Callable[[], Traffic] = lambda: NO_TRAFFIC
-
-    @property
-    def traffic(self) -> Traffic:
-        """What it has moved so far; without that of visits."""
-        return self._count()
 
     def wake(self) -> None:
         """Wake the session: its claim may have been granted."""
@@ -149,22 +157,14 @@ class Session:
             self.end(End(reason, by, grant=self.grant))
 
 
-class Visit:
+class Visit(Relayed):
     """One client of a kept session, which another proxy may hold, from before its worker is dialled."""
 
     def __init__(self, session_id: str) -> None:
         """Set the session."""
+        super().__init__()
         self.id = secrets.token_hex(4)
         self.session_id = session_id
-        self.reported = NO_TRAFFIC  # what Redis knows that it has moved
-        self._end: End | None = None
-        self._end_relay: EndRelay | None = None
-        self._count: Callable[[], Traffic] = lambda: NO_TRAFFIC
-
-    @property
-    def traffic(self) -> Traffic:
-        """What it has moved so far."""
-        return self._count()
 
     def relay(self, end_relay: EndRelay, count: Callable[[], Traffic] = lambda: NO_TRAFFIC) -> None:
         """Set what ends the relay, and what counts its traffic. A visit that has already ended ends it at once."""

@@ -56,6 +56,13 @@ class Principal:
         """Whether it is not just anybody: it has a token, or an account that needs none."""
         return bool(self.name) or self.is_admin
 
+    def owns(self, token: str) -> bool:
+        """Return whether it may see and end the sessions of a token.
+
+        A client without a token owns none: its own sessions could be anybody's.
+        """
+        return self.is_admin or (bool(self.name) and self.name == token)
+
 
 Table = Mapping[str, Token]  # by the digest of the token
 

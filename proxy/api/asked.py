@@ -50,12 +50,7 @@ def require_admin() -> None:
 
 def may_see(session: Story) -> bool:
     """Return whether the principal may see and end a session: an admin each, a client those of its own token."""
-    return principal().is_admin or principal().name == session.token
-
-
-def own_token() -> str | None:
-    """Return the name of the only token whose sessions the principal may see; None if it may see all."""
-    return None if principal().is_admin else principal().name
+    return principal().owns(session.token)
 
 
 def find_session(session_id: str) -> Story:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from appliance.grid.story import EndedBy, Filter
 from appliance.grid.token_table import Role
 from appliance.names import Browser
-from proxy.api.asked import own_token
+from proxy.api.asked import principal
 
 LABEL = "label."  # of a parameter; the labels of a request are in Flask's `g`
 COUNT_MAX = 1000
@@ -61,9 +61,10 @@ class Which(Strict):
 
     def filter(self) -> Filter:
         """Return the filter, narrowed to what the principal may see."""
-        own, asked = own_token(), self.token_name or None
-        token = asked if own is None else own if asked in (None, own) else _NOBODY
-        return Filter(**self.model_dump(include=_OF_FILTER), labels=g.labels, token=token)
+        who, asked = principal(), self.token_name or None
+        if not who.is_admin:
+            asked = who.name if who.owns(asked or who.name) else _NOBODY
+        return Filter(**self.model_dump(include=_OF_FILTER), labels=g.labels, token=asked)
 
     def names_some(self) -> bool:
         """Return whether there is any filter."""

@@ -60,7 +60,7 @@ class Snapshot:
         """Return what somebody may see: an admin everything, a client the pools and the sessions of its token."""
         if who.is_admin:
             return self
-        own = {one: row for one, row in self.tables.get("sessions", {}).items() if row["token"] == who.name}
+        own = {one: row for one, row in self.tables.get("sessions", {}).items() if who.owns(row["token"])}
         grid = self.grid | {"sessions_total": sum(row["status"] != "waiting" for row in own.values())}
         tables = {"pools": self.tables.get("pools", {}), "sessions": own}
         return replace(self, grid=grid, tables=tables, events=(), events_seen=0)

@@ -46,7 +46,7 @@ class Views:
         """Return the session that a viewer asks for; raises RequestError if it may not be looked at."""
         session_id = "".join(parse_qs(query).get("session", [])[:1])
         session = self._grid.session(session_id) if session_id else None
-        if session is None or not (who.is_admin or (who.name and session.token == who.name)):
+        if session is None or not who.owns(session.token):
             raise NotFound(f"There is no session {session_id[:50]!r}.", "The dashboard lists those that run.")
         if reason := _objection(session, self._shown):
             raise LookRefused(reason)

@@ -107,6 +107,16 @@ def test_a_client_ends_its_own_sessions_and_no_others(ask: Ask, busy: Grid) -> N
     assert dict.fromkeys(("b-waits", "a1", "a2"), "session closed by operator") == told
 
 
+def test_a_client_without_a_token_sees_and_ends_no_sessions(ask: Ask, busy: Grid) -> None:
+    claim(busy, "anonymous")
+    anybody = Principal()
+    assert ids(ask("/sessions", anybody)) == []
+    assert ask("/sessions?all=true", anybody, "DELETE").json == {"ended": []}
+    assert ask("/sessions/anonymous", anybody, "DELETE").status_code == 404
+    assert ask("/queue", anybody).json == {"queue": []}
+    assert "anonymous" in ids(ask("/sessions"))
+
+
 def test_all_sessions_are_ended_only_when_that_is_said(ask: Ask) -> None:
     assert "all=true" in said(ask("/sessions", method="DELETE"))
     assert "all=true" in said(ask("/sessions?all=true&name=x", method="DELETE"))

@@ -145,7 +145,7 @@ def _say_slots(out: Output, settings: Settings, browser: Browser, wanted: int | 
     slots, free = sum(pool.slots for pool in pools), sum(pool.free for pool in pools)
     if not free and wanted is None:
         raise ApplianceError(
-            f"none of the {slots} slots for {browser} {minor} is free: nobody would be measured but the queue",
+            f"all {slots} slots for {browser} {minor} are taken: this would measure only the queue",
             "Try again later; or name a number of sessions, which wait like others: applctl bench --sessions 2",
         )
     at_a_time = wanted or min(free, _AT_A_TIME)

@@ -51,7 +51,7 @@ class Write:
 
 @dataclass(slots=True)
 class Plan:
-    """What a restore changes; `drivers` are to be added by the operator."""
+    """What a restore changes. The operator adds the listed `drivers` afterwards."""
 
     writes: list[Write] = field(default_factory=list)
     tokens: Table = field(default_factory=dict)
@@ -95,7 +95,7 @@ def restore(out: Output, file: Path, yes: bool) -> dict[str, Any]:
 
 
 def make_plan(archive: Archive, settings: Settings, tokens: Table) -> Plan:
-    """Return what is to be changed; raises BackupError for what cannot be restored."""
+    """Return the planned changes. Raises BackupError for what cannot be restored."""
     plan = Plan(tokens=_tokens_of(archive))
     if SETTINGS in archive.contents:
         _plan_settings(plan, archive)
@@ -216,7 +216,7 @@ def _carry_out(plan: Plan, ledger: Ledger) -> None:
 
 
 def _put(write: Write) -> None:
-    """Write a file for whom it was; an existing one keeps its owner. Only root can give files away."""
+    """Write a file with its owner from the backup; an existing file keeps its own. Only root can change owners."""
     write.path.parent.mkdir(parents=True, exist_ok=True)
     before = write.path.stat() if write.path.exists() else None
     files.replace(write.path, write.content, mode=write.part.mode)

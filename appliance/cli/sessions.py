@@ -34,11 +34,11 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(out: Output, name: str, labels: tuple[str, ...], token: str | None, **more: Any) -> Any:
         return function(out, Filter(name=name, labels=dict(map(_label, labels)), token=token), **more)
 
-    token = click.option("--token", metavar="NAME", help="Only those of a token.")
+    token = click.option("--token", metavar="NAME", help="Only sessions of this token.")
     label = click.option(
-        "--label", "labels", metavar="KEY=VALUE", multiple=True, help="Only those with a label. May be repeated."
+        "--label", "labels", metavar="KEY=VALUE", multiple=True, help="Only sessions with this label. May be repeated."
     )
-    named = click.option("--name", default="", help="Only those of a name; * and ? are wildcards, in labels too.")
+    named = click.option("--name", default="", help="Only sessions of this name; * and ? are wildcards, in labels too.")
     return named(label(token(run)))
 
 
@@ -49,7 +49,7 @@ def _label(text: str) -> tuple[str, str]:
     return key, value
 
 
-_status = click.option("--status", type=click.Choice(STATUSES), default=None, help="Only those of a status.")
+_status = click.option("--status", type=click.Choice(STATUSES), default=None, help="Only sessions of this status.")
 
 
 @command(
@@ -110,10 +110,10 @@ def why(out: Output, session_id: str) -> dict[str, Any]:
     of=sessions,
 )
 @_filters
-@click.option("--ended-by", type=click.Choice([*EndedBy]), default=None, help="Only those that this has ended.")
-@click.option("--browser", type=click.Choice([*Browser]), default=None, help="Only those of a browser.")
-@click.option("--version", default="", help="Only those of a Playwright version, like 1.65.")
-@click.option("--worker", default="", help="Only those of a worker, by its name or its id.")
+@click.option("--ended-by", type=click.Choice([*EndedBy]), default=None, help="Only sessions that this ended.")
+@click.option("--browser", type=click.Choice([*Browser]), default=None, help="Only sessions of this browser.")
+@click.option("--version", default="", help="Only sessions of this Playwright version, like 1.65.")
+@click.option("--worker", default="", help="Only sessions of this worker, by its name or id.")
 @click.option("--appliance", default="", help="Only those of an appliance's workers.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 def history(

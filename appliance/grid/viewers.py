@@ -26,7 +26,7 @@ def note(grid: Grid, viewers: Iterable[str], for_ms: int) -> None:
 
 
 def forget(grid: Grid, viewer: str) -> None:
-    """Note that a viewer has gone, and drop those that nobody has noted again; raises StoreUnavailable."""
+    """Remove a viewer, and all viewers whose note has expired; raises StoreUnavailable."""
     key = grid.store.key("viewers")
     grid.store.read(("ZREM", key, viewer), ("ZREMRANGEBYSCORE", key, "-inf", grid.now_ms()))
 

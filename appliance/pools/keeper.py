@@ -1,4 +1,4 @@
-"""Gets the pools that clients want and nobody has, one after another, and ends those that nobody uses any more.
+"""Start pools on demand, one at a time, and end idle ones.
 
 It is the only process that does so on an appliance. Which appliance serves a wish, Redis decides
 (appliance/grid/lua/wishes.lua): this one asks for a wish twice a second, and reports on it while it works. What it does

@@ -103,7 +103,7 @@ class Provider:
             raise PoolError(f"all {self._settings.drivers_max} drivers that DRIVERS_MAX allows are in use")
 
     def _kept_drivers(self) -> list[Driver]:
-        """Return the drivers that count for DRIVERS_MAX: not those that an image was built with."""
+        """Return the drivers that count towards DRIVERS_MAX; drivers built into an image do not."""
         return [one for one in drivers.added(self._settings) if one.folder.parent != drivers.shipped()]
 
     def _pip_environment(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ Key = tuple[str, str]  # browser and Playwright minor
 
 
 class Usage:
-    """What one appliance's pools on demand have to do; a new process counts from its start."""
+    """When each pool on demand of this appliance was last used. A new process counts from its own start."""
 
     def __init__(self, idle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Set after how many seconds a pool that nobody uses is idle."""

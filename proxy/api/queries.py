@@ -89,11 +89,13 @@ class PastSessions(Which):
     ended_by: EndedBy | Literal[""] = ""
     search: str = Field("", max_length=200, description="Text in the name, labels, id, client, worker or reason.")
     count: int = Field(100, ge=1, le=COUNT_MAX)
-    before_ms: int | None = Field(None, ge=0, le=2**53, description="Only those that ended before; for the next page.")
+    before_ms: int | None = Field(
+        None, ge=0, le=2**53, description="Only sessions that ended before this time, in Unix milliseconds."
+    )
 
 
 class Wanted(Strict):
-    """For what session there is to be room."""
+    """The browser and version of the session to open."""
 
     browser: Browser | None = Field(None, description="Default: that of sessions that name none.")
     version: str = Field("", max_length=20, description="Playwright version, as major.minor. Default: any.")

@@ -37,7 +37,9 @@ class Streams:
         Raises BadRequest, TooManyConnections and StoreUnavailable.
         """
         if last_id and not _ID.fullmatch(last_id):
-            raise BadRequest("The header Last-Event-ID is not the id of an event.", "Leave it out to begin anew.")
+            raise BadRequest(
+                "The header Last-Event-ID is not the id of an event.", "Leave it out to start from the newest events."
+            )
         if len(self._open) >= STREAMS_MAX:
             raise TooManyConnections(f"{STREAMS_MAX} clients follow the events of this appliance already.")
         first = self._grid.events_after(last_id) if last_id else self._grid.events(count)

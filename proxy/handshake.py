@@ -183,8 +183,8 @@ def with_log(head: bytes, lines: Iterable[str]) -> bytes:
     Clients write such headers into the log of the call, which they print if the connect fails after all
     (packages/playwright-core/src/server/transport.ts, `debugLogHeader`).
     """
-    added = "".join(f"x-playwright-debug-log: {line}\r\n" for line in lines)
-    return head[:-2] + added.encode("latin-1") + b"\r\n"
+    added = "".join(f"x-playwright-debug-log: {' '.join(line.split())}\r\n" for line in lines)
+    return head[:-2] + added.encode("latin-1", "backslashreplace") + b"\r\n"
 
 
 def _tokens(headers: Mapping[str, str], name: str) -> list[str]:

@@ -31,7 +31,7 @@ def parse(query: str) -> dict[str, str]:
         found[name] = value
     for name in ("name", "session"):
         _check_name(found.get(name, ""))
-    _check_labels(labels(found))
+    check_labels(labels(found))
     _check_keeping(found)
     if "browser" in found and not found["browser"]:
         raise BadRequest("The query parameter 'browser' has no value.", "Name a browser, or leave it out.")
@@ -71,7 +71,8 @@ def _check_name(name: str) -> None:
         raise BadRequest("The session's name has characters that cannot be printed.", "Use letters, digits and signs.")
 
 
-def _check_labels(found: Mapping[str, str]) -> None:
+def check_labels(found: Mapping[str, str]) -> None:
+    """Refuse labels that no session can have; raises BadRequest."""
     if len(found) > LABELS_MAX:
         raise BadRequest(f"The session has {len(found)} labels.", f"Use {LABELS_MAX} at most.")
     for key, value in found.items():

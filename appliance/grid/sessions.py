@@ -277,7 +277,7 @@ class Sessions:
         if session := self._live.get(message.get("granted", "")):
             session.wake()
         if session := self._live.get(message.get("end", "")):
-            by = EndedBy(message.get("ended_by", EndedBy.WORKER))  # a worker of an earlier version does not say
+            by = EndedBy.of(message.get("ended_by", ""))
             session.lose_worker(message["worker"], message["reason"], by)
         if session := self._live.get(message.get("kill", "")):
             session.end(killed(message["reason"]))

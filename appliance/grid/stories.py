@@ -21,10 +21,9 @@ class Stories:
 
     def stories(self, filters: Filter = ANY) -> list[Story]:
         """Return the sessions that wait or run, the oldest first."""
-        leases, waiting = self.store.read(
-            ("ZRANGE", self.store.key("leases"), 0, -1), ("ZRANGE", self.store.key("deadlines"), 0, -1)
-        )
-        ids = [*leases, *waiting]
+        kinds = {"waiting": ["deadlines"], "": ["leases", "deadlines"]}.get(filters.status, ["leases"])
+        found_ids = self.store.read(*[("ZRANGE", self.store.key(kind), 0, -1) for kind in kinds])
+        ids = [one for some in found_ids for one in some]
         answers = self.store.read(*[("HGETALL", self.store.key("session", one)) for one in ids]) if ids else []
         found = (Story.parse(fields) for fields in answers if fields)
         return sorted(filter(filters.matches, found), key=lambda story: story.started_ms or 0)
@@ -45,11 +44,17 @@ class Stories:
                 found.append(Story.parse(entry, ended_ms))
         return found[:most]
 
-    def history(self, *, count: int = 100, before_ms: int | None = None, filters: Filter = ANY) -> list[Story]:
-        """Return up to `count` past sessions that match, the newest first; only those that ended before `before_ms`."""
+    def history(
+        self, *, count: int = 100, before_ms: int | None = None, filters: Filter = ANY, is_page: bool = False
+    ) -> list[Story]:
+        """Return up to `count` past sessions that match, the newest first; only those that ended before `before_ms`.
+
+        A page also has all others that ended in the same millisecond as its last one, so that the next one may begin
+        before that.
+        """
         found: list[Story] = []
         for ended_ms, fields in self._entries(before_ms):
-            if len(found) >= count:
+            if len(found) >= count and not (is_page and found and ended_ms == found[-1].ended_ms):
                 break
             story = Story.parse(fields, ended_ms)
             if filters.matches(story):

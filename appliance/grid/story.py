@@ -28,6 +28,11 @@ class EndedBy(StrEnum):
     APPLIANCE = "appliance"  # it stopped, was drained, or was lost
     GRID = "grid"  # the session was refused while it waited
 
+    @classmethod
+    def of(cls, text: str) -> EndedBy:
+        """Return what a worker says; a worker of another version may say nothing, or something that is not known."""
+        return cls(text) if text in set(cls) else cls.WORKER
+
 
 class Traffic(NamedTuple):
     """What a session has moved: bytes, and messages of its protocol, each way."""

@@ -28,6 +28,7 @@ from proxy.api.pressure import Gauge
 from proxy.api.queries import LABEL, Strict
 from proxy.api.streams import Streams
 from proxy.pages import ADMIT, StartResponse
+from proxy.query import check_labels, labels
 
 _BLUEPRINTS = (sessions.api, workers.api, appliances.api, queue.api, events.api, tokens.api)
 _SECURITY: dict[str, SecurityScheme | dict[str, Any]] = {
@@ -105,7 +106,8 @@ def _check() -> None:
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise BadRequest(f"The parameter {twice[:100]!r} is there twice.", "Name each parameter once.")
     takes_labels = request.path in (f"{PREFIX}/sessions", f"{PREFIX}/history")
-    g.labels = {name.removeprefix(LABEL): value for name, value in given if takes_labels and name.startswith(LABEL)}
+    g.labels = labels(dict(given)) if takes_labels else {}
+    check_labels(g.labels)
     rest = [(name, value) for name, value in given if name != QUERY_PARAMETER]
     if takes_labels:
         rest = [(name, value) for name, value in rest if not name.startswith(LABEL)]

@@ -11,6 +11,7 @@ from appliance.grid.story import EndedBy, Filter
 from appliance.grid.token_table import Role
 from appliance.names import Browser
 from proxy.api.asked import principal
+from proxy.query import NAME_MAX
 
 LABEL = "label."  # of a parameter; the labels of a request are in Flask's `g`
 COUNT_MAX = 1000
@@ -52,7 +53,7 @@ class TokenPath(BaseModel):
 class Which(Strict):
     """Which sessions; further parameters `label.KEY=VALUE` name labels. `*` and `?` match as in a shell."""
 
-    name: str = Field("", description="Name; * and ? match as in a shell.")
+    name: str = Field("", max_length=NAME_MAX, description="Name; * and ? match as in a shell.")
     browser: Browser | Literal[""] = ""
     version: str = Field("", description="Playwright version, as major.minor.")
     worker: str = Field("", description="A worker's id or name.")

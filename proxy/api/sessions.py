@@ -52,9 +52,10 @@ def explain_session(path: SessionPath, query: Strict) -> Response:
 def list_history(query: PastSessions) -> Response:
     """List the sessions that have ended, the newest first.
 
-    The next page is that with `before_ms` set to the last one's `ended_ms`.
+    The next page is that with `before_ms` set to the last one's `ended_ms`. A page has more than `count` sessions if
+    more ended in that millisecond.
     """
-    found = grid().history(count=query.count, before_ms=query.before_ms, filters=query.filter())
+    found = grid().history(count=query.count, before_ms=query.before_ms, filters=query.filter(), is_page=True)
     return answer({"sessions": [session.as_dict() for session in found]})
 
 

@@ -94,11 +94,11 @@ class Feed:
         return replace(self._now, trouble=trouble, now_ms=_later(self._now))
 
     def _look(self) -> Snapshot:
-        samples: list[Sample] = []
+        look, samples = self._reader.read(), list[Sample]()
         if self._looks % SAMPLES_LOOK == 0:
             self._last_sample, samples = self._samples.read(self._last_sample)
         self._looks += 1
-        return self._now.after(self._reader.read(), samples, self._facts)
+        return self._now.after(look, samples, self._facts)
 
     def _show(self, snapshot: Snapshot) -> None:
         self._now, self._told = snapshot, {}

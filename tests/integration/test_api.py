@@ -194,6 +194,8 @@ def test_a_token_is_created_listed_and_revoked(ask: Ask, busy: Grid) -> None:
         ("GET", "/sessions?nope=1", {}, "Unknown parameter 'nope'."),
         ("GET", "/workers?label.a=b", {}, "Unknown parameter 'label.a'."),
         ("GET", "/sessions?name=a&name=b", {}, "The parameter 'name' is there twice."),
+        ("GET", f"/sessions?name={'n' * 201}", {}, "The parameter 'name' is wrong"),
+        ("GET", f"/sessions?label.a={'n' * 201}", {}, "The label a has 201 characters."),
         ("GET", "/history?count=0", {}, "The parameter 'count' is wrong: must be at least 1."),
         ("GET", "/sessions?status=gone", {}, "The parameter 'status' is wrong"),
         ("POST", "/tokens", {"data": "[]", "content_type": "application/json"}, "must be a JSON object"),

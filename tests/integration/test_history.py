@@ -109,6 +109,41 @@ def test_visits_of_a_kept_session_add_up_also_when_the_last_word_comes_late(here
     assert (past.bytes_from_client, past.bytes_to_client, past.messages_to_client) == (201, 222, 6)
 
 
+def test_a_client_that_came_last_and_is_noted_last_takes_nothing_from_the_one_before(here: Grid) -> None:
+    claim_as(here, "s", KEPT)
+    here.note_visits([("s", "a", Traffic(1, 10, 1, 1))])
+    here.release("s", "closed", traffic=None)
+    here.note_visits([("s", "b", Traffic(2, 20, 2, 2))])
+    here.note_visits([("s", "b", Traffic(3, 30, 3, 3))])
+    assert the_only_end(here).bytes_to_client == 40
+
+
+def test_visits_count_also_if_the_worker_is_lost_before_the_proxy_says_so(here: Grid) -> None:
+    claim_as(here, "s", KEPT)
+    for visit in ("a", "b"):
+        here.note_visits([("s", visit, Traffic(1, 10, 1, 1))])
+    here.remove_worker("here.chromium-00.1", "crashed")
+    assert the_only_end(here).bytes_to_client == 20
+    here.release("s", "worker chromium-00 crashed", ended_by=EndedBy.WORKER, traffic=None)
+    assert (the_only_end(here).bytes_to_client, the_only_end(here).ended_by) == (20, "worker")
+
+
+def test_a_page_of_the_history_ends_with_a_whole_millisecond(here: Grid) -> None:
+    request = (
+        '{"id": "%s", "name": "", "browser": "chromium", "minor": "", "client": "", "user_agent": "", "proxy": "p"}'
+    )
+    for entry, session in (("1000-0", "a"), ("2000-0", "b"), ("2000-1", "c"), ("2000-2", "d"), ("3000-0", "e")):
+        here.store.read(("XADD", here.store.key("history"), entry, "request", request % session))
+    page = here.history(count=2, is_page=True)
+    assert [one.id for one in page] == ["e", "d", "c", "b"]
+    assert [one.id for one in here.history(count=2, before_ms=page[-1].ended_ms, is_page=True)] == ["a"]
+    assert [one.id for one in here.history(count=2)] == ["e", "d"]
+
+
+def test_a_cause_that_this_version_does_not_know_is_the_workers() -> None:
+    assert [EndedBy.of(text) for text in ("driver", "", "sunspots")] == ["driver", "worker", "worker"]
+
+
 def test_refused_and_impatient_clients_are_told_apart(here: Grid, sessions: Sessions) -> None:
     claim_as(here, "holder")
     with pytest.raises(NoSlot), sessions.open(WANTED, lambda _: None):

@@ -186,3 +186,8 @@ def test_a_workers_answer_is_complete_with_its_headers_and_loses_no_byte_after_t
     )
     with pytest.raises(ValueError):
         handshake.parse_answer(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+
+def test_a_line_of_the_log_is_one_header_whatever_is_in_it() -> None:
+    head = handshake.with_log(b"HTTP/1.1 101 OK\r\n\r\n", ["session '日'\r\nSet-Cookie: a=b"])
+    assert head == b"HTTP/1.1 101 OK\r\nx-playwright-debug-log: session '\\u65e5' Set-Cookie: a=b\r\n\r\n"

@@ -47,19 +47,21 @@ function history.revoke(id)
   if entry then take(entry) end
 end
 
--- Changes fields of the entry of a session that was taken for ended. Returns whether there is one.
-function history.amend(id, changes)
+-- Changes the entry of a session that was taken for ended, if there is one: `change` is given its fields, and returns
+-- those that change.
+function history.amend(id, change)
   local name = key('presumed', id)
   local entry = redis.call('GET', name)
   local flat = entry and take(entry)
-  if not flat then return false end
-  for field, value in pairs(changes) do
+  if not flat then return end
+  local fields = {}
+  for at = 1, #flat, 2 do fields[flat[at]] = flat[at + 1] end
+  for field, value in pairs(change(fields)) do
     local at = 1
     while flat[at] and flat[at] ~= field do at = at + 2 end
     flat[at], flat[at + 1] = field, value
   end
   redis.call('SET', name, add(flat), 'KEEPTTL')
-  return true
 end
 
 -- Keeps the newest `keep` entries, and none older than `max_age_ms`.
@@ -88,19 +90,24 @@ function history.bytes(session)
   return whole(from_client + to_client)
 end
 
+-- Returns the fields of a session that change when one of its clients has moved something: one visit follows another.
+local function moved(session, one)
+  local now = {visit = one.visit .. ' ' .. one.traffic}
+  local last = session.visit and session.visit:match('^%S+')
+  if last and last ~= one.visit then now.traffic = sum(session.traffic, session.visit) end
+  return now
+end
+
 -- note_visits {visits = {{id, visit, traffic}}} -> {}
 -- Notes what clients of kept sessions have moved so far, each in one `visit`. A session has one client at a time.
 register('note_visits', function(a)
   for _, one in ipairs(a.visits) do
     local name = key('session', one.id)
-    local request, ended, visit = unpack(redis.call('HMGET', name, 'request', 'traffic', 'visit'))
-    local now = one.visit .. ' ' .. one.traffic
-    if not request then
-      history.amend(one.id, {visit = now})
-    elseif not visit or visit:match('^%S+') == one.visit then
-      redis.call('HSET', name, 'visit', now)
+    local session = read_fields(name, {'request', 'traffic', 'visit'})
+    if session then
+      write(name, moved(session, one))
     else
-      redis.call('HSET', name, 'traffic', sum(ended, visit), 'visit', now)
+      history.amend(one.id, function(entry) return moved(entry, one) end)
     end
   end
   return {}

@@ -218,7 +218,8 @@ end)
 register('release', function(a)
   local released = sessions.finish(a.id, a.reason, a.ended_by, a.traffic)
   if not released and a.ended_by ~= '' then
-    history.amend(a.id, {reason = a.reason, ended_by = a.ended_by, traffic = a.traffic})
+    local traffic = a.traffic ~= '' and a.traffic or nil  -- that of visits is noted by themselves
+    history.amend(a.id, function() return {reason = a.reason, ended_by = a.ended_by, traffic = traffic} end)
   end
   if not released and a.worker and redis.call('SREM', key('worker', a.worker, 'sessions'), a.id) == 1 then
     redis.call('ZREM', key('leases'), a.id)

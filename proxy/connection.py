@@ -131,7 +131,7 @@ class ConnectionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-webso
     def get_environ(self) -> dict[str, Any]:
         """Add the request's body, and a function that returns who sends it, or raises Unauthorized."""
         environ: dict[str, Any] = super().get_environ()
-        return environ | {"wsgi.input": self._body, ADMIT: functools.partial(self._admit, self._request)}
+        return environ | {"wsgi.input": self._body, ADMIT: functools.partial(self.admit, self._request)}
 
     def run_application(self) -> None:
         """Let gevent-websocket answer the dashboard's feed, and nothing else."""
@@ -148,7 +148,7 @@ class ConnectionHandler(WebSocketHandler):  # type: ignore[misc]  # gevent-webso
         except OSError as error:
             raise ClientGone(str(error)) from error
 
-    def _admit(self, request: Request) -> Principal:
+    def admit(self, request: Request) -> Principal:
         """Return who sends the request; raises Unauthorized."""
         return self.services.access.admit(self.socket, request.headers, request.path, request.query)
 

@@ -49,7 +49,7 @@ class SessionHandler(ConnectionHandler):
             self._serve_page(request)
             return
         if request.path == VIEW_PATH:
-            self.services.dashboard.serve_viewer(self, self._admit(request), request)
+            self.services.dashboard.serve_viewer(self, self.admit(request), request)
             return
         wrong_client.refuse_session(request.path, headers, settings.endpoint)
         if (request.method, request.version) != ("GET", "1.1"):
@@ -66,7 +66,7 @@ class SessionHandler(ConnectionHandler):
 
     def _serve_agent(self, request: Request) -> None:
         """Answer an agent's client; it may be told in pieces that it has to wait."""
-        token = self._admit(request).name
+        token = self.admit(request).name
         if not token:
             access.refuse_foreign_host(request.headers, self.services.settings.host_names)
         self.socket.settimeout(ANSWER_TIMEOUT_S)
@@ -81,7 +81,7 @@ class SessionHandler(ConnectionHandler):
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
         self._asked_at = time.monotonic()
-        who, settings = self._admit(request), self.services.settings
+        who, settings = self.admit(request), self.services.settings
         wanted = handshake.parse(request.items, request.target, self.client, settings, who.name, may_wish=who.is_known)
         if wanted.can_be_kept and self._reconnect(wanted, request.rest):
             return

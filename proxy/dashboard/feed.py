@@ -53,6 +53,11 @@ class Feed:
             tuple[int, str], str
         ] = {}  # the messages that lead to this snapshot, by the last one and whose
 
+    @property
+    def followers(self) -> int:
+        """How many pages are told."""
+        return self._followers
+
     def follow(self, who: Principal) -> Iterator[str]:
         """Yield messages as the page understands them (page/state.js), until the proxy stops."""
         self._followers += 1

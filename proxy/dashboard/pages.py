@@ -29,6 +29,8 @@ log = logs.get_logger()
 
 LOG_IN, LOG_OUT = f"{DASHBOARD}/log-in", f"{DASHBOARD}/log-out"
 ADMITTED_S = 5.0  # a token that is revoked meanwhile ends the feed
+FEEDS_MAX = 50  # of one proxy
+TRY_AGAIN_LATER = 1013  # IANA's registry of WebSocket close codes
 NOT_ADMITTED = 4401  # a code of our own, by which the page knows that it must ask for a token
 
 Answer = tuple[str, list[tuple[str, str]], bytes]
@@ -98,6 +100,9 @@ class Dashboard:
         admit: Callable[[], Principal] = environ[ADMIT]
         try:
             who = admit()
+            if self._feed.followers >= FEEDS_MAX:
+                _close(socket, TRY_AGAIN_LATER, f"{FEEDS_MAX} dashboards are open at this appliance already.")
+                return
             has_cookie = bool(given_by_cookie(environ.get("HTTP_COOKIE", "")))
             me = {"type": "me", "is_admin": who.is_admin, "token": who.name, "has_cookie": has_cookie}
             socket.send(json.dumps(me))

@@ -6,9 +6,10 @@ it does for a client, on this appliance or another one, and relays the bytes. A 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from appliance import logs
@@ -19,7 +20,14 @@ from appliance.grid.story import Story
 from appliance.grid.token_table import Principal
 from appliance.grid.values import Grant
 from appliance.names import Isolation, Protocol, WorkerId
-from appliance.request_errors import LookRefused, NotFound, SessionUnreachable, StoreUnavailable
+from appliance.request_errors import (
+    LookRefused,
+    NotFound,
+    SessionUnreachable,
+    StoreUnavailable,
+    TooManyConnections,
+    Unauthorized,
+)
 from appliance.settings.config import Settings
 from proxy import handshake
 from proxy.connection import ConnectionHandler
@@ -29,7 +37,17 @@ from proxy.request import Request
 
 log = logs.get_logger()
 
+VIEWERS_MAX = 50  # of one proxy; each costs a driver a screencast
+
 _PROMISE = b"\r\nLook: yes\r\n"
+
+
+class Viewing(NamedTuple):
+    """A viewer that is served: what ends it, who it is, and whose session it looks at."""
+
+    end: Callable[[str], None]
+    admit: Callable[[], Principal]
+    token: str
 
 
 class Views:
@@ -39,7 +57,7 @@ class Views:
         """Set where sessions are found, and which browsers may be looked at."""
         self._grid, self._shown = grid, settings.shown_browsers
         self._lease_ms = int(settings.lease_ttl * 1000)
-        self._viewers: dict[str, Relay | None] = {}
+        self._viewers: dict[str, Viewing | None] = {}
         self._ended_for = ""
 
     def find(self, who: Principal, query: str) -> Story:
@@ -55,6 +73,8 @@ class Views:
     def serve(self, handler: ConnectionHandler, who: Principal, request: Request) -> None:
         """Serve a viewer until it goes or the session ends; raises RequestError before it is answered."""
         session = self.find(who, request.query)
+        if len(self._viewers) >= VIEWERS_MAX:
+            raise TooManyConnections(f"{VIEWERS_MAX} viewers look at sessions through this appliance already.")
         with ExitStack() as to_be_closed:
             viewer = to_be_closed.enter_context(self._noted(session.worker))
             connection = self._dial(handler, session, request)
@@ -63,7 +83,7 @@ class Views:
             # The driver says why a look ends; if it does not, the viewer asks again and reads the reason.
             relay = Relay(handler.socket, connection.socket, request.rest, connection.answer.rest, word_timeout_s=0)
             to_be_closed.callback(relay.close)
-            self._viewers[viewer] = relay
+            self._viewers[viewer] = Viewing(relay.end, lambda: handler.admit(request), session.token)
             if self._ended_for:
                 relay.end(self._ended_for)
             log.info("view.started", session=session.id, client=handler.client)
@@ -73,14 +93,21 @@ class Views:
         relay.finish()
 
     def renew(self) -> None:
-        """Note that the viewers are still there; raises StoreUnavailable."""
+        """Note that the viewers are still there, and end those that may look no more; raises StoreUnavailable."""
         viewers.note(self._grid, self._viewers, self._lease_ms)
+        for viewing in filter(None, [*self._viewers.values()]):
+            try:
+                may_look = viewing.admit().owns(viewing.token)
+            except Unauthorized:
+                may_look = False
+            if not may_look:
+                viewing.end("This token was revoked.")
 
     def end_all(self, reason: str) -> None:
         """End every look, for good."""
         self._ended_for = reason
-        for relay in filter(None, [*self._viewers.values()]):
-            relay.end(reason)
+        for viewing in filter(None, [*self._viewers.values()]):
+            viewing.end(reason)
 
     @contextmanager
     def _noted(self, worker_id: str) -> Iterator[str]:

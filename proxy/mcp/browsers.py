@@ -88,7 +88,7 @@ class BrowserHandler(SessionHandler):
         self._agent, self.client = agent, agent.client
         self.serve_session(request)
 
-    def _admit(self, request: Request) -> Principal:
+    def admit(self, request: Request) -> Principal:
         return Principal(self._agent.token)
 
     def _relay(self, relay: Relay, session: Session, grant: Grant) -> None:

@@ -98,6 +98,12 @@ class Wire:
             self._received += self._receive()
         return self._received
 
+    def read_all(self) -> bytes:
+        """Read up to the other side's end, and return all that has come."""
+        while data := self.socket.recv(65536):
+            self._received += data
+        return self._received
+
     def is_closed(self) -> bool:
         """Wait for the other side's end; return whether it came without another byte."""
         try:

@@ -18,6 +18,7 @@ from appliance.machine.supervisor import Supervisor
 from tests.support.appliance import Appliance
 from tests.support.looks import bytes_of, command_of, environment_of, paths_in
 from tests.support.waiting import WITHIN_S, until
+from tests.support.wire import Wire
 
 BOOT_TOKEN = "ci/boot+secret~0123456789=="
 
@@ -193,3 +194,17 @@ def _everything_in_redis(grid: Appliance) -> str:
             command = {"zset": "zrange", "stream": "xrange"}.get(kind) or read[kind]
             found.append((key, getattr(redis, command)(key, *arguments)))
     return str(found)
+
+
+def test_a_live_view_ends_when_the_token_of_its_viewer_is_revoked(grid: Appliance, playwright: Playwright) -> None:
+    token = create(grid, "watcher")
+    own = playwright.chromium.connect(f"{grid.endpoint}/?token={token}&isolation=browser")
+    with closing(own) as browser, Wire(grid.port) as viewer:
+        browser.new_page()
+        (session,) = grid.state.sessions()
+        target = f"/dashboard/view?session={session.id}"
+        until(lambda: status_of(grid, target, bearer(token))[0] == 204, "the session can be looked at")
+        assert viewer.upgrade(target, Authorization=f"Bearer {token}").status == 101
+        grid.applctl("token", "revoke", "watcher")
+        assert b"This token was revoked." in viewer.read_all()
+        assert browser.new_page().evaluate("1") == 1, "sessions that run go on"

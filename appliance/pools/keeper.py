@@ -58,6 +58,7 @@ class Keeper:
 
     def look(self) -> None:
         """Serve one wish, if there is one, and end one pool that was idle for too long."""
+        self._provider.settle()
         name = self._settings.appliance_name
         if wish := self._grid.take_wish(name, self._minors, TTL_S, HOLD_S):
             self._serve(wish)

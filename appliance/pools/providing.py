@@ -37,6 +37,7 @@ class Provider:
     def __init__(self, settings: Settings, grid: Grid, usage: Usage) -> None:
         """Set the settings that the appliance was started with."""
         self._settings, self._grid, self._usage = settings, grid, usage
+        self._has_failed = False  # the last change of the pools, perhaps half-way
 
     def provide(self, wish: Wish, say: Say) -> None:
         """Get a pool of one worker; `say` announces each step. Raises ApplianceError."""
@@ -59,12 +60,19 @@ class Provider:
         if found := [one for one in drivers.added(self._settings) if one.minor == key[1]]:
             _touch(found[0])
 
+    def settle(self) -> None:
+        """Do what is missing of a change that failed half-way: a worker that was let go may not have been told."""
+        if self._has_failed:
+            self._change(lambda pools: pools)
+
     def _now(self) -> Settings:
         return pool_file.as_written(self._settings)
 
     def _change(self, change: Callable[[list[Pool]], list[Pool]]) -> None:
+        self._has_failed = True
         with resizing(self._settings) as now:
             resize(now, change(now.all_pools), self._grid)
+        self._has_failed = False
 
     def _make_room(self, pool: Pool, say: Say) -> None:
         """End pools on demand that nobody uses, until there is memory for one more worker."""

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 import psutil
 
 from appliance import resources
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, SupervisorError
 from appliance.grid.grid import Grid
 from appliance.grid.records import WorkerInfo
 from appliance.grid.values import WorkerStatus
@@ -121,11 +121,21 @@ def _tell_teams(before: Settings, after: Settings, own: Iterable[WorkerInfo], gr
         grid.resize_team(after.appliance_name, browser, minor, target=target, spares=spares)
 
 
-def _let_go(leaving: Iterable[str], own: Iterable[WorkerInfo], supervisor: Supervisor, grid: Grid) -> None:
+def _let_go(leaving: Sequence[str], own: Iterable[WorkerInfo], supervisor: Supervisor, grid: Grid) -> None:
     """Drain the workers that leave, and stop those that have not registered yet."""
-    ids, running = {worker.name: worker.id for worker in own}, {one.name for one in supervisor.processes()}
+    ids = {worker.name: worker.id for worker in own}
     for name in leaving:
         if name in ids:
             grid.drain_worker(ids[name], _REASON)
-        elif name in running:
-            supervisor.stop_process(name)
+    for name in leaving:
+        if name not in ids:
+            _stop(name, supervisor)
+
+
+def _stop(name: str, supervisor: Supervisor) -> None:
+    """Stop a worker, unless it ends already."""
+    try:
+        supervisor.stop_process(name)
+    except SupervisorError:
+        if any(one.name == name and one.started for one in supervisor.processes()):
+            raise

@@ -103,3 +103,12 @@ def test_a_pool_whose_end_failed_half_way_is_ended_at_the_next_look(
     assert supervisord.stopped == NAMES[:2]
     keeper._provider.settle()
     assert supervisord.stopped == NAMES[:2], "it is done"
+
+
+def test_a_worker_that_ends_meanwhile_keeps_no_other_from_leaving(
+    settings: Settings, registered: Grid, supervisord: Supervisord
+) -> None:
+    supervisord.ending = {NAMES[0]}
+    Provider(settings, registered, Usage(60)).end((WANTED.browser, WANTED.minor))
+    assert [worker.status for worker in registered.workers()] == ["draining"]
+    assert supervisord.stopped == [NAMES[1]]

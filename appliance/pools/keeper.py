@@ -49,9 +49,7 @@ class Keeper:
                 self.look()
                 self._is_away = False
             except StoreUnavailable as error:
-                if not self._is_away:
-                    log.warning("redis.away", error=str(error))
-                self._is_away = True
+                self._note_away(error)
             except ApplianceError as error:  # supervisord is about to stop, say
                 log.error("pools.failed", error=str(error))
             time.sleep(LOOK_S)
@@ -70,20 +68,33 @@ class Keeper:
             log.info("pool.ended", browser=idle[0], version=idle[1], idle_s=self._settings.pool_idle_timeout)
             self._provider.end(idle)
 
+    def _note_away(self, error: StoreUnavailable) -> None:
+        if not self._is_away:
+            log.warning("redis.away", error=str(error))
+        self._is_away = True
+
     def _serve(self, wish: Wish) -> None:
         """Get the pool of a wish, and report on it while that lasts."""
         log.info("pool.wanted", browser=wish.browser, version=wish.minor)
         name, began = self._settings.appliance_name, time.monotonic()
         work = Work(lambda say: self._provider.provide(wish, say))
         while not work.is_over(REPORT_S):
-            self._grid.report_wish(name, wish, "held", work.doing, HOLD_S)
-            self._grid.take_wish(name, self._minors, TTL_S, HOLD_S)  # it still gets drivers
+            self._report(wish, work.doing)
         after_s = round(time.monotonic() - began, 1)
         if work.failure:
             log.error("pool.failed", browser=wish.browser, version=wish.minor, reason=work.failure, after_s=after_s)
         else:
             log.info("pool.started", browser=wish.browser, version=wish.minor, after_s=after_s)
         self._grid.report_wish(name, wish, "failed" if work.failure else "done", work.failure)
+
+    def _report(self, wish: Wish, doing: str) -> None:
+        """Hold a wish that is being served. Without Redis the work goes on: a second one would be in its way."""
+        name = self._settings.appliance_name
+        try:
+            self._grid.report_wish(name, wish, "held", doing, HOLD_S)
+            self._grid.take_wish(name, self._minors, TTL_S, HOLD_S)  # it still gets drivers
+        except StoreUnavailable as error:
+            self._note_away(error)
 
 
 class Work:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,20 @@ import pytest
 
 from appliance.errors import SupervisorError
 from appliance.grid.grid import Grid
+from appliance.grid.values import Wish
 from appliance.machine import pool_file
 from appliance.machine.supervisor import ProcessInfo
 from appliance.names import Browser
 from appliance.pools import resizing
 from appliance.pools.keeper import Keeper
-from appliance.pools.providing import Provider
+from appliance.pools.providing import Provider, Say
 from appliance.pools.usage import Usage
 from appliance.request_errors import StoreUnavailable
 from appliance.settings import config
 from appliance.settings.config import Settings
 from appliance.settings.pools import Pool
-from tests.support.claims import spec
+from tests.support.announced import announcement
+from tests.support.claims import claim, spec
 
 WANTED = Pool(Browser.CHROMIUM, "1.64", 3, on_demand=True)
 NAMES = ["chromium-01", "chromium-02", "chromium-03"]
@@ -61,7 +64,7 @@ def supervisord(monkeypatch: pytest.MonkeyPatch) -> Supervisord:
 def settings(redis_url: str, tmp_path: Path, supervisord: Supervisord) -> Settings:
     """Return an appliance with a pool on demand, whose last worker is registered."""
     base = config.load(redis_url=redis_url, grid_namespace="test", appliance_name="here", run_dir=tmp_path,
-                       chromium_workers=0)  # fmt: skip
+                       chromium_workers=0, drivers="auto")  # fmt: skip
     settings = base.as_placed(dict.fromkeys(NAMES, WANTED))
     settings.paths.workers.mkdir()
     pool_file.write(settings)
@@ -69,14 +72,15 @@ def settings(redis_url: str, tmp_path: Path, supervisord: Supervisord) -> Settin
 
 
 class Outage:
-    """A grid whose Redis is away when the sizes of teams are to be told."""
+    """A grid whose Redis is away when one of its methods is called."""
 
-    def __init__(self, grid: Grid) -> None:
-        self._grid = grid
-        self.is_away = True
+    def __init__(self, grid: Grid, method: str) -> None:
+        self._grid, self._method = grid, method
+        self.is_away, self.was_asked = True, threading.Event()
 
     def __getattr__(self, name: str) -> Any:
-        if self.is_away and name == "resize_team":
+        if self.is_away and name == self._method:
+            self.was_asked.set()
             raise StoreUnavailable("Redis is away")
         return getattr(self._grid, name)
 
@@ -90,7 +94,7 @@ def registered(grid: Grid) -> Grid:
 def test_a_pool_whose_end_failed_half_way_is_ended_at_the_next_look(
     settings: Settings, registered: Grid, supervisord: Supervisord
 ) -> None:
-    outage: Any = Outage(registered)
+    outage: Any = Outage(registered, "resize_team")
     keeper = Keeper(settings, outage)
     with pytest.raises(StoreUnavailable):
         keeper._provider.end((WANTED.browser, WANTED.minor))
@@ -112,3 +116,25 @@ def test_a_worker_that_ends_meanwhile_keeps_no_other_from_leaving(
     Provider(settings, registered, Usage(60)).end((WANTED.browser, WANTED.minor))
     assert [worker.status for worker in registered.workers()] == ["draining"]
     assert supervisord.stopped == [NAMES[1]]
+
+
+def test_work_for_a_wish_goes_on_while_redis_is_away_and_is_not_begun_twice(
+    settings: Settings, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def provide(_: Provider, wish: Wish, say: Say) -> None:
+        begun.append(wish)
+        say("fetching its driver")
+        assert outage.was_asked.wait(10)
+        outage.is_away = False
+
+    outage: Any = Outage(grid, "report_wish")
+    monkeypatch.setattr(Provider, "provide", provide)
+    grid.announce(announcement("here"))
+    keeper = Keeper(settings, outage)
+    keeper.look()
+    assert claim(grid, "s", minor="1.64", may_wish=True)["status"] == "waiting"
+    keeper.look()
+    keeper.look()
+    assert begun == [Wish(Browser.CHROMIUM, "1.64")]

@@ -148,6 +148,23 @@ def test_the_listeners_of_a_client_that_has_gone_are_removed() -> None:
     assert told(script) == [[True], [True]]
 
 
+def test_a_session_is_known_until_its_connection_closes_unless_it_is_kept() -> None:
+    script = """
+      const { EventEmitter } = require('events'), { begin, keep, named } = load('leftovers');
+      const kept = keep(new Promise(() => {}));
+      const seen = [undefined, { session: kept }].map((browser, number) => {
+        const socket = new EventEmitter(), name = `session-${number}`, told = [];
+        begin({}, { browser, name, socket });
+        named(name).whenOver.add(() => told.push('over'));
+        const before = Boolean(named(name));
+        socket.emit('close');
+        return [before, Boolean(named(name)), told.length];
+      });
+      console.log(JSON.stringify(seen));
+    """
+    assert told(script) == [[True, False, 1], [True, True, 0]]
+
+
 def test_pages_outside_of_the_contexts_of_a_browser_of_ones_own_download_nothing(tmp_path: Path) -> None:
     sent = """(() => {
       const sent = [], options = { artifactsDir: given[0], tracesDir: given[0], downloadsPath: given[0] };

@@ -36,7 +36,7 @@ let usual;  // the driver's own options
 let type;  // of browsers
 let SocksProxy;
 let reserve;
-let arriving = {};  // the session that is being handed over: its id, and its own browser if it has one
+let arriving = {};  // the session that is being handed over: its id, its socket, and its own browser if it has one
 const starts = new AsyncLocalStorage();  // of a launch: {pid} of the process that it has started
 const browsers = new WeakMap();  // the browser of a session, by its socket
 
@@ -219,7 +219,7 @@ function watch(server) {
 /** Hand a session over to Playwright's server, which makes its first objects at once. */
 function handOver(request, emit, browser) {
   const { session, visit = '' } = request.headers;
-  arriving = { browser, name: session ?? visit.split(' ')[0] };
+  arriving = { browser, name: session ?? visit.split(' ')[0], socket: request.socket };
   try {
     return emit();
   } finally {
@@ -261,7 +261,7 @@ function firstLine(error) {
   return error.message.split('\n')[0];
 }
 
-/** Return the id of the session that is being made, and its own browser if it has one. */
+/** Return the session that is being made: its id, its socket, and its own browser if it has one. */
 function ofArriving() {
   return arriving;
 }

@@ -60,14 +60,21 @@ class Session {
   }
 }
 
-/** Begin the session of a client's connection; `browser` is the one of its own, if it has one, `name` the session's id. */
-function begin(connection, { browser, name }) {
+/**
+ * Begin the session of a client's connection, which came by `socket`; `browser` is the one of its own, if it has one,
+ * `name` the session's id.
+ */
+function begin(connection, { browser, name, socket }) {
   if (browser?.session)
     sessions.set(connection, browser.session);
   else
     sessionOf(connection).hasOwnBrowser = Boolean(browser);
-  if (name)
-    byName.set(name, sessionOf(connection));
+  if (!name)
+    return;
+  const session = sessionOf(connection);
+  byName.set(name, session);
+  if (!session.isKept)
+    socket.once('close', () => tellOver(session));  // Playwright cleans up only after clients that have said something
 }
 
 /** Return the session with an id of the grid's, if it has begun and not ended. */

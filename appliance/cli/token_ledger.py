@@ -78,7 +78,7 @@ class Ledger:
         """Add tokens that are not known; one that is revoked, here or there, stays revoked."""
         if self._grid:
             self._grid.restore_tokens(table)
-        self._change_copy(lambda known: token_table.joined(known, table))
+        self._change_copy(lambda known: token_table.joined(known, table), self.table())
 
     def _change_copy(self, change: Callable[[Table], Table], known: Table | None = None) -> Table:
         """Join what is `known` to the copy, and change it, if there is a RUN_DIR. Return the changed table."""

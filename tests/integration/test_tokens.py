@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from appliance import files
+from appliance.cli.token_ledger import Ledger
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.store import Store
@@ -345,3 +346,12 @@ def test_a_revocation_that_could_not_be_saved_is_saved_as_soon_as_there_is_room(
     assert not valid(proxy._file.read())
     empty(grid)
     assert start_proxy("here").check(SECRET) is None
+
+
+def test_a_restored_token_that_the_grid_revoked_is_revoked_in_the_copy_too(grid: Grid, tmp_path: Path) -> None:
+    copy, digest = TokenFile(tmp_path, grid.store.url, "test"), digest_of(SECRET)
+    grid.create_token(digest, "ci")
+    saved = grid.tokens()
+    grid.revoke_token("ci")
+    Ledger(copy, grid).join(saved)
+    assert (valid(copy.read()), valid(grid.tokens())) == ({}, {})

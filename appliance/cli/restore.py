@@ -27,7 +27,7 @@ from appliance.cli.archive import FILES, SETTINGS, TOKENS, Archive, BackupError,
 from appliance.cli.command import command
 from appliance.cli.output import Output, counted
 from appliance.cli.token_ledger import Ledger, open_ledger
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, SettingsError
 from appliance.grid import token_table
 from appliance.grid.token_table import Table
 from appliance.machine import certificate, drivers
@@ -75,6 +75,7 @@ def restore(out: Output, file: Path, yes: bool) -> dict[str, Any]:
     """
     archive = read_archive(file)
     settings = _future_settings(archive)
+    _require_same_run_dir(settings)
     running = started_settings(settings)
     _require_same_grid(settings, running)
     with open_ledger(running or settings) as ledger:
@@ -84,9 +85,10 @@ def restore(out: Output, file: Path, yes: bool) -> dict[str, Any]:
             out.say(f"  {change}")
         if not plan.changes:
             out.say("Nothing is different.")
-        elif not yes:
-            _ask(plan, is_running=running is not None)
-        _carry_out(plan, ledger)
+        else:
+            if not yes:
+                _ask(plan, is_running=running is not None)
+            _carry_out(plan, ledger)
     for version in plan.drivers:
         out.warn(f"The driver of Playwright {version} is not here: applctl drivers add {version}")
     if plan.changes:
@@ -116,6 +118,19 @@ def _future_settings(archive: Archive) -> Settings:
         file.write(archive.contents[SETTINGS])
         file.flush()
         return config.load(file=Path(file.name))
+
+
+def _require_same_run_dir(settings: Settings) -> None:
+    """Raise an error if an appliance runs here that `applctl` would not find any more."""
+    try:
+        present = config.load()
+    except SettingsError:  # they are to be mended
+        return
+    if present.run_dir != settings.run_dir and started_settings(present):
+        raise ApplianceError(
+            f"the appliance runs in {present.run_dir}, but the backup's settings have RUN_DIR={settings.run_dir}",
+            "Nothing was changed. Stop the appliance first: applctl down.",
+        )
 
 
 def _require_same_grid(settings: Settings, running: Settings | None) -> None:

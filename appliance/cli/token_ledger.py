@@ -24,10 +24,12 @@ _TEMPORARY_S = 600.0  # more than a session of `applctl`'s own lasts, which revo
 class Ledger:
     """All tokens. Every method raises StoreUnavailable if Redis is away, and OSError if the copy cannot be written."""
 
-    def __init__(self, copy: TokenFile, grid: Grid | None) -> None:
-        """Set the appliance's copy, and the grid, or None while its Redis does not run."""
-        self._copy = copy
-        self._grid = grid
+    def __init__(self, copy: TokenFile, grid: Grid | None, prepare: Callable[[], None] | None = None) -> None:
+        """Set the appliance's copy, and the grid, or None while its Redis does not run.
+
+        `prepare` makes the copy's folder, before the first change.
+        """
+        self._copy, self._grid, self._prepare = copy, grid, prepare
         if grid:
             grid.restore_tokens(copy.read())  # if Redis has just lost them
 
@@ -82,6 +84,8 @@ class Ledger:
 
     def _change_copy(self, change: Callable[[Table], Table], known: Table | None = None) -> Table:
         """Join what is `known` to the copy, and change it, if there is a RUN_DIR. Return the changed table."""
+        if self._prepare:
+            self._prepare()
         if not self._copy.path.parent.is_dir():
             return change(known or {})
         return self._copy.change(lambda table: change(token_table.joined(table, known or {})))
@@ -92,8 +96,7 @@ def open_ledger(settings: Settings) -> Iterator[Ledger]:
     """Return the ledger of these settings until the block's end. Raises StoreUnavailable."""
     copy = token_copy_of(settings)
     if not settings.redis_url and started_settings(settings) is None:
-        prepare_run_dir(settings)
-        yield Ledger(copy, None)
+        yield Ledger(copy, None, lambda: prepare_run_dir(settings))
         return
     with open_grid(settings) as grid:
         yield Ledger(copy, grid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from appliance.cli import restore
 from appliance.cli.application import main
 from appliance.cli.archive import MANIFEST, SETTINGS, TOKENS
+from appliance.settings import config
 from tests.support.certificates import Authority
 
 Change = Callable[[dict[str, bytes]], None]
@@ -102,6 +105,32 @@ def test_files_are_replaced_only_after_a_yes(saved: Path, settings_file: Path) -
     assert (refused.exit_code, "--yes" in refused.stderr) == (1, True)
     assert "changes PORT (replaced)" in refused.stdout
     assert "PORT=9001" in settings_file.read_text()
+    assert restored(saved, "--yes").exit_code == 0
+    assert "PORT=9000" in settings_file.read_text()
+
+
+def test_nothing_is_prepared_before_the_yes(machine: Path, saved: Path, settings_file: Path) -> None:
+    settings_file.write_text(settings_file.read_text().replace("9000", "9001"))
+    shutil.rmtree(machine / "run")
+    assert restored(saved).exit_code == 1
+    assert not (machine / "run").exists()
+    assert restored(saved, "--yes").exit_code == 0
+    assert tokens() == ["ci"]
+
+
+def test_an_appliance_that_runs_with_another_run_dir_is_not_orphaned(
+    machine: Path, saved: Path, settings_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings_file.write_text(f"RUN_DIR={machine}/other\n")
+    other = config.load()
+    monkeypatch.setattr(restore, "started_settings", lambda asked: other if asked.run_dir == other.run_dir else None)
+    refused = restored(saved, "--yes")
+    assert (refused.exit_code, f"the appliance runs in {machine}/other" in refused.stderr) == (1, True)
+    assert settings_file.read_text() == f"RUN_DIR={machine}/other\n"
+
+
+def test_settings_that_cannot_be_read_are_mended(saved: Path, settings_file: Path) -> None:
+    settings_file.write_text("PORT=x\n")
     assert restored(saved, "--yes").exit_code == 0
     assert "PORT=9000" in settings_file.read_text()
 

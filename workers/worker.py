@@ -60,6 +60,7 @@ class Worker:
         self.orders = Orders(settings.worker_name)
         self._settings = settings
         self._name = settings.worker_name
+        self._pool = settings.pool_by_name.get(self._name)
         self._store = Store(settings.effective_redis_url, settings.grid_namespace)
         self._grid = Grid(self._store)
         self._folder = settings.paths.workers_of(self._name)
@@ -257,12 +258,13 @@ class Worker:
     def _size(self) -> tuple[int, int]:
         """Return how many workers of its pool take sessions, and how many stand by, which may have changed.
 
-        A worker that has been let go is in no pool any more, nor is one that is started by hand.
+        A worker that has been let go is still of its pool; one that was started by hand is of none.
         """
         settings = pool_file.as_written(self._settings)
-        if pool := settings.pool_by_name.get(self._name):
-            return pool.workers, pool.spares
-        return (0, 0) if settings.paths.pools.exists() else (settings.own_workers_of(settings.browser_type), 0)
+        if self._pool is None:
+            return (0, 0) if settings.paths.pools.exists() else (settings.own_workers_of(settings.browser_type), 0)
+        sizes = {pool.name: (pool.workers, pool.spares) for pool in settings.all_pools}
+        return sizes.get(self._pool.name, (0, 0))
 
     def _is_ready(self, launched_at: float, failures: backoff.Failures) -> None:
         self._ready_at = time.monotonic()

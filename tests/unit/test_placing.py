@@ -12,6 +12,7 @@ from appliance.pools.resizing import WORKER_BYTES, PoolError, require_room
 from appliance.settings import config
 from appliance.settings.config import Settings
 from appliance.settings.pools import MAX_WORKERS, Pool, parse_name, place
+from workers.worker import Worker
 
 OWN, OLDER = Pool(Browser.CHROMIUM, "", 2, 1), Pool(Browser.CHROMIUM, "1.62", 1, 1)
 
@@ -101,3 +102,14 @@ def test_more_workers_than_memory_are_refused() -> None:
     require_room([OWN, OLDER], [OWN], 0)
     with pytest.raises(PoolError, match="2 more workers need 1024 MiB of memory, and 512 MiB are free"):
         require_room([OWN], [OWN, OLDER], WORKER_BYTES)
+
+
+def test_a_worker_that_was_let_go_tells_the_size_of_its_pool_and_0_if_that_is_gone(settings: Settings) -> None:
+    prepare_run_dir(settings)
+    pool_file.write(settings)
+    worker = Worker("here.chromium-00.abcdef", settings.model_copy(update={"worker_name": "chromium-00"}))
+    assert worker._size() == (2, 1)
+    pool_file.write(settings.as_placed(dict.fromkeys(["chromium-01", "chromium-02"], OWN._replace(workers=1))))
+    assert worker._size() == (1, 1)
+    pool_file.write(settings.as_placed({"chromium-03": OLDER}))
+    assert worker._size() == (0, 0)

@@ -16,7 +16,7 @@ from appliance.machine.install import browser_version
 from appliance.machine.install.programs import run_version
 from appliance.names import Browser, minor_version
 from appliance.settings.config import Settings
-from appliance.settings.pools import Pool
+from appliance.settings.pools import AUTO, Pool
 
 _DISTRIBUTION = "playwright-appliance"
 
@@ -52,8 +52,15 @@ def check_driver(settings: Settings) -> Iterator[Check]:
 
 
 def check_pools(settings: Settings) -> Iterator[Check]:
-    """The drivers of POOLS are installed, run, cannot be changed by others, and are not of the own driver's version."""
+    """The drivers of POOLS are installed, run, cannot be changed by others, and are not of the own driver's version.
+
+    All versions that DRIVERS names can be served.
+    """
     own = minor_version(browsers.driver_version(settings))
+    for minor in settings.drivers:
+        if minor not in (own, AUTO) and (why := drivers.why_not_confined(minor)):
+            remedy = f"Take it out of DRIVERS. Served: {', '.join(drivers.CONFINED)}."
+            yield failed("pools", f"DRIVERS has {minor}, which is not served: {why}", remedy)
     for pool in settings.all_pools:
         if pool.minor == own:
             finding = f"POOLS has {pool}, but {own} is the version of the appliance's own driver"

@@ -133,7 +133,7 @@ def set_(out: Output, assignments: tuple[str, ...]) -> dict[str, Any]:
     given = dict(_assigned(assignments))
     settings_file.require_known(given)
     done = _change(out, {name: _ask(name) if value is None else value for name, value in given.items()})
-    if given.keys() & {"POOLS", "DRIVERS_DIR", "PLAYWRIGHT_DRIVER"}:
+    if given.keys() & {"POOLS", "DRIVERS", "DRIVERS_DIR", "PLAYWRIGHT_DRIVER"}:
         for found in check_pools(configuration.load()):
             if found.status != "ok":
                 out.warn(f"Warning: {found.finding}. {found.remedy}")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.checks.programs import check_pools
 from appliance.machine import drivers
 from appliance.machine.install.driver import DriverError, remove_driver
+from appliance.settings import config
 from appliance.settings.config import Settings
 
 
@@ -38,3 +40,9 @@ def test_a_shipped_driver_is_not_removed(tmp_path: Path, shipped: Path) -> None:
     with pytest.raises(DriverError, match="came with the image"):
         remove_driver("1.62", settings, None)
     assert folder.is_dir()
+
+
+@pytest.mark.parametrize(("named", "unserved"), [("auto", []), ("1.62,1.65", []), ("1.57,1.62,2.0", ["1.57", "2.0"])])
+def test_a_version_of_drivers_that_is_not_served_is_refused(named: str, unserved: list[str]) -> None:
+    findings = [found.finding for found in check_pools(config.load(drivers=named)) if found.status == "failed"]
+    assert [finding.split(",")[0] for finding in findings] == [f"DRIVERS has {minor}" for minor in unserved]

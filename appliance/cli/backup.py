@@ -64,7 +64,7 @@ def make_archive(settings: Settings) -> Archive:
     )
     archive = Archive(manifest)
     if (file := config.settings_file()).is_file():
-        archive.add(SETTINGS, file.read_bytes())
+        archive.add(SETTINGS, file.read_bytes(), _part(file))
     with open_ledger(current_settings()) as ledger:
         lasting = {digest: one for digest, one in ledger.table().items() if not one.expires_ms}
     archive.add(TOKENS, json.dumps(token_table.as_data(lasting), indent=1).encode())

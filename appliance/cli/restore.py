@@ -35,7 +35,7 @@ from appliance.machine.environment import started_settings
 from appliance.settings import config
 from appliance.settings.config import Settings
 
-_KEY_MODE, _CERT_MODE = 0o640, 0o644  # at most
+_SECRET_MODE, _CERT_MODE = 0o640, 0o644  # at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,9 @@ def _plan_settings(plan: Plan, archive: Archive) -> None:
         new, old = dotenv_values(file.name), dotenv_values(path)
     names = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
     what = f"changes {', '.join(names)}" if names else "changes only comments"
-    _add(plan, path, content, archive.manifest.parts[SETTINGS], what)
+    part = archive.manifest.parts[SETTINGS]
+    part.mode &= _SECRET_MODE
+    _add(plan, path, content, part, what)
 
 
 def _plan_file(plan: Plan, archive: Archive, settings: Settings, name: str) -> None:
@@ -179,7 +181,7 @@ def _plan_file(plan: Plan, archive: Archive, settings: Settings, name: str) -> N
         raise BackupError(f"{path} is a symbolic link, through which nothing is restored", f"Remove it: rm {path}")
     if path.is_file() and path.read_bytes() == content:
         return
-    part.mode &= _KEY_MODE if name.endswith("KEY") else _CERT_MODE
+    part.mode &= _SECRET_MODE if name.endswith("KEY") else _CERT_MODE
     _add(plan, path, content, part, name)
 
 
@@ -231,10 +233,10 @@ def _carry_out(plan: Plan, ledger: Ledger) -> None:
 
 
 def _put(write: Write) -> None:
-    """Write a file with its owner from the backup; an existing file keeps its own. Only root can change owners."""
+    """Write a file with its owner and mode from the backup; an existing one keeps its own. Only root changes owners."""
     write.path.parent.mkdir(parents=True, exist_ok=True)
     before = write.path.stat() if write.path.exists() else None
-    files.replace(write.path, write.content, mode=write.part.mode)
+    files.replace(write.path, write.content, mode=before.st_mode & 0o777 if before else write.part.mode)
     if os.geteuid() == 0:
         os.chown(write.path, *((before.st_uid, before.st_gid) if before else _account_of(write.part)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -93,6 +94,33 @@ def test_what_was_lost_is_restored_without_a_question(machine: Path, saved: Path
     assert tokens() == ["ci"]
     assert (machine / "server.key").stat().st_mode & 0o777 == 0o600
     assert "`applctl up` applies it" in done.output
+
+
+@pytest.mark.parametrize(
+    ("saved_as", "lost", "mode"), [(0o644, True, 0o640), (0o600, True, 0o600), (0o600, False, 0o644)]
+)
+def test_settings_keep_their_mode_or_get_that_of_the_backup(
+    saved_as: int, lost: bool, mode: int, machine: Path, settings_file: Path
+) -> None:
+    settings_file.chmod(saved_as)
+    file = machine / "backup.tar"
+    assert applctl("backup", str(file)).exit_code == 0
+    settings_file.write_text(settings_file.read_text().replace("9000", "9001"))
+    settings_file.chmod(0o644)
+    if lost:
+        settings_file.unlink()
+    assert restored(file, "--yes").exit_code == 0
+    assert settings_file.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners")
+def test_lost_settings_get_their_owner_back(machine: Path, settings_file: Path) -> None:
+    shutil.chown(settings_file, "daemon", "nogroup")
+    file = machine / "backup.tar"
+    assert applctl("backup", str(file)).exit_code == 0
+    settings_file.unlink()
+    assert restored(file).exit_code == 0
+    assert (settings_file.owner(), settings_file.group()) == ("daemon", "nogroup")
 
 
 def test_a_restore_that_changes_nothing_says_so(saved: Path) -> None:

@@ -76,15 +76,19 @@ def _run(command: list[str], environment: dict[str, str], out: Output) -> int:
 
 @contextmanager
 def _heirs() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Pass signals on to the processes in the list, which is returned. A terminal sends Ctrl-C to them as well."""
+    """Pass signals on to the processes in the list, which is returned. A terminal sends Ctrl-C to them as well.
+
+    What this process ignores, as below nohup, the processes ignore, too.
+    """
     heirs: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _: FrameType | None) -> None:
         for process in heirs:
             process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)  # ignored, the child would ignore it, too
+    handlers = {**dict.fromkeys(_PASSED_ON, pass_on), signal.SIGINT: lambda *_: None}  # SIG_IGN would be inherited
+    heeded = [number for number in handlers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handlers[number]) for number in heeded}
     try:
         yield heirs
     finally:

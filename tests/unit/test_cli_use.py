@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,16 @@ def test_run_gives_any_command_the_endpoint_with_the_token_in_it() -> None:
 def test_run_exits_as_shells_do(words: list[str], code: int, said: str) -> None:
     done = run(*words)
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stderr
+
+
+def test_what_ends_a_terminal_ends_no_script_below_nohup() -> None:
+    script = "import os, signal; os.kill(os.getppid(), signal.SIGHUP); print(signal.getsignal(signal.SIGHUP).name)"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        done = run("--", sys.executable, "-c", script)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (done.returncode, done.stdout) == (0, "SIG_IGN\n")
 
 
 @pytest.mark.parametrize("command", ["bench", "screenshot http://localhost/ {folder}/page.png"])

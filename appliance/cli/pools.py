@@ -107,7 +107,8 @@ def add(out: Output, pool: str, workers: int) -> dict[str, Any]:
 
     POOL is a browser, or a browser and a Playwright version whose driver is there: `applctl drivers add`.
     """
-    if found := _find(pool):
+    found = _find(pool)
+    if found and not found.on_demand:  # one that is on demand is there for good from now on
         raise ApplianceError(f"there is a pool {found.name} of {found.workers}", f"applctl pools set {pool} {workers}")
     return change_sizes({pool_key(pool): workers}, out)
 
@@ -137,7 +138,7 @@ def remove(out: Output, pool: str) -> dict[str, Any]:
 
 def _find(name: str) -> Pool | None:
     key = pool_key(name)
-    return next((pool for pool in current_settings().all_pools if pool[:2] == key and not pool.on_demand), None)
+    return next((pool for pool in current_settings().all_pools if pool[:2] == key), None)
 
 
 def _require(name: str) -> None:

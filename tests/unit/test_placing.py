@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
+from appliance.cli import pools
+from appliance.cli.application import main
 from appliance.cli.scale import merged, settings_of
 from appliance.machine import pool_file
 from appliance.machine.folders import prepare_run_dir
@@ -113,3 +116,16 @@ def test_a_worker_that_was_let_go_tells_the_size_of_its_pool_and_0_if_that_is_go
     assert worker._size() == (1, 1)
     pool_file.write(settings.as_placed({"chromium-03": OLDER}))
     assert worker._size() == (0, 0)
+
+
+def test_a_pool_on_demand_is_changed_and_removed_as_any_other_and_added_for_good(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = OLDER._replace(on_demand=True)
+    changes: list[object] = []
+    monkeypatch.setattr(pools, "current_settings", lambda: settings.as_placed({"chromium-00": wanted}))
+    monkeypatch.setattr(pools, "change_sizes", lambda sizes, _: changes.append(sizes) or {})
+    for words in (["set", wanted.name, "3"], ["remove", wanted.name], ["add", wanted.name]):
+        done = CliRunner().invoke(main, ["pools", *words])
+        assert done.exit_code == 0, done.output
+    assert changes == [{wanted[:2]: size} for size in (3, 0, 1)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from appliance import files
 from appliance.cli.command import command
 from appliance.cli.output import Output
 from appliance.errors import ApplianceError
@@ -28,7 +29,7 @@ def monitoring(out: Output, folder: Path) -> list[str]:
             raise ApplianceError(f"{there} is there already, and differs", "Remove it, or name another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     for file in shipped:
-        (folder / file.name).write_bytes(file.read_bytes())
+        files.save(file.read_bytes(), folder / file.name)
     out.show(f"Written to {folder}: {', '.join(file.name for file in shipped)}")
     out.show("Edit the targets and the token in prometheus.yml, and import grafana.json into Grafana.")
     return [str(folder / file.name) for file in shipped]

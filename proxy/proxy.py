@@ -101,7 +101,7 @@ class Proxy:
         reach.on_change(self._prober.wake)
         self.presence = Presence(settings, self.grid, self.id, self.sessions, self.tls)
         self._tokens = Tokens(self.grid, token_copy_of(settings), in_thread)
-        self._mailbox = Mailbox(self.grid.store, "proxy", self.id, self._handle)
+        self._mailbox = Mailbox(self.grid.store, "proxy", self.id, self.handle)
         self._watchdog = Watchdog(settings)
         self._keys = Keys(self.grid)
         self._door = InnerDoor(settings, self._keys, self._watchdog)
@@ -248,11 +248,11 @@ class Proxy:
             server.stop(timeout=LAST_WORDS_S)  # a handler has given its slot back before it says its last words
         self._browsers.stop(LAST_WORDS_S)
 
-    def _handle(self, message: dict[str, Any]) -> None:
+    def handle(self, message: dict[str, Any]) -> None:
         """Act on a message to this proxy."""
         if message.get("tokens"):
             self._tokens.sync()
-        elif message.get("appliance"):
+        elif message.get("appliance") is True:  # other messages name one
             self._announce()
         elif message.get("resubscribed"):
             self._renew()

@@ -16,6 +16,7 @@ import redis
 
 from appliance import logs
 from appliance.grid.store import Store
+from appliance.request_errors import StoreUnavailable
 
 log = logs.get_logger()
 
@@ -70,5 +71,7 @@ class Mailbox:
     def _deliver(self, data: str) -> None:
         try:
             self._handle(json.loads(data))
+        except StoreUnavailable as error:  # a message is a hint only; what it says is found by polling, too
+            log.warning("mailbox.message_lost", channel=self._channel, data=data, error=str(error))
         except Exception:  # one message that cannot be handled must not end the listening
             log.exception("mailbox.message_failed", channel=self._channel, data=data)

@@ -29,10 +29,11 @@ HEAL_INTERVAL_S = 0.1
 HOSTILE = 20  # workers that may become suspect at any moment; the client's next one is another of them
 
 _CASE = re.compile(rb"\n" + CASE_HEADER + rb": (\d+)\r")
+_REQUEST = rb"GET /\S+ HTTP/1\.1\r\nHost: driver\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
 _EXPECTED = re.compile(
-    rb"GET /\S+ HTTP/1\.1\r\nHost: driver\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    rb"((Sec-WebSocket-(Key|Version|Extensions|Protocol)|User-Agent|x-playwright-[^:\s]*):[^\r\n]*\r\n)*"
-    rb"session: [0-9a-f]{16}\r\n\r\n",
+    _REQUEST
+    + rb"(((Sec-WebSocket-(Key|Version|Extensions|Protocol)|User-Agent|x-playwright-[^:\s]*):[^\r\n]*\r\n)*"
+    + rb"session: [0-9a-f]{16}\r\n)?\r\n",  # a session's; or a probe's, which has no more
     re.IGNORECASE,
 )
 

@@ -97,10 +97,11 @@ def test_who_waits_is_in_the_queue_in_order(grid: Appliance, page: Page) -> None
 def test_the_live_view_shows_what_the_browser_shows(
     grid: Appliance, playwright: Playwright, page: Page, isolation: str
 ) -> None:
-    browser = connected(playwright, grid, f"name=watched&isolation={isolation}")
+    name = f"watched-{isolation}"  # the page may show a moment longer what ended before
+    browser = connected(playwright, grid, f"name={name}&isolation={isolation}")
     shown = browser.new_page()
     shown.set_content("<body style='background: rgb(255, 0, 0)'>")
-    page.get_by_label("Watch watched").click()
+    page.get_by_label(f"Watch {name}").click()
     canvas = page.locator("#watch canvas")
     until(canvas.is_visible, "the first picture is there")
     until(lambda: is_near(colour_of(page), RED), "the canvas is red")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from appliance.errors import Blame, DialFailed
 from appliance.grid.reach import EVERYWHERE, PATIENCE_S, REFUTATIONS, Reach
+from appliance.settings.config import Settings
+from proxy.proxy import Proxy
 
 
 class Clock:
@@ -117,3 +121,10 @@ def test_an_appliance_that_is_gone_is_trouble_no_more(reach: Reach) -> None:
     reach.failed("there", "there.chromium-00.abc", failure(Blame.PATH))
     reach.forget("there")
     assert changes == [1, 0]
+
+
+def test_a_proxy_hears_that_a_worker_is_healthy_which_it_suspected(tmp_path: Path) -> None:
+    proxy = Proxy(Settings(run_dir=tmp_path, redis_url="unix:///nowhere", appliance_name="here"))
+    for _ in range(REFUTATIONS):
+        proxy.handle({"refuted": "there.chromium-00.abc", "appliance": "there"})
+    assert proxy.services.reach.failed("there", "there.chromium-00.abc", failure(Blame.WORKER)) is Blame.PATH

@@ -34,15 +34,17 @@ class Client:
         site: str = "",
         hold_s: float = 0,
         authority: Path | None = None,
+        python: str = sys.executable,
     ) -> None:
         """Open a page, on `site` if it is given, try the URLs, and stay for `hold_s` seconds.
 
-        `authority` is who certified the endpoint, if that is none that everybody knows.
+        `authority` is who certified the endpoint, if that is none that everybody knows. `python` has another version of
+        Playwright.
         """
         environment = os.environ | {"TOKEN": token, "SITE": site, "HOLD_S": str(hold_s)}
         environment |= {"NODE_EXTRA_CA_CERTS": str(authority)} if authority else {}
         self._process = subprocess.Popen(
-            [sys.executable, CLIENT, endpoint, *urls],
+            [python, CLIENT, endpoint, *urls],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -3,7 +3,7 @@
 Shared browsers are started before a client connects, so launch options come too late for them. Rules:
  1. What the shared browsers have anyway needs nothing.
  2. `proxy`, `channel`, `slowMo`, allowed `args` and `exposeNetwork` are honoured, by a browser of the session's own
-    (workers/preload/wishes.js). It has one then, and its log says why, unless it asked for isolation=context.
+    (workers/preload/launch_options.js). It has one then, and its log says why, unless it asked for isolation=context.
  3. An option that would reach the grid's machine is refused before a slot is taken.
  4. An option that only changes how safely a browser runs is named in the client's log.
  5. Options for the client's own machine are passed over, and so is what every stock client sends: Playwright Test

@@ -61,7 +61,7 @@ def test_every_number_of_clicks_or_steps_has_a_limit() -> None:
         if kind not in ELSEWHERE
     ]
     assert ("Frame", "dblclick", "steps") in counts
-    unlimited = "given[0].filter(([type, method, name]) => !load('limits').whyNot(type, method, { [name]: 1e9 }))"
+    unlimited = "given[0].filter(([type, method, name]) => !load('parameters').whyNot(type, method, { [name]: 1e9 }))"
     assert ask(unlimited, counts) == []
 
 
@@ -121,7 +121,7 @@ def test_no_other_addresses_are_opened(address: str) -> None:
 def test_a_session_whose_folder_could_not_be_made_gets_it_when_there_is_room(tmp_path: Path) -> None:
     """It is a missing folder that keeps it from being made here, and may be a full disk elsewhere."""
     calls = """(() => {
-      const { placing, watchBrowser } = load('leftovers');
+      const { placing, watchBrowser } = load('sessions');
       const options = { artifactsDir: given[0], tracesDir: given[0], downloadsPath: given[0] };
       watchBrowser({ options, doCreateNewContext() {}, downloadCreated() {} });
       const connection = {}, fs = require('fs');
@@ -136,7 +136,7 @@ def test_the_listeners_of_a_client_that_has_gone_are_removed() -> None:
     script = """
       const { EventEmitter } = require('events'), browser = new EventEmitter(), own = () => {};
       browser.on('disconnected', own);
-      const forget = load('leftovers').trackListeners(browser, 'disconnected');
+      const forget = load('sessions').trackListeners(browser, 'disconnected');
       const counts = [];
       for (let client = 0; client < 2; client++) {
         browser.on('disconnected', () => {}).on('disconnected', () => {});
@@ -150,7 +150,7 @@ def test_the_listeners_of_a_client_that_has_gone_are_removed() -> None:
 
 def test_a_session_is_known_until_its_connection_closes_unless_it_is_kept() -> None:
     script = """
-      const { EventEmitter } = require('events'), { begin, keep, named } = load('leftovers');
+      const { EventEmitter } = require('events'), { begin, keep, named } = load('sessions');
       const kept = keep(new Promise(() => {}));
       const seen = [undefined, { session: kept }].map((browser, number) => {
         const socket = new EventEmitter(), name = `session-${number}`, told = [];
@@ -170,7 +170,7 @@ def test_pages_outside_of_the_contexts_of_a_browser_of_ones_own_download_nothing
       const sent = [], options = { artifactsDir: given[0], tracesDir: given[0], downloadsPath: given[0] };
       const _session = { send: async (...command) => sent.push(command) };
       const browser = { options, _session, doCreateNewContext() {}, downloadCreated() {} };
-      load('leftovers').watchBrowser(browser, {}, given[1]);
+      load('sessions').watchBrowser(browser, {}, given[1]);
       return sent;
     })()"""
     assert ask(sent, str(tmp_path), False) == [["Browser.setDownloadBehavior", {"behavior": "deny"}]]
@@ -291,7 +291,7 @@ def test_other_devtools_of_a_browser_of_ones_own_are_allowed() -> None:
 def test_what_a_client_wishes_is_merged_into_the_drivers_options() -> None:
     usual = {"args": ["--a"], "executablePath": "/shell", "channels": {"chrome": "/chrome"}, "proxy": None}
     usual["clientArgs"] = ["--b"]
-    merge = "load('wishes').merge(given[0], given[1])"
+    merge = "load('launch_options').merge(given[0], given[1])"
     wished = {"options": {"args": ["--a", "--b=1"], "channel": "chrome", "slowMo": 5}, "network": ""}
     assert ask(merge, wished, usual) == {
         "args": ["--a", "--a", "--b=1"],
@@ -311,7 +311,8 @@ def test_what_a_client_wishes_is_merged_into_the_drivers_options() -> None:
     ],
 )
 def test_what_a_worker_cannot_fulfil_is_refused(options: dict[str, Any], network: str, sentence: str) -> None:
-    attempt = "(() => { try { load('wishes').merge(given[0], given[1]) } catch (error) { return error.message } })()"
+    merge = "load('launch_options').merge(given[0], given[1])"
+    attempt = f"(() => {{ try {{ {merge} }} catch (error) {{ return error.message }} }})()"
     said = ask(
         attempt, {"options": options, "network": network}, {"channels": {"chrome": "/chrome"}, "clientArgs": ["--a"]}
     )

@@ -9,7 +9,7 @@
 //     has ended: the worker's own check, by when the worker knows which browser is the shared one.
 //  3. A browser's server opens no listener. It is handed connections that came to the driver's own socket.
 //  4. A browser that ends by itself ends its own session, which is told how it ended.
-//  5. A browser that is to have something of its client's (wishes.js) is launched for it.
+//  5. A browser that is to have something of its client's (launch_options.js) is launched for it.
 //  6. One that outlives its clients (kept.js) keeps what they have opened in it.
 
 const { AsyncLocalStorage } = require('async_hooks');
@@ -21,12 +21,12 @@ const bundle = require('./bundle');
 const certificates = require('./certificates');
 const devtools = require('./devtools');
 const kept = require('./kept');
-const leftovers = require('./leftovers');
+const sessions = require('./sessions');
 const looks = require('./looks');
 const { Refusal, need } = require('./refusal');
 const { Reserve } = require('./reserve');
 const { warn } = require('./warning');
-const wishes = require('./wishes');
+const launchOptions = require('./launch_options');
 
 const PATIENCE_MS = 500;
 const DRIVERS_REASON = 'Browser closed';  // playwrightConnection.ts, when a browser is disconnected
@@ -88,8 +88,8 @@ class OwnBrowser {
   /** Outlive its clients, which find what the others have opened. */
   keep() {
     this._port.options.mode = 'launchServerShared';  // as launchServer({ _sharedBrowser: true })
-    this.session = leftovers.keep(this.ended);
-    this._forgetClient = leftovers.trackListeners(this._port.options.preLaunchedBrowser, 'disconnected');
+    this.session = sessions.keep(this.ended);
+    this._forgetClient = sessions.trackListeners(this._port.options.preLaunchedBrowser, 'disconnected');
   }
 
   serve(request, socket, head) {
@@ -159,10 +159,10 @@ function install({ inprocess, server, utils, ws: WebSocket, wsServer: WebSocketS
   });
 }
 
-/** Launch a browser as its client wishes, or as the driver's own is. */
-async function launch(wished = { options: {}, network: '' }) {
-  const options = wishes.merge(wished, usual);
-  const port = new NoPort(wished.network ? await networkOf(wished.network) : undefined);
+/** Launch a browser as its client asks, or as the driver's own is. */
+async function launch(asked = { options: {}, network: '' }) {
+  const options = launchOptions.merge(asked, usual);
+  const port = new NoPort(asked.network ? await networkOf(asked.network) : undefined);
   if (port.network)
     options.proxy = { server: `socks5://${certificates.addressOf(port.network.port())}:${port.network.port()}` };
   const start = { pid: undefined };
@@ -176,10 +176,10 @@ async function launch(wished = { options: {}, network: '' }) {
   }
 }
 
-/** Launch a browser as its client wishes; raises a Refusal if that is why it does not start. */
-async function launchWished(wished) {
+/** Launch a browser as its client asks; raises a Refusal if that is why it does not start. */
+async function launchFor(asked) {
   try {
-    return await launch(wished);
+    return await launch(asked);
   } catch (error) {
     if (error instanceof Refusal)
       throw error;
@@ -239,10 +239,10 @@ async function serve(request, socket, head) {
     browser.serve(request, socket, head);
 }
 
-/** Return a browser as a client wishes it. */
+/** Return a browser as a client asks for it. */
 async function take(headers) {
-  const wished = wishes.read(headers);
-  const browser = await (wishes.isEmpty(wished) ? reserve.take() : launchWished(wished));
+  const asked = launchOptions.read(headers);
+  const browser = await (launchOptions.isEmpty(asked) ? reserve.take() : launchFor(asked));
   reserve.fillSoon();
   return browser;
 }

@@ -10,7 +10,7 @@ const path = require('path');
 
 const bodies = require('./bodies');
 const cdp = require('./cdp');
-const limits = require('./limits');
+const parameters = require('./parameters');
 const pictures = require('./pictures');
 const { needsOwnBrowser } = require('./refusal');
 const traces = require('./traces');
@@ -157,8 +157,8 @@ for (const [name, value] of Object.entries({ ...REFUSED, ...CHECKED }))
   rule(...name.split('.'), value);
 for (const [type, methods] of RULES)
   for (const [method, value] of methods)
-    if (limits.concerns(type, method))
-      rule(type, method, call => limits.whyNot(type, method, call.params) ?? (value === true ? undefined : value(call)));
+    if (parameters.concerns(type, method))
+      rule(type, method, call => parameters.whyNot(type, method, call.params) ?? (value === true ? undefined : value(call)));
 
 /**
  * Return why a session may not make this call, or undefined; a call that is allowed may be changed.
@@ -173,7 +173,7 @@ function whyNot(dispatcher, message, rights) {
   const method = rights.isOwn && message.method === 'newContextForReuse' ? 'newContext' : message.method;  // it takes the same
   const found = RULES.get(dispatcher._type)?.get(method);
   if (found === true || typeof found === 'function')
-    return limits.whyTooLong(method, params) ??
+    return parameters.whyTooLong(method, params) ??
       (found === true ? undefined : found({ params, dispatcher, rights }));
   return found ?? `This grid does not know ${dispatcher._type}.${message.method} of Playwright's protocol, and ` +
     'refuses what it does not know.';

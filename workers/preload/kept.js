@@ -12,7 +12,7 @@
 const { once } = require('events');
 
 const { Refusal, need } = require('./refusal');
-const wishes = require('./wishes');
+const launchOptions = require('./launch_options');
 
 const LARGEST = 4096;  // bytes of a holder's message; it sends none but a Close frame
 const FIRST_MS = 30000;  // for the client that the browser was launched for
@@ -38,11 +38,11 @@ function parse(header) {
 /** Hold a browser for as long as a connection lasts. */
 function hold(request, socket, head, browser) {
   const { id } = parse(request.headers.keep);
-  const wished = wishes.read(request.headers), drop = () => browser.kill();
+  const asked = launchOptions.read(request.headers), drop = () => browser.kill();
   socket.once('close', drop);  // for a handshake that the server refuses
   server.handleUpgrade(request, socket, head, holder => {
     socket.off('close', drop);
-    new Kept(id, browser, holder, wished);
+    new Kept(id, browser, holder, asked);
   });
 }
 
@@ -51,7 +51,7 @@ async function visit(request, socket, head) {
   const { id, ms } = parse(request.headers.visit), session = sessions.get(id);
   if (!session)
     throw ended();
-  session.compare(wishes.read(request.headers));
+  session.compare(launchOptions.read(request.headers));
   await session.becomesFree();
   session.visit(request, socket, head, ms);
 }
@@ -61,11 +61,11 @@ function ended() {
 }
 
 class Kept {
-  constructor(id, browser, holder, wished) {
+  constructor(id, browser, holder, asked) {
     this._id = id;
     this._browser = browser;
     this._holder = holder;
-    this._wished = wished;  // what the browser was launched with
+    this._asked = asked;  // what the browser was launched with
     this._client = undefined;  // the socket of the client that is there
     sessions.set(id, this);
     browser.keep();
@@ -75,9 +75,9 @@ class Kept {
     this._wait(FIRST_MS, 'its client did not come');
   }
 
-  /** Raise a Refusal if a client wishes what the browser was not launched with. */
-  compare(wished) {
-    if (!wishes.isEmpty(wished) && JSON.stringify(wished) !== JSON.stringify(this._wished))
+  /** Raise a Refusal if a client asks for what the browser was not launched with. */
+  compare(asked) {
+    if (!launchOptions.isEmpty(asked) && JSON.stringify(asked) !== JSON.stringify(this._asked))
       throw new Refusal('The browser of this session was launched with other options.', 409, 'Leave the options out, or use another name for `session`.');
   }
 

@@ -12,7 +12,7 @@
 //  5. A viewer's message is a JSON object; one that is not known ends the look. {show: PAGE} is all there is: a look
 //     changes nothing in the browser.
 
-const leftovers = require('./leftovers');
+const sessions = require('./sessions');
 const { Refusal, need } = require('./refusal');
 const { warn } = require('./warning');
 
@@ -36,7 +36,7 @@ function install({ wsServer: WebSocketServer, server: classes }) {
 
 /** Let somebody look at a session. */
 async function look(request, socket, head) {
-  const session = leftovers.named(request.headers.look);
+  const session = sessions.named(request.headers.look);
   if (!session)
     throw new Refusal('This session has ended, or has no browser yet.', GONE, 'Look again in a moment.');
   server.handleUpgrade(request, socket, head, viewer => new Look(session, viewer));

@@ -22,7 +22,7 @@ function flaw(message) {
   return undefined;
 }
 
-/** Keep a title from having the driver write out selectors that are not looked at (limits.js), or one time and again. */
+/** Keep a title from having the driver write out selectors that are not looked at (parameters.js), or one time and again. */
 function plain(title) {
   return title.slice(0, LONGEST_TITLE).replace(/\{[^}]*\./g, '{');  // "{selector}" stands for a parameter, "{x.y}" for one in it
 }

@@ -9,7 +9,7 @@ const calls = require('./calls');
 const clipboard = require('./clipboard');
 const devtools = require('./devtools');
 const keyfiles = require('./keyfiles');
-const leftovers = require('./leftovers');
+const sessions = require('./sessions');
 const messages = require('./messages');
 const patterns = require('./patterns');
 const pictures = require('./pictures');
@@ -33,12 +33,12 @@ function install() {
     const answer = reason => this.onmessage(messages.refusal(message, reason));
     try {
       const dispatcher = this._dispatcherByGuid.get(message?.guid);
-      const session = leftovers.sessionOf(this);
+      const session = sessions.sessionOf(this);
       const reason = messages.flaw(message) ?? refused(dispatcher, message, { allowFiles, isOwn: session.hasOwnBrowser });
       if (reason)
         return answer(reason);
       const { method } = message, object = dispatcher?._object;
-      const place = () => leftovers.placing(this, method, object, () => dispatch.call(this, message));
+      const place = () => sessions.placing(this, method, object, () => dispatch.call(this, message));
       const call = method === 'expectScreenshot' ? () => pictures.comparing(object.screenshotter, message.params, place) : place;
       const delays = [keyfiles.opened(method, message.params), clipboard.delay(session, dispatcher?._type, method, object)];
       return (delays.some(Boolean) ? Promise.all(delays).then(call) : call()).catch(error => answer(messages.sentence(error)));
@@ -59,15 +59,15 @@ function install() {
     if (dispatcher._type === 'APIRequestContext')
       bodies.bound(dispatcher._object);
     if (dispatcher._type === 'CDPSession')
-      leftovers.opened(this, dispatcher._object);
+      sessions.opened(this, dispatcher._object);
     if (dispatcher._type !== 'Root')
       return;
     messages.surviveSending(this);
-    leftovers.begin(this, browsers.ofArriving());
+    sessions.begin(this, browsers.ofArriving());
   });
   browsers.install(driver);
   devtools.install(driver);
-  leftovers.watchEnds(server);
+  sessions.watchEnds(server);
   bundle.wrap(remote.PlaywrightServer.prototype, 'listen', listen => async function(...args) {
     try {
       devtools.needLaunch(this._options.preLaunchedBrowser);
@@ -97,7 +97,7 @@ function confine(browser, nullProgress, rights) {
   sizes.limitAnswers(browser._connection);
   sizes.limitMessages(browser);
   bodies.limitStreams(browser);
-  leftovers.watchBrowser(browser, nullProgress, !rights.isOwn);
+  sessions.watchBrowser(browser, nullProgress, !rights.isOwn);
 }
 
 function refused(dispatcher, message, rights) {

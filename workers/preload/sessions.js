@@ -1,7 +1,10 @@
 'use strict';
 
-// What a session leaves is gone when it ends: traces, HARs, videos, downloads and uploads lie in a folder of its own,
-// and its contexts are closed, even those that were still being made when the client hung up.
+// What one session has in the driver: its contexts, and a folder for its traces, HARs, videos, downloads and uploads. When
+// it ends, all of that goes, even a context that was still being made when the client hung up.
+//
+// Browsers report downloads in different ways (Playwright's crBrowser.ts, ffBrowser.ts, wkBrowser.ts), but all of them by
+// `downloadCreated`; those of drivers up to 1.59 are made like it in modules.js.
 
 const { AsyncLocalStorage } = require('async_hooks');
 const crypto = require('crypto');

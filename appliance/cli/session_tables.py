@@ -35,13 +35,13 @@ def _more(story: Story) -> tuple[str, ...]:
 
 def history_table(found: Sequence[Story], now_ms: int, appliance: str) -> Table:
     """Return a table of past sessions."""
-    shown = table("Id", "Ended", "Lasted", "Worker", "By", "Reason", "Name", "Labels")
+    shown = table("Id", "Ended", "Waited", "Lasted", "Worker", "By", "Reason", "Name", "Labels")
     for story in found:
         ago = f"{duration((now_ms - (story.ended_ms or 0)) / 1000)} ago"
-        lasted = duration(story.duration_ms / 1000) if story.duration_ms is not None else "no slot"
+        lasted = _seconds(story.duration_ms) or "no slot"
         worker = _worker(story, appliance) or f"({story.browser})"
         cells = (worker, story.ended_by, story.end_reason, story.shown_name, _labels(story))
-        shown.add_row(story.id, ago, lasted, *cells)
+        shown.add_row(story.id, ago, _seconds(story.waited_ms), lasted, *cells)
     return shown
 
 
@@ -61,6 +61,10 @@ def one_table(story: Story) -> Table:
             title = name.removesuffix("_ms").replace("_", " ").capitalize()
             shown.add_row(title, str(value))
     return shown
+
+
+def _seconds(milliseconds: int | None) -> str:
+    return "" if milliseconds is None else duration(milliseconds / 1000)
 
 
 def _worker(story: Story, appliance: str) -> str:

@@ -93,6 +93,9 @@ def show(out: Output, session_id: str) -> dict[str, Any]:
 def why(out: Output, session_id: str) -> dict[str, Any]:
     """Say why a session waited, and why it ended.
 
+    For example: "It waited 12.3 s, because when it came all slots of the 4 available chromium workers were taken and
+    2 sessions waited before it."
+
     ID is the id of a live or a past session, or the first characters of it.
     """
     with current_grid() as (_, grid):
@@ -106,6 +109,7 @@ def why(out: Output, session_id: str) -> dict[str, Any]:
 @command(
     "applctl sessions history",
     "applctl sessions history --name 'nightly*' --ended-by driver",
+    "applctl sessions history --waited-over 10",
     "applctl sessions history --json --limit 1000 | jq 'group_by(.ended_by) | map({(.[0].ended_by): length}) | add'",
     of=sessions,
 )
@@ -115,9 +119,17 @@ def why(out: Output, session_id: str) -> dict[str, Any]:
 @click.option("--version", default="", help="Only sessions of this Playwright version, like 1.65.")
 @click.option("--worker", default="", help="Only sessions of this worker, by its name or id.")
 @click.option("--appliance", default="", help="Only those of an appliance's workers.")
+@click.option(
+    "--waited-over",
+    "waited_over_s",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Only sessions that waited longer than this for a slot.",
+)
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 def history(
-    out: Output, wanted: Filter, limit: int, ended_by: str | None, browser: str | None, **more: str
+    out: Output, wanted: Filter, limit: int, ended_by: str | None, browser: str | None, **more: Any
 ) -> list[dict[str, Any]]:
     """List past sessions, the newest first.
 

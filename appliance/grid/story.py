@@ -156,7 +156,8 @@ class Filter:
     """Which sessions are asked for; "" matches all, and None all tokens.
 
     `name` and the labels' values may have `*` and `?` as in a shell. `worker` is an id or a name, `status` and
-    `ended_by` as in Story. `search` is a part of anything that people would recognise the session by.
+    `ended_by` as in Story. `search` is a part of anything that people would recognise the session by. Only
+    sessions that waited for longer than `waited_over_s` seconds match, with 0 all.
     """
 
     name: str = ""
@@ -169,6 +170,7 @@ class Filter:
     worker: str = ""
     appliance: str = ""
     search: str = ""
+    waited_over_s: float = 0
 
     def matches(self, story: Story) -> bool:
         """Return whether a session is one of those."""
@@ -179,6 +181,7 @@ class Filter:
             and (self.token is None or story.token == self.token)
             and self.worker in ("", story.worker, WorkerId.parse(story.worker).name)
             and (not self.search or any(self.search.casefold() in text.casefold() for text in _texts(story)))
+            and (not self.waited_over_s or (story.waited_ms or 0) > self.waited_over_s * 1000)
             and all(getattr(self, name) in ("", getattr(story, name)) for name in _EXACT)
         )
 

@@ -84,3 +84,10 @@ def test_tables_of_sessions_show_labels_and_traffic(
     lines = [line.split() for line in said.splitlines()]
     assert ["Waited", "1.0", "s"] in lines
     assert ["Ended", "by", "operator"] in lines
+    assert "ago  1 s     1 min" in said, "the history says how long it waited"
+
+
+@pytest.mark.parametrize(("waited_over_s", "is_found"), [(0, True), (0.9, True), (1, False)])
+def test_sessions_are_found_by_how_long_they_waited(waited_over_s: float, is_found: bool) -> None:
+    fields = {"request": REQUEST, "worker": "here.chromium-00.1", "started": "5", "granted": "1005"}
+    assert Filter(waited_over_s=waited_over_s).matches(Story.parse(fields, ended_ms=61_005)) is is_found

@@ -34,7 +34,7 @@ class Bound:
 
 def memory_bound(settings: Settings) -> Bound:
     """Return the bound of memory. By default it keeps one worker from taking all of the machine."""
-    soft = int(settings.worker_max_memory or 0)
+    soft = int(settings.worker_max_memory)
     default = HARD_FACTOR * soft or int(resources.memory_bytes() * MEMORY_SHARE)
     return Bound("memory", "WORKER_MAX_MEMORY", soft, _chosen(settings.worker_hard_memory, default))
 

@@ -50,6 +50,8 @@ def settings() -> str:
         "Settings are environment variables, or lines NAME=value in the file `appliance.env` of the installation (or",
         "in the file that APPLIANCE_ENV names). The environment overrides the file. `applctl config list` shows all",
         "values, `applctl config set NAME=VALUE` changes the file, and `applctl restart` applies it.\n",
+        "Times are in seconds, and sizes like 2GiB. Where there may be no limit, 0 means that there is none, and the",
+        "setting says so.\n",
     ]
     for subject, group in _SUBJECTS.items():
         parts += [f"## {subject}\n", "| setting | default | meaning |", "|---|---|---|"]

@@ -16,8 +16,8 @@ class Usage:
     """When each pool on demand of this appliance was last used. A new process counts from its own start."""
 
     def __init__(self, idle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Set after how many seconds a pool that nobody uses is idle."""
-        self._idle_s, self._clock = idle_s, clock
+        """Set after how many seconds a pool that nobody uses is idle; 0: never."""
+        self._idle_s, self._clock = idle_s or float("inf"), clock
         self._used_at: dict[Key, float] = {}
         self._started: dict[Key, int] = {}  # sessions that have begun on the workers that are there
         self._busy: set[Key] = set()

@@ -33,7 +33,8 @@ def _thrice(ttl_s: float, interval_s: float) -> bool:
 
 
 def _in_order(soft: int | None, hard: int | None) -> bool:
-    return soft is None or hard is None or soft <= hard
+    """0 and None are no limit, or one that follows the other."""
+    return not soft or not hard or soft <= hard
 
 
 def _together(one: object, other: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from appliance.settings.timings import Seconds
+from appliance.settings.timings import SecondsOrNever
 
 
 class McpSettings(BaseSettings):
@@ -22,8 +22,8 @@ class McpSettings(BaseSettings):
         description="Browsers that agents may have, or wait for, at this appliance at the same time. Each takes about "
         "70 MB of memory beside the browser's own.",
     )
-    mcp_idle_timeout: Seconds = Field(
+    mcp_idle_timeout: SecondsOrNever = Field(
         600,
-        description="Seconds without a call from its agent after which a browser is closed. The agent's next call is "
-        "told so, and the one after that opens a new browser.",
+        description="Seconds without a call from its agent after which a browser is closed; 0: no limit. The agent's "
+        "next call is told so, and the one after that opens a new browser.",
     )

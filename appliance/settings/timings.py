@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 Seconds = Annotated[float, Field(gt=0)]
+SecondsOrNever = Annotated[float, Field(ge=0)]  # 0: no limit, or never; the description says which
 
 
 class TimingSettings(BaseSettings):
@@ -22,22 +23,20 @@ class TimingSettings(BaseSettings):
         15, description="Seconds after which the slot of a session that is not renewed becomes free."
     )
     reaper_run_interval: Seconds = Field(5, description="Seconds between searches for lost workers and leases.")
-    ping_interval: float = Field(
+    ping_interval: SecondsOrNever = Field(
         20,
-        ge=0,
         description="Seconds without data to a client after which it is sent a WebSocket ping, which keeps the "
         "connection open in firewalls and load balancers. 0: never.",
     )
-    ping_timeout: float = Field(
+    ping_timeout: SecondsOrNever = Field(
         300,
-        ge=0,
-        description="Seconds that a client has to answer a ping before its session ends; 0: for ever. It is long "
+        description="Seconds that a client has to answer a ping before its session ends; 0: no limit. It is long "
         "because a Node.js client that is stopped at a breakpoint answers no ping. A client machine that is gone is "
         "noticed within about a minute anyway, unless a load balancer keeps its connection open.",
     )
-    session_timeout: float = Field(0, ge=0, description="Seconds that a session may last; 0: no limit.")
-    session_idle_timeout: float = Field(
-        0, ge=0, description="Seconds that a session may last without a message in either direction; 0: no limit."
+    session_timeout: SecondsOrNever = Field(0, description="Seconds that a session may last; 0: no limit.")
+    session_idle_timeout: SecondsOrNever = Field(
+        0, description="Seconds that a session may last without a message in either direction; 0: no limit."
     )
     keep_max: int = Field(
         3600,
@@ -48,7 +47,7 @@ class TimingSettings(BaseSettings):
     )
     queue_timeout: Seconds = Field(30, description="Seconds that a client waits for a slot before it gets 503.")
     queue_max_length: int = Field(
-        100, ge=0, description="Clients that may wait for one browser; the next one gets 429."
+        100, ge=0, description="Clients that may wait for one browser; the next one gets 429. 0: none may wait."
     )
     drain_timeout: Seconds = Field(
         3600,
@@ -65,7 +64,9 @@ class TimingSettings(BaseSettings):
         10_000, ge=0, description="Past sessions whose story the grid keeps, about 1 kB each; 0: none."
     )
     history_max_age: float = Field(
-        604_800, ge=0, description="Seconds for which the grid keeps the story of a past session: a week by default."
+        604_800,
+        ge=0,
+        description="Seconds for which the grid keeps the story of a past session: a week by default; 0: none.",
     )
     shutdown_grace: Seconds = Field(
         20,

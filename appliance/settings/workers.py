@@ -16,7 +16,7 @@ from appliance.names import Browser, Isolation
 from appliance.settings.networks import split
 from appliance.settings.pools import Pool, further_pools, parse_drivers, parse_pools, place
 from appliance.settings.proxies import upstream_proxy
-from appliance.settings.timings import Seconds
+from appliance.settings.timings import Seconds, SecondsOrNever
 
 _MAX_WORKERS = 100
 DEFAULT_LANGUAGE = "en-US"  # which Chromium's headless shell has by itself
@@ -71,8 +71,8 @@ class WorkerSettings(BaseSettings):
         description="Drivers that are kept in DRIVERS_DIR. When another is fetched on demand, the one "
         "that was not used for the longest time is removed.",
     )
-    pool_idle_timeout: Seconds = Field(
-        1800, description="Seconds after which a pool that was started on demand ends if nobody uses it."
+    pool_idle_timeout: SecondsOrNever = Field(
+        1800, description="Seconds after which a pool that was started on demand ends if nobody uses it; 0: never."
     )
     spare_workers: int = Field(
         default_factory=_default_spare_workers,
@@ -236,10 +236,10 @@ class BrowserSettings(BaseSettings):
         None,
         description="Folder `playwright/driver` of another Playwright version to serve. Default: the installed one.",
     )
-    worker_max_memory: ByteSize | None = Field(
-        None,
+    worker_max_memory: ByteSize = Field(
+        ByteSize(0),
         description="Memory of a worker with its browser, like 2GiB, above which it drains: it takes no new "
-        "sessions, and restarts when its last one has ended. Default: no limit.",
+        "sessions, and restarts when its last one has ended; 0: no limit.",
     )
     worker_hard_memory: ByteSize | None = Field(
         None,

@@ -81,7 +81,7 @@ class Agents:
         """Close the browsers of agents that have made no call for MCP_IDLE_TIMEOUT."""
         limit_s, now = self._settings.mcp_idle_timeout, time.monotonic()
         for agent in list(self._agents.values()):
-            if agent.has_browser and now - agent.used_at >= limit_s:
+            if agent.has_browser and 0 < limit_s <= now - agent.used_at:
                 agent.end(f"no call came for {limit_s:.15g} s")
 
     def end_all(self, reason: str) -> None:

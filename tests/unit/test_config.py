@@ -80,6 +80,12 @@ def test_settings_that_contradict_each_other_are_refused(
         config.load()
 
 
+@pytest.mark.parametrize(("soft", "hard"), [("2GiB", "0"), ("0", "1GiB"), ("0", "0")])
+def test_0_is_no_limit_and_so_never_below_another_one(soft: str, hard: str) -> None:
+    sizes = dict(zip(("worker_max_memory", "worker_hard_memory"), (soft, hard), strict=True))
+    assert config.load(**sizes).worker_max_memory == (2 * 1024**3 if soft == "2GiB" else 0)
+
+
 def test_an_appliance_that_uses_anothers_redis_has_none_to_serve() -> None:
     with pytest.raises(SettingsError, match="REDIS_URL names another"):
         config.load(redis_listen="127.0.0.1:6379", redis_url="redis://h")

@@ -222,6 +222,14 @@ def test_an_idle_agents_process_is_ended_and_its_entry_stays(tmp_path: Path, pro
     assert "gone: no call came for 0.001 s." in text(call(agents, agent))
 
 
+def test_without_a_limit_no_agent_is_idle(tmp_path: Path, processes: Processes) -> None:
+    agents = Agents(Settings(run_dir=tmp_path, mcp_idle_timeout=0), SimpleNamespace(refusal=lambda: None))  # type: ignore[arg-type]
+    agent = begin(agents)
+    call(agents, agent)
+    agents.end_idle()
+    assert "gone" not in text(call(agents, agent))
+
+
 def test_each_agent_belongs_to_its_token(agents: Agents, processes: Processes) -> None:
     agent, ping = begin(agents, token="ci"), {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     assert result(answered(agents, request(ping, Mcp_Session_Id=agent))) == {}

@@ -40,6 +40,14 @@ def test_a_pool_with_a_session_is_never_idle_nor_makes_room() -> None:
     assert (usage.idle(), usage.least_recent()) == (None, None)
 
 
+def test_without_a_limit_no_pool_is_idle() -> None:
+    now = 0.0
+    usage = Usage(0, lambda: now)
+    usage.note([OLD], [])
+    now = 1e9
+    assert usage.idle() is None
+
+
 def test_the_pool_that_was_used_before_all_others_makes_room() -> None:
     now = 0.0
     usage = Usage(10, lambda: now)

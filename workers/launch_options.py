@@ -9,9 +9,9 @@ from typing import Any
 from appliance.machine.browsers import channel_of
 from appliance.machine.inherited import inherited
 from appliance.names import MARKER, SESSIONS_PATH, Browser
+from appliance.settings.browsers import DEFAULT_LANGUAGE
 from appliance.settings.config import Settings
 from appliance.settings.proxies import UpstreamProxy, upstream_proxy
-from appliance.settings.workers import DEFAULT_LANGUAGE
 
 # For a grid, beyond what Playwright passes by itself (chromiumSwitches in its coreBundle.js). There is no GPU, and QUIC
 # would go around the proxies that sessions are given. A network process of its own has no sandbox on Linux; it would

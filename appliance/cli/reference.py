@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from appliance.cli.application import main
 from appliance.settings.accounts import AccountSettings
+from appliance.settings.browsers import BrowserSettings
 from appliance.settings.config import as_text
 from appliance.settings.endpoint import EndpointSettings
 from appliance.settings.grid import GridSettings
@@ -17,7 +18,7 @@ from appliance.settings.logs import LogSettings
 from appliance.settings.mcp import McpSettings
 from appliance.settings.redis import RedisSettings
 from appliance.settings.timings import TimingSettings
-from appliance.settings.workers import BrowserSettings, WorkerSettings
+from appliance.settings.workers import WorkerSettings
 
 _SUBJECTS: dict[str, type[BaseSettings]] = {
     "Grid": GridSettings,

@@ -21,6 +21,7 @@ from appliance.errors import SettingsError
 from appliance.run_dir import RunDir
 from appliance.settings import secret_files
 from appliance.settings.accounts import AccountSettings
+from appliance.settings.browsers import BrowserSettings
 from appliance.settings.cross_checks import contradictions
 from appliance.settings.endpoint import EndpointSettings
 from appliance.settings.grid import GridSettings
@@ -30,7 +31,7 @@ from appliance.settings.mcp import McpSettings
 from appliance.settings.redis import RedisSettings
 from appliance.settings.sentences import sentence
 from appliance.settings.timings import TimingSettings
-from appliance.settings.workers import BrowserSettings, WorkerSettings
+from appliance.settings.workers import WorkerSettings
 
 
 def settings_file() -> Path:

@@ -33,7 +33,7 @@ CONCURRENCY = 5
 
 @dataclass
 class Figures:
-    """What was measured of one of the two ways; seconds."""
+    """What was measured of one of the ways; seconds."""
 
     connect: list[float] = field(default_factory=list)
     first_page: list[float] = field(default_factory=list)
@@ -94,20 +94,31 @@ def direct(grid: Appliance) -> Iterator[str]:
 
 
 async def measure(
-    endpoints: dict[str, str], url: str, rounds: int, batches: int, size: int, concurrency: int = CONCURRENCY
+    endpoints: dict[str, str],
+    url: str,
+    rounds: int,
+    batches: int,
+    size: int,
+    concurrency: int = CONCURRENCY,
+    rest_s: float = 0,
 ) -> dict[str, Figures]:
-    """Measure all ways in turn, in alternating order."""
+    """Measure all ways in turn, in alternating order.
+
+    A rest before each session and each batch lets the grid end what the one before has left it to do.
+    """
     figures = {name: Figures() for name in endpoints}
     async with async_playwright() as playwright:
         for endpoint in endpoints.values():  # warm up
             await crowd(playwright, endpoint, url, 10, concurrency)
         for number in range(rounds):
             for name in sorted(endpoints, reverse=bool(number % 2)):
+                await asyncio.sleep(rest_s)
                 connect, page = await session(playwright, endpoints[name], url)
                 figures[name].connect.append(connect)
                 figures[name].first_page.append(page)
         for number in range(batches):
             for name in sorted(endpoints, reverse=bool(number % 2)):
+                await asyncio.sleep(rest_s)
                 connects, rate = await crowd(playwright, endpoints[name], url, size, concurrency)
                 figures[name].connect_busy += connects
                 figures[name].sessions_per_s.append(rate)

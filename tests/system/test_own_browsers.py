@@ -74,6 +74,22 @@ def test_each_session_has_a_browser_of_its_own_and_leaves_nothing(
     until(lambda: files(grid) == before, "their files are gone")
 
 
+def test_a_sessions_own_browser_draws_without_a_gpu_process(grid: Appliance, playwright: Playwright) -> None:
+    (shared,) = grid.browser_pids()
+    session = connect(playwright, grid)
+    page = session.new_page()
+    assert page.evaluate("Boolean(document.createElement('canvas').getContext('webgl2'))")
+    assert page.screenshot().startswith(b"\x89PNG")
+    (own,) = grid.browser_pids() - {shared}
+    children = {pid: psutil.Process(pid).children(recursive=True) for pid in (shared, own)}
+    lines = {pid: {word for one in group for word in one.cmdline()} for pid, group in children.items()}
+    assert [("--type=gpu-process" in lines[pid], "--type=zygote" in lines[pid]) for pid in (shared, own)] == [
+        (True, True),
+        (False, True),
+    ]
+    session.close()
+
+
 def test_a_client_that_enables_a_feature_takes_it_from_nobody_else(grid: Appliance, playwright: Playwright) -> None:
     (shared,) = grid.browser_pids()
     session = connect(playwright, grid, args=["--enable-features=OfTheClient"])

@@ -302,6 +302,13 @@ def test_what_a_client_wishes_is_merged_into_the_drivers_options() -> None:
     }
 
 
+def test_a_sessions_own_browser_has_further_arguments_unless_it_is_another_program() -> None:
+    usual = {"args": ["--a"], "ownArgs": ["--own"], "executablePath": "/shell", "channels": {"chrome": "/chrome"}}
+    merged = "load('launch_options').merge({ options: given[0], network: '' }, given[1]).args"
+    assert ask(merged, {"args": ["--a"]}, usual) == ["--a", "--own", "--a"]
+    assert ask(merged, {"channel": "chrome"}, usual) == ["--a"]
+
+
 @pytest.mark.parametrize(
     ("options", "network", "sentence"),
     [

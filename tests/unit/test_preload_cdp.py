@@ -105,14 +105,15 @@ def test_a_key_that_is_there_twice_is_passed_on_as_it_was_judged() -> None:
     assert judged(twice)["command"]["method"] == "Page.enable"
 
 
-def test_a_sessions_browser_has_the_arguments_of_the_drivers_own_but_for_its_folder() -> None:
+def test_a_cdp_sessions_browser_has_a_profile_and_the_arguments_of_its_like() -> None:
     own = ["--headless", "--disable-features=A", "--user-data-dir=/shared", "--remote-debugging-pipe"]
     own += ["--no-startup-window"]
-    arguments = ask("load('devtools').argumentsIn('/s', given[0])", own)
+    arguments = ask("load('devtools').argumentsIn('/s', given[0], given[1])", own, ["--incognito", "--own"])
     assert arguments == [
         "--headless",
         "--disable-features=A",
         "--remote-debugging-pipe",
+        "--own",
         "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
         "--user-data-dir=/s/profile",
         "about:blank",

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.names import MARKER, Browser
 from appliance.settings.config import Settings
-from workers.launch_options import CHROMIUM_ARGS, driver_environment, launch_options
+from workers.launch_options import CHROMIUM_ARGS, OWN_BROWSER_ARGS, driver_environment, launch_options
 
 PROGRAM = Path("/opt/browser")
 
@@ -40,6 +40,17 @@ def test_the_sandbox_is_chromiums_and_playwrights_to_switch(sandbox: bool) -> No
 def test_arguments_of_the_settings_follow_those_of_the_grid() -> None:
     options = options_of(browser_args="--lang=de '--user-agent=a b'")
     assert options["args"] == [*CHROMIUM_ARGS, "--lang=de", "--user-agent=a b"]
+
+
+@pytest.mark.parametrize("name", ["chromium-headless-shell", "headless_shell"])
+def test_a_sessions_own_headless_shell_is_started_with_less(name: str) -> None:
+    options = launch_options(Settings(), Path("/opt") / name, Path("/run/w/driver.sock"), True)
+    assert options["ownArgs"] == list(OWN_BROWSER_ARGS)
+    assert not set(OWN_BROWSER_ARGS) & set(options["args"])
+
+
+def test_a_whole_chromium_is_started_for_a_session_as_it_is_to_be_shared() -> None:
+    assert options_of(headless=False)["ownArgs"] == []
 
 
 @pytest.mark.parametrize(

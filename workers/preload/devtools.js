@@ -29,6 +29,7 @@ const LARGEST = 100 * 2 ** 20;  // bytes of a client's message, as for Playwrigh
 const NORMAL = 1000, WHOLE_TRUTH = 4000;  // codes by which proxy/relay.py knows that no better reason is to come
 // Parts of a full Chromium that are pages of its own (chrome:), to which a client might attach: urls.js.
 const OWN_PAGES = 'WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup';
+const OF_OTHERS = ['--no-startup-window', '--incognito'];  // whose clients do not use the default context
 const LAST_WORDS_MS = 1000;  // for what a browser has said before its end
 const ANSWER_MS = 10000;  // for a browser to take a client that comes back
 const CLOSING_MS = 5000;  // for a browser to end after its pipe
@@ -56,9 +57,9 @@ function needLaunch(browser) {
   need(browser?.options.name !== 'chromium' || own?.args.some(one => one.startsWith('--user-data-dir=')), 'the launch of Chromium');
 }
 
-/** Return the arguments of a session's browser, made of those of the driver's own. */
-function argumentsIn(folder, args) {
-  const others = args.filter(one => one !== '--no-startup-window' && !one.startsWith('--user-data-dir='));
+/** Return the arguments of a session's browser: those of the driver's own, and of other browsers of one session. */
+function argumentsIn(folder, args, ownArgs) {
+  const others = [...args, ...ownArgs].filter(one => !OF_OTHERS.includes(one) && !one.startsWith('--user-data-dir='));
   return [...others, `--disable-features=${OWN_PAGES}`, `--user-data-dir=${path.join(folder, 'profile')}`, 'about:blank'];
 }
 
@@ -96,7 +97,7 @@ async function prepare(folder) {
 class CdpBrowser {
   constructor(folder) {
     this._folder = folder;
-    this._process = childProcess.spawn(own.command, argumentsIn(folder, own.args), {
+    this._process = childProcess.spawn(own.command, argumentsIn(folder, own.args, options.ownArgs), {
       detached: true,  // the leader of a group, which is killed as a whole
       env: { ...process.env, TMPDIR: folder },
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],

@@ -33,7 +33,7 @@ function isEmpty({ options, network }) {
 
 /** Return the options to launch with, by those of the driver; raises a Refusal. */
 function merge({ options, network }, usual) {
-  const { channels = {}, clientArgs = [], ...launch } = usual;
+  const { channels = {}, clientArgs = [], ownArgs = [], ...launch } = usual;
   const { args = [] } = launch;
   if (network && (launch.proxy || options.proxy))
     throw new Refusal('exposeNetwork takes the place of a proxy: the launch option proxy, or BROWSER_PROXY of the grid.');
@@ -45,7 +45,8 @@ function merge({ options, network }, usual) {
   const refused = options.args?.find(one => !args.includes(one) && !clientArgs.includes(String(one).split('=')[0]));
   if (refused !== undefined)  // another appliance's proxy goes by settings of its own
     throw new Refusal(`This worker's appliance allows no ${refused}. Its LAUNCH_ARGS: ${clientArgs.join(', ') || 'none'}.`);
-  return { ...launch, ...options, args: [...args, ...options.args ?? []] };
+  const isUsual = launch.executablePath === usual.executablePath;
+  return { ...launch, ...options, args: [...args, ...isUsual ? ownArgs : [], ...options.args ?? []] };
 }
 
 module.exports = { isEmpty, merge, read };

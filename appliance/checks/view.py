@@ -15,6 +15,7 @@ from appliance.errors import SupervisorError
 from appliance.grid.grid import open_grid
 from appliance.grid.records import PoolCapacity, SessionInfo, WorkerInfo
 from appliance.machine import room
+from appliance.machine.folders import is_changing
 from appliance.machine.processes import left_over
 from appliance.machine.record import record_of
 from appliance.machine.supervisor import ProcessInfo, Supervisor
@@ -28,12 +29,13 @@ _ANSWER_TIMEOUT_S = 5.0
 class GridView:
     """What was seen in one look. `workers` are this appliance's; pools and sessions the whole grid's.
 
-    `left_over` names the processes of an earlier run, if supervisord does not answer. `rival` is where another
-    appliance of the same name is.
+    `changing` says that the appliance is being started or stopped, and `left_over` names the processes of an earlier
+    run, if supervisord does not answer. `rival` is where another appliance of the same name is.
     """
 
     settings: Settings
     supervisor_pid: int = 0
+    changing: bool = False
     left_over: list[str] = field(default_factory=list)
     processes: list[ProcessInfo] = field(default_factory=list)
     redis_error: str = ""
@@ -67,7 +69,9 @@ class GridView:
         """What keeps the appliance from being whole, one sentence each; empty if it is."""
         if not self.running:
             left = f"an earlier run left {', '.join(self.left_over)}"
-            return ["the appliance is not running", *([left] if self.left_over else [])]
+            changing = "the appliance is being started or stopped"
+            first = changing if self.changing else "the appliance is not running"
+            return [first, *([left] if self.left_over else [])]
         found = [f"process {p.name} is {p.state}" for p in self.processes if not p.started]
         if self.redis_error:
             found.append(self.redis_error)
@@ -90,7 +94,8 @@ def look(settings: Settings) -> GridView:
         view.supervisor_pid = supervisor.pid()
         view.processes = supervisor.processes()
     except SupervisorError:
-        view.left_over = [_named(process) for process in left_over(settings.run_dir)]
+        view.changing = is_changing(settings.paths)
+        view.left_over = [] if view.changing else [_named(process) for process in left_over(settings.run_dir)]
         return view
     with suppress(OSError):
         view.lack_of_room = room.shortage(settings.run_dir)

@@ -77,6 +77,7 @@ def _exit_code(view: GridView) -> int:
 def _as_data(view: GridView) -> dict[str, Any]:
     return {
         "running": view.running,
+        "changing": view.changing,
         "ready": view.ready,
         "problems": view.problems,
         "endpoint": view.settings.endpoint,
@@ -97,6 +98,8 @@ def _count_sessions(view: GridView) -> dict[str, int]:
 
 
 def _not_running(view: GridView) -> str:
+    if view.changing:
+        return "The appliance is being started or stopped: `applctl up` or `applctl down` has not ended yet."
     left = f" An earlier run left {', '.join(view.left_over)}." if view.left_over else ""
     return f"The appliance is not running.{left} Start it with `applctl up`."
 

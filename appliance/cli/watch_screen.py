@@ -79,6 +79,9 @@ def shares(sections: Sequence[Section], chosen: int, room: int) -> list[int]:
 def _head(snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterator[Text]:
     view = snapshot.view
     if not view.running:
+        if view.changing:
+            yield Text("The appliance is being started or stopped.", "bold yellow")
+            return
         yield Text("The appliance is not running. Start it with `applctl up`.", "bold red")
         yield from (Text(f"An earlier run left {name}.", "yellow") for name in view.left_over)
         return

@@ -171,6 +171,15 @@ def alone_in(paths: RunDir) -> Iterator[bool]:
         os.close(lock)
 
 
+def is_changing(paths: RunDir) -> bool:
+    """Return whether somebody starts the appliance in a RUN_DIR, or clears it, without being in their way."""
+    with suppress(OSError):
+        inode = f":{paths.logs.stat().st_ino}"  # proc_locks(5): MAJOR:MINOR:INODE
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return any("FLOCK" in words and any(word.endswith(inode) for word in words) for words in locks)
+    return False
+
+
 def _is_locked(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -148,6 +148,16 @@ def test_a_supervisord_that_is_away_is_a_clear_error(tmp_path: Path) -> None:
     assert view.problems == ["the appliance is not running"]
 
 
+def test_an_appliance_that_is_being_started_left_nothing_behind(tmp_path: Path) -> None:
+    settings = config.load(run_dir=tmp_path)
+    prepare_run_dir(settings)
+    with bringing_up(settings):
+        view = look(settings)
+        assert view.problems == ["the appliance is being started or stopped"]
+        assert not look(config.load(run_dir=tmp_path / "other")).changing
+    assert not look(settings).changing
+
+
 def test_the_browser_is_given_nothing_of_the_appliances_environment(tmp_path: Path) -> None:
     settings = config.load(run_dir=tmp_path)
     exported = export(settings, REDIS) | {"SUPERVISOR_ENABLED": "1", "SUPERVISOR_SERVER_URL": "unix:///run/s.sock"}

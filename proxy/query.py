@@ -11,7 +11,7 @@ from appliance.request_errors import BadRequest
 
 KNOWN = ("browser", "isolation", "keep", "label.KEY", "name", "session", "token")
 _PLANNED = "timeout"  # a later version will offer it
-_LABEL = "label."
+LABEL = "label."
 _LABEL_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 _SHOWN = re.compile(r"[\w.-]{1,15}", re.ASCII)  # a token has 16 characters or more, and must not show in logs
@@ -24,7 +24,7 @@ def parse(query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         shown = f"query parameter {name!r}" if _SHOWN.fullmatch(name) else "query parameter"
-        if name not in KNOWN and not name.startswith(_LABEL):
+        if name not in KNOWN and not name.startswith(LABEL):
             raise _unknown(name, shown)
         if name in found:
             raise BadRequest(f"The {shown} is there twice.", "Name each parameter once.")
@@ -42,7 +42,7 @@ def parse(query: str) -> dict[str, str]:
 
 def labels(parameters: Mapping[str, str]) -> dict[str, str]:
     """Return the labels among a query's parameters: `label.build=4711` is the label "build"."""
-    return {name.removeprefix(_LABEL): value for name, value in parameters.items() if name.startswith(_LABEL)}
+    return {name.removeprefix(LABEL): value for name, value in parameters.items() if name.startswith(LABEL)}
 
 
 def _unknown(name: str, shown: str) -> BadRequest:

@@ -39,7 +39,7 @@ LOOK_S = 1.0
 _BODY_MAX_BYTES = 1024 * 1024
 WHOLE_WITHIN_S = 10.0
 PULSE_S = 15.0  # for load balancers, which close what is silent for a minute
-_WISHES = ("name", "isolation", "browser")
+_WISHES = ("name", "isolation", "browser", "label.KEY")
 
 
 class Agents:
@@ -93,12 +93,14 @@ class Agents:
 
     def _welcome(self, request: Request, message: Message, token: str, client: str) -> bytes:
         wishes = query.parse(request.query)
-        if others := set(wishes) - {*_WISHES, access.QUERY_PARAMETER}:
-            raise BadRequest(f"Agents cannot have the query parameter {min(others)!r}.", f"They can have {_WISHES}.")
+        wishes.pop(access.QUERY_PARAMETER, None)
+        others = {name for name in wishes if name not in _WISHES and not name.startswith(query.LABEL)}
+        if others:
+            known = f"They can have {', '.join(_WISHES)}."
+            raise BadRequest(f"Agents cannot have the query parameter {min(others)!r}.", known)
         if refusal := self._presence.refusal():
             raise refusal
         browser = handshake.browser_of(wishes.get("browser") or self._settings.default_browser_type)
-        wishes = {name: value for name, value in wishes.items() if name in _WISHES}
         agent = Agent(token, client, wishes, browser)
         self._agents[agent.id] = agent
         self._forget_oldest(token)

@@ -79,10 +79,10 @@ def test_an_agent_that_only_looks_at_the_tools_takes_no_slot(agent: Agent, guard
 
 
 def test_the_token_may_stand_in_the_url(guarded: Appliance) -> None:
-    agent = Agent(guarded.port, f"?token={TOKEN}&isolation=browser").begin()
+    agent = Agent(guarded.port, f"?token={TOKEN}&isolation=browser&label.build=4711").begin()
     assert "[]" in agent.said("browser_tabs", action="list")
     (session,) = listed(guarded)
-    assert session["isolation"] == "browser"
+    assert (session["isolation"], session["labels"]) == ("browser", {"build": "4711"})
     agent.end()
     until(lambda: not listed(guarded), "the slot is free")
 

@@ -70,6 +70,7 @@ class Processes:
         """Listen."""
         self.act, self.says_tools = act, True
         self.connections: list[socket.socket] = []
+        self.endpoints: list[str] = []
         path.parent.mkdir()
         listener = gevent.socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
@@ -80,7 +81,9 @@ class Processes:
     def _serve(self, connection: socket.socket, _: object) -> None:
         self.connections.append(connection)
         with suppress(OSError), connection.makefile("rb") as file:  # it may end itself
-            if "list" in json.loads(file.readline()) and self.says_tools:
+            order = json.loads(file.readline())
+            self.endpoints.append(order.get("endpoint", ""))
+            if "list" in order and self.says_tools:
                 connection.sendall(frame(0, TOOLS) + b"closed\n")
             for line in file:
                 self.act(connection, json.loads(line))
@@ -145,6 +148,12 @@ def test_a_call_starts_a_process_once_and_has_its_answer(agents: Agents, process
     agent = begin(agents)
     assert [text(call(agents, agent)) for _ in range(2)] == ["a page", "a page"]
     assert len(processes.connections) == 1
+
+
+def test_an_agents_session_has_its_name_and_labels_and_never_its_token(agents: Agents, processes: Processes) -> None:
+    agent = begin(agents, "?name=shopper&label.build=4711&token=0123456789abcdef0123")
+    call(agents, agent)
+    assert processes.endpoints[-1].endswith("/?name=shopper&label.build=4711")
 
 
 def test_an_answer_that_takes_long_comes_as_a_stream(

@@ -1,7 +1,9 @@
 """`python -m proxy`: the proxy process, started by supervisord."""
 
-from gevent import monkey
+from gevent import events, monkey
 
+# There is no plugin of gevent's, and it would look for one 26 times in the metadata of all packages.
+events.notify_and_call_entry_points = events.notify  # type: ignore[attr-defined]
 monkey.patch_all()
 
 import gc  # noqa: E402  # nothing may be imported before the patch

@@ -49,8 +49,9 @@ def older_playwright(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install another Playwright version, client and driver, in a virtual environment of its own."""
 
     def install(folder: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([folder / "bin/pip", "install", "--quiet", f"playwright=={OLDER_PLAYWRIGHT}"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", folder, "install", "--quiet"]
+        subprocess.run([*pip, f"playwright=={OLDER_PLAYWRIGHT}"], check=True)
 
     return _made_once(tmp_path_factory, "playwright", install)
 

@@ -18,7 +18,7 @@ from proxy.api.models import Error
 
 PREFIX = "/api/v1"
 JSON = "application/json"
-# The application describes the model itself; to describe it again for each status of each resource took the proxy 0.1 s.
+# The application describes the model. To describe it again for each status of each resource took the proxy 0.1 s.
 _AN_ERROR = {JSON: {"schema": {"$ref": f"#/components/schemas/{Error.__name__}"}}}
 _ERRORS = (400, 401, 403, 404, 405, 413, 500, 503)
 GRID, SETTINGS = "grid", "settings"  # in Flask's `extensions`

@@ -32,6 +32,7 @@ from appliance.machine.supervisor import Supervisor
 from appliance.request_errors import StoreUnavailable
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
+from tests.support import forked
 from tests.support.looks import command_of, runs
 from tests.support.waiting import WITHIN_S, until
 
@@ -94,9 +95,11 @@ class Appliance:
 
     def applctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one command of `applctl` against this appliance."""
-        done = subprocess.run(
-            [*self._inside, APPLCTL, *arguments], env=self.env, capture_output=True, text=True, timeout=120, check=False
-        )
+        if self._inside or not forked.is_possible(self.env):
+            command = [*self._inside, APPLCTL, *arguments]
+            done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120, check=False)
+        else:
+            done = forked.applctl([*arguments], self.env)
         if check and done.returncode:
             raise AssertionError(f"applctl {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

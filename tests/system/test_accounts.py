@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,7 +18,7 @@ import pytest
 from appliance.grid.records import WorkerInfo
 from appliance.names import minor_version
 from appliance.run_dir import RunDir
-from tests.support.appliance import APPLCTL, Appliance, tree
+from tests.support.appliance import Appliance, tree
 from tests.support.fixtures import OLDER_PLAYWRIGHT
 from tests.support.guarded import accounts, as_root, machine
 from tests.support.looks import environment_of, paths_in, status_of
@@ -34,13 +34,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def driver() -> Iterator[Path]:
-    """Add a driver of another version where all accounts can read it."""
+def driver(added_driver: Path) -> Iterator[Path]:
+    """Put the driver of another version where all accounts can read it."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        environment = os.environ | {"DRIVERS_DIR": folder, "APPLIANCE_ENV": os.devnull}
-        subprocess.run([APPLCTL, "drivers", "add", OLDER_PLAYWRIGHT], env=environment, check=True)
-        yield Path(folder) / OLDER_PLAYWRIGHT
+        yield Path(shutil.copytree(added_driver, Path(folder) / OLDER_PLAYWRIGHT))
 
 
 @pytest.fixture(scope="module")

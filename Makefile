@@ -7,8 +7,8 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 APT     = $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -qy
 # It measures how soon all is whole again, so nothing else runs meanwhile; the others mostly wait.
 ALONE   = tests/system/test_chaos.py
-# The modules of the system tests take longest: one that began last would keep one process busy, and the others idle.
-LONG_FIRST = tests/system tests/attacks tests/integration tests/unit
+# Each process gets the next whole module; tests/conftest.py puts the longest first.
+SHARED  = --dist loadscope --no-loadscope-reorder
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
 .PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale bench-dashboard simulate chaos attacks compatibility fuzz \
@@ -33,10 +33,10 @@ test: lint image-check ## test everything, with real browsers
 	$(BIN)/applctl setup
 	@test "$$(id -u)" != 0 || packer/need.sh nft ip ss haproxy nginx cc tmux
 	$(BIN)/pytest $(ALONE)
-	$(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder $(ALONE:%=--ignore=%) $(LONG_FIRST)
+	$(BIN)/pytest --numprocesses 3 $(SHARED) $(ALONE:%=--ignore=%)
 
 test-fast: lint ## lint, types, unit and integration tests, in under two minutes
-	$(BIN)/pytest --numprocesses 4 --dist loadscope tests/unit tests/integration
+	$(BIN)/pytest --numprocesses 4 $(SHARED) tests/unit tests/integration
 
 bench: $(VENV)/installed-test ## measure the grid against a direct connection
 	$(BIN)/python -m tests.bench

@@ -19,7 +19,7 @@ from appliance.grid.grid import Grid
 from appliance.grid.story import Story
 from appliance.grid.token_table import Principal
 from appliance.grid.values import Grant
-from appliance.names import Isolation, Protocol, WorkerId
+from appliance.names import Isolation, WorkerId
 from appliance.request_errors import (
     LookRefused,
     NotFound,
@@ -145,8 +145,6 @@ def _objection(session: Story, shown: str) -> str:
         return "This grid has no live view: LIVE_VIEW=off."
     if session.status not in ("active", "kept"):
         return f"Session {session.id} has no browser: it {'waits' if session.status == 'waiting' else 'has ended'}."
-    if session.protocol == Protocol.CDP:
-        return "The live view does not show CDP sessions: their client alone speaks to the browser."
     if session.isolation != Isolation.BROWSER and shown != "all":
         return "This session is in a shared browser, which the live view shows only where LIVE_VIEW=all."
     return ""

@@ -24,6 +24,7 @@ from tests.support.frames import TEXT, frame, read_frame
 from tests.support.killed_client import killed_client
 from tests.support.looks import command_of
 from tests.support.pages import said_to
+from tests.support.viewers import JPEG, viewer
 from tests.support.waiting import until
 from tests.support.wire import UPGRADE, Wire, request
 
@@ -313,7 +314,7 @@ def test_sessions_wait_in_the_queue_and_hold_slots_as_others_do(start_grid: Star
     assert grid.successor(worker).name == worker.name, "three sessions were its lifetime"
 
 
-def test_a_session_passes_from_an_appliance_without_workers_to_another(
+def test_a_session_on_another_appliances_worker_is_driven_and_looked_at(
     start_grid: StartGrid, playwright: Playwright, site: str
 ) -> None:
     redis = f"127.0.0.1:{free_port()}"
@@ -322,6 +323,15 @@ def test_a_session_passes_from_an_appliance_without_workers_to_another(
     browser = connect(playwright, front, "http://{}")
     first_page(browser).goto(site)
     assert first_page(browser).title() == "A real page"
+    shared = playwright.chromium.connect(front.endpoint)
+    shared.new_page().goto(site)
+    for session in back.state.sessions():
+        for grid in (front, back):
+            with viewer(grid, session.id) as look:
+                assert look.picture().startswith(JPEG)
+                assert [page["url"] for page in look.pages] == [site]
+                assert grid.audit() == []
+    shared.close()
     browser.new_browser_cdp_session().send("Browser.close")
     assert last_end(back) == "closed"
     with Wire(front.port) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,6 +77,10 @@ def test_a_session_appears_and_is_ended_by_its_button(grid: Appliance, playwrigh
     story = page.locator("#drawer .why li")
     expect(story.first).to_contain_text("slot")
     expect(story.last).to_contain_text("operator")
+    page.reload()
+    expect(page.locator("#drawer-title")).to_have_text("doomed")
+    page.keyboard.press("Escape")
+    assert page.url.endswith("/dashboard")
 
 
 def test_who_waits_is_in_the_queue_in_order(grid: Appliance, page: Page) -> None:
@@ -93,12 +98,15 @@ def test_who_waits_is_in_the_queue_in_order(grid: Appliance, page: Page) -> None
     expect(page.locator("#queue-empty")).to_have_text("Nobody waits.")
 
 
-@pytest.mark.parametrize("isolation", ["browser", "context"])
+@pytest.mark.parametrize("kind", ["browser", "context", "cdp"])
 def test_the_live_view_shows_what_the_browser_shows(
-    grid: Appliance, playwright: Playwright, page: Page, isolation: str
+    grid: Appliance, playwright: Playwright, page: Page, kind: str
 ) -> None:
-    name = f"watched-{isolation}"  # the page may show a moment longer what ended before
-    browser = connected(playwright, grid, f"name={name}&isolation={isolation}")
+    name = f"watched-{kind}"  # the page may show a moment longer what ended before
+    if kind == "cdp":
+        browser = playwright.chromium.connect_over_cdp(f"{grid.endpoint}/cdp?name={name}")
+    else:
+        browser = connected(playwright, grid, f"name={name}&isolation={kind}")
     shown = browser.new_page()
     shown.set_content("<body style='background: rgb(255, 0, 0)'>")
     page.get_by_label(f"Watch {name}").click()
@@ -107,7 +115,7 @@ def test_the_live_view_shows_what_the_browser_shows(
     until(lambda: is_near(colour_of(page), RED), "the canvas is red")
     browser.new_page().set_content("<body style='background: rgb(0, 0, 255)'>")
     until(lambda: is_near(colour_of(page), (0, 0, 255)), "the newest page is shown")
-    page.get_by_role("tab").first.click()
+    page.get_by_role("tab").nth(-2).click()
     until(lambda: is_near(colour_of(page), RED), "the page that was chosen is shown")
     assert shown.evaluate("document.visibilityState") == "visible"
     browser.close()
@@ -150,6 +158,20 @@ def test_a_scene_fits_a_desktop_and_a_phone_in_both_themes(
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             page.screenshot(path=pictures / f"{scene}-{theme}.png", full_page=True)
             assert errors == []
+
+
+def test_focus_and_selection_survive_what_changes(viewing: Browser, mock: str) -> None:
+    with viewing.new_context(viewport=DESKTOP) as context:
+        page = context.new_page()
+        page.goto(f"{mock}?scene=half")
+        row = page.locator("#session-rows .row").filter(has_text=re.compile(r"^[a-z]+-1\D"))
+        row.locator(".name").focus()
+        client = row.locator(".where").evaluate("e => (getSelection().selectAllChildren(e), getSelection().toString())")
+        first = page.locator("#session-rows .row").first
+        newest = first.get_attribute("data-session")
+        until(lambda: first.get_attribute("data-session") != newest, "another session has begun")
+        assert row.locator(".name").evaluate("e => e === document.activeElement")
+        assert page.evaluate("getSelection().toString()") == client
 
 
 def test_what_clients_send_is_text(viewing: Browser, mock: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from tests.support.appliance import APPLCTL, StartGrid
+from tests.support.viewers import JPEG, viewer
 
 CLIENT = """
 import sys
@@ -21,7 +22,8 @@ with sync_playwright() as playwright:
     try:
         page.goto("file:///etc/passwd")
     except Error as error:
-        print(error.message.partition(",")[0])
+        print(error.message.partition(",")[0], flush=True)
+    input()
     browser.close()
 """
 
@@ -43,8 +45,15 @@ def test_firefox_serves_its_clients_and_tells_those_of_another_version(
     assert setup.returncode == 0, setup.stderr
     grid = start_grid(**settings)
     python = older_playwright / "bin/python"
-    done = subprocess.run([python, "-c", CLIENT, grid.endpoint, site], capture_output=True, text=True, check=False)
-    expected = "A real page\nPage.goto: This grid does not open file: addresses\n"
-    assert done.stdout == expected, done.stderr
+    command = [python, "-c", CLIENT, grid.endpoint, site]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout
+        said = [client.stdout.readline() for _ in range(2)]
+        assert said == ["A real page\n", "Page.goto: This grid does not open file: addresses\n"]
+        (session,) = grid.state.sessions()
+        with viewer(grid, session.id) as look:
+            assert [look.picture()[:2] for _ in range(2)] == [JPEG, JPEG]
+        client.communicate("\n")
+    assert client.returncode == 0
     with sync_playwright() as playwright, pytest.raises(Error, match=r"Served: 1\.62"):
         playwright.firefox.connect(grid.endpoint)

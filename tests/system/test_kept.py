@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.appliance import Appliance, StartGrid, free_port, tree
 from tests.support.killed_client import killed_client
 from tests.support.looks import runs
 from tests.support.pages import said_to
+from tests.support.viewers import viewer
 from tests.support.waiting import until
 from tests.support.wire import UPGRADE, Wire, request
 
@@ -87,12 +89,18 @@ def test_a_client_finds_what_it_left(grid: Appliance, playwright: Playwright, pr
     assert grid.audit() == []
     (listed,) = json.loads(grid.applctl("sessions", "list", "--json").stdout)
     assert (listed["status"], listed["kept_as"], listed["id"]) == ("kept", "cart", kept.id)
+    looks = ExitStack()
+    look = looks.enter_context(viewer(grid, kept.id))
+    assert look.picture(), "nobody drives it, and it is looked at"
     for _ in range(3):
         again = connect(playwright, grid, protocol=protocol)
         assert read(again) == "three apples"
+        write(again, "three apples ")
+        assert look.picture()
         assert the_session(grid, "active").id == kept.id
         again.close()
         the_session(grid)
+    looks.close()
     last = connect(playwright, grid, AFTER, protocol)
     assert read(last) == "three apples"
     last.close()

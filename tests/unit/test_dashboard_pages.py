@@ -103,7 +103,7 @@ def test_an_admin_and_the_sessions_own_token_may_look(monkeypatch: pytest.Monkey
         ({}, "127.0.0.1", "off", "LIVE_VIEW=off"),
         ({"status": "waiting", "worker": ""}, "127.0.0.1", None, "has no browser: it waits"),
         ({"status": "ended"}, "127.0.0.1", None, "has no browser: it has ended"),
-        ({"protocol": "cdp"}, "127.0.0.1", "all", "CDP sessions"),
+        ({"protocol": "cdp"}, "0.0.0.0", "own", ""),
         ({"isolation": "context"}, "127.0.0.1", "own", "LIVE_VIEW=all"),
         ({"isolation": "context"}, "0.0.0.0", None, "LIVE_VIEW=all"),
         ({}, "0.0.0.0", None, ""),

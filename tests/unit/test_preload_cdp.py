@@ -133,12 +133,14 @@ const { ws, wsServer } = require(given[0]);
 const server = new wsServer({ noServer: true }), listener = http.createServer().listen(given[1]);
 const input = new PassThrough(), output = new PassThrough({ highWaterMark: 65536 });
 const judge = text => text === 'refused' ? { refusal: 'no' } : { command: text };
+let pipe;
 const heard = [], client = new ws(`ws+unix:${given[1]}:/`);
 const done = value => { console.log(JSON.stringify(value)); process.exit(); };
 const until = (condition, then) => condition() ? then() : setTimeout(until, 5, condition, then);
 client.on('message', data => heard.push(data.length > 100 ? data.length : String(data)));
 listener.on('upgrade', (request, socket, head) => server.handleUpgrade(request, socket, head, accepted => {
-  load('pipe').connect(accepted, input, output, judge);
+  pipe = new (load('pipe').Pipe)(input, output);
+  pipe.connect(accepted, judge);
   client.on('open', () => test(accepted));
 }));
 """
@@ -234,11 +236,68 @@ def test_a_client_that_goes_while_it_waits_is_noticed(tmp_path: Path) -> None:
     assert passed(script, tmp_path) == "closed"
 
 
+# A browser's pipe with our session S, whose target is T, as Chromium answers.
+OPENED = r"""
+const { PassThrough } = require('stream'), input = new PassThrough(), output = new PassThrough();
+const pipe = new (load('pipe').Pipe)(input, output);
+const say = message => output.write(`${typeof message === 'string' ? message : JSON.stringify(message)}\0`);
+const soon = () => new Promise(resolve => setImmediate(resolve));
+const told = [], client = { on: () => {}, _socket: { once: () => {} }, send: data => told.push(String(data)) };
+(async () => {
+  const opened = pipe.open();
+  say({ method: 'Target.attachedToTarget', params: { sessionId: 'S', targetInfo: { targetId: 'T' } } });
+  say({ id: 1, result: { sessionId: 'S' } });
+  await opened;
+  await test();
+})();
+"""
+
+
+def opened(test: str, *arguments: Any) -> Any:
+    """Run a test of a pipe on which we have a session of our own."""
+    return told(f"async function test() {{ {test} }} {OPENED}", *arguments)
+
+
 @pytest.mark.parametrize("rest", ['},"sessionId":"A"}', "}}}", ',"text":"' + "x" * 5000 + '"}}'])
-def test_an_answer_to_an_earlier_client_is_not_taken_for_our_own(rest: str) -> None:
+def test_an_answer_to_a_client_is_not_taken_for_our_own(rest: str) -> None:
     script = r"""
-      const { PassThrough } = require('stream'), input = new PassThrough(), output = new PassThrough();
-      load('pipe').call(input, output, 'Browser.getVersion').then(result => console.log(JSON.stringify(result)));
-      output.write(`{"id":2147483647,"result":{"no":1${given[0]}\0{"id":2147483647,"result":{"yes":1}}\0`);
+      pipe.call('Browser.getVersion').then(result => console.log(JSON.stringify(result)));
+      say(`{"id":2,"result":{"no":1${given[0]}`);
+      say({ id: 2, result: { yes: 1 }, sessionId: 'S' });
     """
-    assert told(script, rest) == {"yes": 1}
+    assert opened(script, rest) == {"yes": 1}
+
+
+def test_a_client_is_told_nothing_of_our_sessions_and_we_nothing_of_its_own() -> None:
+    script = r"""
+      pipe.connect(client, text => ({ command: text }));
+      const attached = pipe.attach('page');
+      say({ method: 'Target.attachedToTarget', params: { sessionId: 'P' }, sessionId: 'S' });
+      say({ id: 2, result: { sessionId: 'P' }, sessionId: 'S' });
+      const events = [], page = await attached;
+      page.on('event', event => events.push(event));
+      for (const sessionId of ['P', 'A', undefined])
+        say({ method: 'Page.screencastFrame', params: {}, sessionId });
+      say({ id: 2, result: {} });
+      await soon();
+      console.log(JSON.stringify({ told, events }));
+    """
+    seen = opened(script)
+    assert [json.loads(text).get("sessionId", "root") for text in seen["told"]] == ["A", "root", "root"]
+    assert seen["events"] == [{"method": "Page.screencastFrame", "params": {}}]
+
+
+def test_a_client_that_asks_for_targets_of_all_types_does_not_find_ours() -> None:
+    script = r"""
+      pipe.connect(client, text => ({ command: text }));
+      for (const targetId of ['T', 'U'])
+        say({ method: 'Target.targetCreated', params: { targetInfo: { targetId } } });
+      say({ id: 7, result: { targetInfos: [{ targetId: 'T' }, { targetId: 'U' }] }, sessionId: 'A' });
+      say({ method: 'Runtime.consoleAPICalled', params: { text: 'T' }, sessionId: 'A' });
+      await soon();
+      console.log(JSON.stringify(told));
+    """
+    created, listed, other = (json.loads(text) for text in opened(script))
+    assert created["params"] == {"targetInfo": {"targetId": "U"}}
+    assert listed == {"id": 7, "result": {"targetInfos": [{"targetId": "U"}]}, "sessionId": "A"}
+    assert other["params"] == {"text": "T"}

@@ -22,14 +22,20 @@ STAGE = """
     async send(_, method) { this.sent.push(method); }
     async detach() { this.sent.push('detached'); }
   }
+  const firefox = { _browser: { options: { name: 'firefox' } } };
+  const chromium = number => ({ newCDPSession: async () => { await tick(); return new Devtools(number); } });
   const page = (number, isChromium = true) => ({
-    mainFrame: () => ({ url: () => `about:${number}` }), isClosed: () => false,
-    browserContext: isChromium ? { newCDPSession: async () => new Devtools(number) } : {},
+    number,
+    browserContext: isChromium ? chromium(number) : firefox,
+    emulatedSize: () => ({ viewport: { width: 3000, height: 700 } }),
+    delegate: { takeScreenshot: async (...args) => still(...args) },
   });
-  let pages = [], look;
-  const session = { pages: () => pages, whenOver: new Set() };
-  const { Look } = load('looks');
-  const soon = () => new Promise(resolve => setImmediate(resolve));
+  let pages = [], look, still;
+  const cameras = load('cameras'), { Look } = load('looks');
+  const shown = page => ({ key: page, url: `about:${page.number}`, camera: send => cameras.of(page, null, send) });
+  const session = { shown: async () => pages.map(shown), whenOver: new Set() };
+  const tick = () => new Promise(resolve => setImmediate(resolve));
+  const soon = async () => { await tick(); await tick(); };
   const tell = () => { look._end(); console.log(JSON.stringify({ said, devtools: devtools.map(one => one.sent) })); };
 """
 
@@ -47,7 +53,7 @@ def test_the_newest_page_is_shown_until_the_viewer_chooses_another() -> None:
     """)
     both = [{"id": 1, "url": "about:1"}, {"id": 2, "url": "about:2"}]
     assert seen["said"] == [{"pages": both, "shown": 2}, {"pages": both, "shown": 1}]
-    start = ["Page.enable", "Page.startScreencast", "detached"]
+    start = ["Page.startScreencast", "detached"]
     assert seen["devtools"] == [start, start]
 
 
@@ -60,7 +66,7 @@ def test_a_picture_is_sent_and_the_next_one_asked_for_when_it_is_on_its_way() ->
       await new Promise(resolve => setTimeout(resolve, 150));
     """)
     assert seen["said"][-1] == "picture jpeg"
-    assert seen["devtools"] == [["Page.enable", "Page.startScreencast", "Page.screencastFrameAck", "detached"]]
+    assert seen["devtools"] == [["Page.startScreencast", "Page.screencastFrameAck", "detached"]]
 
 
 def test_a_look_ends_with_its_session_and_tells_the_viewer() -> None:
@@ -79,6 +85,7 @@ def test_a_viewer_that_goes_leaves_nothing() -> None:
     seen = played("""
       pages = [page(1)];
       look = new Look(session, viewer);
+      while (!look._camera) await Promise.resolve();
       viewer.emit('close'); await soon();
       said.push(session.whenOver.size);
     """)
@@ -93,7 +100,26 @@ def test_an_unknown_message_ends_the_look() -> None:
         assert seen["said"][-1][1].startswith("The message is not known.")
 
 
-def test_a_browser_that_is_no_chromium_is_not_shown() -> None:
-    seen = played("pages = [page(1, false)]; look = new Look(session, viewer); await soon();")
-    assert seen["said"][-1][0] == 4000
-    assert seen["said"][-1][1].startswith("The live view shows Chromium only")
+def test_of_other_browsers_a_picture_a_second_is_taken_of_what_fits_a_screen() -> None:
+    seen = played("""
+      let taken = 0;
+      still = (progress, format, whole, shown) => Buffer.from(`${format} ${shown.width}x${shown.height} ${++taken}`);
+      pages = [page(1, false)];
+      look = new Look(session, viewer);
+      const began = Date.now();
+      while (taken < 2) await soon();
+      said.push(Date.now() - began);
+    """)
+    _, first, *_, ms = seen["said"]
+    assert first == "picture jpeg 1920x700 1"
+    assert ms >= 900
+
+
+def test_a_look_without_a_picture_ends_and_says_why() -> None:
+    seen = played("""
+      still = () => { throw new Error('it is too large\\n  at page'); };
+      pages = [page(1, false)];
+      look = new Look(session, viewer);
+      while (!Array.isArray(said.at(-1))) { look._look(); await soon(); }
+    """)
+    assert seen["said"][-1] == [4000, "There is no picture: it is too large"]

@@ -218,8 +218,7 @@ function watch(server) {
 
 /** Hand a session over to Playwright's server, which makes its first objects at once. */
 function handOver(request, emit, browser) {
-  const { session, visit = '' } = request.headers;
-  arriving = { browser, name: session ?? visit.split(' ')[0], socket: request.socket };
+  arriving = { browser, name: sessions.nameIn(request.headers), socket: request.socket };
   try {
     return emit();
   } finally {

@@ -20,9 +20,11 @@ const path = require('path');
 
 const bundle = require('./bundle');
 const { judge } = require('./commands');
-const pipe = require('./pipe');
+const { Pipe } = require('./pipe');
 const { need } = require('./refusal');
 const { Reserve } = require('./reserve');
+const sessions = require('./sessions');
+const { Targets } = require('./targets');
 const { warn } = require('./warning');
 
 const LARGEST = 100 * 2 ** 20;  // bytes of a client's message, as for Playwright's (proxy/relay.py, MESSAGE_MAX_MIB)
@@ -106,6 +108,7 @@ class CdpBrowser {
     this._farewell = '';  // why it is killed
     this._fault = '';  // for which it is killed
     this._left = undefined;  // a promise that the last client has left nothing
+    this.whenOver = new Set();  // what is called then
     this.ended = new Promise(resolve => {
       this._process.once('error', error => resolve(`cannot be started: ${error.code}`));
       this._process.once('exit', (code, signal) => resolve(this._clean(code, signal)));
@@ -118,6 +121,8 @@ class CdpBrowser {
     this._errors.on('data', data => this._said = this._isUp ? '' : (this._said + data).slice(-1000));
     for (const stream of [this._errors, this._input, this._output])
       stream.on('error', () => {});  // its end is told by its process
+    this._pipe = new Pipe(this._input, this._output);
+    this._targets = new Targets(this._pipe);
     this._silent = new Promise(resolve => this._output.once('close', resolve));
     this._silent.then(() => setTimeout(() => this.kill(), CLOSING_MS).unref());
   }
@@ -129,7 +134,7 @@ class CdpBrowser {
     let timer;
     const ended = this.ended.then(how => how || 'was closed');
     const late = new Promise(resolve => timer = setTimeout(resolve, options.timeout, `has not answered in ${options.timeout} ms`));
-    const failure = await Promise.race([this.answer(), ended, late]);
+    const failure = await Promise.race([this._open(), ended, late]);
     clearTimeout(timer);
     if (failure) {
       this.kill();
@@ -138,10 +143,21 @@ class CdpBrowser {
     this._isUp = true;
   }
 
-  /** Wait until it answers, while it has no client; returns "". */
-  async answer() {
-    await this._call('Browser.getVersion');
+  /** Get a session of our own, before it has a client; returns "". */
+  async _open() {
+    await this._pipe.open();
+    await this._targets.follow();
     return '';
+  }
+
+  /** Wait until it answers. */
+  async answer() {
+    await this._pipe.call('Browser.getVersion');
+  }
+
+  /** Return its pages, for those who look at its session (looks.js). */
+  async shown() {
+    return this._targets.shown();
   }
 
   /** Outlive its clients. */
@@ -151,6 +167,7 @@ class CdpBrowser {
 
   /** Let the client that sends a request drive it. */
   serve(request, socket, head) {
+    sessions.announce(sessions.nameIn(request.headers), this);
     if (!this._isKept)
       socket.once('close', () => this.kill());
     server.handleUpgrade(request, socket, head, client => this._serve(client));
@@ -180,12 +197,12 @@ class CdpBrowser {
     let leave;
     this._left = new Promise(resolve => leave = resolve);  // set now: the next client may come before this one is let in
     await before;
-    const { sessionId } = await this._call('Target.attachToBrowserTarget');
+    const { sessionId } = await this._pipe.call('Target.attachToBrowserTarget');
     clearTimeout(late);
     const disconnect = this._connect(client, sessionId);
     gone.then(() => {
       disconnect();
-      return this._call('Target.detachFromTarget', { sessionId });
+      return this._pipe.call('Target.detachFromTarget', { sessionId });
     }).then(leave);
   }
 
@@ -198,11 +215,7 @@ class CdpBrowser {
   /** Pass the messages of a client; return what ends that. */
   _connect(client, session) {
     const rights = { allowFiles: options.allowFileUrls === true, downloads: path.join(this._folder, 'downloads'), session };
-    return pipe.connect(client, this._input, this._output, text => judge(text, rights), session);
-  }
-
-  _call(method, params) {
-    return pipe.call(this._input, this._output, method, params);
+    return this._pipe.connect(client, text => judge(text, rights), session);
   }
 
   /** End it; a client that is there reads the reason, if there is one. */
@@ -217,6 +230,7 @@ class CdpBrowser {
   _clean(code, signal) {
     const { pid } = this._process;
     this.hasEnded = true;
+    sessions.tellOver(this);
     killGroup(pid);
     running.delete(pid);
     fs.promises.rm(this._folder, REMOVALS).catch(error => warn(`${this._folder} is not removed`, error));

@@ -1,142 +1,107 @@
 'use strict';
 
-// Messages between a CDP client's WebSocket and the pipe of its browser.
+// The pipe of a CDP session's browser: messages of its client, and of our own beside them.
 //
 // Rules
-//  1. The browser ends each message with a zero byte. None is looked at; a large one is sent in parts while it comes, so
-//     that its size is the client's concern alone.
-//  2. Whoever sends faster than the other side reads has to wait: nothing piles up here.
+//  1. The browser ends each message with a zero byte. A large one is sent in parts while it comes, so that its size is
+//     the client's concern alone.
+//  2. We have a session of the browser of our own, from before the first client on. What comes from a session is known by
+//     its end (Chromium, content/browser/devtools/devtools_session.cc); nothing else of a message is read, but for rule 4.
 //  3. Clients that follow each other on one pipe have a session of the browser each, which is not theirs to see: commands
-//     without a session are for it (commands.js), and its name is the end of what comes from it (Chromium,
-//     content/browser/devtools/devtools_session.cc).
-//  4. A client that has to wait is not read, so its end would not be seen. It is pinged meanwhile, which fails if it is
-//     gone.
+//     without a session are for it (commands.js).
+//  4. Our session is a target, too, which a client would find that asks for targets of all types. It is not told of it.
 
-const WHOLE = 16 * 2 ** 20;  // bytes of a message that are kept, for clients that know no messages in parts
-const FULL = 2 ** 20;  // bytes on their way to a client
-const ANSWERS = 100;  // that wait for the end of one of the browser's messages
-const PULSE_MS = 1000;
-const BRACE = Buffer.from('}');
-const OWN_ID = 2 ** 31 - 1;  // of our own commands
-const OWN_ANSWER = 4096;  // characters that are kept of what may be the answer
+const { EventEmitter } = require('events');
 
-/** Send a command of our own while there is no client; return its result. All else that comes until then is dropped. */
-function call(toBrowser, fromBrowser, method, params = {}) {
-  toBrowser.write(`${JSON.stringify({ id: OWN_ID, method, params })}\0`);
-  return new Promise(resolve => {
-    let message = '';
-    fromBrowser.on('data', function hear(chunk) {
-      const parts = chunk.toString().split('\0');
-      for (const [i, part] of parts.entries()) {
-        message = (message + part).slice(0, OWN_ANSWER);
-        if (i === parts.length - 1)
-          return;
-        const result = ownResult(message);
-        if (result) {
-          fromBrowser.off('data', hear).pause();
-          return resolve(result);
-        }
-        message = '';
-      }
-    }).resume();
-  });
-}
+const { Outbox } = require('./outbox');
 
-/** Return the result in a message if it answers us; a client may have numbered its commands so, but they have a session. */
-function ownResult(message) {
-  if (!message.startsWith(`{"id":${OWN_ID},`))
-    return undefined;
-  try {
-    const { result = {}, sessionId } = JSON.parse(message);
-    return sessionId ? undefined : result;
-  } catch {  // it is long, or the end of one whose beginning a client has read
-    return undefined;
-  }
-}
+const WHOLE = 16 * 2 ** 20;  // bytes of a message that are kept, for clients that know no messages in parts; ours are smaller
+const TAIL = 64;  // bytes, of which the end of a message has fewer that names its session
+const HEAD = 200;  // bytes, of which the beginning of a message has fewer that says what it is about
+const OF_SESSION = /,"sessionId":"([^"]+)"\}$/;
+const ABOUT_A_TARGET = '{"method":"Target.target', LIST_OF_TARGETS = '"result":{"targetInfos":[';
 
-/**
- * Pass messages both ways, until the function that is returned is called.
- *
- * `judge` is given a client's message, and returns {command} or {refusal}. `session` is the browser's session that the
- * client does not see, if there is one.
- */
-function connect(client, toBrowser, fromBrowser, judge, session) {
-  const brake = new Brake(client), outbox = new Outbox(client, fromBrowser, brake, session);
-  const released = () => brake.release('the browser reads'), received = chunk => outbox.add(chunk);
-  toBrowser.on('drain', released);
-  fromBrowser.on('data', received);
-  client.on('message', data => {
-    const { command, refusal } = judge(data.toString());
-    if (refusal)
-      outbox.answer(refusal);
-    else if (!toBrowser.write(`${command}\0`))
-      brake.hold('the browser reads');
-  });
-  fromBrowser.resume();
-  return () => {
-    toBrowser.off('drain', released);
-    fromBrowser.off('data', received);
-  };
-}
-
-/** Keeps a client waiting until all that it waits for has come. */
-class Brake {
-  constructor(client) {
-    this._client = client;
-    this._reasons = new Set();
-    client._socket.once('close', () => clearInterval(this._pulse));
-  }
-
-  hold(reason) {
-    if (!this._reasons.size) {
-      this._client.pause();
-      this._pulse = setInterval(() => this._client.ping(), PULSE_MS);
-    }
-    this._reasons.add(reason);
-  }
-
-  release(reason) {
-    if (this._reasons.delete(reason) && !this._reasons.size) {
-      clearInterval(this._pulse);
-      this._client.resume();
-    }
-  }
-}
-
-/** What goes to the client. */
-class Outbox {
-  constructor(client, source, brake, session) {
-    this._client = client;
-    this._source = source;
-    this._brake = brake;
-    this._hidden = Buffer.from(session ? `,"sessionId":"${session}"}` : '');  // the end of a message that is not to be seen
+class Pipe {
+  constructor(toBrowser, fromBrowser) {
+    this._toBrowser = toBrowser;
+    this._fromBrowser = fromBrowser;
+    this._outbox = undefined;  // of the client that is there
     this._parts = [];  // of the message that comes
     this._size = 0;  // of these
-    this._isBegun = false;  // a part of it was sent
-    this._answers = [];  // which wait for its end
+    this._isBegun = false;  // a part of it was passed
+    this.browser = undefined;  // our session of the browser
+    this._target = '';  // by which others would find that
+    this._sessions = new Map();  // our own, by their ids
+    this._calls = new Map();  // which wait for an answer, by their ids
+    this._lastId = 0;
+    fromBrowser.on('data', chunk => this._hear(chunk));
+  }
+
+  /** Get a session of the browser, while there is no client. */
+  async open() {
+    const { sessionId } = await this.call('Target.attachToBrowserTarget');
+    this.browser = this._begin(sessionId);
+  }
+
+  /** Send a command of our own; return its result. */
+  call(method, params = {}, sessionId = this.browser?.id) {
+    const id = ++this._lastId;
+    this._toBrowser.write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
+    return new Promise((resolve, reject) => this._calls.set(id, { resolve, reject }));
+  }
+
+  /** Open a session of a target; it has `send` and `detach`, and tells of each event. */
+  async attach(targetId) {
+    const { sessionId } = await this.call('Target.attachToTarget', { targetId, flatten: true });
+    return this._begin(sessionId);
+  }
+
+  _begin(id) {
+    const session = Object.assign(new EventEmitter(), {
+      id,
+      send: (method, params) => this.call(method, params, id),
+      detach: () => this.call('Target.detachFromTarget', { sessionId: id }),
+    });
+    this._sessions.set(id, session);
+    return session;
+  }
+
+  /**
+   * Pass messages both ways, until the function that is returned is called.
+   *
+   * `judge` is given a client's message, and returns {command} or {refusal}. `session` is the browser's session that the
+   * client does not see, if there is one.
+   */
+  connect(client, judge, session) {
+    const outbox = this._outbox = new Outbox(client, this._fromBrowser, session), { brake } = outbox;
+    const released = () => brake.release('the browser reads');
+    this._toBrowser.on('drain', released);
+    client.on('message', data => {
+      const { command, refusal } = judge(data.toString());
+      if (refusal)
+        outbox.answer(refusal);
+      else if (!this._toBrowser.write(`${command}\0`))
+        brake.hold('the browser reads');
+    });
+    return () => {
+      this._toBrowser.off('drain', released);
+      this._outbox = undefined;
+      this._fromBrowser.resume();
+    };
   }
 
   /** Take bytes from the browser. */
-  add(chunk) {
+  _hear(chunk) {
     let start = 0;
     for (let end = chunk.indexOf(0); end >= 0; end = chunk.indexOf(0, start)) {
       this._keep(chunk.subarray(start, end));
-      this._send(true);
+      this._pass(true);
       start = end + 1;
     }
     this._keep(chunk.subarray(start));
-    if (this._size > (this._isBegun ? this._hidden.length : WHOLE))
-      this._send(false);
-    if (this._client.bufferedAmount > FULL)
-      this._source.pause();
-  }
-
-  /** Send a message of our own, between two of the browser's. */
-  answer(text) {
-    this._answers.push(text);
-    this._sendAnswers();
-    if (this._client.bufferedAmount > FULL || this._answers.length > ANSWERS)
-      this._brake.hold('it reads itself');
+    if (this._size > (this._isBegun ? TAIL : WHOLE))
+      this._pass(false);
+    this._outbox?.restrain();
   }
 
   _keep(part) {
@@ -145,37 +110,62 @@ class Outbox {
     this._size += part.length;
   }
 
-  _send(isEnd) {
-    const all = this._parts.length === 1 ? this._parts[0] : Buffer.concat(this._parts);
-    const data = isEnd ? this._shown(all) : all.subarray(0, all.length - this._hidden.length);
+  /** Pass what has come to whom it is for. */
+  _pass(isEnd) {
+    const all = this._parts.length === 1 ? this._parts[0] : Buffer.concat(this._parts), isWhole = isEnd && !this._isBegun;
+    const data = isEnd ? all : all.subarray(0, all.length - TAIL);
     this._parts = [];
     this._size = 0;
     if (!isEnd)
       this._keep(all.subarray(data.length));
     this._isBegun = !isEnd;
-    this._client.send(data, { binary: false, fin: isEnd }, () => this._sent());
-    this._sendAnswers();
-  }
-
-  /** Return the end of a message without what the client is not to see. */
-  _shown(data) {
-    const { length } = this._hidden;
-    return length && data.subarray(-length).equals(this._hidden) ? Buffer.concat([data.subarray(0, -length), BRACE]) : data;
-  }
-
-  _sendAnswers() {
-    if (!this._isBegun)
-      for (const text of this._answers.splice(0))
-        this._client.send(text, () => this._sent());
-  }
-
-  _sent() {
-    if (this._client.bufferedAmount > FULL)
+    if (isWhole && this._takeOwn(data))
       return;
-    this._source.resume();
-    if (this._answers.length <= ANSWERS)
-      this._brake.release('it reads itself');
+    const shown = isWhole ? this._shown(data) : data;
+    if (shown)
+      this._outbox?.add(shown, isEnd);
+  }
+
+  /** Take a message that is for us; return whether it is. */
+  _takeOwn(data) {
+    const from = OF_SESSION.exec(data.toString('latin1', Math.max(0, data.length - TAIL)))?.[1];
+    const isOurs = from ? this._sessions.has(from) : !this.browser && !this._outbox && data.length;
+    if (!isOurs)
+      return false;
+    const { id, method, params, error, result } = JSON.parse(data.toString());
+    if (id !== undefined)
+      this._answer(id, error, result);
+    else if (!from)
+      this._target = params.targetInfo?.targetId ?? '';  // attached to it
+    else if (method === 'Target.detachedFromTarget')
+      this._sessions.delete(params.sessionId);
+    else
+      this._sessions.get(from).emit('event', { method, params });
+    return true;
+  }
+
+  _answer(id, error, result) {
+    const { resolve, reject } = this._calls.get(id) ?? {};
+    this._calls.delete(id);
+    if (error)
+      reject?.(new Error(error.message));
+    else
+      resolve?.(result);
+  }
+
+  /** Return a message without our session's target; undefined if it is about that alone. */
+  _shown(data) {
+    if (!this._target)
+      return data;
+    const head = data.toString('latin1', 0, HEAD);
+    if (head.startsWith(ABOUT_A_TARGET))
+      return head.includes(`"targetId":"${this._target}"`) ? undefined : data;
+    if (!head.includes(LIST_OF_TARGETS))
+      return data;
+    const message = JSON.parse(data.toString());
+    message.result.targetInfos = message.result.targetInfos.filter(({ targetId }) => targetId !== this._target);
+    return Buffer.from(JSON.stringify(message));
   }
 }
 
-module.exports = { call, connect };
+module.exports = { Pipe };

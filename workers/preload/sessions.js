@@ -12,6 +12,7 @@ const fs = require('fs');
 const path = require('path');
 
 const bundle = require('./bundle');
+const cameras = require('./cameras');
 const clipboard = require('./clipboard');
 const { need } = require('./refusal');
 const traces = require('./traces');
@@ -30,7 +31,7 @@ const current = new AsyncLocalStorage();
 const sessions = new WeakMap();  // by connection
 const owners = new WeakMap();  // the session of a context
 const devtools = new WeakMap();  // the sessions of DevTools that a client has opened, by its connection
-const byName = new Map();  // the sessions that have not ended, by the ids that the grid gave them
+const byName = new Map();  // the sessions that have not ended, and browsers of CDP sessions, by the ids that the grid gave them
 const living = new Set();  // the names of the folders of sessions that have not ended
 
 class Session {
@@ -44,9 +45,10 @@ class Session {
     this.whenOver = new Set();  // what is called then
   }
 
-  /** Return the pages that are open. */
-  pages() {
-    return [...this.contexts].flatMap(context => context.pages());
+  /** Return the pages that are open, for those who look at the session (looks.js). */
+  async shown(nullProgress) {
+    const pages = [...this.contexts].flatMap(context => context.pages());
+    return pages.map(page => ({ key: page, url: page.mainFrame().url(), camera: send => cameras.of(page, nullProgress, send) }));
   }
 
   /** Own a context that was made for this session. */
@@ -75,9 +77,20 @@ function begin(connection, { browser, name, socket }) {
   if (!name)
     return;
   const session = sessionOf(connection);
-  byName.set(name, session);
+  announce(name, session);
   if (!session.isKept)
     socket.once('close', () => tellOver(session));  // Playwright cleans up only after clients that have said something
+}
+
+/** Let a session be looked at, by the id that the grid gave it, until `tellOver`. */
+function announce(name, session) {
+  if (name)
+    byName.set(name, session);
+}
+
+/** Return the id that the grid gave a session, from the headers of its client or a further one; "" if there is none. */
+function nameIn({ session, visit = '' }) {
+  return session ?? visit.split(' ')[0];
 }
 
 /** Return the session with an id of the grid's, if it has begun and not ended. */
@@ -224,4 +237,6 @@ async function sweep(common) {
   await Promise.all(dead.map(name => fs.promises.rm(path.join(common, name), { recursive: true, force: true })));
 }
 
-module.exports = { begin, keep, named, trackListeners, opened, sessionOf, placing, watchBrowser, watchEnds };
+module.exports = {
+  announce, begin, keep, named, nameIn, opened, placing, sessionOf, tellOver, trackListeners, watchBrowser, watchEnds,
+};

@@ -29,10 +29,20 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** Set an element's text if it differs. */
+/** Set an element's text if it differs; its node stays, so that a selection does. */
 export function say(element, text) {
-  if (element.textContent !== text)
+  const { firstChild } = element;
+  if (firstChild?.nodeType !== Node.TEXT_NODE || firstChild.nextSibling)
     element.textContent = text;
+  else if (firstChild.data !== text)
+    firstChild.data = text;
+}
+
+/** Set a text that may be cut off; its title tells all of it. */
+export function label(element, text) {
+  say(element, text);
+  if (element.title !== text)
+    element.title = text;
 }
 
 /** Replace an element's children if `signature` has changed since the last time. */
@@ -49,7 +59,7 @@ export function fill(element, signature, make) {
  * `make` returns the element of an item; `update` is called with the element and the item each time.
  */
 export function keep(parent, items, keyOf, make, update) {
-  const children = parent.kept ??= new Map(), wanted = new Set(items.map(keyOf));
+  const children = parent.kept ??= new Map(), wanted = new Set(items.map(keyOf)), focused = document.activeElement;
   for (const [key, child] of children)
     if (!wanted.has(key)) {
       child.remove();
@@ -67,4 +77,6 @@ export function keep(parent, items, keyOf, make, update) {
     update(child, item);
     before = child;
   }
+  if (focused !== document.activeElement && parent.contains(focused))
+    focused.focus({ preventScroll: true });  // it was moved
 }

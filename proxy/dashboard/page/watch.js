@@ -3,7 +3,7 @@
 // From the driver come JPEG pictures, and {pages: [{id, title, url}], shown: id}; to it goes {show: id}. Taking over the
 // mouse and the keyboard would be further messages to it: each is a JSON object, and an unknown one is refused.
 
-import { byId, el, fill, icon, say } from './dom.js';
+import { byId, el, fill, icon, label, say } from './dom.js';
 import { part } from './api.js';
 import { state } from './state.js';
 import { nameOf } from './words.js';
@@ -16,7 +16,7 @@ export function watch(session) {
   const said = el('p', { class: 'say', role: 'status' }, 'Asking its browser for a picture…');
   const tabs = el('div', { class: 'tabs', role: 'tablist', hidden: true }), address = el('div', { class: 'address' });
   dialog.replaceChildren(
-    el('div', { class: 'dialog-head' }, el('span', { class: 'live-dot' }), el('h2', { id: 'watch-title' }, nameOf(session)), el('span', { class: 'chip' }, 'look only'),
+    el('div', { class: 'dialog-head' }, el('span', { class: 'live-dot' }), el('h2', { id: 'watch-title', title: nameOf(session) }, nameOf(session)), el('span', { class: 'chip' }, 'look only'),
       el('button', { class: 'icon-button', type: 'button', 'aria-label': 'Close', on: { click: () => dialog.close() } }, icon('close'))),
     tabs, address, el('div', { class: 'screen' }, said, canvas));
   if (!dialog.open)
@@ -75,7 +75,7 @@ function drawPages({ pages, shown }, view, opened) {
     type: 'button', role: 'tab', 'aria-selected': String(page.id === shown), title: page.url,
     on: { click: () => opened.send(JSON.stringify({ show: page.id })) },
   }, page.title || page.url || 'New page')));
-  say(address, pages.find(page => page.id === shown)?.url ?? '');
+  label(address, pages.find(page => page.id === shown)?.url ?? '');
   if (!pages.length)
     stop(view, 'This session has no page open. The picture comes with its first one.');
 }

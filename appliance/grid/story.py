@@ -191,7 +191,9 @@ ANY = Filter()
 
 
 def _texts(story: Story) -> tuple[str, ...]:
-    return (story.name, story.id, story.client, story.worker, story.end_reason, *story.labels.values())
+    labels = (f"{key}={value}" for key, value in story.labels.items())
+    who = (story.name, story.kept_as, story.id, story.client, story.token)
+    return (*who, story.worker, story.end_reason, story.ended_by, *labels)
 
 
 def traffic_of(fields: Mapping[str, str]) -> Traffic:

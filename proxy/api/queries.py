@@ -16,6 +16,7 @@ from proxy.query import NAME_MAX
 LABEL = "label."  # of a parameter; the labels of a request are in Flask's `g`
 COUNT_MAX = 1000
 _OF_FILTER = {"name", "browser", "version", "worker", "appliance", "status", "ended_by", "search", "waited_over_s"}
+_SEARCHED = "Text in the name, labels (as build=4711), id, client, token, worker, reason or cause of the end."
 _NOBODY = "\0"  # no token has this name: of others' tokens, a client does not even learn whether they exist
 _TTL_MAX_S = 10 * 365 * 86400
 
@@ -88,7 +89,7 @@ class PastSessions(Which):
     """Which of the sessions that have ended, the newest first."""
 
     ended_by: EndedBy | Literal[""] = ""
-    search: str = Field("", max_length=200, description="Text in the name, labels, id, client, worker or reason.")
+    search: str = Field("", max_length=200, description=_SEARCHED)
     waited_over_s: float = Field(0, ge=0, description="Only sessions that waited longer than this, in seconds.")
     count: int = Field(100, ge=1, le=COUNT_MAX)
     before_ms: int | None = Field(

@@ -200,10 +200,15 @@ def test_the_history_is_searched_by_what_a_session_was(here: Grid) -> None:
     assert found(name="n1") == found(labels={"k": "1"}) == ["s1"]
     assert found(name="n*", worker="chromium-00", appliance="here", ended_by="client") == ["s2", "s1", "s0"]
     assert found(labels={"k": "*", "l": "*"}) == found(token="ci") == found(browser="firefox") == []
-    assert [one.id for one in here.history(count=2)] == ["s2", "s1"]
+    claim_as(here, "t", SessionRequest(Browser.CHROMIUM, "1.65", client="10.9.8.7", token="nightly-ci", kept_as="cart"))
+    here.release("t", "session closed by operator", ended_by=EndedBy.OPERATOR)
+    for text in ("NIGHTLY-ci", "cart", "9.8.7", "by operator", "operator"):
+        assert found(search=text) == ["t"]
+    assert (found(search="k=2"), found(search="closed")) == (["s2"], ["t", "s2", "s1", "s0"])
+    assert [one.id for one in here.history(count=2)] == ["t", "s2"]
     newest = here.history()[0].ended_ms
     assert newest
-    assert here.history(before_ms=newest + 1)[0].id == "s2"
+    assert here.history(before_ms=newest + 1)[0].id == "t"
     assert all((one.ended_ms or 0) < newest for one in here.history(before_ms=newest))
 
 

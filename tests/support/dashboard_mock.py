@@ -18,7 +18,7 @@ from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.handler import WebSocketHandler
 
 from proxy.dashboard import files
-from tests.support.dashboard_scenes import Scene, first_message
+from tests.support.dashboard_scenes import SCENES, Scene
 
 WHY = [
     "It asked for chromium 1.65.",
@@ -52,18 +52,22 @@ class Mock:
     def _tell(self, socket: Any) -> None:
         try:
             socket.send(json.dumps({"type": "me", "is_admin": True, "has_cookie": True, "token": "admin"}))
-            socket.send(first_message(self.scene, int(time.time() * 1000)))
+            scene = Scene(int(time.time() * 1000))
+            socket.send(json.dumps(SCENES[self.scene](scene)))
             while True:
                 gevent.sleep(1)
+                scene.now_ms = int(time.time() * 1000)
                 trouble = "Redis does not answer." if self.scene == "failure" else ""
-                socket.send(json.dumps({"type": "state", "now_ms": int(time.time() * 1000), "trouble": trouble}))
+                changes = {} if trouble else scene.changes()
+                socket.send(json.dumps({"type": "state", "now_ms": scene.now_ms, "trouble": trouble, **changes}))
         except WebSocketError:
             return
 
     def _api(self, path: str) -> bytes:
         if path.endswith("/why"):
             return json.dumps({"why": WHY}).encode()
-        return json.dumps({"sessions": Scene(int(time.time() * 1000)).ended()}).encode()
+        ended = Scene(int(time.time() * 1000)).ended()
+        return json.dumps({"sessions": ended} if path.endswith("/history") else ended[0]).encode()
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Callable
@@ -26,19 +25,20 @@ class Scene:
         self.workers: list[Row] = []
         self.sessions: list[Row] = []
         self.pools: list[Row] = []
-        self.failed = 0
+        self._made = 0
 
     def add_pool(self, browser: str, version: str, workers: int, standby: int = 1, slots: int = 5) -> None:
         """Add a pool whose workers are spread over their lives, as the grid spreads them."""
         quota = 50
         margin = quota // max(1, workers)
         pool = f"{browser} {version}"
+        first = sum(worker["browser"] == browser for worker in self.workers)
         for number in range(workers + standby):
             lifetime = 0 if number >= workers else round(quota - 3 - (quota - 6) * number / max(1, workers - 1 or 1))
             status = "standby" if number >= workers else "draining" if number == 0 and workers > 4 else "available"
             self.workers.append(
                 {
-                    "id": f"rack-1.{browser}-{number:02}.3f9a1c",
+                    "id": f"rack-1.{browser}-{first + number:02}.3f9a1c",
                     "pool": pool,
                     "browser": browser,
                     "version": f"{version}.2",
@@ -74,7 +74,7 @@ class Scene:
         return self._chance.uniform(low, high)
 
     def _add_session(self, worker: Row | None) -> None:
-        number = len(self.sessions)
+        number, self._made = self._made, self._made + 1
         if worker:
             worker["active"] += 1
         pick = self._chance.choice
@@ -135,6 +135,26 @@ class Scene:
             "samples": [self._sample(number, load) for number in range(330)] if self.workers else [],
         }
 
+    def changes(self) -> Row:
+        """Return what a second later has changed: some sessions have moved something, a few of the later have ended.
+
+        As many have begun.
+        """
+        live = [one for one in self.sessions if one["status"] == "active"]
+        gone = self._chance.sample(live[20:], min(4, len(live[20:])))
+        for one in gone:
+            self.sessions.remove(one)
+            worker = next(worker for worker in self.workers if worker["id"] == one["worker"])
+            worker["active"] -= 1
+            self._add_session(worker)
+            self.sessions[-1]["started_ms"] = self.now_ms
+        begun = self.sessions[len(self.sessions) - len(gone) :]
+        moved = self._chance.sample(live, len(live) // 4)
+        for one in moved:
+            one["bytes_to_client"] += 4096
+        set_rows = [one for one in (*moved, *begun) if one in self.sessions]
+        return {"sessions": {"set": set_rows, "gone": [one["id"] for one in gone]}} if live else {}
+
     def _count(self) -> None:
         for pool in self.pools:
             own = [worker for worker in self.workers if worker["pool"] == pool["id"]]
@@ -153,11 +173,10 @@ class Scene:
 
     def _events(self) -> list[Row]:
         events = []
-        for number, session in enumerate(self.sessions[-16:]):
+        running = [session for session in self.sessions if session["worker"]]
+        for number, session in enumerate(running[-16:]):
             at = f"{self.now_ms - (17 - number) * 2100}-0"
-            events.append(
-                {"id": at, "event": "session.started", "session": session["id"], "worker": session["worker"] or "a.b.c"}
-            )
+            events.append({"id": at, "event": "session.started", "session": session["id"], "worker": session["worker"]})
         if self.workers:
             first = self.workers[0]["id"]
             late = [
@@ -250,6 +269,53 @@ def crowd(scene: Scene) -> Row:
     return scene.message(load=0.98)
 
 
+def versions(scene: Scene) -> Row:
+    """Five versions of two browsers."""
+    for browser in ("chromium", "firefox"):
+        for minor in range(61, 66):
+            scene.add_pool(browser, f"1.{minor}", 2 if minor < 65 else 4)
+    scene.fill(0.5)
+    return scene.message(load=0.5)
+
+
+def long(scene: Scene) -> Row:
+    """Names and labels as long as they may be, on appliances with long names, of which one drains."""
+    scene.add_pool("chromium", "1.65", 5)
+    scene.fill(0.7, waiting=3)
+    names = {"rack-1": "playwright-appliance-eu-central-1a-rack-0001", "rack-2": "playwright-appliance-eu-west-2"}
+    for row in (*scene.workers, *scene.sessions):
+        row["appliance"] = names.get(row["appliance"], "")
+    text = "checkout › a guest pays with an expired card and is told so in plain words"
+    for number, session in enumerate(scene.sessions):
+        session["name"] = f"{text} [{number}]" if number % 2 else "x" * 100
+        session["labels"] |= {f"label-{n}": "a-value-as-long-as-some-are-" * (n + 1) for n in range(number % 6)}
+        session["token"] = "continuous-integration-of-the-team-that-tests-most"
+        session["client"] = "2001:db8:85a3:1234:5678:8a2e:370:7334"
+    message = scene.message(load=0.7)
+    drained = {
+        "status": "draining",
+        "drain_reason": "drained by an operator: the kernel of this machine is upgraded tonight",
+    }
+    message["appliances"]["set"][0] |= drained
+    return message
+
+
+def loss(scene: Scene) -> Row:
+    """A worker has crashed, another is suspect, a third stale, for their appliance is gone; sessions wait."""
+    scene.add_pool("chromium", "1.65", 4)
+    scene.fill(1, waiting=4)
+    scene.workers[1]["suspect"] = True
+    scene.workers[3]["stale"] = True
+    message = scene.message(load=0.9)
+    at, sessions = scene.now_ms - 700, [one["id"] for one in scene.sessions[:3]]
+    reason = "the browser of worker chromium-02 crashed (signal 9)"
+    lost = [("worker.ended", {"worker": "rack-1.chromium-02.3f9a1c", "lifetime": "31", "reason": reason})]
+    lost += [("session.ended", {"session": one, "reason": reason}) for one in sessions]
+    lost += [("session.ended", {"session": sessions[0], "reason": "appliance rack-2 is lost: it stopped answering"})]
+    message["events"] += [{"id": f"{at + n}-0", "event": event, **fields} for n, (event, fields) in enumerate(lost)]
+    return message
+
+
 def hostile(scene: Scene) -> Row:
     """Clients that name everything as they would write a page."""
     scene.add_pool("chromium", "1.65", 2)
@@ -263,10 +329,5 @@ def hostile(scene: Scene) -> Row:
 
 
 SCENES: dict[str, Callable[[Scene], Row]] = {
-    made.__name__: made for made in (quiet, half, full, failure, dead, crowd, hostile)
+    made.__name__: made for made in (quiet, half, full, failure, dead, crowd, versions, long, loss, hostile)
 }
-
-
-def first_message(name: str, now_ms: int = NOW_MS) -> str:
-    """Return a scene's first message as the feed sends it."""
-    return json.dumps(SCENES[name](Scene(now_ms)))

@@ -2,11 +2,13 @@
 
 import { drawAsides } from './asides.js';
 import { drawCharts } from './charts.js';
-import { closeByClicksBeside, toast } from './dialogs.js';
+import { closeByClicksBeside, copy } from './dialogs.js';
 import { byId } from './dom.js';
+import { followLink } from './drawer.js';
 import { follow } from './feed.js';
 import { drawGlance } from './glance.js';
 import { prepareHistory } from './history.js';
+import { linkedSession } from './links.js';
 import { askForToken, logOut } from './login.js';
 import { drawPools } from './pools.js';
 import { drawSessions } from './sessions.js';
@@ -14,7 +16,7 @@ import { state } from './state.js';
 
 const TICK_MS = 1000;  // ages and waits grow
 
-let isDue = false;
+let isDue = false, drawnAt = 0, isLinkFollowed = false;
 
 /** Draw everything at the next frame. */
 function changed() {
@@ -23,6 +25,7 @@ function changed() {
   isDue = true;
   requestAnimationFrame(() => {
     isDue = false;
+    drawnAt = performance.now();
     drawGlance();
     if (!state.isKnown)
       return;
@@ -31,6 +34,9 @@ function changed() {
     drawAsides();
     drawCharts();
     byId('log-out').hidden = !state.me.has_cookie;
+    if (!isLinkFollowed && linkedSession())
+      followLink();
+    isLinkFollowed = true;
   });
 }
 
@@ -56,19 +62,16 @@ function drawTheme() {
   changed();
 }
 
-async function copyEndpoint() {
-  await navigator.clipboard?.writeText(state.endpoint).then(() => toast('The endpoint is copied.'), () => toast(state.endpoint));
-}
-
 byId('theme').addEventListener('click', window.changeTheme);
 byId('log-out').addEventListener('click', logOut);
-byId('endpoint').addEventListener('click', copyEndpoint);
+byId('endpoint').addEventListener('click', () => copy(state.endpoint, 'The endpoint is copied.'));
 byId('sessions-filter').addEventListener('input', changed);
 document.addEventListener('theme', drawTheme);
 document.addEventListener('keydown', press);
 addEventListener('resize', changed);
+addEventListener('hashchange', followLink);
 drawTheme();
 closeByClicksBeside();
 prepareHistory();
-setInterval(() => document.hidden || changed(), TICK_MS);
+setInterval(() => document.hidden || performance.now() - drawnAt < TICK_MS / 2 || changed(), TICK_MS);  // unless the feed has just told
 const open = follow(changed, () => askForToken(() => open()));

@@ -8,11 +8,17 @@ import { clock, counted, workerName } from './words.js';
 const BAD = /crash|lost|unreadable|over_admitted|failed/;
 const SHOWN = 60;
 
+let drawn = [];
+
 export function drawAsides() {
-  const { appliances, events } = state;
-  byId('appliances-card').hidden = !state.isAdmin || appliances.length < 1;
-  byId('events-card').hidden = !state.isAdmin;
+  const { appliances, events, isAdmin } = state, given = [appliances, events, isAdmin];
+  if (given.every((one, i) => one === drawn[i]))
+    return;
+  drawn = given;
+  byId('appliances-card').hidden = !isAdmin || appliances.length < 1;
+  byId('events-card').hidden = !isAdmin;
   keep(byId('appliance-rows'), appliances, one => one.id, makeAppliance, drawAppliance);
+  byId('events-empty').hidden = events.length > 0;
   keep(byId('event-rows'), events.slice(-SHOWN).reverse(), one => one.id, makeEvent, () => {});
 }
 
@@ -27,6 +33,7 @@ function drawAppliance(row, one) {
     return;
   row.drawn = signature;
   const [name, chip, button] = row.children;
+  name.title = [one.id, one.drain_reason].filter(Boolean).join(': ');
   name.replaceChildren(one.id, el('small', {}, one.drain_reason || `${counted(one.on_workers, 'session')} on its workers`));
   chip.className = `chip ${one.status}`;
   say(chip, one.status);
@@ -36,7 +43,7 @@ function drawAppliance(row, one) {
 
 function makeEvent(event) {
   const { id, event: what, reason = '', ...fields } = event;
-  const tone = BAD.test(what) || /crash/.test(reason) ? 'bad' : /draining|drained/.test(what) ? 'warn' : '';
+  const tone = BAD.test(what) || /crash|is lost/.test(reason) ? 'bad' : /draining|drained/.test(what) ? 'warn' : '';
   return el('li', { class: tone }, el('time', {}, clock(parseInt(id))), el('p', {}, sentence(what, fields, reason)));
 }
 

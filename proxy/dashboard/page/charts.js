@@ -66,12 +66,12 @@ function build(chart) {
   chart.plot?.destroy();
   const axis = { stroke: colour('--ink-faint'), font: `11px ${style.getPropertyValue('--font')}`, ticks: { show: false }, grid: { stroke: colour('--line'), width: 1 } };
   chart.plot = new uPlot({
-    width: place.clientWidth, height: place.clientHeight, padding: [8, 8, 0, 0],
+    width: place.clientWidth, height: place.clientHeight, padding: [8, 16, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { size: 7 }, sync: { key: 'hour' }, drag: { x: false, y: false } },
     scales: { x: { range: () => [state.now / 1000 - HOUR_S, state.now / 1000] }, y: { range: (plot, low, high) => [0, Math.max(chart.least, (high ?? 0) * 1.15)] } },
     axes: [
-      { ...axis, grid: { show: false }, size: 22, space: 60, values: (plot, ticks) => ticks.map(s => new Date(s * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })) },
+      { ...axis, grid: { show: false }, size: 28, gap: 6, space: 60, values: (plot, ticks) => ticks.map(s => new Date(s * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })) },
       { ...axis, size: (plot, values) => 14 + 6.2 * Math.max(0, ...(values ?? []).map(one => one.length)), gap: 4, space: 34, values: (plot, ticks) => ticks.map(chart.value), incrs: chart.id === 'memory' ? [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768].map(n => n * MIB) : undefined },
     ],
     series: [{}, ...chart.series.map(({ tone, isFilled, dash }) => ({

@@ -30,6 +30,16 @@ export function toast(text) {
   setTimeout(() => shown.remove(), TOAST_MS);
 }
 
+/** Copy a text, and say so; what the browser does not let us copy is shown. */
+export async function copy(text, done) {
+  try {
+    await navigator.clipboard.writeText(text);  // there is none at an http: address beyond loopback
+    toast(done);
+  } catch {
+    toast(text);
+  }
+}
+
 /** Close dialogs by a click beside them. */
 export function closeByClicksBeside() {
   for (const dialog of document.querySelectorAll('dialog'))

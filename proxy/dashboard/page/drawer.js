@@ -2,21 +2,41 @@
 
 import { drainWorker, endSession } from './actions.js';
 import { call, part } from './api.js';
+import { copy, toast } from './dialogs.js';
 import { byId, el, icon } from './dom.js';
+import { linkedSession, nameSession } from './links.js';
 import { state } from './state.js';
 import { watch } from './watch.js';
 import { bytes, counted, moment, nameOf, runsIn, span, wait, workerName } from './words.js';
 
 let shown;  // the session whose story is fetched
 
-function open(title, chip, ...body) {
+/** Open the drawer; what shows a session has its id, and so a link. */
+function open(id, title, chip, ...body) {
   const drawer = byId('drawer');
+  nameSession(id);
+  const link = id && el('button', { class: 'icon-button', type: 'button', title: 'Copy the link to this story', 'aria-label': 'Copy the link', on: { click: () => copy(location.href, 'The link is copied.') } }, icon('link'));
   const close = el('button', { class: 'icon-button', type: 'button', 'aria-label': 'Close', on: { click: () => drawer.close() } }, icon('close'));
   drawer.replaceChildren(
-    el('div', { class: 'dialog-head' }, el('h2', { id: 'drawer-title' }, title), el('span', { class: `chip ${chip}` }, chip), close),
+    el('div', { class: 'dialog-head' }, el('h2', { id: 'drawer-title', title }, title), el('span', { class: `chip ${chip}` }, chip), el('span', { class: 'corner' }, link, close)),
     el('div', { class: 'body' }, ...body));
-  if (!drawer.open)
-    drawer.showModal();
+  if (drawer.open)
+    return;
+  drawer.showModal();
+  drawer.addEventListener('close', () => nameSession(''), { once: true });
+}
+
+/** Show the session that the page's address names, or none. */
+export async function followLink() {
+  const id = linkedSession();
+  if (!id)
+    return byId('drawer').close();
+  try {
+    openSession(state.session(id) ?? await call(`/sessions/${part(id)}`));
+  } catch (error) {
+    nameSession('');
+    toast(error.message);
+  }
 }
 
 function facts(pairs) {
@@ -31,7 +51,7 @@ export function openSession(session) {
   const acts = isLive && el('div', { class: 'acts' },
     session.status !== 'waiting' && el('button', { class: 'button main', type: 'button', on: { click: () => watch(session) } }, icon('eye'), 'Watch live'),
     el('button', { class: 'button quiet-danger', type: 'button', on: { click: () => endSession(session) } }, icon('stop'), 'End session'));
-  open(nameOf(session), session.status, acts, facts(factsOn(session)), el('section', {}, el('h3', {}, 'Its story'), why));
+  open(session.id, nameOf(session), session.status, acts, facts(factsOn(session)), el('section', {}, el('h3', {}, 'Its story'), why));
   fetchWhy(session.id, why);
 }
 
@@ -74,7 +94,7 @@ export function openWorker(id) {
   const sessions = state.running.filter(one => one.worker === id);
   const drain = worker.status !== 'draining' && el('div', { class: 'acts' },
     el('button', { class: 'button', type: 'button', on: { click: () => drainWorker(worker) } }, icon('drain'), 'Drain'));
-  open(workerName(id), worker.suspect ? 'suspect' : worker.status, drain, facts([
+  open('', workerName(id), worker.suspect ? 'suspect' : worker.status, drain, facts([
     ['Id', el('code', {}, id)],
     ['Appliance', worker.appliance],
     ['Browser', `${worker.browser}, Playwright ${worker.version}`],

@@ -1,11 +1,11 @@
 // The grid at one glance: a sentence, four figures, the state of the connection.
 
-import { byId, el, fill, say } from './dom.js';
+import { byId, el, fill, label, say } from './dom.js';
 import { state } from './state.js';
 import { bytes, counted, span } from './words.js';
 
 const BUSY = 0.8;  // of all slots
-const LINKS = { connecting: 'Connecting', live: 'Live', stale: 'Reconnecting' };
+const LINKS = { connecting: 'Connecting', live: 'Live', stale: 'Reconnecting', late: 'Out of date' };
 
 /** Return the mood, the headline and a sentence. */
 export function verdict(totals, waiting, now) {
@@ -42,14 +42,14 @@ function show(id, value, unit, share, note, mood = '') {
   fill(shown.querySelector('dd'), `${value} ${unit}`, () => [String(value), unit && el('small', {}, unit)].filter(Boolean));
   shown.querySelector('.meter').hidden = share === null;
   shown.querySelector('i').style.width = `${Math.min(100, (share ?? 0) * 100).toFixed(1)}%`;
-  say(shown.querySelector('.note'), note);
+  label(shown.querySelector('.note'), note);
   shown.dataset.mood = mood;
 }
 
 export function drawGlance() {
-  say(byId('link').querySelector('b'), LINKS[state.link]);
-  byId('link').dataset.status = state.link;
-  const trouble = troubleOf();
+  const trouble = troubleOf(), link = trouble && state.link === 'live' ? 'late' : state.link;
+  say(byId('link').querySelector('b'), LINKS[link]);
+  byId('link').dataset.status = link;
   byId('trouble').hidden = !trouble;
   say(byId('trouble'), trouble);
   if (!state.isKnown)
@@ -90,6 +90,6 @@ function troubleOf() {
   if (state.link === 'stale')
     return 'The proxy does not answer; it may be restarting. This page connects again by itself. What you see is old.';
   if (state.trouble)
-    return `${state.trouble} ${state.isKnown ? 'What you see is old.' : ''}`;
+    return `${state.trouble} ${state.isKnown ? 'What you see is old; sessions that run go on.' : ''} applctl doctor tells what is wrong.`;
   return '';
 }

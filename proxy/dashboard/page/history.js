@@ -1,7 +1,8 @@
 // Sessions that have ended: the newest, or those that a search finds.
 
 import { call, part } from './api.js';
-import { byId, el, fill } from './dom.js';
+import { toast } from './dialogs.js';
+import { byId, el, keep } from './dom.js';
 import { openSession } from './drawer.js';
 import { drawLabels } from './sessions.js';
 import { counted, moment, nameOf, runsIn, span } from './words.js';
@@ -9,17 +10,18 @@ import { counted, moment, nameOf, runsIn, span } from './words.js';
 const COUNT = 50;
 const GOOD = new Set(['client']);
 
-let found = [], isAsked = false;
+let found = [], asked, searches = 0;
 
 export function prepareHistory() {
   byId('history-form').addEventListener('submit', event => {
     event.preventDefault();
     search();
   });
-  byId('history-search').addEventListener('search', search);
+  byId('history-search').addEventListener('search', event => event.target.value || search());  // it was emptied
+  byId('history-cause').addEventListener('change', search);
   byId('history-more').querySelector('button').addEventListener('click', () => search(found.at(-1).ended_ms));
   new IntersectionObserver(entries => {
-    if (entries.some(one => one.isIntersecting) && !isAsked)
+    if (entries.some(one => one.isIntersecting) && !asked)
       search();
   }).observe(byId('history-rows').parentElement);
 }
@@ -32,36 +34,47 @@ export function queryOf(text) {
   return text ? `&search=${part(text)}` : '';
 }
 
+/** Search anew, or show what is older than a time of what was asked last. */
 async function search(before) {
-  const text = byId('history-search').value.trim(), isMore = typeof before === 'number';
-  isAsked = true;
+  const isMore = typeof before === 'number', said = byId('history-search').value.trim(), cause = byId('history-cause').value;
+  if (!isMore)
+    asked = { query: `${cause && `&ended_by=${cause}`}${queryOf(said)}`, isFiltered: Boolean(said || cause) };
+  const { query, isFiltered } = asked, number = ++searches;
   try {
-    const answer = await call(`/history?count=${COUNT}${isMore ? `&before_ms=${before}` : ''}${queryOf(text)}`);
-    found = isMore ? [...found, ...answer.sessions] : answer.sessions;
-    byId('history-more').hidden = answer.sessions.length < COUNT;
-    draw(text ? `No past session matches “${text}”` : 'No session has ended yet');
+    const { sessions } = await call(`/history?count=${COUNT}${isMore ? `&before_ms=${before}` : ''}${query}`);
+    if (number !== searches)
+      return;  // something else was asked meanwhile
+    found = isMore ? [...found, ...sessions] : sessions;
+    byId('history-more').hidden = sessions.length < COUNT;
+    if (isFiltered)
+      draw('No past session matches', 'Search for less of it, or for any end.');
+    else
+      draw('No session has ended yet', 'Each one leaves its story here when it ends.');
   } catch (error) {
-    isAsked = false;
+    if (isMore)
+      return toast(error.message);
+    asked = undefined;
     found = [];
+    byId('history-more').hidden = true;
     draw(error.message);
   }
 }
 
-function draw(ifNone) {
-  fill(byId('history-rows'), found.map(one => one.id).join(), () => found.map(row));
+function draw(ifNone, whatNow = '') {
+  keep(byId('history-rows'), found, one => one.id, row, () => {});
   byId('history-empty').hidden = found.length > 0;
-  byId('history-empty').replaceChildren(el('b', {}, ifNone));
-  byId('history-count').textContent = found.length ? counted(found.length, 'session') : '';
+  byId('history-empty').replaceChildren(el('b', {}, ifNone), whatNow);
+  byId('history-count').textContent = found.length ? `${counted(found.length, 'session')}${byId('history-more').hidden ? '' : ', and older'}` : '';
 }
 
 function row(session) {
-  const open = el('button', { class: `name${session.name ? '' : ' nameless'}`, type: 'button' }, nameOf(session));
-  const labels = el('div', { class: 'labels' });
+  const open = el('button', { class: `name${session.name || session.kept_as ? '' : ' nameless'}`, type: 'button', title: nameOf(session) }, nameOf(session));
+  const labels = el('div', { class: 'labels' }), from = [session.client, session.token && `token ${session.token}`].filter(Boolean).join(' · ');
   drawLabels(labels, session.labels);
   const chip = GOOD.has(session.ended_by) ? false : el('span', { class: `chip ${session.ended_by === 'operator' ? 'warn' : 'bad'}` }, session.ended_by);
   return el('div', { class: 'row past', role: 'listitem', 'data-session': session.id, on: { click: () => openSession({ ...session, status: 'ended' }) } },
     el('div', { class: 'who' }, el('div', { class: 'title' }, open, chip), labels),
-    el('div', { class: 'where' }, el('div', {}, runsIn(session)), el('div', {}, session.client)),
+    el('div', { class: 'where' }, el('div', { title: runsIn(session) }, runsIn(session)), el('div', { title: from }, from)),
     el('div', { class: 'reason', title: session.end_reason }, session.end_reason),
     el('div', { class: 'figure span' }, span(session.duration_ms || 0)),
     el('div', { class: 'figure' }, moment(session.ended_ms)));

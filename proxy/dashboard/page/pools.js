@@ -6,14 +6,22 @@ import { state } from './state.js';
 import { counted, workerName } from './words.js';
 
 const TONES = { available: 'available', draining: 'draining', standby: 'on standby', suspect: 'suspect' };
-const COLUMN_PX = 132, ABOVE_PX = 7;  // figures.css
+const COLUMN_PX = 132, DENSE_PX = 76, ABOVE_PX = 7;  // figures.css
+const MANY = 4;  // pools, from which on their stairs are lower
 const DOTS = 10;  // slots that are drawn one by one
 
 export function toneOf(worker) {
   return worker.suspect || worker.stale ? 'suspect' : worker.status;
 }
 
+let drawn = [];
+
 export function drawPools() {
+  const given = [state.pools, state.workers];
+  if (given.every((one, i) => one === drawn[i]))
+    return;
+  drawn = given;
+  byId('pool-cards').classList.toggle('is-dense', state.pools.length > MANY);
   keep(byId('pool-cards'), state.pools, pool => pool.id, makePool, drawPool);
   if (state.isKnown && !state.pools.length)
     fill(byId('pool-cards'), 'none', () => [el('div', { class: 'card' }, el('div', { class: 'empty' }, el('b', {}, 'No pool yet'), 'A pool appears when its first worker has started.'))]);
@@ -38,7 +46,7 @@ function drawPool(card, pool) {
   say(find('.chip'), pool.version);
   fill(find('.figure'), `${pool.active}/${pool.slots}`, () => [`${pool.active} of ${pool.slots} `, el('small', {}, 'slots taken')]);
   say(find('.words'), wordsOn(pool));
-  const workers = state.workers.filter(one => one.pool === pool.id);
+  const workers = state.workersOf(pool);
   find('.stair').hidden = !workers.length;
   find('.slot-bar').hidden = workers.length > 0;
   if (workers.length)
@@ -61,7 +69,7 @@ function wordsOn(pool) {
 function drawStair(card, pool, workers) {
   const steps = card.querySelector('.steps');
   const top = pool.quota || Math.max(10, ...workers.map(one => one.lifetime));
-  const sorted = workers.sort((a, b) => rank(a) - rank(b) || b.lifetime - a.lifetime || (a.id < b.id ? -1 : 1));
+  const sorted = workers.toSorted((a, b) => rank(a) - rank(b) || b.lifetime - a.lifetime || (a.id < b.id ? -1 : 1));
   keep(steps, sorted, worker => worker.id, makeStep, (step, worker) => drawStep(step, worker, top));
   const stair = card.querySelector('.stair');
   drawMark(stair, 'quota', pool.quota, pool.quota, top);
@@ -82,7 +90,8 @@ function drawMark(stair, kind, value, height, top) {
   if (!mark)
     stair.append(mark = el('div', { class: `mark ${kind}`, title: kind === 'margin' ? 'Only workers above this line are near their quota: they get a session when no other worker has a free slot.' : 'At this number of sessions a worker gets a new browser.' }, el('span')));
   say(mark.querySelector('span'), `${kind} ${value}`);
-  mark.style.top = `${ABOVE_PX + COLUMN_PX * (1 - height / top)}px`;
+  const column = state.pools.length > MANY ? DENSE_PX : COLUMN_PX;
+  mark.style.top = `${ABOVE_PX + column * (1 - height / top)}px`;
   mark.classList.toggle('is-tight', kind === 'margin' && value / top < .16);
 }
 

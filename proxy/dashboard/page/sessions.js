@@ -1,7 +1,7 @@
 // Live sessions, and those that wait, in order.
 
 import { endSession } from './actions.js';
-import { byId, el, fill, icon, keep, say } from './dom.js';
+import { byId, el, fill, icon, keep, label, say } from './dom.js';
 import { openSession } from './drawer.js';
 import { state } from './state.js';
 import { watch } from './watch.js';
@@ -9,21 +9,31 @@ import { bytes, counted, nameOf, runsIn, span, workerName } from './words.js';
 
 const MOST = 200;  // rows; the filter finds the others
 
+let drawn = {};
+
 export function drawSessions() {
-  const all = state.running, wanted = byId('sessions-filter').value.trim().toLowerCase();
+  const all = state.running, wanted = byId('sessions-filter').value.trim().toLowerCase(), { appliances } = state;
+  if (all !== drawn.all || wanted !== drawn.wanted || appliances !== drawn.appliances)
+    drawRows(all, wanted);
+  drawn = { all, wanted, appliances };
+  for (const [id, row] of byId('session-rows').kept)
+    say(row.age, span(state.now - state.session(id).started_ms));
+  drawQueue(state.waiting);
+}
+
+function drawRows(all, wanted) {
   const found = wanted ? all.filter(one => textOf(one).includes(wanted)) : all;
   const total = Math.max(all.length, state.grid.sessions_total ?? 0), shown = found.slice(0, MOST);
   say(byId('sessions-count'), total ? (shown.length < total ? `${shown.length} of ${total.toLocaleString('en')}` : String(total)) : '');
   keep(byId('session-rows'), shown, one => one.id, makeRow, drawRow);
   drawEmpty(byId('sessions-empty'), !shown.length && state.isKnown, wanted && all.length);
-  drawQueue(state.waiting);
 }
 
 /** Return what the filter looks in: "build=4711" finds a label. */
 function textOf(session) {
-  const { name, id, client, browser, worker, token, labels, user_agent: agent } = session;
+  const { name, kept_as: kept, id, client, browser, version, worker, token, labels, status, user_agent: agent } = session;
   const pairs = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`);
-  return [name, id, client, browser, worker, token, agent, ...pairs].join(' ').toLowerCase();
+  return [name, kept, id, client, browser, version, worker, token, status, agent, ...pairs].join(' ').toLowerCase();
 }
 
 function drawEmpty(empty, isEmpty, isFiltered) {
@@ -37,32 +47,33 @@ function drawEmpty(empty, isEmpty, isFiltered) {
 
 function makeRow(session) {
   const current = () => state.session(session.id) ?? session;
-  const open = el('button', { class: `name${session.name ? '' : ' nameless'}`, type: 'button', on: { click: () => openSession(current()) } });
+  const open = el('button', { class: `name${session.name || session.kept_as ? '' : ' nameless'}`, type: 'button', on: { click: () => openSession(current()) } });
   const look = el('button', { class: 'icon-button looks', type: 'button', title: 'Watch its browser', 'aria-label': `Watch ${nameOf(session)}`, on: { click: () => watch(current()) } }, icon('eye'));
   const end = el('button', { class: 'icon-button ends', type: 'button', title: 'End this session', 'aria-label': `End ${nameOf(session)}`, on: { click: () => endSession(current()) } }, icon('stop'));
-  return el('div', { class: 'row live', role: 'listitem', 'data-session': session.id },
+  const age = el('div', { class: 'figure age', title: 'Since it asked for a slot' });
+  const row = el('div', { class: 'row live', role: 'listitem', 'data-session': session.id },
     el('div', { class: 'who' }, el('div', { class: 'title' }, open, el('span', { class: 'chip' })), el('div', { class: 'labels' })),
     el('div', { class: 'where' }, el('div'), el('div')),
-    el('div', { class: 'figure age' }),
+    age,
     el('div', { class: 'figure traffic' }),
     el('div', { class: 'acts' }, look, end));
+  return Object.assign(row, { age });
 }
 
 function drawRow(row, session) {
   const find = selector => row.querySelector(selector);
-  say(find('.age'), span(state.now - session.started_ms));
   if (row.drawn === session)
     return;
   row.drawn = session;
-  say(find('.name'), nameOf(session));
+  label(find('.name'), nameOf(session));
   const chip = find('.title .chip');
   chip.hidden = session.status === 'active';
   chip.className = `chip ${session.status}`;
   say(chip, session.status);
   drawLabels(find('.labels'), session.labels);
   const [what, where] = find('.where').children;
-  say(what, runsIn(session));
-  say(where, [session.client, session.worker && placeOf(session), session.token && `token ${session.token}`].filter(Boolean).join(' · '));
+  label(what, runsIn(session));
+  label(where, [session.client, session.worker && placeOf(session), session.token && `token ${session.token}`].filter(Boolean).join(' · '));
   drawTraffic(find('.traffic'), session);
 }
 
@@ -83,10 +94,14 @@ function drawTraffic(element, { bytes_from_client: up, bytes_to_client: down }) 
 
 function drawQueue(waiting) {
   say(byId('queue-count'), waiting.length ? String(waiting.length) : '');
-  keep(byId('queue-rows'), waiting.slice(0, MOST), one => one.id, makeWaiter, (row, session) => {
-    const place = waiting.indexOf(session) + 1;
-    say(row.querySelector('.place'), String(place));
-    say(row.querySelector('.waits'), span(state.now - session.started_ms));
+  const rows = byId('queue-rows'), shown = waiting.slice(0, MOST);
+  if (waiting !== rows.drawn)
+    keep(rows, shown, one => one.id, makeWaiter, () => {});
+  rows.drawn = waiting;
+  shown.forEach((session, i) => {
+    const { place, waits } = rows.kept.get(session.id);
+    say(place, String(i + 1));
+    say(waits, span(state.now - session.started_ms));
   });
   const empty = byId('queue-empty'), hidden = Math.max(0, state.pools.reduce((sum, pool) => sum + pool.waiting, 0) - waiting.length);
   empty.hidden = waiting.length > 0 || !state.isKnown;
@@ -95,8 +110,9 @@ function drawQueue(waiting) {
 
 function makeWaiter(session) {
   const open = () => openSession(state.session(session.id) ?? session);
-  return el('li', { 'data-session': session.id },
-    el('span', { class: 'place' }),
-    el('button', { class: 'name', type: 'button', on: { click: open } }, nameOf(session), el('small', {}, `${runsIn(session)} · ${session.client}`)),
-    el('span', { class: 'waits' }));
+  const place = el('span', { class: 'place' }), waits = el('span', { class: 'waits' });
+  const row = el('li', { 'data-session': session.id }, place,
+    el('button', { class: 'name', type: 'button', title: `${nameOf(session)}, ${runsIn(session)}, ${session.client}`, on: { click: open } }, nameOf(session), el('small', {}, `${runsIn(session)} · ${session.client}`)),
+    waits);
+  return Object.assign(row, { place, waits });
 }

@@ -1,7 +1,10 @@
 // What the grid looks like, as the feed has told so far.
 //
-// A message {type: "me"} says who looks. A message {type: "state"} has a part of the grid: rows of `pools`, `workers`, `sessions` and `appliances` to set, by their
-// ids, the ids that are gone, and new `events` and `samples`. With `full` it is all of it, and what was known is dropped.
+// A message {type: "me"} says who looks. A message {type: "state"} has a part of the grid: rows of `pools`, `workers`,
+// `sessions` and `appliances` to set, by their ids, the ids that are gone, and new `events` and `samples`. With `full` it
+// is all of it, and what was known is dropped.
+//
+// A list that is asked for is the same array until something of it has changed: who draws it can tell whether to.
 
 const TABLES = ['pools', 'workers', 'sessions', 'appliances'];
 const EVENTS_KEPT = 100, SAMPLES_KEPT = 360;
@@ -19,6 +22,7 @@ class State {
 
   _clear() {
     this._tables = Object.fromEntries(TABLES.map(name => [name, new Map()]));
+    this._lists = new Map();  // made of the tables, by their names
     this.events = [];
     this.samples = [];
   }
@@ -38,13 +42,30 @@ class State {
       this.grid = message.grid;
     for (const name of TABLES) {
       const { set = [], gone = [] } = message[name] ?? {};
+      if (set.length || gone.length)
+        this._forget(name);
       for (const row of set)
         this._tables[name].set(row.id, row);
       for (const id of gone)
         this._tables[name].delete(id);
     }
-    this.events = [...this.events, ...message.events ?? []].slice(-EVENTS_KEPT);
-    this.samples = [...this.samples, ...message.samples ?? []].slice(-SAMPLES_KEPT);
+    if (message.events)
+      this.events = [...this.events, ...message.events].slice(-EVENTS_KEPT);
+    if (message.samples)
+      this.samples = [...this.samples, ...message.samples].slice(-SAMPLES_KEPT);
+  }
+
+  _forget(table) {
+    for (const [name, list] of this._lists)
+      if (list.table === table)
+        this._lists.delete(name);
+  }
+
+  /** Return a list of a table's rows, which `make` makes when something has changed. */
+  _list(table, name, make) {
+    if (!this._lists.has(name))
+      this._lists.set(name, { table, rows: make([...this._tables[table].values()]) });
+    return this._lists.get(name).rows;
   }
 
   get isAdmin() {
@@ -62,25 +83,29 @@ class State {
   }
 
   get pools() {
-    return [...this._tables.pools.values()].sort((a, b) => a.id < b.id ? -1 : 1);
+    return this._list('pools', 'pools', rows => rows.sort(byId));
   }
 
   get appliances() {
-    return [...this._tables.appliances.values()].sort((a, b) => a.id < b.id ? -1 : 1);
+    return this._list('appliances', 'appliances', rows => rows.sort(byId));
   }
 
   get workers() {
-    return [...this._tables.workers.values()];
+    return this._list('workers', 'workers', rows => rows);
+  }
+
+  workersOf({ id }) {
+    return this._list('workers', `workers of ${id}`, rows => rows.filter(one => one.pool === id));
   }
 
   /** The sessions that have a slot, the newest first. */
   get running() {
-    return this._sessions(true).sort((a, b) => b.started_ms - a.started_ms || (a.id < b.id ? -1 : 1));
+    return this._list('sessions', 'running', rows => rows.filter(one => one.status !== 'waiting').sort((a, b) => b.started_ms - a.started_ms || byId(a, b)));
   }
 
   /** The sessions that wait, the first first. */
   get waiting() {
-    return this._sessions(false).sort((a, b) => a.started_ms - b.started_ms || (a.id < b.id ? -1 : 1));
+    return this._list('sessions', 'waiting', rows => rows.filter(one => one.status === 'waiting').sort((a, b) => a.started_ms - b.started_ms || byId(a, b)));
   }
 
   session(id) {
@@ -90,10 +115,10 @@ class State {
   worker(id) {
     return this._tables.workers.get(id);
   }
+}
 
-  _sessions(areRunning) {
-    return [...this._tables.sessions.values()].filter(one => (one.status !== 'waiting') === areRunning);
-  }
+function byId(a, b) {
+  return a.id < b.id ? -1 : 1;
 }
 
 export const state = new State();

@@ -46,9 +46,9 @@ export function moment(ms) {
   return isToday ? clock(ms) : `${then.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })}, ${clock(ms).slice(0, 5)}`;
 }
 
-/** Return a session's name, or the beginning of its id. */
+/** Return a session's name, that by which clients reconnect to it, or the beginning of its id. */
 export function nameOf(session) {
-  return session.name || session.id.slice(0, 8);
+  return session.name || session.kept_as || session.id.slice(0, 8);
 }
 
 /** Return the name in a worker's id, "appliance.chromium-02.3fa9c1": "chromium-02". */

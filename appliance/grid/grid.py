@@ -253,19 +253,29 @@ class Grid(Views, Stories):
         """Set how many workers of an appliance serve in a pool, and how many stand by; with 0, it has left the pool."""
         self.store.call("resize_team", appliance=appliance, browser=browser, minor=minor, target=target, spares=spares)
 
-    def take_wish(self, appliance: str, minors: Iterable[str], ttl_s: float, hold_s: float) -> Wish | None:
+    def take_wish(
+        self,
+        appliance: str,
+        minors: Iterable[str],
+        ttl_s: float,
+        hold_s: float,
+        lacking: Mapping[str, str] | None = None,
+    ) -> Wish | None:
         """Say for `ttl_s` that an appliance can get drivers of these minors; return the wish that it holds now, if any.
 
-        It is held for `hold_s`, or until the next report: no other appliance gets a driver meanwhile.
+        `lacking` says why it cannot get those of other minors. The wish is held for `hold_s`, or until the next report:
+        no other appliance gets a driver meanwhile.
         """
         answer = self.store.call(
-            "take_wish", appliance=appliance, minors=list(minors), ttl_ms=int(ttl_s * 1000), hold_ms=int(hold_s * 1000)
-        )
+            "take_wish", appliance=appliance, minors=list(minors), lacking=dict(lacking or {}),
+            ttl_ms=int(ttl_s * 1000), hold_ms=int(hold_s * 1000),
+        )  # fmt: skip
         return Wish(Browser(answer["browser"]), answer["minor"]) if "browser" in answer else None
 
     def report_wish(self, appliance: str, wish: Wish, status: str, text: str = "", hold_s: float = 0) -> bool:
         """Say what became of a wish: it is "held", with what is being done; "failed", with the reason; or "done".
 
+        "full" is a failure for want of room, after which the next attempt need not wait for long.
         Return False if the appliance does not hold it any more.
         """
         answer = self.store.call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from appliance.grid.grid import Grid
@@ -19,6 +20,8 @@ from appliance.request_errors import (
     SessionInUse,
     VersionNotServed,
 )
+
+_PRE_RELEASE = re.compile(r"Playwright/(\d+\.\d+\.\d+-[\w.-]+)")
 
 
 def queue_full(request: SessionRequest, waiting: int) -> QueueFull:
@@ -44,8 +47,19 @@ def not_served(request: SessionRequest, versions: Sequence[str]) -> RequestError
             f"Set {request.browser.upper()}_WORKERS on an appliance, or ask for another browser.",
         )
     return VersionNotServed(
-        f"No {request.browser} worker serves Playwright {request.minor}. Served: {', '.join(versions)}.",
+        f"No {request.browser} worker serves Playwright {request.minor}. Served: {', '.join(versions)}."
+        + _about_pre_release(request),
         how_to_install(request.user_agent, versions[0]) + ".",
+    )
+
+
+def _about_pre_release(request: SessionRequest) -> str:
+    """Return why a pre-release is not served, a sentence; "" if the client is none."""
+    if not (found := _PRE_RELEASE.match(request.user_agent)):
+        return ""
+    return (
+        f" The client is a pre-release, {found[1]}. The stable driver of Playwright {request.minor} would serve it: "
+        "this grid has none, and perhaps none is released yet."
     )
 
 

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from appliance.grid import token_table
@@ -131,6 +131,20 @@ class Views:
         for browser, minor in self._wanted():
             pools.setdefault((browser, minor), PoolCapacity(browser, minor)).waiting += 1
         return [pools[name] for name in sorted(pools)]
+
+    def queue_lengths(self, pools: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return how many sessions wait for each of these pools, browser and version; not those that avoid workers."""
+        answers = self.store.read(*[("ZCARD", self.store.key("queue", *pool)) for pool in pools]) if pools else []
+        return {pool: int(length) for pool, length in zip(pools, answers, strict=True)}
+
+    def lacking_drivers(self, minors: Sequence[str]) -> dict[str, str]:
+        """Return why no appliance can get the driver of a version, for those of `minors` that none can get."""
+        if not minors:
+            return {}
+        reasons = [("GET", self.store.key("lacking", minor)) for minor in minors]
+        answers = self.store.read(*reasons, *[("EXISTS", self.store.key("providers", minor)) for minor in minors])
+        found = zip(minors, answers[: len(minors)], answers[len(minors) :], strict=True)
+        return {minor: reason for minor, reason, is_provided in found if reason and not is_provided}
 
     def oldest_wait_s(self) -> float:
         """Return how long the session has waited that has waited longest; 0 if none waits."""

@@ -6,20 +6,30 @@ import functools
 import json
 import os
 from collections.abc import Callable
-from typing import Any
 
 import psutil
 
+from appliance import resources
 from appliance.deadline import wait_until
 from appliance.errors import ApplianceError
 from appliance.grid.grid import Grid
+from appliance.grid.records import WorkerInfo
 from appliance.grid.values import Wish
-from appliance.machine import drivers, pool_file
+from appliance.machine import browsers, drivers, pool_file
 from appliance.machine.drivers import Driver
 from appliance.machine.install.driver import add_driver, remove_driver
 from appliance.machine.supervisor import Supervisor
-from appliance.names import minor_version
-from appliance.pools.resizing import PoolError, require_room, require_usable, resize, resizing
+from appliance.names import Browser, minor_version
+from appliance.pools.index import Index
+from appliance.pools.resizing import (
+    NoRoom,
+    PoolError,
+    require_room,
+    require_usable,
+    resize,
+    resizing,
+    unclaimed_bytes,
+)
 from appliance.pools.usage import Key, Usage
 from appliance.settings.config import Settings
 from appliance.settings.pools import Pool
@@ -34,15 +44,16 @@ _MARGIN_S = 10.0
 class Provider:
     """What one appliance does for wishes."""
 
-    def __init__(self, settings: Settings, grid: Grid, usage: Usage) -> None:
+    def __init__(self, settings: Settings, grid: Grid, usage: Usage, index: Index) -> None:
         """Set the settings that the appliance was started with."""
-        self._settings, self._grid, self._usage = settings, grid, usage
-        self._has_failed = False  # the last change of the pools, perhaps half-way
+        self._settings, self._grid, self._usage, self._index = settings, grid, usage, index
+        self._is_settled = False  # the process before this one may have ended in the midst of a change
 
     def provide(self, wish: Wish, say: Say) -> None:
         """Get a pool of one worker; `say` announces each step. Raises ApplianceError."""
         pool = Pool(wish.browser, wish.minor, 1, 0, on_demand=True)
         if pool.name not in [one.name for one in self._now().all_pools]:
+            self._require_browser(pool)
             self._make_room(pool, say)
             driver = self._get_driver(wish.minor, say)
             require_usable(pool, self._settings)
@@ -60,44 +71,108 @@ class Provider:
         if found := [one for one in drivers.added(self._settings) if one.minor == key[1]]:
             _touch(found[0])
 
+    def grow(self, key: Key) -> bool:
+        """Give a pool on demand one more worker; return False if there is no memory, or it has one per processor.
+
+        Room for one worker is left: another version may come.
+        """
+        found = [pool for pool in self._now().all_pools if pool.on_demand and pool[:2] == key]
+        if not found or found[0].workers >= max(1, int(resources.processors())):
+            return False
+        try:
+            self._require_room(found[0], 2)
+        except NoRoom:
+            return False
+        self.set_size(key, found[0].workers + 1)
+        return True
+
+    def set_size(self, key: Key, workers: int) -> None:
+        """Set how many workers a pool on demand has; those that are too many drain."""
+
+        def resized(pool: Pool) -> Pool:
+            return pool._replace(workers=workers) if pool.on_demand and pool[:2] == key else pool
+
+        self._change(lambda pools: [resized(pool) for pool in pools])
+
     def settle(self) -> None:
-        """Do what is missing of a change that failed half-way: a worker that was let go may not have been told."""
-        if self._has_failed:
+        """Do what is missing of a change that ended half-way: a worker that was let go may not have been told."""
+        if not self._is_settled:
             self._change(lambda pools: pools)
+
+    def observe(self) -> None:
+        """Note how the pools on demand are used now."""
+        pools = self._now().all_pools
+        keys = [(str(pool.browser), pool.minor) for pool in pools if pool.on_demand]
+        self._usage.note(pools, self._own() if keys else [], self._grid.queue_lengths(keys))
 
     def _now(self) -> Settings:
         return pool_file.as_written(self._settings)
 
     def _change(self, change: Callable[[list[Pool]], list[Pool]]) -> None:
-        self._has_failed = True
+        self._is_settled = False
         with resizing(self._settings) as now:
             resize(now, change(now.all_pools), self._grid)
-        self._has_failed = False
+        self._is_settled = True
 
     def _make_room(self, pool: Pool, say: Say) -> None:
-        """End pools on demand that nobody uses, until there is memory for one more worker."""
+        """Get memory for one more worker; raises NoRoom if other pools on demand do not give way within a while."""
         while True:
-            pools = self._now().all_pools
             try:
-                return require_room(pools, [*pools, pool])
-            except PoolError:
-                victim = self._usage.least_recent()
-                if victim is None:
+                return self._require_room(pool)
+            except NoRoom:
+                leaving = self._give_way(say)
+                if not (leaving and wait_until(functools.partial(self._has_ended_one, leaving), _ROOM_S, _POLL_S)):
                     raise
+
+    def _give_way(self, say: Say) -> set[str]:
+        """End the pool on demand that was used before all others; if all are used, take a worker from the largest.
+
+        Return the names of all workers that are leaving.
+        """
+        self.observe()
+        there, leaving = set(self._now().worker_names), self._leaving()
+        if victim := self._usage.least_recent():
             say(f"ending the pool of {victim[0]} {victim[1]} to make room")
-            names = [name for name, one in self._now().pool_by_name.items() if one[:2] == victim]
             self.end(victim)
             self._usage.forget(victim)
-            wait_until(functools.partial(self._have_ended, names), _ROOM_S, _POLL_S)
+        elif not leaving and (largest := self._usage.largest()):
+            (browser, minor), size = largest
+            say(f"waiting for a worker of {browser} {minor} to end its sessions, to make room")
+            self.set_size((browser, minor), size - 1)
+        return leaving | there - set(self._now().worker_names)
 
-    def _have_ended(self, names: list[str]) -> bool:
-        return not {one.name for one in Supervisor(self._settings.run_dir).processes()} & set(names)
+    def _has_ended_one(self, leaving: set[str]) -> bool:
+        return bool(leaving - self._leaving())
+
+    def _leaving(self) -> set[str]:
+        """Return the names of the workers that run and are in no pool any more."""
+        processes = Supervisor(self._settings.run_dir).processes()
+        running = {one.name for one in processes if one.name.rpartition("-")[0] in list(Browser)}
+        return running - set(self._now().worker_names)
+
+    def _require_room(self, pool: Pool, workers: int = 1) -> None:
+        """Raise NoRoom unless there is memory for so many more workers like those of a pool."""
+        now = self._now()
+        further = pool._replace(workers=workers)
+        require_room(now.all_pools, [*now.all_pools, further], unclaimed_bytes(now, self._own()))
+
+    def _require_browser(self, pool: Pool) -> None:
+        """Raise LaunchError if the browser is missing, before a driver is fetched for it."""
+        if pool.minor not in [driver.minor for driver in drivers.added(self._settings)]:
+            browsers.find(pool.browser, self._settings)
 
     def _get_driver(self, minor: str, say: Say) -> Driver:
         if found := [one for one in drivers.added(self._settings) if one.minor == minor]:
             return found[0]
+        self._index.settle()
+        if why := self._index.why_not(minor):
+            raise PoolError(why)
         self._leave_room_for_a_driver()
-        add_driver(minor, self._settings, say, self._pip_environment())
+        try:
+            add_driver(minor, self._settings, say, pip_environment(self._settings))
+        except ApplianceError:
+            self._index.doubt()
+            raise
         return drivers.find(minor, self._settings)
 
     def _leave_room_for_a_driver(self) -> None:
@@ -114,16 +189,11 @@ class Provider:
         """Return the drivers that count towards DRIVERS_MAX; drivers built into an image do not."""
         return [one for one in drivers.added(self._settings) if one.folder.parent != drivers.shipped()]
 
-    def _pip_environment(self) -> dict[str, Any]:
-        try:
-            content: dict[str, Any] = json.loads(self._settings.paths.pip_environment.read_text())
-        except (OSError, ValueError):
-            return {}
-        return content
+    def _own(self) -> list[WorkerInfo]:
+        return [worker for worker in self._grid.workers() if worker.appliance == self._settings.appliance_name]
 
     def _serves(self, pool: Pool) -> bool:
-        own = [worker for worker in self._grid.workers() if worker.appliance == self._settings.appliance_name]
-        return any((worker.browser, minor_version(worker.version)) == pool[:2] for worker in own)
+        return any((worker.browser, minor_version(worker.version)) == pool[:2] for worker in self._own())
 
     def _why_it_does_not_start(self, pool: Pool) -> str:
         names = [name for name, one in self._now().pool_by_name.items() if one[:2] == pool[:2]]
@@ -148,7 +218,10 @@ def _is_run(driver: Driver) -> bool:
     return any(process.info["exe"] == program for process in psutil.process_iter(["exe"]))
 
 
-def words_of(error: Exception) -> str:
-    """Return why something failed, with what to do about it, for a client to read."""
-    hint = error.hint if isinstance(error, ApplianceError) else ""
-    return f"{error} ({hint.rstrip('.')})" if hint else str(error)
+def pip_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables by which pip finds its package index, as `applctl up` has kept them."""
+    try:
+        content: dict[str, str] = json.loads(settings.paths.pip_environment.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content

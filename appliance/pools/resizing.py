@@ -40,14 +40,18 @@ class PoolError(ApplianceError):
     """The pools cannot be as they are wanted."""
 
 
+class NoRoom(PoolError):
+    """There is no memory for further workers now."""
+
+
 def require_room(before: Sequence[Pool], after: Sequence[Pool], free_bytes: int | None = None) -> None:
-    """Raise PoolError if there is no memory for the workers that the pools have more than before."""
+    """Raise NoRoom if there is no memory for the workers that the pools have more than before."""
     workers = sum(pool.size for pool in before)
     further = sum(pool.size for pool in after) - workers
     free = _free_bytes(workers) if free_bytes is None else free_bytes
     if further > 0 and free < further * WORKER_BYTES:
         needed = further * WORKER_BYTES // 2**20
-        raise PoolError(
+        raise NoRoom(
             f"{further} more workers need {needed} MiB of memory, and {free // 2**20} MiB are free",
             "Make another pool smaller first, or take fewer workers: docs/sizing.md.",
         )
@@ -56,6 +60,18 @@ def require_room(before: Sequence[Pool], after: Sequence[Pool], free_bytes: int 
 def _free_bytes(workers: int) -> int:
     """Return what is free on this machine; in a container, what its limit leaves beside so many workers."""
     return max(0, min(psutil.virtual_memory().available, resources.memory_bytes() - workers * WORKER_BYTES))
+
+
+def unclaimed_bytes(settings: Settings, own: Iterable[WorkerInfo]) -> int:
+    """Return what is free on this machine beyond what the workers of all pools may still take, WORKER_BYTES each.
+
+    `own` are this appliance's workers. In a container, its limit counts.
+    """
+    used = {worker.name: worker.memory_bytes for worker in own}
+    promised = {name: max(WORKER_BYTES, used.get(name, 0)) for name in settings.worker_names}
+    still_to_come = sum(size - used.get(name, 0) for name, size in promised.items())
+    free = psutil.virtual_memory().available - still_to_come
+    return max(0, min(free, resources.memory_bytes() - sum(promised.values())))
 
 
 def require_usable(pool: Pool, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What integration tests share: a grid of two appliances."""
+"""What integration tests share: a grid of two appliances, or one appliance with a pool on demand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import pytest
 
 from appliance.grid.grid import Grid
 from tests.support.announced import announcement, register
+from tests.support.played_pools import pool_settings, registered, supervisord
+
+__all__ = ["pool_settings", "registered", "supervisord"]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from appliance.checks.programs import check_pools
 from appliance.errors import ApplianceError, LaunchError
 from appliance.machine import drivers
 from appliance.machine.install import driver as install
+from appliance.machine.install.index import IndexUnreachable, offered_minors
 from appliance.settings.config import Settings
 
 NODE = "#!/bin/sh\nexit 0\n"  # takes every preload
@@ -130,6 +131,17 @@ def test_an_index_that_cannot_be_reached_is_told_from_one_without_the_version(
     said = why_not("1.62", settings)
     assert "the package index cannot be reached" in said
     assert "Connection refused" in said
+
+
+def test_the_index_is_asked_once_for_all_versions_that_it_has(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert offered_minors({}) == frozenset(), "it is there, and has none"
+    for version in ("1.61.0", "1.62.0", "1.62.1"):
+        index.offer(version)
+    assert offered_minors({}) == {"1.61", "1.62"}
+    monkeypatch.delenv("PIP_INDEX_URL")
+    assert offered_minors({"PIP_INDEX_URL": index.url}) == {"1.61", "1.62"}, "as who started the appliance has it"
+    with pytest.raises(IndexUnreachable, match=r"the package index cannot be reached: .*Connection refused"):
+        offered_minors({"PIP_INDEX_URL": "http://127.0.0.1:9/simple"})
 
 
 @pytest.mark.usefixtures("index")

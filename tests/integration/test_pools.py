@@ -1,74 +1,33 @@
-"""Pools that are ended and provided while Redis or a worker goes away, on a real Redis; supervisord is played."""
+"""Pools that are ended, provided and resized while Redis, a worker or the keeper itself goes away.
+
+Redis is real; supervisord is played.
+"""
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
 import threading
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from appliance.errors import SupervisorError
 from appliance.grid.grid import Grid
+from appliance.grid.store import Store
 from appliance.grid.values import Wish
-from appliance.machine import pool_file
-from appliance.machine.supervisor import ProcessInfo
+from appliance.machine import drivers, pool_file
+from appliance.machine.drivers import Driver
 from appliance.names import Browser
-from appliance.pools import resizing
+from appliance.pools import providing
 from appliance.pools.keeper import Keeper
 from appliance.pools.providing import Provider, Say
-from appliance.pools.usage import Usage
 from appliance.request_errors import StoreUnavailable
-from appliance.settings import config
 from appliance.settings.config import Settings
-from appliance.settings.pools import Pool
 from tests.support.announced import announcement
 from tests.support.claims import claim, spec
-
-WANTED = Pool(Browser.CHROMIUM, "1.64", 3, on_demand=True)
-NAMES = ["chromium-01", "chromium-02", "chromium-03"]
-
-
-class Supervisord:
-    """The workers that supervisord runs; those of `ending` end just before they are stopped."""
-
-    def __init__(self) -> None:
-        self.states = dict.fromkeys(NAMES, "RUNNING")
-        self.ending: set[str] = set()
-        self.stopped: list[str] = []
-
-    def processes(self) -> list[ProcessInfo]:
-        return [ProcessInfo(name, "workers", self.states[name], 1, 1) for name in sorted(self.states)]
-
-    def keep_workers(self, names: Iterable[str]) -> list[str]:
-        return sorted(self.states.keys() - set(names))
-
-    def stop_process(self, name: str) -> None:
-        if name in self.ending:
-            del self.states[name]
-        if self.states.get(name) != "RUNNING":
-            raise SupervisorError(f"{name} does not run")
-        self.states[name] = "STOPPING"
-        self.stopped.append(name)
-
-
-@pytest.fixture
-def supervisord(monkeypatch: pytest.MonkeyPatch) -> Supervisord:
-    played = Supervisord()
-    monkeypatch.setattr(resizing, "Supervisor", lambda _: played)
-    return played
-
-
-@pytest.fixture
-def settings(redis_url: str, tmp_path: Path, supervisord: Supervisord) -> Settings:
-    """Return an appliance with a pool on demand, whose last worker is registered."""
-    base = config.load(redis_url=redis_url, grid_namespace="test", appliance_name="here", run_dir=tmp_path,
-                       chromium_workers=0, drivers="auto")  # fmt: skip
-    settings = base.as_placed(dict.fromkeys(NAMES, WANTED))
-    settings.paths.workers.mkdir()
-    pool_file.write(settings)
-    return settings
+from tests.support.played_pools import NAMES, WANTED, Supervisord, provider
 
 
 class Outage:
@@ -86,9 +45,8 @@ class Outage:
 
 
 @pytest.fixture
-def registered(grid: Grid) -> Grid:
-    grid.register_worker(spec("C", name=NAMES[-1], version="1.64.1", target=3))
-    return grid
+def settings(pool_settings: Settings) -> Settings:
+    return pool_settings
 
 
 def test_a_pool_whose_end_failed_half_way_is_ended_at_the_next_look(
@@ -113,7 +71,7 @@ def test_a_worker_that_ends_meanwhile_keeps_no_other_from_leaving(
     settings: Settings, registered: Grid, supervisord: Supervisord
 ) -> None:
     supervisord.ending = {NAMES[0]}
-    Provider(settings, registered, Usage(60)).end((WANTED.browser, WANTED.minor))
+    provider(settings, registered).end((WANTED.browser, WANTED.minor))
     assert [worker.status for worker in registered.workers()] == ["draining"]
     assert supervisord.stopped == [NAMES[1]]
 
@@ -138,3 +96,96 @@ def test_work_for_a_wish_goes_on_while_redis_is_away_and_is_not_begun_twice(
     keeper.look()
     keeper.look()
     assert begun == [Wish(Browser.CHROMIUM, "1.64")]
+
+
+# ── The keeper is killed ──────────────────────────────────────────────────────────────────────────────
+
+STEPS = [
+    *[(Grid, name) for name in ("take_wish", "report_wish", "resize_team", "drain_worker")],
+    *[(Supervisord, name) for name in ("keep_workers", "stop_process")],
+    (pool_file, "write"),
+]
+
+
+def killed_at_step(number: int, work: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Do work in a process that SIGKILL ends before this step of it, counted from 0; return whether it did."""
+    child = os.fork()
+    if not child:
+        left = itertools.count(number, -1)
+
+        def before(call: Callable[..., Any]) -> Callable[..., Any]:
+            def step(*arguments: Any, **named: Any) -> Any:
+                if not next(left):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*arguments, **named)
+
+            return step
+
+        try:
+            for owner, name in STEPS:
+                monkeypatch.setattr(owner, name, before(getattr(owner, name)))
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def keeper_of(settings: Settings) -> Keeper:
+    """Return a keeper with connections of its own."""
+    return Keeper(settings, Grid(Store(settings.effective_redis_url, "test")))
+
+
+def test_the_end_of_a_pool_is_finished_wherever_its_keeper_was_killed(
+    settings: Settings, registered: Grid, supervisord: Supervisord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_again() -> None:
+        registered.store.read(("FLUSHALL",))
+        registered.register_worker(spec("C", name=NAMES[-1], version="1.64.1", target=3))
+        supervisord.states = dict.fromkeys(NAMES, "RUNNING")
+        pool_file.write(settings)
+
+    for number in itertools.count():
+        begin_again()
+        if not killed_at_step(number, lambda: keeper_of(settings)._provider.end(("chromium", "1.64")), monkeypatch):
+            break
+        is_over = pool_file.as_written(settings).all_pools == []
+        keeper_of(settings).look()
+        assert [worker.status for worker in registered.workers()] == ["draining" if is_over else "available"]
+        states = dict.fromkeys(NAMES[:2], "STOPPING" if is_over else "RUNNING") | {NAMES[2]: "RUNNING"}
+        assert supervisord.states == states
+    assert number == 6, "it was killed before each of its steps"
+
+
+def test_a_wish_is_fulfilled_wherever_its_keeper_was_killed(
+    settings: Settings, grid: Grid, supervisord: Supervisord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings.as_placed({})
+    monkeypatch.setattr(Provider, "_get_driver", lambda *_: Driver("1.64.1", "", drivers.shipped() / "1.64.1"))
+    monkeypatch.setattr(Provider, "_require_browser", lambda *_: None)
+    monkeypatch.setattr(providing, "require_usable", lambda *_: None)
+
+    def begin_again() -> None:
+        grid.store.read(("FLUSHALL",))
+        supervisord.states, supervisord.grid = {}, grid
+        pool_file.write(settings)
+        grid.announce(announcement("here"))
+        grid.take_wish("here", ["1.64"], ttl_s=60, hold_s=0)
+        assert claim(grid, "s", minor="1.64", may_wish=True)["status"] == "waiting"
+
+    def serve() -> None:
+        keeper = keeper_of(settings)
+        supervisord.grid = keeper._grid
+        keeper.look()
+
+    for number in itertools.count():
+        begin_again()
+        if not killed_at_step(number, serve, monkeypatch):
+            break
+        keeper_of(settings).look()
+        assert [str(pool) for pool in pool_file.as_written(settings).all_pools] == ["chromium@1.64:1"]
+        assert supervisord.states == {"chromium-00": "RUNNING"}
+        assert claim(grid, "s", minor="1.64", may_wish=True)["status"] == "active"
+        assert grid.take_wish("here", ["1.64"], ttl_s=60, hold_s=0) is None, "the wish is forgotten"
+    assert number > 6, "it was killed before each of its steps"

@@ -135,6 +135,18 @@ def test_errors_say_what_to_do(grid: Grid, settings: Settings) -> None:
     assert len(grid.sessions()) == 4
 
 
+def test_a_pre_release_whose_stable_driver_is_not_there_is_told_so(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A"))
+    agent = "Playwright/1.66.0-alpha-2026-11-20 (x64; debian 12) node/20.1"
+    with (
+        pytest.raises(VersionNotServed) as raised,
+        sessions.open(replace(WANTED, minor="1.66", user_agent=agent), ignore),
+    ):
+        pytest.fail("nobody serves it")
+    assert "The client is a pre-release, 1.66.0-alpha-2026-11-20." in str(raised.value)
+    assert "perhaps none is released yet" in str(raised.value)
+
+
 def test_a_proxy_that_leaves_says_so_where_it_alone_would_serve(grid: Grid, settings: Settings) -> None:
     """Redis may have forgotten the other appliances, which have not announced themselves again."""
     leaving = ShuttingDown("The appliance is shutting down.")

@@ -12,6 +12,7 @@ from appliance.grid.values import SessionRequest, Wish
 from appliance.names import Browser
 from tests.support.announced import announcement
 from tests.support.claims import spec
+from tests.support.waiting import until
 
 WISH = Wish(Browser.CHROMIUM, "1.64")
 MINORS = ["1.64", "1.62"]
@@ -28,6 +29,12 @@ def served(grid: Grid) -> Grid:
 
 def take(grid: Grid, name: str, minors: list[str] = MINORS, hold_s: float = 60) -> Wish | None:
     return grid.take_wish(name, minors, ttl_s=60, hold_s=hold_s)
+
+
+def pause_ms(grid: Grid) -> int:
+    """Return for how long the wish is refused from now on."""
+    (retry_at,) = grid.store.read(("HGET", grid.store.key("wanted", "chromium", "1.64"), "retry_at"))
+    return int(retry_at) - grid.now_ms()
 
 
 def claim(
@@ -86,8 +93,7 @@ def test_a_failure_refuses_who_waits_and_who_comes_until_it_may_be_tried_again(s
         refused = claim(served, session)
         assert (refused["status"], refused["failure"]) == ("unserved", "the package index is not reached")
     assert take(served, "there") is None
-    retry_at = served.store.read(("HGET", served.store.key("wanted", "chromium", "1.64"), "retry_at"))[0]
-    assert 9_000 < int(retry_at) - served.now_ms() <= 10_000, "the first pause is 10 s"
+    assert 9_000 < pause_ms(served) <= 10_000, "the first pause is 10 s"
 
 
 def test_each_further_failure_is_followed_by_a_longer_pause(served: Grid) -> None:
@@ -97,8 +103,7 @@ def test_each_further_failure_is_followed_by_a_longer_pause(served: Grid) -> Non
         claim(served, f"s{pause_s}")
         assert take(served, "here") == WISH
         served.report_wish("here", WISH, "failed", "no network")
-        retry_at = served.store.read(("HGET", name, "retry_at"))[0]
-        assert 1000 * (pause_s - 1) < int(retry_at) - served.now_ms() <= 1000 * pause_s
+        assert 1000 * (pause_s - 1) < pause_ms(served) <= 1000 * pause_s
 
 
 def test_what_an_appliance_cannot_get_is_left_to_one_that_can(served: Grid) -> None:
@@ -127,3 +132,46 @@ def test_a_version_that_a_pool_of_the_settings_serves_is_no_wish(served: Grid) -
     served.announce(replace(announcement("here"), pools={(Browser.CHROMIUM, "1.64"): 1}))
     assert claim(served, "s") == {"status": "waiting"}
     assert take(served, "here") is None
+
+
+def test_a_version_whose_driver_nobody_can_get_is_refused_at_once_with_the_reason(served: Grid) -> None:
+    for name in ("here", "there"):
+        assert served.take_wish(name, ["1.62"], ttl_s=60, hold_s=60, lacking={"1.64": f"no index {name}"}) is None
+    assert claim(served, "s") == {"status": "unserved", "versions": ["1.65"], "failure": "no index there"}
+    assert "failure" not in claim(served, "t", may_wish=False)
+    assert served.lacking_drivers(["1.64", "1.62"]) == {"1.64": "no index there"}
+    assert claim(served, "u", "1.62")["status"] == "waiting"
+
+
+def test_a_driver_that_another_appliance_can_get_is_not_lacking(served: Grid) -> None:
+    served.take_wish("here", [], ttl_s=60, hold_s=60, lacking={"1.64": "no index"})
+    assert served.lacking_drivers(["1.64"]) == {}
+    assert claim(served, "s")["status"] == "waiting"
+    assert take(served, "there") == WISH
+
+
+def test_a_session_whose_driver_gets_lacking_while_it_waits_is_refused(served: Grid) -> None:
+    assert claim(served, "s")["status"] == "waiting"
+    for name in ("here", "there"):
+        served.take_wish(name, [], ttl_s=60, hold_s=60, lacking={"1.64": "no index"})
+    assert claim(served, "s")["failure"] == "no index"
+
+
+def test_the_first_wish_wakes_all_who_can_get_its_driver(served: Grid) -> None:
+    heard: list[str] = []
+    with served.store.subscribe(served.store.key("pools", "here")) as here:
+        until(lambda: (here.get_message(timeout=1) or {}).get("type") == "subscribe", "it listens")
+        for session in ("s", "t"):
+            claim(served, session)
+        while message := here.get_message(timeout=0.2):
+            heard.append(message["data"])
+    assert heard == ['{"wanted":"1.64"}']
+
+
+def test_want_of_room_is_followed_by_short_pauses_only(served: Grid) -> None:
+    for attempt in range(3):
+        served.store.read(("HSET", served.store.key("wanted", "chromium", "1.64"), "retry_at", 0))
+        claim(served, f"s{attempt}")
+        assert take(served, "here") == WISH
+        served.report_wish("here", WISH, "full", "no memory")
+        assert 9_000 < pause_ms(served) <= 10_000

@@ -80,6 +80,7 @@
 --    by held_until progress                             the appliance that gets it, until when, and how far it is
 --    failure failures retry_at                          why it failed, how often, and when it may be wished again
 --  providers:<minor>          zset     appliance that can get this version's driver -> until when
+--  lacking:<minor>            string   why an appliance cannot get it
 --  events                     stream   starts and ends, the newest ones
 --  history                    stream   one entry for each session that has ended, at the grid's time (history.lua)
 --    request worker started granted queued traffic visit  as in its session's hash
@@ -92,7 +93,8 @@
 --  tokens                     hash     digest -> token, the revoked ones too
 --  tokens:used                hash     digest -> when the token was last used
 --
--- Messages: JSON on the channels proxy:<id> and worker:<id>. Each is only a hint to look; a key says the same.
+-- Messages: JSON on the channels proxy:<id>, worker:<id> and pools:<appliance>. Each is only a hint to look; a key says
+-- the same.
 --  to a proxy   {granted = session}                     a slot was handed to a session that waited
 --               {kill = session, reason}                an operator ends a session
 --               {end = session, worker, reason, ended_by}  a worker's end is the session's
@@ -101,6 +103,7 @@
 --               {appliance = true}, {tokens = true}     a drain of the appliance has begun or ended; tokens have changed
 --  to a worker  {drain = reason}, {drained = true}      it gets no new sessions; it has none left
 --               {suspect = true}                        a proxy could not reach it
+--  to pools     {wanted = minor}                        a session wants a version that nobody serves
 
 local NS, NOW
 

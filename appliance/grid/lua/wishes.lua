@@ -16,6 +16,12 @@ local function is_provided(minor)
   return redis.call('ZCOUNT', key('providers', minor), whole(NOW), '+inf') > 0
 end
 
+local function tell_providers(minor)
+  for _, appliance in ipairs(redis.call('ZRANGE', key('providers', minor), whole(NOW), '+inf', 'BYSCORE')) do
+    tell('pools', appliance, {wanted = minor})
+  end
+end
+
 local function forget(browser, minor)
   redis.call('DEL', key('wanted', browser, minor))
   redis.call('ZREM', key('wanted'), browser .. ' ' .. minor)
@@ -27,8 +33,9 @@ function wishes.make(session)
   local name = key('wanted', session.browser, session.minor)
   local wish = read_fields(name, {'status', 'retry_at'})
   if wish and wish.status == 'failed' and tonumber(wish.retry_at) > NOW then return false end
-  if not wish or wish.status == 'failed' then 
+  if not wish or wish.status == 'failed' then
     redis.call('HSET', name, 'status', 'open', 'progress', 'no worker served this version: one is being started')
+    tell_providers(session.minor)
   end
   redis.call('HSET', name, 'wanted_until', whole(NOW + RENEWED_FOR_MS))
   redis.call('PEXPIRE', name, 2 * LONGEST_PAUSE_MS)
@@ -41,10 +48,11 @@ function wishes.progress(session)
   return redis.call('HGET', key('wanted', session.browser, session.minor), 'progress') or nil
 end
 
--- Returns why a session's wish has failed, or nil.
+-- Returns why a session's wish has failed, or why nobody can provide its version; nil if there is nothing to say.
 function wishes.failure(session)
-  if not session.may_wish then return nil end
-  return redis.call('HGET', key('wanted', session.browser, session.minor), 'failure') or nil
+  if not session.may_wish or session.minor == '' then return nil end
+  local lacking = not is_provided(session.minor) and redis.call('GET', key('lacking', session.minor))
+  return lacking or redis.call('HGET', key('wanted', session.browser, session.minor), 'failure') or nil
 end
 
 -- Returns the versions of a browser that sessions wait for and nobody serves.
@@ -66,6 +74,10 @@ local function offer_to_provide(a)
       redis.call('ZADD', key('providers', minor), whole(NOW + a.ttl_ms), a.appliance)
       redis.call('PEXPIRE', key('providers', minor), a.ttl_ms)
     end
+  end
+  for minor, reason in pairs(a.lacking) do
+    redis.call('ZREM', key('providers', minor), a.appliance)
+    redis.call('SET', key('lacking', minor), reason, 'PX', a.ttl_ms)
   end
   return not is_drained
 end
@@ -95,9 +107,10 @@ local function next_wish(a)
   return found
 end
 
--- take_wish {appliance, minors, ttl_ms, hold_ms} -> {browser, minor} | {}
--- Says for `ttl_ms` that an appliance can get the drivers of these minors. Returns a wish that it now holds for
--- `hold_ms`, or until it reports; the same one if it holds one already.
+-- take_wish {appliance, minors, lacking, ttl_ms, hold_ms} -> {browser, minor} | {none}
+-- Says for `ttl_ms` that an appliance can get the drivers of these minors, and why not those of others: `lacking` is the
+-- reason by minor. Returns a wish that it now holds for `hold_ms`, or until it reports; the same one if it holds one
+-- already.
 register('take_wish', function(a)
   if not offer_to_provide(a) then return {none = true} end
   local wish = next_wish(a)
@@ -116,8 +129,9 @@ local function wake(browser, minor)
 end
 
 -- report_wish {appliance, browser, minor, status, text, hold_ms} -> {held}
--- `status` is "held", with what is being done as `text`; "failed", with the reason; or "done". Returns whether the
--- appliance still held the wish; if not, nothing changes.
+-- `status` is "held", with what is being done as `text`; "failed" or "full", with the reason; or "done". What is full
+-- may have room soon: each pause after it is the first one. Returns whether the appliance still held the wish; if not,
+-- nothing changes.
 register('report_wish', function(a)
   local name = key('wanted', a.browser, a.minor)
   local wish = read_fields(name, {'status', 'by', 'failures'})
@@ -127,7 +141,7 @@ register('report_wish', function(a)
   elseif a.status == 'done' then
     forget(a.browser, a.minor)
   else
-    local failures = tonumber(wish.failures or 0)
+    local failures = a.status == 'full' and 0 or tonumber(wish.failures or 0)
     local pause = math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ^ failures)
     redis.call('HSET', name, 'status', 'failed', 'failure', a.text, 'failures', failures + 1, 'retry_at', whole(NOW + pause))
     redis.call('PEXPIRE', name, 2 * LONGEST_PAUSE_MS)

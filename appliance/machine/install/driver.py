@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from appliance.errors import ApplianceError
-from appliance.machine import browsers, drivers, room
+from appliance.machine import browsers, drivers, kernel, room
 from appliance.machine.drivers import CONFINED, Driver
 from appliance.machine.install.pip_words import why_pip_failed
 from appliance.machine.install.programs import Say
@@ -167,6 +168,7 @@ def _fetch(wanted: str, place: Path, more: Mapping[str, str]) -> tuple[Path, str
     done = subprocess.run(
         [*command, f"--dest={place}", f"playwright=={exact}"],
         env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False,
+        preexec_fn=kernel.bound_to_parent(signal.SIGKILL),
     )  # fmt: skip
     wheels = [(file, found["version"]) for file in place.iterdir() if (found := _WHEEL.fullmatch(file.name))]
     if done.returncode or not wheels:

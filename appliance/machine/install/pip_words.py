@@ -9,9 +9,9 @@ from appliance.machine.drivers import CONFINED
 from appliance.names import minor_version
 
 _OFFERED = re.compile(r"\(from versions: ([^)]*)\)")
-_UNREACHABLE = re.compile(r"Retrying|ConnectionError|ConnectTimeout|Could not fetch URL|connection broken")
+UNREACHABLE = re.compile(r"Retrying|ConnectionError|ConnectTimeout|Could not fetch URL|connection broken")
 _BROKEN = re.compile(r"after connection broken by ['\"]?(.*?)['\"]?: /")
-_UNREACHABLE_HINT = "`pip config list` shows which index pip uses. Check the network, and HTTPS_PROXY behind a proxy."
+UNREACHABLE_HINT = "`pip config list` shows which index pip uses. Check the network, and HTTPS_PROXY behind a proxy."
 
 
 def why_pip_failed(said: str, wanted: str, folder: Path) -> tuple[str, str]:
@@ -25,13 +25,18 @@ def why_pip_failed(said: str, wanted: str, folder: Path) -> tuple[str, str]:
         return f"{folder} has no space for the driver", "Free some space, or set DRIVERS_DIR to another folder."
     if "No module named pip" in said:
         return "pip, which fetches drivers, is not installed", "Install it beside applctl: python -m ensurepip."
-    if _UNREACHABLE.search(said):
-        return f"the package index cannot be reached: {_reason(said)}", _UNREACHABLE_HINT
+    if UNREACHABLE.search(said):
+        return why_unreachable(said), UNREACHABLE_HINT
     if offered := _OFFERED.search(said):
         versions = [one for one in offered[1].split(", ") if minor_version(one) in CONFINED]
-        has = f"It has {', '.join(versions)}." if versions else _UNREACHABLE_HINT
+        has = f"It has {', '.join(versions)}." if versions else UNREACHABLE_HINT
         return f"the package index has no Playwright {wanted} for this machine", has
     return f"pip has not fetched Playwright {wanted}: {_reason(said)}", "`pip config list` shows how pip is configured."
+
+
+def why_unreachable(said: str) -> str:
+    """Return that the index cannot be reached, and why."""
+    return f"the package index cannot be reached: {_reason(said)}"
 
 
 def _reason(said: str) -> str:

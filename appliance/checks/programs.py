@@ -16,7 +16,7 @@ from appliance.machine.install import browser_version
 from appliance.machine.install.programs import run_version
 from appliance.names import Browser, minor_version
 from appliance.settings.config import Settings
-from appliance.settings.pools import AUTO, Pool
+from appliance.settings.pools import AUTO, NONE, Pool
 
 _DISTRIBUTION = "playwright-appliance"
 
@@ -58,7 +58,7 @@ def check_pools(settings: Settings) -> Iterator[Check]:
     """
     own = minor_version(browsers.driver_version(settings))
     for minor in settings.drivers:
-        if minor not in (own, AUTO) and (why := drivers.why_not_confined(minor)):
+        if minor not in (own, AUTO, NONE) and (why := drivers.why_not_confined(minor)):
             remedy = f"Take it out of DRIVERS. Served: {', '.join(drivers.CONFINED)}."
             yield failed("pools", f"DRIVERS has {minor}, which is not served: {why}", remedy)
     for pool in settings.all_pools:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from appliance.audit import audit
 from appliance.checks.check import Check, failed, ok, warning
+from appliance.checks.on_demand import check_on_demand
 from appliance.checks.view import GridView, look
 from appliance.grid.grid import open_grid
 from appliance.machine import pool_file
@@ -166,6 +167,7 @@ _CHECKS: tuple[Callable[[GridView], Iterator[Check]], ...] = (
     check_processes,
     check_workers,
     check_proxy,
+    check_on_demand,
     check_audit,
     check_workspaces,
 )

@@ -14,7 +14,7 @@ import psutil
 from appliance.errors import SupervisorError
 from appliance.grid.grid import open_grid
 from appliance.grid.records import PoolCapacity, SessionInfo, WorkerInfo
-from appliance.machine import room
+from appliance.machine import drivers, room
 from appliance.machine.folders import is_changing
 from appliance.machine.processes import left_over
 from appliance.machine.record import record_of
@@ -30,7 +30,8 @@ class GridView:
     """What was seen in one look. `workers` are this appliance's; pools and sessions the whole grid's.
 
     `changing` says that the appliance is being started or stopped, and `left_over` names the processes of an earlier
-    run, if supervisord does not answer. `rival` is where another appliance of the same name is.
+    run, if supervisord does not answer. `rival` is where another appliance of the same name is. `lacking_drivers` says
+    why those of some versions cannot be had on demand.
     """
 
     settings: Settings
@@ -43,6 +44,7 @@ class GridView:
     workers: list[WorkerInfo] = field(default_factory=list)
     pools: list[PoolCapacity] = field(default_factory=list)
     sessions: list[SessionInfo] = field(default_factory=list)
+    lacking_drivers: dict[str, str] = field(default_factory=dict)
     lack_of_room: str = ""
     proxy_answers: bool = False
     ready: bool = False
@@ -127,6 +129,7 @@ def _look_into_redis(view: GridView) -> None:
             view.workers = [worker for worker in grid.workers() if worker.appliance == name]
             view.pools = grid.capacity()
             view.sessions = grid.sessions()
+            view.lacking_drivers = grid.lacking_drivers(list(drivers.CONFINED))
             view.rival = grid.rival_of(name, record_of(view.settings).read().run)
     except StoreUnavailable as error:
         view.redis_error = str(error)

@@ -8,6 +8,7 @@ from typing import Any
 from appliance.checks import When, require
 from appliance.cli import welcome
 from appliance.cli.demo import Demo, describe, run_demo
+from appliance.cli.drivers import of_other_clients
 from appliance.cli.firewall import apply_firewall
 from appliance.cli.output import Output
 from appliance.cli.setup import provide
@@ -77,6 +78,7 @@ def present(settings: Settings, tried: Demo | None, out: Output) -> dict[str, An
             wants_token=is_for_all and not settings.allow_anonymous,
         )
     )
+    out.say(of_other_clients(settings))
     return {
         "endpoint": settings.endpoint,
         "endpoint_for_others": for_others or None,

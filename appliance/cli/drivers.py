@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
 
+from appliance.checks import on_demand
 from appliance.cli.command import command, group
 from appliance.cli.output import Output, table
+from appliance.errors import SupervisorError
+from appliance.grid.grid import open_grid
 from appliance.machine import browsers
 from appliance.machine import drivers as installed
 from appliance.machine.environment import started_settings
 from appliance.machine.install.driver import add_driver, pools_of, remove_driver
 from appliance.names import minor_version
+from appliance.request_errors import StoreUnavailable
 from appliance.settings import config
 from appliance.settings.config import Settings
 
@@ -30,7 +35,7 @@ def drivers() -> None:
 def list_(out: Output) -> list[dict[str, Any]]:
     """List the drivers of this machine.
 
-    Shows which clients each serves, and which pools use it.
+    Shows which clients each serves, which pools use it, and whether clients of other versions get one on demand.
     """
     settings = config.load()
     rows = [_own(settings), *(_added(driver, settings) for driver in installed.added(settings))]
@@ -38,7 +43,19 @@ def list_(out: Output) -> list[dict[str, Any]]:
     for row in rows:
         shown.add_row(row["version"], f"{row['minor']}.*", ", ".join(row["pools"]) or "-", str(row["folder"]))
     out.show(shown)
+    out.say(of_other_clients(settings))
     return rows
+
+
+def of_other_clients(settings: Settings) -> str:
+    """Say what clients of other Playwright versions get from the appliance, as it runs or would run."""
+    lacking = {}
+    with suppress(SupervisorError, StoreUnavailable):  # `applctl doctor` says so
+        if started := started_settings(settings):
+            settings = started
+            with open_grid(settings) as grid:
+                lacking = grid.lacking_drivers(list(installed.CONFINED))
+    return on_demand.describe(settings, lacking)
 
 
 @command("applctl drivers add 1.62", "applctl drivers add 1.62.0", of=drivers)

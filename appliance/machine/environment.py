@@ -63,7 +63,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
         "REDIS_PROCESSES": "1" if redis_server else "0",
         "FIREWALL_PROCESSES": str(int(settings.has_firewall)),
         "MCP_PROCESSES": str(int(settings.mcp)),
-        "POOLS_PROCESSES": str(int(bool(settings.drivers))),
+        "POOLS_PROCESSES": str(int(settings.has_pools_on_demand)),
         **{f"{browser.upper()}_PROCESSES": str(settings.processes_of(browser)) for browser in Browser},
         "STOP_WAIT": str(stop_wait_s(settings)),
     }

@@ -14,7 +14,7 @@ from appliance.names import Browser
 from appliance.settings.networks import split
 
 MAX_WORKERS = 200  # of a browser: each has a number, and a user id of its own
-AUTO = "auto"  # of DRIVERS: all versions that can be served
+AUTO, NONE = "auto", "none"  # of DRIVERS: all versions that can be served; no others than the pools' own
 _MINOR = re.compile(r"\d+\.\d+", re.ASCII)
 _NAME = re.compile(r"(?P<browser>\w+)(@(?P<minor>\d+\.\d+))?", re.ASCII)
 _FORM = re.compile(r"(?P<browser>\w+)@(?P<minor>\d+\.\d+):(?P<workers>\d+)", re.ASCII)
@@ -59,12 +59,15 @@ def parse_pools(value: Any) -> list[str]:
 
 
 def parse_drivers(value: Any) -> list[str]:
-    """Read DRIVERS: "auto", or Playwright versions; raises ValueError."""
+    """Read DRIVERS: "auto", "none", or Playwright versions; raises ValueError."""
     found: list[str] = split(value)
     for text in found:
-        if text != AUTO and not _MINOR.fullmatch(text):
-            raise ValueError(f"{text!r} is no version: write auto, or versions like 1.62,1.60")
-    return found
+        if text in (AUTO, NONE):
+            if len(found) > 1:
+                raise ValueError(f"{text} stands alone: write auto, none, or versions like 1.62,1.60")
+        elif not _MINOR.fullmatch(text):
+            raise ValueError(f"{text!r} is no version: write auto, none, or versions like 1.62,1.60")
+    return found or [AUTO]
 
 
 def parse_name(text: str) -> tuple[Browser, str]:

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode
 from appliance import resources
 from appliance.names import Browser, Isolation
 from appliance.settings.networks import split
-from appliance.settings.pools import Pool, further_pools, parse_drivers, parse_pools, place
+from appliance.settings.pools import AUTO, NONE, Pool, further_pools, parse_drivers, parse_pools, place
 from appliance.settings.timings import SecondsOrNever
 
 _MAX_WORKERS = 100
@@ -46,10 +46,10 @@ class WorkerSettings(BaseSettings):
         "those of the appliance's own driver. Default: none.",
     )
     drivers: Annotated[list[str], NoDecode, BeforeValidator(parse_drivers)] = Field(
-        default_factory=list,
-        description="Further Playwright versions that clients get on demand: the appliance fetches the driver when the "
-        "first one comes, and starts a worker. auto: all that can be served; or versions, like 1.62,1.60. Clients "
-        "without a token cause nothing to be fetched. Default: none; only the pools above are there.",
+        default=[AUTO],
+        description="Further Playwright versions that clients get on demand: when the first one comes, the appliance "
+        "fetches the driver from the package index of pip, and starts a worker. auto: all versions that can be served; "
+        "or versions, like 1.62,1.60; none: only the pools above. Clients without a token cause nothing to be fetched.",
     )
     drivers_max: int = Field(
         5,
@@ -113,6 +113,11 @@ class WorkerSettings(BaseSettings):
         settings = self.model_copy()
         settings._placed = placed  # its own class
         return settings
+
+    @property
+    def has_pools_on_demand(self) -> bool:
+        """Whether clients may get pools that no setting names."""
+        return self.drivers != [NONE]
 
     @property
     def reserve(self) -> int:

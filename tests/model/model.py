@@ -17,6 +17,9 @@ TARGET = {"here": 1, "there": 2}  # per appliance: how many of a team's workers 
 SPARES = 1
 RETURN_MS = 30_000  # how long a worker that is gone counts as being recycled
 
+# Keys that the model does not look at, or looks at elsewhere.
+OTHERS = {"appliance", "arrivals", "clock", "kills", "lacking", "left", "presumed", "sweep", "teams"}
+
 # Gives all keys with their contents; the events are taken away, so that each look finds the newest.
 DUMP = """
 local read = {
@@ -116,7 +119,7 @@ class Model:
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
             elif kind in ("events", "history"):
                 self.streams[kind] = [pairs(fields) for _, fields in content]
-            elif kind not in ("appliance", "arrivals", "clock", "left", "kills", "presumed", "sweep", "teams"):
+            elif kind not in OTHERS:
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
         self.runs = {
             name.rpartition(":")[2]: pairs(text)["run"] for name, text in dump.items() if ":appliance:" in name

@@ -40,8 +40,9 @@ APPLCTL = Path(sys.executable).with_name("applctl")
 
 _KILLED = re.compile(r"(?:exited|stopped): (\S+) \(terminated by SIGKILL")  # by whomever; supervisord's own words
 
-# Quick enough for tests; each relation between two timings is that of the defaults.
-TIMINGS = {
+# Quick enough for tests; each relation between two timings is that of the defaults. And nothing is fetched on demand.
+TIMINGS: dict[str, Any] = {
+    "DRIVERS": "none",
     "HEARTBEAT_INTERVAL": 1,
     "WORKER_TTL": 3,
     "LEASE_RENEW_INTERVAL": 1,

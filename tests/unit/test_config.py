@@ -249,3 +249,25 @@ def test_what_is_wrong_with_a_value_is_said_in_plain_words(
     with pytest.raises(SettingsError) as refused:
         config.load()
     assert f"{name}: {said}" in str(refused.value).splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "drivers"),
+    [(None, ["auto"]), ("", ["auto"]), ("auto", ["auto"]), ("none", ["none"]), ("1.64,1.62", ["1.64", "1.62"])],
+)
+def test_drivers_on_demand_are_those_named_all_by_default_or_none(
+    settings_file: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, drivers: list[str]
+) -> None:
+    if text is not None:
+        monkeypatch.setenv("DRIVERS", text)
+    settings = config.load()
+    assert settings.drivers == drivers
+    assert settings.has_pools_on_demand == (text != "none")
+    assert config.load(drivers=config.as_text(settings.drivers)).drivers == drivers, "as another process reads it"
+
+
+@pytest.mark.parametrize("text", ["off", "1.64,none", "auto 1.62", "1.64.1"])
+def test_what_drivers_cannot_mean_is_refused(settings_file: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DRIVERS", text)
+    with pytest.raises(SettingsError, match=r"DRIVERS: .*write auto, none, or versions like 1.62,1.60"):
+        config.load()

@@ -40,7 +40,12 @@ class Tree:
         self.program = self.folder / "program"
         self.write("exec sleep 3600")
         settings = config.load(
-            run_dir=self.run_dir, chromium_workers=1, firefox_workers=1, webkit_workers=1, spare_workers=0
+            run_dir=self.run_dir,
+            chromium_workers=1,
+            firefox_workers=1,
+            webkit_workers=1,
+            spare_workers=0,
+            drivers="none",
         )
         prepare_run_dir(settings)
         if account is not None:

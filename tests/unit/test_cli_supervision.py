@@ -49,7 +49,7 @@ def test_the_shipped_configuration_gives_the_process_tree(tmp_path: Path, monkey
     )
     found = processes(monkeypatch, settings)
     workers = {"chromium-00", "chromium-01", "chromium-02", "webkit-00", "webkit-01"}
-    assert set(found) == {"redis", "proxy", "mcp"} | workers, "each pool has its spare worker"
+    assert set(found) == {"redis", "proxy", "mcp", "pools"} | workers, "each pool has its spare worker"
     assert found["chromium-01"].environment == {"BROWSER_TYPE": "chromium", "WORKER_NAME": "chromium-01"}
     assert found["proxy"].command == f'"{sys.executable}" -m proxy'
     assert found["proxy"].stopwaitsecs == 18
@@ -57,7 +57,8 @@ def test_the_shipped_configuration_gives_the_process_tree(tmp_path: Path, monkey
 
 
 def test_no_redis_is_run_where_another_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = config.load(run_dir=tmp_path / "run", redis_url="redis://elsewhere", chromium_workers=1, spare_workers=0)
+    settings = config.load(run_dir=tmp_path / "run", redis_url="redis://elsewhere", chromium_workers=1, spare_workers=0,
+                           drivers="none")  # fmt: skip
     assert set(processes(monkeypatch, settings, None)) == {"proxy", "mcp", "chromium-00"}
 
 

@@ -18,7 +18,7 @@ from appliance.settings.proxies import UpstreamProxy, upstream_proxy
 # only cost each browser a part of its start.
 CHROMIUM_ARGS = ("--disable-gpu", "--disable-quic", "--enable-features=NetworkServiceInProcess2")
 
-# Beside those, for the browser of one session: they spare a quarter of its CPU. Found for headless shells only.
+# Beside those, for the browser of one session: they save a quarter of its CPU. Found for headless shells only.
 # - Its default context needs no files, as Playwright's clients have contexts of their own.
 # - Its GPU process would have no sandbox: without a GPU, SwiftShader has threads before Chromium would begin one. As a
 #   thread of the browser it can end no other session.

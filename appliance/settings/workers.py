@@ -84,7 +84,7 @@ class WorkerSettings(BaseSettings):
         ge=0,
         le=100,
         description="Browsers that each worker keeps launched for sessions with isolation=browser, and as many for CDP "
-        "sessions once the first one has come. Each costs about 70 MiB. Default: 1 with ISOLATION=browser, else 0.",
+        "sessions once the first one has come. Each costs about 40 MiB. Default: 1 with ISOLATION=browser, else 0.",
     )
     launch_args: Annotated[list[str], NoDecode, BeforeValidator(split)] = Field(
         default_factory=list,

@@ -81,7 +81,7 @@ class SessionHandler(ConnectionHandler):
     def serve_session(self, request: Request) -> None:
         """Serve one session, from the client's request to the last byte."""
         self._asked_at = time.monotonic()
-        who, settings = self.admit(request), self.services.settings
+        who, settings = self.admit(request), self.services.current()
         wanted = handshake.parse(request.items, request.target, self.client, settings, who.name, may_wish=who.is_known)
         if wanted.can_be_kept and self._reconnect(wanted, request.rest):
             return

@@ -106,21 +106,23 @@ def parse(
     path, _, text = target.partition("?")
     parameters, protocol = query.parse(text), cdp.protocol_at(path)
     if protocol is Protocol.CDP:
-        cdp.check(parameters, settings)
+        cdp.check(parameters, settings.serving(Browser.CHROMIUM, ""))
         parameters |= {"browser": Browser.CHROMIUM, "isolation": Isolation.BROWSER}
     browser = browser_of(
         parameters.get("browser") or headers.get("x-playwright-browser") or settings.default_browser_type
     )
+    user_agent = headers.get("user-agent", "")
+    version = _USER_AGENT.match(user_agent) if protocol is Protocol.PLAYWRIGHT else None
+    minor = version["minor"] if version else ""
+    settings = settings.serving(browser, minor)
     wishes = launch_options.read(headers, browser, settings)
     keep_s = _keep_s(parameters, settings)
     needing_own = wishes.own_browser + (["a session to reconnect to"] if "session" in parameters else [])
     isolation = _isolation(parameters.get("isolation", ""), needing_own, settings)
-    user_agent = headers.get("user-agent", "")
-    version = _USER_AGENT.match(user_agent) if protocol is Protocol.PLAYWRIGHT else None
     return Handshake(
         SessionRequest(
             browser=browser,
-            minor=version.group(1) if version else "",
+            minor=minor,
             name=parameters.get("name", ""),
             client=client,
             user_agent=user_agent[:500],

@@ -24,7 +24,7 @@ from appliance.grid.store import Store
 from appliance.grid.token_copy import token_copy_of
 from appliance.grid.tokens import Tokens
 from appliance.grid.values import Grant
-from appliance.machine import addresses
+from appliance.machine import addresses, pool_file
 from appliance.request_errors import StoreRefuses, StoreUnavailable
 from appliance.settings.config import Settings
 from proxy import loops
@@ -115,6 +115,7 @@ class Proxy:
         self._has_failed = False
         self.services = Services(
             settings=settings,
+            current=pool_file.Current(settings),
             grid=self.grid,
             sessions=self.sessions,
             reach=reach,

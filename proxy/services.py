@@ -66,6 +66,7 @@ class Services:
     """What the connections of one proxy share."""
 
     settings: Settings
+    current: Callable[[], Settings]  # with the pools as they are now
     grid: Grid
     sessions: Sessions
     reach: Reach

@@ -253,6 +253,8 @@ class Worker:
             quota=settings.max_lifetime_sessions,
             ttl_ms=int(settings.worker_ttl * 1000),
             pid=os.getpid(),
+            isolation=settings.isolation,
+            channel=browsers.channel_of(settings.browser_type, settings),
         )
 
     def _size(self) -> tuple[int, int]:

@@ -83,7 +83,8 @@ def check_shared_memory(settings: Settings) -> Iterator[Check]:
 
 def check_open_files(settings: Settings) -> Iterator[Check]:
     """The proxy can open enough connections."""
-    sessions = sum(map(settings.workers_of, Browser)) * settings.max_concurrent_sessions + settings.queue_max_length
+    slots = sum(pool.workers * settings.of_pool(pool).max_concurrent_sessions for pool in settings.all_pools)
+    sessions = slots + settings.queue_max_length
     needed = sessions * _FILES_PER_SESSION + _OTHER_FILES
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # as far as the proxy raises its own
     found = f"{'any number' if hard == resource.RLIM_INFINITY else hard} allowed, {needed} needed"

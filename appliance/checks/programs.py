@@ -86,9 +86,8 @@ def _check_pool(pool: Pool, settings: Settings) -> Check:
 
 def check_browsers(settings: Settings) -> Iterator[Check]:
     """Each pool's browser is installed and runs."""
-    for browser in Browser:
-        if settings.workers_of(browser):
-            yield _check_browser(browser, settings)
+    for browser, own in browsers.wanted(settings):
+        yield _check_browser(browser, own)
 
 
 def _check_browser(browser: Browser, settings: Settings) -> Check:
@@ -115,8 +114,13 @@ def check_ffmpeg(settings: Settings) -> Iterator[Check]:
 
 def check_sandbox(settings: Settings) -> Iterator[Check]:
     """Chromium's sandbox is on."""
-    if not settings.workers_of(Browser.CHROMIUM):
-        return
+    found = [own for browser, own in browsers.wanted(settings) if browser is Browser.CHROMIUM]
+    if found:
+        yield from _check_sandbox(found[0])
+
+
+def _check_sandbox(settings: Settings) -> Iterator[Check]:
+    """What the kernel allows is the same for every program; AppArmor's profiles name programs."""
     try:
         program = browsers.find(Browser.CHROMIUM, settings)
         decision = sandbox.decide(settings, program.path, browser_prefix(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -14,14 +15,15 @@ from appliance.cli.output import Output
 from appliance.grid.grid import open_grid
 from appliance.machine import browsers
 from appliance.machine.environment import started_settings
-from appliance.names import Browser, minor_version
+from appliance.names import minor_version
 from appliance.pools.resizing import PoolError, require_room, require_usable, resize, resizing
 from appliance.settings import config
 from appliance.settings import file as settings_file
 from appliance.settings.config import Settings
-from appliance.settings.pools import Pool, further_pools, parse_name
+from appliance.settings.networks import split
+from appliance.settings.pools import Key, Pool, further_pools, parse_name, with_option
 
-Key = tuple[Browser, str]
+Options = Mapping[str, str]  # of a pool, by their names; "" takes one out
 
 
 @command("applctl scale chromium=6", "applctl scale chromium=4 chromium@1.62=2 firefox=0")
@@ -52,19 +54,20 @@ def pool_key(name: str) -> Key:
     return browser, "" if minor == minor_version(browsers.driver_version(config.load())) else minor
 
 
-def change_sizes(sizes: Mapping[Key, int], out: Output) -> dict[str, Any]:
-    """Set the numbers of workers of some pools: in the settings file, and in the appliance if it runs."""
+def change_sizes(
+    sizes: Mapping[Key, int], out: Output, options: Mapping[Key, Options] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Set the numbers of workers of some pools, and options: in the settings file, and in the appliance if it runs."""
     settings = config.load()
-    values = settings_of(sizes, settings)
-    changed: dict[str, Any] = {name.lower(): value for name, value in values.items()}
-    _require_possible(sizes, config.load(**changed))
+    values = settings_of(sizes, settings, options)
+    _require_possible(sizes, _changed(values))
     running = started_settings(settings)
     if running is None:
         _keep(values, out)
         out.say("The appliance is not running: `applctl up` starts it with these pools.")
         return {"changed": list(values), "leaving": []}
     with resizing(running) as now, open_grid(now) as grid:
-        pools = merged(now, sizes)
+        pools = merged(now, sizes, options)
         require_room(now.all_pools, pools)
         _keep(values, out)
         leaving = resize(now, pools, grid)
@@ -74,29 +77,60 @@ def change_sizes(sizes: Mapping[Key, int], out: Output) -> dict[str, Any]:
     return {"changed": list(values), "leaving": leaving}
 
 
-def settings_of(sizes: Mapping[Key, int], settings: Settings) -> dict[str, str]:
-    """Return the settings that give these pools these sizes."""
-    own = {f"{browser.upper()}_WORKERS": str(size) for (browser, minor), size in sizes.items() if not minor}
-    if len(own) == len(sizes):
-        return own
-    others = {pool[:2]: pool.workers for pool in further_pools(settings.pools)}
-    others |= {key: size for key, size in sizes.items() if key[1]}
-    pools = [str(Pool(browser, minor, size)) for (browser, minor), size in others.items() if size]
-    return own | {"POOLS": ",".join(pools)}
+def _changed(values: Mapping[str, str]) -> Settings:
+    """Return the settings with these values; "" takes one out, and what it was does not count."""
+    unset = [name.lower() for name, value in values.items() if not value]
+    overrides: dict[str, Any] = {name.lower(): value for name, value in values.items()}
+    for pool in further_pools(split(values.get("POOLS", ""))):
+        if f"{pool.browser}_workers" in unset:
+            overrides[f"{pool.browser}_workers"] = pool.workers
+    return config.load(**overrides)
 
 
-def merged(settings: Settings, sizes: Mapping[Key, int]) -> list[Pool]:
-    """Return an appliance's pools with some sizes changed. One that was on demand is there for good then."""
-    pools = {pool[:2]: pool for pool in settings.all_pools}
-    pools |= {key: Pool(*key, size, settings.spare_workers) for key, size in sizes.items()}
+def settings_of(
+    sizes: Mapping[Key, int], settings: Settings, options: Mapping[Key, Options] = MappingProxyType({})
+) -> dict[str, str]:
+    """Return the settings that give these pools these sizes and options; "" for one that is to be taken out.
+
+    A pool of the own driver is in its short form, CHROMIUM_WORKERS, unless it is in POOLS or has options.
+    """
+    before = {pool.key: pool for pool in further_pools(settings.pools)}
+    named, values = dict(before), {}
+    for key, size in sizes.items():
+        pool = with_options(named.get(key, Pool(*key, 0))._replace(workers=size), options.get(key, {}))
+        is_named = bool(size and (key[1] or key in named or pool.options))
+        named = {**named, key: pool} if is_named else {other: named[other] for other in named if other != key}
+        if not key[1]:
+            values[f"{key[0].upper()}_WORKERS"] = "" if is_named else str(size)
+    if named != before:
+        values["POOLS"] = ", ".join(map(str, named.values()))
+    return values
+
+
+def with_options(pool: Pool, options: Options) -> Pool:
+    """Return a pool with some options changed."""
+    for name, value in options.items():
+        pool = with_option(pool, name, value)
+    return pool
+
+
+def merged(
+    settings: Settings, sizes: Mapping[Key, int], options: Mapping[Key, Options] = MappingProxyType({})
+) -> list[Pool]:
+    """Return an appliance's pools with some of them changed. One that was on demand is there for good then."""
+    pools = {pool.key: pool for pool in settings.all_pools}
+    for key, size in sizes.items():
+        pool = pools.get(key, Pool(*key, 0, settings.spare_workers))
+        spares = settings.spare_workers if pool.on_demand else pool.spares
+        pools[key] = with_options(pool._replace(workers=size, spares=spares, on_demand=False), options.get(key, {}))
     return [pool for pool in pools.values() if pool.workers]
 
 
 def _require_possible(sizes: Mapping[Key, int], settings: Settings) -> None:
     """Raise an error that says what is missing, before anything is changed."""
-    for key, size in sizes.items():
-        if size:
-            require_usable(Pool(*key, size), settings)
+    for pool in settings.all_pools:
+        if pool.key in sizes:
+            require_usable(pool, settings)
     for found in check_pools(settings):
         if found.status == "failed":
             raise PoolError(found.finding, found.remedy)

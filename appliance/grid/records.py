@@ -13,7 +13,11 @@ from appliance.names import Isolation, Protocol
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker. `reason` says why it drains; "" if it does not."""
+    """A worker. `reason` says why it drains; "" if it does not.
+
+    `isolation` and `channel` say what its sessions have by default, and which kind of browser; an earlier release of
+    the appliance does not tell.
+    """
 
     id: str
     browser: str
@@ -32,6 +36,8 @@ class WorkerInfo:
     suspect: bool
     stale: bool
     reason: str = ""
+    isolation: str = ""
+    channel: str = ""
 
     @classmethod
     def parse(cls, fields: dict[str, str], active: int, now_ms: int) -> WorkerInfo:
@@ -54,6 +60,8 @@ class WorkerInfo:
             suspect="suspect" in fields,
             stale=now_ms - float(fields["heartbeat"]) > float(fields["ttl"]),
             reason=fields.get("reason", "") if fields["status"] == WorkerStatus.DRAINING else "",
+            isolation=fields.get("isolation", ""),
+            channel=fields.get("channel", ""),
         )
 
 

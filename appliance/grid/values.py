@@ -60,7 +60,8 @@ class WorkerSpec:
     `target` take sessions and `spares` stand by. `lifetime` and `status` come from an earlier registration; a new
     worker stands by. `connections` counts its driver's when it registers again: if Redis has lost their sessions, they
     count as active for `settle_ms`, in which the proxies assert them. `run`, `drained` and `epoch` come from its
-    appliance's record (appliance/machine/record.py).
+    appliance's record (appliance/machine/record.py). `isolation` is what sessions have by default, `channel` the kind
+    of browser.
     """
 
     id: str
@@ -81,6 +82,8 @@ class WorkerSpec:
     run: str = ""
     drained: bool = False
     epoch: int = 0
+    isolation: str = ""
+    channel: str = ""
 
     @property
     def minor(self) -> str:

@@ -69,6 +69,17 @@ def find(browser: Browser, settings: Settings) -> Program:
     raise LaunchError(f"there is no program for {browser} (channel {channel}) on this machine", _hint(browser, channel))
 
 
+def wanted(settings: Settings) -> Iterator[tuple[Browser, Settings]]:
+    """Yield each kind of browser that the pools run, once, with the settings of the first pool that runs it."""
+    seen = set()
+    for pool in settings.all_pools:
+        own = settings.of_pool(pool)
+        kind = (pool.browser, own.executable_of(pool.browser) or channel_of(pool.browser, own))
+        if kind not in seen:
+            seen.add(kind)
+            yield pool.browser, own
+
+
 def channels(browser: Browser, settings: Settings) -> dict[str, Path]:
     """Return the programs of a browser that are on this machine, by the channels that a client can name."""
     if browser is not Browser.CHROMIUM:

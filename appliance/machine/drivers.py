@@ -21,7 +21,7 @@ from appliance.machine import browsers
 from appliance.names import minor_version
 from appliance.settings.config import Settings
 from appliance.settings.installation import installation_root
-from appliance.settings.pools import AUTO
+from appliance.settings.pools import AUTO, Pool
 
 # The minors whose drivers workers/preload confines: tests/attacks passed with each. And what is different in them.
 CONFINED = {
@@ -130,11 +130,18 @@ def version_for_clients(settings: Settings) -> str:
 
 
 def for_worker(settings: Settings) -> Settings:
-    """Return a worker's settings with the driver of its pool; raises LaunchError if that is missing."""
+    """Return a worker's settings, with the driver and the options of its pool; raises LaunchError."""
     pool = settings.pool_by_name.get(settings.worker_name)
-    if pool is None or not pool.minor:
-        return settings
-    return settings.model_copy(update={"playwright_driver": find(pool.minor, settings).folder})
+    return settings if pool is None else for_pool(pool, settings)
+
+
+def for_pool(pool: Pool, settings: Settings) -> Settings:
+    """Return the settings of a pool's workers, with its driver; raises LaunchError if that is missing."""
+    try:
+        own = settings.of_pool(pool)
+    except ValueError as error:
+        raise LaunchError(f"the pool {pool.name}: {error}", f"Run `applctl pools set {pool.name}`.") from error
+    return own.model_copy(update={"playwright_driver": find(pool.minor, settings).folder}) if pool.minor else own
 
 
 def as_data(driver: Driver) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def export(settings: Settings, redis_server: Path | None) -> dict[str, str]:
     return {
         **_inherited(),
         **values,
+        **{f"{browser.upper()}_WORKERS": str(settings.own_workers_of(browser)) for browser in Browser},
         **{name.upper(): "" for name in secret_files.NAMES},
         secret_files.VARIABLE: str(settings.paths.secrets),
         "APPLIANCE_TOKEN": "",  # the proxies know its digest (start.py), and nobody needs more

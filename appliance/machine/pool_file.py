@@ -8,6 +8,7 @@ starts the appliance can write it.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from appliance import files
 from appliance.names import Browser
@@ -32,5 +33,28 @@ def as_written(settings: Settings) -> Settings:
         return settings
 
 
-def _pool(browser: str, minor: str, workers: int, spares: int, on_demand: bool) -> Pool:
-    return Pool(Browser(browser), str(minor), int(workers), int(spares), bool(on_demand))
+class Current:
+    """The settings with the pools as they are now: the file is read again when it has changed."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Set the settings that the appliance was started with."""
+        self._settings = self._read = settings
+        self._state: tuple[int, ...] = ()
+
+    def __call__(self) -> Settings:
+        """Return the settings as they are now."""
+        try:
+            status = self._settings.paths.pools.stat()
+            state: tuple[int, ...] = (status.st_mtime_ns, status.st_ino)
+        except OSError:
+            state = ()
+        if state != self._state:
+            self._state, self._read = state, as_written(self._settings)
+        return self._read
+
+
+def _pool(
+    browser: str, minor: str, workers: int, spares: int, on_demand: bool, options: Sequence[tuple[str, str]] = ()
+) -> Pool:
+    named = tuple((str(name), str(value)) for name, value in options)
+    return Pool(Browser(browser), str(minor), int(workers), int(spares), bool(on_demand), named)

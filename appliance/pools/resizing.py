@@ -47,14 +47,21 @@ class NoRoom(PoolError):
 def require_room(before: Sequence[Pool], after: Sequence[Pool], free_bytes: int | None = None) -> None:
     """Raise NoRoom if there is no memory for the workers that the pools have more than before."""
     workers = sum(pool.size for pool in before)
-    further = sum(pool.size for pool in after) - workers
+    replaced = sum(min(was.size, pool.size) for was in before for pool in after if _replaces(pool, was))
+    further = sum(pool.size for pool in after) - workers + replaced
     free = _free_bytes(workers) if free_bytes is None else free_bytes
     if further > 0 and free < further * WORKER_BYTES:
         needed = further * WORKER_BYTES // 2**20
         raise NoRoom(
             f"{further} more workers need {needed} MiB of memory, and {free // 2**20} MiB are free",
-            "Make another pool smaller first, or take fewer workers: docs/sizing.md.",
+            "Make another pool smaller first, or take fewer workers: docs/sizing.md."
+            + " Or change options while the appliance is down." * bool(replaced),
         )
+
+
+def _replaces(pool: Pool, was: Pool) -> bool:
+    """Return whether a pool has other options than it had: its workers end only when the new ones have started."""
+    return pool.key == was.key and not pool.runs_as(was)
 
 
 def _free_bytes(workers: int) -> int:
@@ -76,8 +83,9 @@ def unclaimed_bytes(settings: Settings, own: Iterable[WorkerInfo]) -> int:
 
 def require_usable(pool: Pool, settings: Settings) -> None:
     """Raise LaunchError if a pool's driver or browser is missing; the hint says how it is installed."""
-    folder = drivers.find(pool.minor, settings).folder if pool.minor else browsers.driver_folder(settings)
-    browsers.find(pool.browser, settings.model_copy(update={"playwright_driver": folder}))
+    own = drivers.for_pool(pool, settings)
+    browsers.driver_folder(own)
+    browsers.find(pool.browser, own)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from appliance.run_dir import RunDir
 from appliance.settings import secret_files
 from appliance.settings.accounts import AccountSettings
 from appliance.settings.browsers import BrowserSettings
-from appliance.settings.cross_checks import contradictions
+from appliance.settings.cross_checks import contradictions, wrong_pools
 from appliance.settings.endpoint import EndpointSettings
 from appliance.settings.grid import GridSettings
 from appliance.settings.installation import installation_root
@@ -93,7 +93,8 @@ def load(*, file: Path | None = None, **overrides: Any) -> Settings:
         # The other settings are checked against each other as well; the defaults only fill the gaps.
         defaults = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in wrong}
         settings = Settings(_env_file=file, **{**overrides, **defaults})
-    lines = [f"{name.upper()}: {reason}" for name, reason in wrong.items()] + contradictions(settings, wrong)
+    lines = [f"{name.upper()}: {reason}" for name, reason in wrong.items()]
+    lines += contradictions(settings, wrong) + wrong_pools(settings)
     if lines:
         raise SettingsError(
             "\n  ".join(["some settings are wrong:", *lines]),

@@ -7,11 +7,14 @@ from operator import not_
 from pathlib import Path
 from typing import Any
 
+from pydantic_settings import BaseSettings
+
 from appliance.names import Browser
 from appliance.run_dir import RunDir
 from appliance.settings.accounts import UIDS_NEEDED
 from appliance.settings.networks import Network, is_loopback
-from appliance.settings.pools import further_pools
+from appliance.settings.pool_options import wrong_options
+from appliance.settings.pools import Pool, further_pools, pools_of
 from appliance.settings.redis_url import split_address
 
 _SOCKET_PATH_MAX = 107  # sun_path holds 108 bytes, with a zero at the end (unix(7))
@@ -25,6 +28,18 @@ def contradictions(settings: object, without: Collection[str] = ()) -> list[str]
         values = [getattr(settings, name) for name in names]
         if not set(names) & set(without) and not agree(*values):
             found.append(sentence.format(*values))
+    return found
+
+
+def wrong_pools(settings: BaseSettings) -> list[str]:
+    """Return what is wrong with the pools that POOLS names, one sentence each."""
+    found = []
+    for pool in further_pools(settings.pools):  # type: ignore[attr-defined]
+        found += [f"POOLS: {pool.name}: {one}" for one in wrong_options(settings, pool.browser, pool.options)]
+        number = f"{pool.browser}_workers"
+        if not pool.minor and number in settings.model_fields_set and getattr(settings, number) != pool.workers:
+            short = f"{number.upper()}={getattr(settings, number)}"
+            found.append(f"{short}, but POOLS has {pool.name}:{pool.workers}: remove {short}, which is short for it")
     return found
 
 
@@ -52,8 +67,9 @@ def _peers_known(has_firewall: bool, guard_inbound: bool, listen: str | None, pe
 
 def _reaches_driver(has_firewall: bool, workers: int, texts: list[str], channel: str) -> bool:
     """Its driver speaks with it by TCP on loopback (Playwright's bidi/bidiFirefox), which is closed to both."""
-    has_workers = workers or any(pool.browser is Browser.FIREFOX for pool in further_pools(texts))
-    return not (has_firewall and has_workers and channel == "moz-firefox")
+    pools = [pool for pool in pools_of(texts, {Browser.FIREFOX: workers}) if pool.browser is Browser.FIREFOX]
+    channels = {dict(pool.options).get("channel", channel) for pool in pools}
+    return not (has_firewall and "moz-firefox" in channels)
 
 
 def _redis_closed(listen: str | None, password: object) -> bool:
@@ -66,15 +82,18 @@ def _is_local(listen: str) -> bool:
 
 def _default_served(default: Browser, redis_url: str | None, texts: list[str], *workers: int) -> bool:
     """With a shared Redis, other appliances may have the default browser's workers."""
-    served = {browser for browser, count in zip(Browser, workers, strict=True) if count}
-    served |= {pool.browser for pool in further_pools(texts)}
+    served = {pool.browser for pool in _all_pools(texts, *workers)}
     return bool(redis_url) or default in served or not served
 
 
 def _processes(texts: list[str], spares: int, *workers: int) -> dict[Browser, int]:
     """Return how many worker processes each browser has in all pools, the spare ones too."""
-    pools = [(pool.browser, pool.workers) for pool in further_pools(texts)] + list(zip(Browser, workers, strict=True))
-    return {one: sum(count + spares for browser, count in pools if browser is one and count) for one in Browser}
+    pools = _all_pools(texts, *workers, spares=spares)
+    return {browser: sum(pool.size for pool in pools if pool.browser is browser) for browser in Browser}
+
+
+def _all_pools(texts: list[str], *workers: int, spares: int = 0) -> list[Pool]:
+    return pools_of(texts, dict(zip(Browser, workers, strict=True)), spares)
 
 
 def _have_user_ids(*numbers: Any) -> bool:
@@ -119,7 +138,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[..., Any], str], ...] = (
     (
         ("has_firewall", "firefox_workers", "pools", "firefox_channel"),
         _reaches_driver,
-        "FIREFOX_CHANNEL=moz-firefox does not work with the firewall: choose firefox, or set GUARD=false",
+        "the channel moz-firefox does not work with the firewall: choose firefox, or set GUARD=false",
     ),
     (
         ("redis_listen", "redis_url"),

@@ -14,7 +14,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def split(value: Any) -> Any:
     """Split a list that is written with commas, spaces or both, like a shell: quotes do not belong to a word."""
-    return shlex.split(value.replace(",", " ")) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    words = shlex.shlex(value, posix=True, punctuation_chars=False)
+    words.whitespace += ","
+    words.whitespace_split, words.commenters = True, ""
+    return list(words)
 
 
 def network(value: Any) -> Network:

@@ -1,30 +1,35 @@
-"""The pools of an appliance: POOLS, those beside its own driver's, and which worker is in which pool.
+"""The pools of an appliance: POOLS, the numbers of workers that are its short form, and which worker is in which pool.
 
-Each pool has one browser and one Playwright version.
+Each pool has one browser and one Playwright version, and options in which it differs from the other settings.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
 from appliance.names import Browser
 from appliance.settings.networks import split
+from appliance.settings.pool_options import OPTIONS, SPARES
 
 MAX_WORKERS = 200  # of a browser: each has a number, and a user id of its own
 AUTO, NONE = "auto", "none"  # of DRIVERS: all versions that can be served; no others than the pools' own
 _MINOR = re.compile(r"\d+\.\d+", re.ASCII)
 _NAME = re.compile(r"(?P<browser>\w+)(@(?P<minor>\d+\.\d+))?", re.ASCII)
-_FORM = re.compile(r"(?P<browser>\w+)@(?P<minor>\d+\.\d+):(?P<workers>\d+)", re.ASCII)
+_FORM = re.compile(rf"(?P<name>{_NAME.pattern}):(?P<workers>\d+)", re.ASCII)
+_OPTION = re.compile(r"(?P<name>[a-zA-Z][\w-]*)=(?P<value>.*)", re.ASCII | re.DOTALL)
+
+Key = tuple[Browser, str]  # of a pool: its browser, and the Playwright minor or ""
 
 
 class Pool(NamedTuple):
     """One pool of an appliance; `minor` is "" for the appliance's own driver, else a version such as "1.62".
 
     `spares` are the workers that stand by beside the `workers` that serve. A pool that is `on_demand` is in no setting:
-    it is there because a client wanted it.
+    it is there because a client wanted it. `options` are those of POOLS, by their names.
     """
 
     browser: Browser
@@ -32,10 +37,16 @@ class Pool(NamedTuple):
     workers: int
     spares: int = 0
     on_demand: bool = False
+    options: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        """As POOLS has it: "chromium@1.62:2"; or "chromium:2"."""
-        return f"{self.name}:{self.workers}"
+        """As POOLS has it: "chromium@1.62:2 isolation=browser"; or "chromium:2"."""
+        return " ".join([f"{self.name}:{self.workers}", *(f"{name}={_quoted(value)}" for name, value in self.options)])
+
+    @property
+    def key(self) -> Key:
+        """What no other pool of the appliance has."""
+        return self.browser, self.minor
 
     @property
     def name(self) -> str:
@@ -47,15 +58,45 @@ class Pool(NamedTuple):
         """How many worker processes it has."""
         return self.workers + self.spares
 
+    def runs_as(self, other: Pool) -> bool:
+        """Whether another pool is this one, with the same options for each worker."""
+        mine, others = ([one for one in pool.options if one[0] != SPARES] for pool in (self, other))
+        return self.key == other.key and sorted(mine) == sorted(others)
+
 
 def parse_pools(value: Any) -> list[str]:
-    """Read POOLS; raises ValueError. The pools stay text, which `further_pools` understands."""
-    found = [_parse_one(text) for text in split(value)]
-    names = [pool[:2] for pool in found]
-    for pool in found:
-        if names.count(pool[:2]) > 1:
-            raise ValueError(f"{pool.browser}@{pool.minor} is there twice: name each pool once")
-    return [str(pool) for pool in found]
+    """Read POOLS; raises ValueError, which names all that is wrong.
+
+    The pools stay text, which `further_pools` understands: "chromium@1.62:2", and each of its options behind it.
+    """
+    words: list[str] = split(value)
+    wrong = list(_wrong_words(words))
+    names = [found["name"] for word in words if (found := _FORM.fullmatch(word))]
+    wrong += [f"{name} is there twice: name each pool once" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return words
+
+
+def _wrong_words(words: list[str]) -> Iterator[str]:
+    pool, options = "", set[str]()
+    for word in words:
+        form, option = _FORM.fullmatch(word), _OPTION.fullmatch(word)
+        if option and pool:
+            name = _option_name(option["name"])
+            if name not in OPTIONS:
+                yield f"{pool} has an unknown option {option['name']}; the options: {', '.join(OPTIONS)}"
+            elif name in options:
+                yield f"{pool} has the option {name} twice"
+            options.add(name)
+        elif form is None:
+            yield f"{word!r} is not of the form BROWSER@VERSION:WORKERS, like chromium@1.62:2, nor OPTION=VALUE"
+        else:
+            pool, options = form["name"], set[str]()
+            if form["browser"] not in list(Browser):
+                yield f"{word!r} names no browser; known: {', '.join(Browser)}"
+            elif not int(form["workers"]):
+                yield f"{word!r} has no workers: leave it out, or give it at least 1"
 
 
 def parse_drivers(value: Any) -> list[str]:
@@ -70,7 +111,7 @@ def parse_drivers(value: Any) -> list[str]:
     return found or [AUTO]
 
 
-def parse_name(text: str) -> tuple[Browser, str]:
+def parse_name(text: str) -> Key:
     """Read a pool's name: "chromium@1.62", or "chromium" for the appliance's own driver; raises ValueError."""
     parts = _NAME.fullmatch(text)
     if parts is None or parts["browser"] not in list(Browser):
@@ -85,13 +126,13 @@ def place(
 ) -> dict[str, Pool]:
     """Return the pool of each worker, by the worker's name such as "chromium-02".
 
-    Workers stay in the pool in which they were `before`. Of a pool that shrinks, those leave that come first in
-    `leaving`. New ones get the lowest free numbers of their browser; those in `taken` are not free. Raises ValueError
-    if a browser has more than MAX_WORKERS.
+    Workers stay in the pool in which they were `before`, unless its options have changed. Of a pool that shrinks, those
+    leave that come first in `leaving`. New ones get the lowest free numbers of their browser; those in `taken` are not
+    free. Raises ValueError if a browser has more than MAX_WORKERS.
     """
     placed: dict[str, Pool] = {}
     for pool in pools:
-        own = [name for name, known in before.items() if known.name == pool.name]
+        own = [name for name, known in before.items() if pool.runs_as(known)]
         own.sort(key=lambda name: leaving.index(name) if name in leaving else len(leaving))
         placed |= dict.fromkeys(own[max(0, len(own) - pool.size) :], pool)
     for pool in pools:
@@ -114,17 +155,39 @@ def _free_names(browser: Browser, taken: Collection[str]) -> Iterator[str]:
             yield name
 
 
-def further_pools(texts: list[str]) -> list[Pool]:
+def pools_of(words: Sequence[str], workers: Mapping[Browser, int], spares: int = 0) -> list[Pool]:
+    """Return all pools of the settings, those of the appliance's own driver first.
+
+    `words` are those of POOLS. `workers` are the numbers that CHROMIUM_WORKERS and so on give, which count where POOLS
+    names no pool of that browser's own driver. `spares` is the number for pools that name none.
+    """
+    named = further_pools(words, spares)
+    own = {pool.browser: pool for pool in named if not pool.minor}
+    pools = [own.get(browser) or Pool(browser, "", number, spares) for browser, number in workers.items()]
+    return [pool for pool in [*pools, *(one for one in named if one.minor)] if pool.workers]
+
+
+def further_pools(words: Sequence[str], spares: int = 0) -> list[Pool]:
     """Return the pools that `parse_pools` has read."""
-    return [_parse_one(text) for text in texts]
+    found: list[Pool] = []
+    for word in words:
+        if form := _FORM.fullmatch(word):
+            found.append(Pool(Browser(form["browser"]), form["minor"] or "", int(form["workers"]), spares))
+        elif option := _OPTION.fullmatch(word):
+            found[-1] = with_option(found[-1], _option_name(option["name"]), option["value"])
+    return found
 
 
-def _parse_one(text: str) -> Pool:
-    parts = _FORM.fullmatch(text)
-    if parts is None:
-        raise ValueError(f"{text!r} is not of the form BROWSER@VERSION:WORKERS, like chromium@1.62:2")
-    if parts["browser"] not in list(Browser):
-        raise ValueError(f"{text!r} names no browser; known: {', '.join(Browser)}")
-    if not int(parts["workers"]):
-        raise ValueError(f"{text!r} has no workers: leave it out, or give it at least 1")
-    return Pool(Browser(parts["browser"]), parts["minor"], int(parts["workers"]))
+def with_option(pool: Pool, name: str, value: str) -> Pool:
+    """Return a pool with an option set to a value, or without it if the value is ""."""
+    others = [one for one in pool.options if one[0] != name]
+    spares = int(value) if name == SPARES and value.isdecimal() else pool.spares
+    return pool._replace(options=(*others, *([(name, value)] if value else [])), spares=spares)
+
+
+def _option_name(text: str) -> str:
+    return text.lower().replace("-", "_")
+
+
+def _quoted(value: str) -> str:
+    return value if re.fullmatch(r"[^\s,'\"\\]+", value) else shlex.quote(value)

@@ -10,7 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode
 from appliance import resources
 from appliance.names import Browser, Isolation
 from appliance.settings.networks import split
-from appliance.settings.pools import AUTO, NONE, Pool, further_pools, parse_drivers, parse_pools, place
+from appliance.settings.pool_options import with_options
+from appliance.settings.pools import AUTO, NONE, Pool, parse_drivers, parse_pools, place, pools_of
 from appliance.settings.timings import SecondsOrNever
 
 _MAX_WORKERS = 100
@@ -41,9 +42,10 @@ class WorkerSettings(BaseSettings):
     webkit_workers: int = Field(0, ge=0, le=_MAX_WORKERS, description="Number of WebKit workers.")
     pools: Annotated[list[str], NoDecode, BeforeValidator(parse_pools)] = Field(
         default_factory=list,
-        description="Further pools, for clients of other Playwright versions: BROWSER@VERSION:WORKERS, separated by "
-        "commas, like chromium@1.62:2. `applctl drivers add` installs their drivers. The numbers of workers above are "
-        "those of the appliance's own driver. Default: none.",
+        description="Pools that other Playwright versions or other options tell apart from those above: "
+        "BROWSER@VERSION:WORKERS, like chromium@1.62:2, with OPTION=VALUE behind it, like isolation=browser; separated "
+        "by commas. Without @VERSION, the appliance's own driver runs it, and it takes the place of the number above. "
+        "`applctl drivers add` installs other drivers. The options: docs/pools.md. Default: none.",
     )
     drivers: Annotated[list[str], NoDecode, BeforeValidator(parse_drivers)] = Field(
         default=[AUTO],
@@ -131,9 +133,8 @@ class WorkerSettings(BaseSettings):
         """The pools of this appliance: those of its own driver, then those of POOLS, then those on demand."""
         if self._placed is not None:
             return sorted(set(self._placed.values()), key=lambda pool: (pool.on_demand, bool(pool.minor), pool))
-        own = [Pool(browser, "", int(getattr(self, f"{browser}_workers"))) for browser in Browser]
-        pools = [pool for pool in [*own, *further_pools(self.pools)] if pool.workers]
-        return [pool._replace(spares=self.spare_workers) for pool in pools]
+        numbers = {browser: int(getattr(self, f"{browser}_workers")) for browser in Browser}
+        return pools_of(self.pools, numbers, self.spare_workers)
 
     @property
     def pool_by_name(self) -> dict[str, Pool]:
@@ -148,6 +149,19 @@ class WorkerSettings(BaseSettings):
     def worker_names(self) -> list[str]:
         """The names of all workers, as supervisord.conf names them."""
         return list(self.pool_by_name)
+
+    def of_pool(self, pool: Pool) -> Self:
+        """Return these settings with what a pool has of its own; raises ValueError."""
+        return with_options(self, pool.browser, pool.options)
+
+    def serving(self, browser: Browser, minor: str) -> Self:
+        """Return the settings of the pool that serves a client; `minor` is its version, "" if it does not matter.
+
+        A client whose version has no pool here is served by another appliance, whose pools these settings do not know.
+        """
+        pools = {pool.minor: pool for pool in self.all_pools if pool.browser is browser}
+        pool = pools.get(minor) or pools.get("")
+        return self.of_pool(pool) if pool and pool.options else self
 
     def own_workers_of(self, browser: Browser) -> int:
         """How many workers of one browser this appliance's own driver has."""

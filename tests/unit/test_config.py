@@ -51,7 +51,9 @@ def test_contradictions_are_named_beside_settings_that_are_wrong_by_themselves(m
         ("LEASE_RENEW_INTERVAL", "10", "LEASE_TTL must be at least 3 × LEASE_RENEW_INTERVAL"),
         ("APPLIANCE_TOKEN", "fifteen-letters", "at least 16 characters"),
         ("RUN_DIR", "/tmp/" + "x" * 75, "RUN_DIR"),
-        ("POOLS", "chromium:2", "POOLS: 'chromium:2' is not of the form BROWSER@VERSION:WORKERS"),
+        ("POOLS", "chromium@1.62", "POOLS: 'chromium@1.62' is not of the form BROWSER@VERSION:WORKERS"),
+        ("POOLS", "isolation=browser chromium:1", "POOLS: 'isolation=browser' is not of the form"),
+        ("POOLS", "chromium:1 timezone=UTC timezone=UTC", "POOLS: chromium has the option timezone twice"),
         ("POOLS", "chromium@1.62.0:2", "POOLS: 'chromium@1.62.0:2' is not of the form"),
         ("POOLS", "opera@1.62:2", "POOLS: 'opera@1.62:2' names no browser; known: chromium, firefox, webkit"),
         ("POOLS", "chromium@1.62:0", "POOLS: 'chromium@1.62:0' has no workers"),
@@ -119,6 +121,51 @@ def test_workers_of_a_browser_are_numbered_through_its_pools_each_with_its_spare
     }
     assert (settings.workers_of(Browser.CHROMIUM), settings.processes_of(Browser.CHROMIUM)) == (3, 5)
     assert config.as_text(settings.pools) == "chromium@1.62:2 firefox@1.62:1"
+
+
+def test_a_pool_has_the_options_that_follow_it_and_takes_the_rest_from_the_settings() -> None:
+    text = """chromium:3, chromium@1.62:2 isolation=browser Max-Concurrent-Sessions=1 spare_workers=0
+              args="--disable-features=A,B --mute-audio"
+              firefox@1.62:1 channel=moz-firefox"""
+    settings = config.load(pools=text, spare_workers=1, max_concurrent_sessions=7)
+    own, older, firefox = settings.all_pools
+    assert (own.workers, own.spares, older.spares, firefox.spares) == (3, 1, 0, 1)
+    assert settings.own_workers_of(Browser.CHROMIUM) == 3, "it takes the place of CHROMIUM_WORKERS"
+    mine, others = settings.of_pool(own), settings.of_pool(older)
+    assert (mine.isolation, mine.max_concurrent_sessions, mine.browser_args) == ("context", 7, [])
+    assert (others.isolation, others.max_concurrent_sessions) == ("browser", 1)
+    assert others.browser_args == ["--disable-features=A,B", "--mute-audio"]
+    assert settings.of_pool(firefox).firefox_channel == "moz-firefox"
+    for written in (config.as_text(settings.pools), ", ".join(map(str, settings.all_pools))):
+        assert config.load(pools=written, spare_workers=1).all_pools == settings.all_pools
+
+
+def test_a_client_meets_the_settings_of_its_versions_pool_else_of_the_own_drivers() -> None:
+    settings = config.load(pools="chromium:1 timezone=Asia/Tokyo, chromium@1.62:1 timezone=Europe/Berlin")
+    found = {
+        minor: settings.serving(Browser.CHROMIUM, minor).browser_timezone for minor in ("1.62", "1.65", "1.60", "")
+    }
+    assert found == {"1.62": "Europe/Berlin", **dict.fromkeys(("1.65", "1.60", ""), "Asia/Tokyo")}
+    assert settings.serving(Browser.FIREFOX, "1.62") is settings
+
+
+def test_all_that_is_wrong_with_pools_is_named_in_one_message() -> None:
+    with pytest.raises(SettingsError) as raised:
+        config.load(
+            chromium_workers=2,
+            pools="chromium:3 isolation=tab timezone=Mars, webkit@1.62:1 channel=webkit proxy=http://me:secret@h:1",
+        )
+    said = str(raised.value)
+    assert "POOLS: chromium: isolation: 'tab' is not one of context, browser" in said
+    assert "POOLS: chromium: timezone: 'Mars' is not a time zone" in said
+    assert "CHROMIUM_WORKERS=2, but POOLS has chromium:3: remove CHROMIUM_WORKERS=2" in said
+    assert "POOLS: webkit@1.62: webkit has no channel" in said
+    assert "POOLS: webkit@1.62: proxy: one with a password can only be BROWSER_PROXY" in said
+    assert "secret" not in said
+    with pytest.raises(SettingsError) as raised:
+        config.load(pools="chromium@1.62:1 chanel=chrome opera:1")
+    assert "chromium@1.62 has an unknown option chanel; the options: isolation, " in str(raised.value)
+    assert "'opera:1' names no browser" in str(raised.value)
 
 
 def test_a_browser_that_only_a_further_pool_has_can_be_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,21 @@ def test_the_user_agent_tells_the_version_and_one_that_does_not_suits_any() -> N
     assert handshake.parse(other, "/", "c", config.load()).request.minor == ""
 
 
+def test_a_session_has_what_is_usual_in_the_pool_of_its_version_unless_it_asks() -> None:
+    pools = "chromium:1 channel=chromium, chromium@1.62:1 isolation=browser channel=chrome"
+    settings = config.load(default_browser_type="chromium", pools=pools)
+
+    def asked(minor: str, channel: str, target: str = "/") -> Isolation:
+        items = [*BASE[:-1], ("User-Agent", AGENT.replace("1.65", minor))]
+        options = ("x-playwright-launch-options", f'{{"channel": "{channel}"}}')
+        return handshake.parse([*items, options], target, "c", settings).request.isolation
+
+    assert asked("1.65", "chromium") == Isolation.CONTEXT
+    assert asked("1.65", "chrome") == Isolation.BROWSER, "the shared browser is another"
+    assert asked("1.62", "chrome") == Isolation.BROWSER, "it is the default of that pool"
+    assert asked("1.62", "chrome", "/?isolation=context") == Isolation.CONTEXT, "the shared browser is of that kind"
+
+
 def test_a_cdp_session_has_a_chromium_of_its_own_whatever_the_defaults_are() -> None:
     cdp = parse("/cdp?name=n", ("Protocol", "x"))
     wanted = cdp.request

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli import pools
+from appliance.cli import pools, scale
 from appliance.cli.application import main
 from appliance.cli.scale import merged, settings_of
 from appliance.machine import pool_file
@@ -90,6 +92,59 @@ def test_sizes_are_written_to_the_settings_that_a_person_would_set(settings: Set
     assert settings_of({(chromium, "1.62"): 0}, settings) == {"POOLS": ""}
 
 
+def test_options_are_written_to_pools_and_the_short_form_stays_without_any(settings: Settings) -> None:
+    own, older = (Browser.CHROMIUM, ""), (Browser.CHROMIUM, "1.62")
+    assert settings_of({older: 2}, settings, {older: {"isolation": "browser", "args": "--a --b"}}) == {
+        "POOLS": "chromium@1.62:2 isolation=browser args='--a --b'"
+    }
+    written = settings_of({own: 2}, settings, {own: {"channel": "chrome"}})
+    assert written == {"CHROMIUM_WORKERS": "", "POOLS": "chromium@1.62:1, chromium:2 channel=chrome"}
+    named = config.load(pools=written["POOLS"])
+    assert settings_of({own: 5}, named)["POOLS"] == "chromium@1.62:1, chromium:5 channel=chrome"
+    assert settings_of({own: 2}, named, {own: {"channel": ""}})["POOLS"] == "chromium@1.62:1, chromium:2"
+    assert settings_of({own: 0}, named) == {"CHROMIUM_WORKERS": "0", "POOLS": "chromium@1.62:1"}
+
+
+def test_other_options_replace_the_workers_of_a_pool_and_only_them() -> None:
+    before = place([OWN, OLDER], {})
+    more_spares = OWN._replace(spares=2, options=(("spare_workers", "2"),))
+    assert names(place([more_spares, OLDER], before), "")[:3] == names(before, ""), "standby is no matter of a worker"
+    changed = OWN._replace(options=(("isolation", "browser"),))
+    placed = place([changed, OLDER], before, taken=[*before])
+    assert names(placed, "") == ["chromium-05", "chromium-06", "chromium-07"]
+    assert names(placed, "1.62") == names(before, "1.62")
+    with pytest.raises(PoolError, match="3 more workers need"):
+        require_room([OWN, OLDER], [changed, OLDER], 2 * WORKER_BYTES)
+
+
+def test_pools_set_keeps_what_the_file_says_of_other_pools(
+    tmp_path: Path, settings_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(scale, "_require_possible", lambda *_: None)
+    settings_file.write_text("CHROMIUM_WORKERS=2\nPOOLS='firefox@1.62:1 channel=moz-firefox'\n")
+    command = ["pools", "set", "chromium", "--isolation", "browser", "--args", "--mute-audio --a=b,c"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert [str(pool) for pool in config.load().all_pools] == [
+        "chromium:2 isolation=browser args='--mute-audio --a=b,c'",
+        "firefox@1.62:1 channel=moz-firefox",
+    ]
+    assert "CHROMIUM_WORKERS" not in settings_file.read_text()
+    done = CliRunner().invoke(main, ["pools", "set", "chromium", "--isolation", "tab"])
+    assert done.exit_code == 1
+    assert "isolation: 'tab' is not one of context, browser" in done.output
+
+
+def test_a_proxy_goes_by_the_pools_that_are_there_now(settings: Settings) -> None:
+    prepare_run_dir(settings)
+    current = pool_file.Current(settings)
+    assert current() is settings
+    pool_file.write(settings.as_placed({"chromium-00": OWN._replace(options=(("isolation", "browser"),))}))
+    assert current().serving(Browser.CHROMIUM, "").isolation == "browser"
+    assert current() is current()
+
+
 def test_a_pool_that_was_on_demand_is_there_for_good_once_it_is_given_a_size(settings: Settings) -> None:
     on_demand = Pool(Browser.CHROMIUM, "1.64", 1, 0, on_demand=True)
     now = settings.as_placed(place([*settings.all_pools, on_demand], settings.pool_by_name))
@@ -124,7 +179,7 @@ def test_a_pool_on_demand_is_changed_and_removed_as_any_other_and_added_for_good
     wanted = OLDER._replace(on_demand=True)
     changes: list[object] = []
     monkeypatch.setattr(pools, "current_settings", lambda: settings.as_placed({"chromium-00": wanted}))
-    monkeypatch.setattr(pools, "change_sizes", lambda sizes, _: changes.append(sizes) or {})
+    monkeypatch.setattr(pools, "change_sizes", lambda sizes, *_: changes.append(sizes) or {})
     for words in (["set", wanted.name, "3"], ["remove", wanted.name], ["add", wanted.name]):
         done = CliRunner().invoke(main, ["pools", *words])
         assert done.exit_code == 0, done.output

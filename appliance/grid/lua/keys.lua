@@ -22,6 +22,7 @@
 --  worker:<id>                hash     one worker
 --    id browser version minor appliance name pid        what it is; its successors have its `name`
 --    concurrency quota target spares ttl                its settings; `ttl` is how long a heartbeat counts
+--    isolation channel                                  of its settings, for operators
 --    status reason lifetime                             workers.lua; `reason` of a drain; sessions that it was given
 --    started heartbeat fresh_until memory               times, and bytes
 --    connections settle_ms unclaimed settled            sessions that Redis may have forgotten (registration.lua)

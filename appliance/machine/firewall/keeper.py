@@ -19,7 +19,7 @@ from appliance import logs
 from appliance.errors import ApplianceError, FirewallError, SettingsError
 from appliance.grid.grid import Grid, open_grid
 from appliance.grid.records import ApplianceStatus
-from appliance.machine import kernel
+from appliance.machine import kernel, pool_file
 from appliance.machine.firewall import holder
 from appliance.machine.firewall.nft import apply, is_loaded
 from appliance.machine.firewall.ruleset import ruleset
@@ -62,7 +62,7 @@ class Keeper:
 
     def _mend(self) -> None:
         self._held = self._held or holder.hold(self._settings.run_dir)
-        text = ruleset(values_of(self._settings))
+        text = ruleset(values_of(pool_file.as_written(self._settings)))
         loaded = is_loaded(text)
         if not loaded:
             apply(text)

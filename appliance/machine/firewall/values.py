@@ -78,10 +78,11 @@ def _holds(network: Network, one: Network) -> bool:
 
 
 def _proxies(settings: Settings) -> tuple[tuple[Network, int], ...]:
-    if not settings.browser_proxy:
-        return ()
-    proxy = upstream_proxy(settings.browser_proxy)
-    return tuple((address, proxy.port) for address in sorted(addresses_of(proxy.host), key=str))
+    """Return where the proxies of browsers are: BROWSER_PROXY, and those of pools."""
+    pools = [settings, *(settings.of_pool(pool) for pool in settings.all_pools)]
+    proxies = dict.fromkeys(upstream_proxy(one.browser_proxy) for one in pools if one.browser_proxy)
+    found = {(address, proxy.port) for proxy in proxies for address in addresses_of(proxy.host)}
+    return tuple(sorted(found, key=str))
 
 
 def _inbound(settings: Settings) -> Inbound:

@@ -13,9 +13,11 @@ from appliance.checks.check import Check, failed, ok, warning
 from appliance.checks.on_demand import check_on_demand
 from appliance.checks.view import GridView, look
 from appliance.grid.grid import open_grid
+from appliance.grid.values import WorkerStatus
 from appliance.machine import pool_file
 from appliance.machine.environment import started_settings
 from appliance.machine.record import record_of
+from appliance.names import minor_version
 from appliance.request_errors import StoreUnavailable
 from appliance.run_dir import RunDir
 from appliance.settings import config
@@ -74,6 +76,26 @@ def _is_drained(view: GridView) -> bool:
     return record_of(view.settings).read().drained
 
 
+_TOLD = {"isolation": "isolation", "channel": "channel", "concurrency": "max_concurrent_sessions",
+         "quota": "max_lifetime_sessions"}  # fmt: skip
+
+
+def check_pools_alike(view: GridView) -> Iterator[Check]:
+    """The workers of a pool are alike on all appliances: sessions get one of any."""
+    for browser, version in sorted({(one.browser, minor_version(one.version)) for one in view.workers}):
+        pool = [
+            one
+            for one in (*view.workers, *view.other_workers)
+            if (one.browser, minor_version(one.version)) == (browser, version) and one.status != WorkerStatus.DRAINING
+        ]
+        for field, option in _TOLD.items():
+            found = {one.appliance: str(getattr(one, field)) for one in pool}
+            if len(set(found.values()) - {""}) > 1:
+                told = ", ".join(f"{name}: {value or 'unknown'}" for name, value in sorted(found.items())[:_SHOWN])
+                finding = f"appliances differ in {option} of {browser} {version} ({told})"
+                yield warning("pools", finding, "Give them the same settings, or `applctl pools set`: docs/pools.md.")
+
+
 def check_proxy(view: GridView) -> Iterator[Check]:
     """The proxy answers, and has a worker for new sessions."""
     if not view.running:
@@ -117,6 +139,7 @@ def check_workspaces(view: GridView) -> Iterator[Check]:
         yield ok("workspaces", "no worker left temporary files")
 
 
+_SHOWN = 5  # appliances that a finding names
 _POOL_SETTINGS = {"chromium_workers", "firefox_workers", "webkit_workers", "pools", "spare_workers"}
 
 
@@ -166,6 +189,7 @@ _CHECKS: tuple[Callable[[GridView], Iterator[Check]], ...] = (
     check_supervisord,
     check_processes,
     check_workers,
+    check_pools_alike,
     check_proxy,
     check_on_demand,
     check_audit,

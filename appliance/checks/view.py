@@ -42,6 +42,7 @@ class GridView:
     redis_error: str = ""
     rival: str = ""
     workers: list[WorkerInfo] = field(default_factory=list)
+    other_workers: list[WorkerInfo] = field(default_factory=list)
     pools: list[PoolCapacity] = field(default_factory=list)
     sessions: list[SessionInfo] = field(default_factory=list)
     lacking_drivers: dict[str, str] = field(default_factory=dict)
@@ -126,7 +127,8 @@ def _look_into_redis(view: GridView) -> None:
     name = view.settings.appliance_name
     try:
         with open_grid(view.settings) as grid:
-            view.workers = [worker for worker in grid.workers() if worker.appliance == name]
+            for worker in grid.workers():
+                (view.workers if worker.appliance == name else view.other_workers).append(worker)
             view.pools = grid.capacity()
             view.sessions = grid.sessions()
             view.lacking_drivers = grid.lacking_drivers(list(drivers.CONFINED))

@@ -122,7 +122,7 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(out, **arguments, options=options)
 
     for name, (_, said) in reversed(OPTIONS.items()):
-        run = click.option(f"--{name.replace('_', '-')}", name, help=said)(run)
+        run = click.option(f"--{name.replace('_', '-')}", name, metavar="VALUE", help=said)(run)
     return run
 
 

@@ -18,8 +18,10 @@ from appliance.cli.output import Output, duration, print_json_line, status_text,
 from appliance.cli.watch import INTERVAL_S
 from appliance.cli.watch import watch as show_screen
 from appliance.cli.workers import workers_table
+from appliance.grid.records import PoolCapacity
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.environment import started_settings
+from appliance.names import minor_version
 from appliance.settings import config
 
 EXIT_DEGRADED = 1
@@ -136,9 +138,16 @@ def _processes(view: GridView) -> Table:
 
 
 def _pools(view: GridView) -> Table:
-    shown = table("Pool", "Playwright", "Workers", "Slots", "Active", "Free", "Waiting")
+    shown = table("Pool", "Playwright", "Isolation", "Workers", "Slots", "Active", "Free", "Waiting")
     for pool in view.pools:
         workers = ", ".join(f"{count} {status}" for status, count in pool.workers.items() if count)
         numbers = (pool.slots, pool.active, pool.free, pool.waiting)
-        shown.add_row(pool.browser, pool.version, workers, *map(str, numbers))
+        shown.add_row(pool.browser, pool.version, _isolation(pool, view), workers, *map(str, numbers))
     return shown
+
+
+def _isolation(pool: PoolCapacity, view: GridView) -> str:
+    """Return what the sessions of a pool have by default; of a grid whose appliances differ, all that they have."""
+    workers = [*view.workers, *view.other_workers]
+    alike = [one for one in workers if (one.browser, minor_version(one.version)) == (pool.browser, pool.version)]
+    return ", ".join(sorted({one.isolation for one in alike} - {""}))

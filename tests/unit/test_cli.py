@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance import __version__
-from appliance.checks.running import check_changes, check_workers, check_workspaces
+from appliance.checks.running import check_changes, check_pools_alike, check_workers, check_workspaces
 from appliance.checks.view import GridView
 from appliance.cli.appliances import appliances_table
 from appliance.cli.application import main
@@ -26,6 +27,7 @@ from appliance.machine.record import Record, record_of
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
 from appliance.settings.redis_url import mask
+from tests.support.audited import WORKER
 
 
 @pytest.fixture(autouse=True)
@@ -328,6 +330,20 @@ def test_doctor_knows_that_the_pools_were_changed_to_the_settings_of_here(tmp_pa
     assert [check.status for check in check_changes(now, started)] == ["ok"]
     (check,) = check_changes(started, now)
     assert "CHROMIUM_WORKERS=3 (here 2)" in check.finding
+
+
+def test_doctor_warns_of_appliances_whose_workers_of_one_pool_differ() -> None:
+    here = replace(WORKER, isolation="context", channel="chromium")
+    there = replace(here, appliance="there", id="there.chromium-00.abc", isolation="browser", concurrency=7)
+    silent = replace(there, appliance="older", isolation="", concurrency=here.concurrency)
+    view = GridView(Settings(), workers=[here], other_workers=[silent, replace(there, version="1.62.0")])
+    assert not list(check_pools_alike(view)), "an earlier release does not tell, and another version is another pool"
+    view.other_workers = [there]
+    found = [check.finding for check in check_pools_alike(view)]
+    assert found == [
+        "appliances differ in isolation of chromium 1.65 (here: context, there: browser)",
+        "appliances differ in max_concurrent_sessions of chromium 1.65 (here: 2, there: 7)",
+    ]
 
 
 def test_up_says_that_what_runs_was_started_with_other_settings(capsys: pytest.CaptureFixture[str]) -> None:

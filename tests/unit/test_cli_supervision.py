@@ -91,12 +91,20 @@ def test_a_run_dir_that_supervisord_cannot_take_is_refused(tmp_path: Path) -> No
         export(config.load(run_dir=tmp_path / "50%"), REDIS)
 
 
+def test_a_pool_that_takes_the_place_of_a_number_is_read_back_beside_it(tmp_path: Path) -> None:
+    settings = config.load(run_dir=tmp_path / "run", pools="chromium:7 spare_workers=0")
+    prepare_run_dir(settings)
+    write_secrets(settings)
+    assert recover(export(settings, None)).all_pools == settings.all_pools
+
+
 @pytest.mark.parametrize(
     "values",
     [
         {},
         {"redis_url": "redis://:100%25@host", "browser_args": ["--a=b c", "--it's", "50%"]},
         {"port": 1, "headless": False, "chromium_sandbox": "false", "firefox_workers": 3, "startup_stagger": 0},
+        {"pools": "chromium@1.62:1 isolation=browser args='--a=b,c --d'", "firefox_workers": 1},
         {"default_browser_type": "webkit", "webkit_workers": 1, "chromium_workers": 0, "launch_timeout": 2.25},
     ],
 )

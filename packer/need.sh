@@ -8,7 +8,7 @@ declare -rA PACKAGES=(
     [qemu-system-x86_64]=qemu-system-x86 [qemu-img]=qemu-utils [xorriso]=xorriso
     [umoci]=umoci [skopeo]=skopeo [runc]=runc
     [/usr/share/ovmf/OVMF.fd]=ovmf [mmdebstrap]=mmdebstrap [sfdisk]=fdisk [mke2fs]=e2fsprogs [mkfs.vfat]=dosfstools [mcopy]=mtools
-    [nft]=nftables [ip]=iproute2 [ss]=iproute2 [haproxy]=haproxy [nginx]=nginx-light [cc]="gcc libc6-dev" [tmux]=tmux
+    [nft]=nftables [ip]=iproute2 [ss]=iproute2 [haproxy]=haproxy [nginx]=nginx-light [cc]="gcc libc6-dev" [tmux]=tmux [Xvfb]=xvfb
     [grub-mkimage]=grub-common [/usr/lib/grub/i386-pc]=grub-pc-bin [/usr/lib/grub/x86_64-efi]=grub-efi-amd64-bin
 )
 declare -rA UNPACKED=([promtool]=prometheus)

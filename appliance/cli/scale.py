@@ -92,13 +92,13 @@ def settings_of(
 ) -> dict[str, str]:
     """Return the settings that give these pools these sizes and options; "" for one that is to be taken out.
 
-    A pool of the own driver is in its short form, CHROMIUM_WORKERS, unless it is in POOLS or has options.
+    A pool of the own driver is in its short form, CHROMIUM_WORKERS, unless it has options, or is in POOLS anyway.
     """
     before = {pool.key: pool for pool in further_pools(settings.pools)}
     named, values = dict(before), {}
     for key, size in sizes.items():
         pool = with_options(named.get(key, Pool(*key, 0))._replace(workers=size), options.get(key, {}))
-        is_named = bool(size and (key[1] or key in named or pool.options))
+        is_named = bool(size and (key[1] or pool.options or (key in named and key not in options)))
         named = {**named, key: pool} if is_named else {other: named[other] for other in named if other != key}
         if not key[1]:
             values[f"{key[0].upper()}_WORKERS"] = "" if is_named else str(size)

@@ -67,6 +67,24 @@ def test_a_name_that_is_still_in_use_is_not_given_to_a_new_worker(grid: Applianc
     until(lambda: len(processes(grid)) == 1, "all others have left")
 
 
+def test_a_pool_has_workers_of_other_options_at_once_and_its_sessions_go_on(grid: Appliance) -> None:
+    (old,) = grid.available(1)
+    with RawClient(grid) as client:
+        grid.applctl("pools", "set", "chromium", "--max-concurrent-sessions", "2", "--isolation", "browser")
+        assert "POOLS='chromium:1 max_concurrent_sessions=2 isolation=browser'" in settings_of(grid)
+        (new,) = grid.available(1)
+        assert (new.concurrency, new.isolation, new.name != old.name) == (2, "browser", True)
+        with RawClient(grid) as other:
+            assert other.context()
+            assert [session.isolation for session in grid.state.sessions()] == ["context", "browser"]
+        assert client.context(), "nothing happens to the session of the old worker"
+    until(lambda: processes(grid) == {new.name}, "the old worker ends with its session")
+    grid.applctl("pools", "set", "chromium", "--max-concurrent-sessions", "", "--isolation", "")
+    until(lambda: new.name not in processes(grid), "the pool is as before")
+    assert [worker.concurrency for worker in grid.available(1)] == [1]
+    assert grid.lasting_differences() == []
+
+
 def test_what_cannot_be_is_refused_and_changes_nothing(grid: Appliance) -> None:
     before = (settings_of(grid), processes(grid))
     refused = {

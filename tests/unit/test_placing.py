@@ -101,7 +101,7 @@ def test_options_are_written_to_pools_and_the_short_form_stays_without_any(setti
     assert written == {"CHROMIUM_WORKERS": "", "POOLS": "chromium@1.62:1, chromium:2 channel=chrome"}
     named = config.load(pools=written["POOLS"])
     assert settings_of({own: 5}, named)["POOLS"] == "chromium@1.62:1, chromium:5 channel=chrome"
-    assert settings_of({own: 2}, named, {own: {"channel": ""}})["POOLS"] == "chromium@1.62:1, chromium:2"
+    assert settings_of({own: 2}, named, {own: {"channel": ""}}) == {"CHROMIUM_WORKERS": "2", "POOLS": "chromium@1.62:1"}
     assert settings_of({own: 0}, named) == {"CHROMIUM_WORKERS": "0", "POOLS": "chromium@1.62:1"}
 
 

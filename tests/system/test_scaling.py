@@ -71,7 +71,7 @@ def test_a_pool_has_workers_of_other_options_at_once_and_its_sessions_go_on(grid
     (old,) = grid.available(1)
     with RawClient(grid) as client:
         grid.applctl("pools", "set", "chromium", "--max-concurrent-sessions", "2", "--isolation", "browser")
-        assert "POOLS='chromium:1 max_concurrent_sessions=2 isolation=browser'" in settings_of(grid)
+        assert "POOLS='chromium:1 isolation=browser max_concurrent_sessions=2'" in settings_of(grid)
         (new,) = grid.available(1)
         assert (new.concurrency, new.isolation, new.name != old.name) == (2, "browser", True)
         with RawClient(grid) as other:

@@ -10,6 +10,9 @@ CHROMIUM_CHANNELS = ("chromium-headless-shell", "chromium", "chrome", "msedge")
 SESSIONS_PATH = "/session"  # of the URL at which the driver serves its clients: the socket itself is what is closed
 
 
+BESIDE = "/browser"  # behind the minor of a pool that takes the sessions with isolation=browser of the pool beside it
+
+
 class Isolation(StrEnum):
     """What a session has for itself."""
 
@@ -48,6 +51,11 @@ class WorkerId(NamedTuple):
 def appliance_of_proxy(proxy_id: str) -> str:
     """Return the appliance of a proxy, whose id is "<appliance>.<hex>"."""
     return proxy_id.rpartition(".")[0]
+
+
+def without_beside(minor: str) -> str:
+    """Return the Playwright minor of a pool's minor: "1.65" of "1.65/browser"."""
+    return minor.removesuffix(BESIDE)
 
 
 def minor_version(version: str) -> str:

@@ -114,11 +114,14 @@ def parse(
     user_agent = headers.get("user-agent", "")
     version = _USER_AGENT.match(user_agent) if protocol is Protocol.PLAYWRIGHT else None
     minor = version["minor"] if version else ""
-    settings = settings.serving(browser, minor)
+    pools, asked = settings, parameters.get("isolation", "")
+    settings = pools.serving(browser, minor, asked)
     wishes = launch_options.read(headers, browser, settings)
     keep_s = _keep_s(parameters, settings)
     needing_own = wishes.own_browser + (["a session to reconnect to"] if "session" in parameters else [])
-    isolation = _isolation(parameters.get("isolation", ""), needing_own, settings)
+    isolation = _isolation(asked, needing_own, settings)
+    if isolation is Isolation.BROWSER and not asked:  # its own pool may have another usual browser
+        wishes = launch_options.read(headers, browser, pools.serving(browser, minor, isolation))
     return Handshake(
         SessionRequest(
             browser=browser,

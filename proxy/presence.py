@@ -218,7 +218,7 @@ class Presence:
     def _pools(self) -> dict[tuple[Browser, str], int]:
         """Return how many workers serve, by browser and Playwright minor; `applctl scale` may have changed it."""
         pools, own = pool_file.as_written(self._settings).all_pools, minor_version(self.version)
-        return {(pool.browser, pool.minor or own): pool.workers for pool in pools}
+        return {(pool.browser, pool.minor_in_grid(own)): pool.workers for pool in pools}
 
     def _announce_the_end_of_the_notice(self) -> None:
         while left_s := self.notice_left_s:

@@ -49,8 +49,8 @@ def fill(settings: Settings) -> None:
 def _drivers(settings: Settings) -> dict[Path, Browser]:
     """Return the drivers of the appliance and of all pools, each with a browser that it runs."""
     found = {browsers.driver_folder(settings): settings.browser_type}
-    others = [pool for pool in settings.all_pools if pool.minor]
-    return found | {drivers.find(pool.minor, settings).folder: pool.browser for pool in others}
+    others = [pool for pool in settings.all_pools if pool.version]
+    return found | {drivers.find(pool.version, settings).folder: pool.browser for pool in others}
 
 
 def _describe(driver: Path) -> str:

@@ -20,7 +20,7 @@ from appliance.machine import browsers, drivers, pool_file
 from appliance.machine.accounts import has_own_account
 from appliance.machine.cgroups import Group
 from appliance.machine.record import record_of
-from appliance.names import WorkerId
+from appliance.names import BESIDE, WorkerId
 from appliance.request_errors import StoreUnavailable
 from appliance.settings.config import Settings
 from workers import backoff, family, leftovers, probe, workspace
@@ -255,6 +255,7 @@ class Worker:
             pid=os.getpid(),
             isolation=settings.isolation,
             channel=browsers.channel_of(settings.browser_type, settings),
+            beside=BESIDE if self._pool and self._pool.is_beside else "",
         )
 
     def _size(self) -> tuple[int, int]:

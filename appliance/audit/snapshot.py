@@ -10,9 +10,9 @@ from appliance.grid import viewers
 from appliance.grid.grid import Grid
 from appliance.grid.records import SessionInfo, WorkerInfo
 from appliance.grid.store import Store
-from appliance.names import Browser, minor_version
+from appliance.names import BESIDE, Browser
 
-Pool = tuple[str, str]  # browser and Playwright minor; in a queue's name, "" stands for any minor
+Pool = tuple[str, str]  # browser and minor; in a queue's name, "" or BESIDE alone stands for any version
 
 _BLOCKED = 2**52  # from this score on, a pool's workers are available, but not claimable (pools.lua)
 _MOST_KEYS_SEARCHED = 10_000  # a Redis with more is shared with others, and a search would hold it up
@@ -52,7 +52,7 @@ def read(grid: Grid) -> Snapshot:
     """Read it from Redis; raises StoreUnavailable."""
     store = grid.store
     workers, sessions = grid.workers(), grid.sessions()
-    pools = {(worker.browser, minor_version(worker.version)) for worker in workers}
+    pools = {(worker.browser, worker.minor) for worker in workers}
     queues = _queues(pools, sessions)
     commands: dict[Any, tuple[Any, ...]] = {
         **{name: ("ZRANGE", store.key(name), 0, -1, "WITHSCORES") for name in ("leases", "deadlines", "proxies")},
@@ -84,8 +84,8 @@ def read(grid: Grid) -> Snapshot:
 
 def _queues(pools: Iterable[Pool], sessions: Iterable[SessionInfo]) -> set[Pool]:
     """Return all queues in which a session may wait."""
-    named = {(session.browser, session.minor) for session in sessions}
-    return {*pools, *named, *((browser.value, "") for browser in Browser)}
+    named = {(session.browser, session.pool or session.minor) for session in sessions}
+    return {*pools, *named, *((browser.value, any_version) for browser in Browser for any_version in ("", BESIDE))}
 
 
 def _unclaimed(fields: list[str | None], now_ms: int) -> int:

@@ -8,7 +8,7 @@ from appliance.audit.difference import AT_ONCE_S, Difference
 from appliance.audit.snapshot import Pool, Snapshot
 from appliance.grid.records import SessionInfo, WorkerInfo
 from appliance.grid.values import WorkerStatus
-from appliance.names import minor_version
+from appliance.names import BESIDE
 from appliance.settings.config import Settings
 
 _REAPED = "A proxy removes it soon. If it stays, see whether one does: applctl logs proxy"
@@ -116,7 +116,7 @@ def _waiters(snapshot: Snapshot) -> Iterator[Difference]:
     """No session waits while a slot is free for it."""
     fresh = {worker.id for worker in snapshot.workers if not worker.stale}
     for (browser, minor), claimable in snapshot.pools.items():
-        for queue in {(browser, minor), (browser, "")}:
+        for queue in {(browser, minor), (browser, BESIDE * minor.endswith(BESIDE))}:
             session = _first_waiting(snapshot, queue)
             if session and claimable & fresh:
                 text = f"session {session.id} waits, although worker {min(claimable & fresh)} is claimable"
@@ -144,7 +144,7 @@ def _standby(snapshot: Snapshot, settings: Settings) -> Iterator[Difference]:
     for pool in sorted({_pool_of(worker) for worker in own}):
         team = [worker for worker in own if _pool_of(worker) == pool]
         serving = sum(worker.status == WorkerStatus.AVAILABLE for worker in team)
-        target = targets.get(pool, targets.get((pool[0], ""), 0))
+        target = targets.get(pool, targets.get((pool[0], BESIDE * pool[1].endswith(BESIDE)), 0))
         spare = [worker.id for worker in team if worker.status == WorkerStatus.STANDBY and not worker.stale]
         if spare and serving < target and settings.appliance_name not in snapshot.drained:
             text = f"worker {spare[0]} stands by, although only {serving} of {target} {pool[0]} workers serve"
@@ -207,4 +207,4 @@ def _stored(snapshot: Snapshot) -> Iterator[Difference]:
 
 
 def _pool_of(worker: WorkerInfo) -> Pool:
-    return worker.browser, minor_version(worker.version)
+    return worker.browser, worker.minor

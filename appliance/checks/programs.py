@@ -62,20 +62,20 @@ def check_pools(settings: Settings) -> Iterator[Check]:
             remedy = f"Take it out of DRIVERS. Served: {', '.join(drivers.CONFINED)}."
             yield failed("pools", f"DRIVERS has {minor}, which is not served: {why}", remedy)
     for pool in settings.all_pools:
-        if pool.minor == own:
+        if pool.version == own:
             finding = f"POOLS has {pool}, but {own} is the version of the appliance's own driver"
             yield failed("pools", finding, f"Take it out of POOLS, and set {pool.browser.upper()}_WORKERS.")
-        elif pool.minor:
+        elif pool.version:
             yield _check_pool(pool, settings)
 
 
 def _check_pool(pool: Pool, settings: Settings) -> Check:
     try:
-        driver = drivers.find(pool.minor, settings)
+        driver = drivers.find(pool.version, settings)
     except LaunchError as error:
         return failed("pools", f"POOLS has {pool}: {error}", error.hint)
     if path := drivers.changeable(driver):
-        remedy = f"Set DRIVERS_DIR to a folder of your own, and run `applctl drivers add {pool.minor}`."
+        remedy = f"Set DRIVERS_DIR to a folder of your own, and run `applctl drivers add {pool.version}`."
         return failed("pools", f"POOLS has {pool}, but other accounts can change {path}", remedy)
     program, *arguments = [*browser_prefix(settings), str(driver.folder / "node")]
     if not run_version(Path(program), *arguments):

@@ -17,7 +17,6 @@ from appliance.grid.values import WorkerStatus
 from appliance.machine import pool_file
 from appliance.machine.environment import started_settings
 from appliance.machine.record import record_of
-from appliance.names import minor_version
 from appliance.request_errors import StoreUnavailable
 from appliance.run_dir import RunDir
 from appliance.settings import config
@@ -82,11 +81,11 @@ _TOLD = {"isolation": "isolation", "channel": "channel", "concurrency": "max_con
 
 def check_pools_alike(view: GridView) -> Iterator[Check]:
     """The workers of a pool are alike on all appliances: sessions get one of any."""
-    for browser, version in sorted({(one.browser, minor_version(one.version)) for one in view.workers}):
+    for browser, version in sorted({(one.browser, one.minor) for one in view.workers}):
         pool = [
             one
             for one in (*view.workers, *view.other_workers)
-            if (one.browser, minor_version(one.version)) == (browser, version) and one.status != WorkerStatus.DRAINING
+            if (one.browser, one.minor) == (browser, version) and one.status != WorkerStatus.DRAINING
         ]
         for field, option in _TOLD.items():
             found = {one.appliance: str(getattr(one, field)) for one in pool}

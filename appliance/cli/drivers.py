@@ -92,7 +92,7 @@ def remove(out: Output, version: str) -> dict[str, Any]:
 def _own(settings: Settings) -> dict[str, Any]:
     """Return the row of the appliance's own driver, whose wheel is not known."""
     version, folder = browsers.driver_version(settings), browsers.driver_folder(settings)
-    pools = [str(pool) for pool in settings.all_pools if not pool.minor]
+    pools = [str(pool) for pool in settings.all_pools if not pool.version]
     return {"version": version, "sha256": "", "folder": folder, "minor": minor_version(version), "pools": pools}
 
 

@@ -17,7 +17,7 @@ from appliance.grid.grid import open_grid
 from appliance.grid.records import PoolCapacity
 from appliance.machine import browsers
 from appliance.machine.environment import started_settings
-from appliance.names import minor_version
+from appliance.names import minor_version, without_beside
 from appliance.settings import config
 from appliance.settings.config import Settings
 from appliance.settings.pool_options import OPTIONS, SPARES
@@ -38,8 +38,9 @@ _IN_COLUMNS = {
 def pools() -> None:
     """List, add, change and remove pools.
 
-    A pool is the workers of one browser for clients of one Playwright version, with options of its own. A running
-    appliance changes at once, and no session is harmed.
+    A pool is the workers of one browser for clients of one Playwright version, with options of its own. One named like
+    chromium/browser takes the sessions with isolation=browser of the pool chromium. A running appliance changes at
+    once, and no session is harmed.
     """
 
 
@@ -52,7 +53,7 @@ def list_(out: Output) -> list[dict[str, Any]]:
     """
     settings = current_settings()
     own, used = minor_version(browsers.driver_version(settings)), _capacity(settings)
-    rows = [_row(pool, settings.of_pool(pool), pool.minor or own, used) for pool in settings.all_pools]
+    rows = [_row(pool, settings.of_pool(pool), pool.minor_in_grid(own), used) for pool in settings.all_pools]
     columns = (
         "Pool",
         "Clients",
@@ -77,7 +78,7 @@ def _row(pool: Pool, settings: Settings, minor: str, used: dict[tuple[str, str],
     capacity = used.get((pool.browser, minor))
     return {
         "pool": pool.name,
-        "clients": f"{minor}.*",
+        "clients": f"{without_beside(minor)}.*" + ", isolation=browser" * pool.is_beside,
         "workers": pool.workers,
         "spares": pool.spares,
         "sessions_each": settings.max_concurrent_sessions,

@@ -15,7 +15,7 @@ from appliance.cli.output import Output
 from appliance.grid.grid import open_grid
 from appliance.machine import browsers
 from appliance.machine.environment import started_settings
-from appliance.names import minor_version
+from appliance.names import minor_version, without_beside
 from appliance.pools.resizing import PoolError, require_room, require_usable, resize, resizing
 from appliance.settings import config
 from appliance.settings import file as settings_file
@@ -51,7 +51,8 @@ def pool_key(name: str) -> Key:
         browser, minor = parse_name(name)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
-    return browser, "" if minor == minor_version(browsers.driver_version(config.load())) else minor
+    own = minor_version(browsers.driver_version(config.load()))
+    return browser, minor.removeprefix(own) if without_beside(minor) == own else minor
 
 
 def change_sizes(

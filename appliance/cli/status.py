@@ -21,7 +21,6 @@ from appliance.cli.workers import workers_table
 from appliance.grid.records import PoolCapacity
 from appliance.machine.addresses import endpoint_for_others
 from appliance.machine.environment import started_settings
-from appliance.names import minor_version
 from appliance.settings import config
 
 EXIT_DEGRADED = 1
@@ -149,5 +148,5 @@ def _pools(view: GridView) -> Table:
 def _isolation(pool: PoolCapacity, view: GridView) -> str:
     """Return what the sessions of a pool have by default; of a grid whose appliances differ, all that they have."""
     workers = [*view.workers, *view.other_workers]
-    alike = [one for one in workers if (one.browser, minor_version(one.version)) == (pool.browser, pool.version)]
+    alike = [one for one in workers if (one.browser, one.minor) == (pool.browser, pool.version)]
     return ", ".join(sorted({one.isolation for one in alike} - {""}))

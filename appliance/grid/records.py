@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from appliance.grid.values import WorkerStatus
-from appliance.names import Isolation, Protocol
+from appliance.names import Isolation, Protocol, minor_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class WorkerInfo:
     """A worker. `reason` says why it drains; "" if it does not.
 
     `isolation` and `channel` say what its sessions have by default, and which kind of browser; an earlier release of
-    the appliance does not tell.
+    the appliance does not tell. `beside` is as in WorkerSpec.
     """
 
     id: str
@@ -38,6 +38,12 @@ class WorkerInfo:
     reason: str = ""
     isolation: str = ""
     channel: str = ""
+    beside: str = ""
+
+    @property
+    def minor(self) -> str:
+        """The minor of its pool."""
+        return minor_version(self.version) + self.beside
 
     @classmethod
     def parse(cls, fields: dict[str, str], active: int, now_ms: int) -> WorkerInfo:
@@ -62,6 +68,7 @@ class WorkerInfo:
             reason=fields.get("reason", "") if fields["status"] == WorkerStatus.DRAINING else "",
             isolation=fields.get("isolation", ""),
             channel=fields.get("channel", ""),
+            beside=fields.get("beside", ""),
         )
 
 
@@ -80,6 +87,7 @@ class SessionInfo:
 
     `status` is "waiting", "active", or "kept" if it waits for its next client. `kept_as` is the name by which clients
     reconnect to it, and `kept_since_ms` when the last one went; 0 if it has one.
+    `pool` is the minor of the pool in whose queue it waits.
     """
 
     id: str
@@ -97,6 +105,7 @@ class SessionInfo:
     protocol: str = Protocol.PLAYWRIGHT
     kept_as: str = ""
     kept_since_ms: int = 0
+    pool: str = ""
 
     @property
     def holds_slot(self) -> bool:
@@ -123,6 +132,7 @@ class SessionInfo:
             protocol=request.get("protocol", Protocol.PLAYWRIGHT),
             kept_as=request.get("kept_as", ""),
             kept_since_ms=int(fields.get("kept", 0)),
+            pool=fields.get("pool", request["minor"]),
         )
 
 

@@ -9,7 +9,7 @@ from appliance.grid.grid import Grid
 from appliance.grid.languages import how_to_install
 from appliance.grid.session import Session
 from appliance.grid.values import SessionRequest
-from appliance.names import Protocol
+from appliance.names import Protocol, without_beside
 from appliance.request_errors import (
     BadRequest,
     BrowserNotServed,
@@ -98,7 +98,8 @@ def no_slot(session: Session, grid: Grid, timeout_s: float, *, is_queued: bool) 
     if session.progress:
         return NoSlot(f"Playwright {session.request.minor} is not there yet{waited}: {session.progress[-1]}.")
     pools = [pool for pool in grid.capacity() if pool.browser == browser]
-    if any(sum(pool.workers.values()) for pool in pools if session.request.minor in ("", pool.version)):
+    minor = session.request.minor
+    if any(sum(pool.workers.values()) for pool in pools if minor in ("", without_beside(pool.version))):
         return NoSlot(f"No {browser} slot came free{waited}.")
     return _no_worker(session.request, grid)
 

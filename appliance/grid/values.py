@@ -61,7 +61,7 @@ class WorkerSpec:
     worker stands by. `connections` counts its driver's when it registers again: if Redis has lost their sessions, they
     count as active for `settle_ms`, in which the proxies assert them. `run`, `drained` and `epoch` come from its
     appliance's record (appliance/machine/record.py). `isolation` is what sessions have by default, `channel` the kind
-    of browser.
+    of browser. `beside` is BESIDE if its pool takes only the sessions with isolation=browser of the pool beside it.
     """
 
     id: str
@@ -84,11 +84,12 @@ class WorkerSpec:
     epoch: int = 0
     isolation: str = ""
     channel: str = ""
+    beside: str = ""
 
     @property
     def minor(self) -> str:
-        """The part of the version that clients must share: "1.65" of "1.65.2"."""
-        return minor_version(self.version)
+        """The part of the version that clients must share, "1.65" of "1.65.2"; "1.65/browser" in a pool beside."""
+        return minor_version(self.version) + self.beside
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,11 +154,12 @@ class Views:
         return max(0, self.now_ms() - min(times_ms)) / 1000 if times_ms else 0.0
 
     def _wanted(self) -> list[tuple[str, str]]:
-        """Return what each waiting session waits for: browser and version, "any" if it named none."""
+        """Return what each waiting session waits for: browser and pool, "any" if it named no version."""
         (ids,) = self.store.read(("ZRANGE", self.store.key("deadlines"), 0, -1))
-        requests = self.store.read(*[("HGET", self.store.key("session", i), "request") for i in ids]) if ids else []
-        wanted = (json.loads(request) for request in requests if request)
-        return [(request["browser"], request["minor"] or "any") for request in wanted]
+        keys = [self.store.key("session", session) for session in ids]
+        found = self.store.read(*[("HMGET", key, "request", "pool") for key in keys]) if ids else []
+        wanted = ((json.loads(request), pool) for request, pool in found if request)
+        return [(one["browser"], (pool or one["minor"] if one["minor"] else "") or "any") for one, pool in wanted]
 
     def appliances(self) -> list[ApplianceInfo]:
         """Return all appliances that Redis knows, sorted by name."""

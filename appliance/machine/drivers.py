@@ -126,7 +126,7 @@ def changeable(driver: Driver) -> Path | None:
 def version_for_clients(settings: Settings) -> str:
     """Return the version that clients of the default browser need: the own driver's, if that has a pool of it."""
     pools = [pool for pool in settings.all_pools if pool.browser is settings.default_browser_type]
-    return pools[0].minor if pools and pools[0].minor else browsers.driver_version(settings)
+    return pools[0].version if pools and pools[0].version else browsers.driver_version(settings)
 
 
 def for_worker(settings: Settings) -> Settings:
@@ -141,7 +141,7 @@ def for_pool(pool: Pool, settings: Settings) -> Settings:
         own = settings.of_pool(pool)
     except ValueError as error:
         raise LaunchError(f"the pool {pool.name}: {error}", f"Run `applctl pools set {pool.name}`.") from error
-    return own.model_copy(update={"playwright_driver": find(pool.minor, settings).folder}) if pool.minor else own
+    return own.model_copy(update={"playwright_driver": find(pool.version, settings).folder}) if pool.version else own
 
 
 def as_data(driver: Driver) -> dict[str, Any]:

@@ -178,7 +178,7 @@ class Provider:
     def _leave_room_for_a_driver(self) -> None:
         """Remove drivers that nobody uses until DRIVERS_MAX allows another one, the least recently used first."""
         there = self._kept_drivers()
-        used = {pool.minor for pool in [*self._now().all_pools, *self._settings.all_pools]}
+        used = {pool.version for pool in [*self._now().all_pools, *self._settings.all_pools]}
         free = sorted((one for one in there if one.minor not in used and not _is_run(one)), key=_used_at)
         for driver in free[: max(0, len(there) + 1 - self._settings.drivers_max)]:
             remove_driver(driver.version, self._settings, self._now())

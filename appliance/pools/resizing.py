@@ -138,9 +138,9 @@ def _in_order_of_leaving(settings: Settings, own: Iterable[WorkerInfo]) -> list[
 def _tell_teams(before: Settings, after: Settings, own: Iterable[WorkerInfo], grid: Grid) -> None:
     """Tell Redis the sizes of all teams; those that are gone, or are left by an earlier change, get the size 0."""
     minor_of_own = minor_version(browsers.driver_version(after))
-    gone = {(pool.browser, pool.minor or minor_of_own) for pool in before.all_pools}
-    gone |= {(Browser(worker.browser), minor_version(worker.version)) for worker in own}
-    sizes = {(pool.browser, pool.minor or minor_of_own): (pool.workers, pool.spares) for pool in after.all_pools}
+    gone = {(pool.browser, pool.minor_in_grid(minor_of_own)) for pool in before.all_pools}
+    gone |= {(Browser(worker.browser), worker.minor) for worker in own}
+    sizes = {(pool.browser, pool.minor_in_grid(minor_of_own)): (pool.workers, pool.spares) for pool in after.all_pools}
     for (browser, minor), (target, spares) in {**dict.fromkeys(gone, (0, 0)), **sizes}.items():
         grid.resize_team(after.appliance_name, browser, minor, target=target, spares=spares)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from appliance.names import Browser
+from appliance.names import BESIDE, Browser
 from appliance.run_dir import RunDir
 from appliance.settings.accounts import UIDS_NEEDED
 from appliance.settings.networks import Network, is_loopback
@@ -36,6 +36,12 @@ def wrong_pools(settings: BaseSettings) -> list[str]:
     found = []
     for pool in further_pools(settings.pools):  # type: ignore[attr-defined]
         found += [f"POOLS: {pool.name}: {one}" for one in wrong_options(settings, pool.browser, pool.options)]
+        if pool.is_beside and (pool.browser, pool.version) not in [one.key for one in settings.all_pools]:  # type: ignore[attr-defined]
+            name = pool.name.removesuffix(BESIDE)
+            found.append(
+                f"POOLS: {pool.name} takes sessions of a pool {name}, which is not there: add one, or call this one "
+                f"{name} and give it isolation=browser"
+            )
         number = f"{pool.browser}_workers"
         if not pool.minor and number in settings.model_fields_set and getattr(settings, number) != pool.workers:
             short = f"{number.upper()}={getattr(settings, number)}"

@@ -11,23 +11,24 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
-from appliance.names import Browser
+from appliance.names import BESIDE, Browser, without_beside
 from appliance.settings.networks import split
 from appliance.settings.pool_options import OPTIONS, SPARES
 
 MAX_WORKERS = 200  # of a browser: each has a number, and a user id of its own
 AUTO, NONE = "auto", "none"  # of DRIVERS: all versions that can be served; no others than the pools' own
 _MINOR = re.compile(r"\d+\.\d+", re.ASCII)
-_NAME = re.compile(r"(?P<browser>\w+)(@(?P<minor>\d+\.\d+))?", re.ASCII)
+_NAME = re.compile(rf"(?P<browser>\w+)(@(?P<version>\d+\.\d+))?(?P<beside>{BESIDE})?", re.ASCII)
 _FORM = re.compile(rf"(?P<name>{_NAME.pattern}):(?P<workers>\d+)", re.ASCII)
 _OPTION = re.compile(r"(?P<name>[a-zA-Z][\w-]*)=(?P<value>.*)", re.ASCII | re.DOTALL)
 
-Key = tuple[Browser, str]  # of a pool: its browser, and the Playwright minor or ""
+Key = tuple[Browser, str]  # of a pool: its browser and its minor
 
 
 class Pool(NamedTuple):
     """One pool of an appliance; `minor` is "" for the appliance's own driver, else a version such as "1.62".
 
+    BESIDE is behind it if the pool takes the sessions with isolation=browser of the pool beside it, and no others.
     `spares` are the workers that stand by beside the `workers` that serve. A pool that is `on_demand` is in no setting:
     it is there because a client wanted it. `options` are those of POOLS, by their names.
     """
@@ -50,8 +51,22 @@ class Pool(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What commands call it: "chromium@1.62", or "chromium"."""
-        return f"{self.browser}{'@' if self.minor else ''}{self.minor}"
+        """What commands call it: "chromium@1.62", "chromium" or "chromium/browser"."""
+        return f"{self.browser}{'@' if self.version else ''}{self.minor}"
+
+    @property
+    def version(self) -> str:
+        """The Playwright minor of its clients; "" if the appliance's own driver serves them."""
+        return without_beside(self.minor)
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it takes only the sessions with isolation=browser of the pool beside it."""
+        return self.minor.endswith(BESIDE)
+
+    def minor_in_grid(self, own: str) -> str:
+        """Return its minor in Redis; `own` is the version of the appliance's own driver."""
+        return (self.version or own) + BESIDE * self.is_beside
 
     @property
     def size(self) -> int:
@@ -86,6 +101,8 @@ def _wrong_words(words: list[str]) -> Iterator[str]:
             name = _option_name(option["name"])
             if name not in OPTIONS:
                 yield f"{pool} has an unknown option {option['name']}; the options: {', '.join(OPTIONS)}"
+            elif name == "isolation" and pool.endswith(BESIDE):
+                yield f"{pool} has isolation=browser by its name"
             elif name in options:
                 yield f"{pool} has the option {name} twice"
             options.add(name)
@@ -116,9 +133,10 @@ def parse_name(text: str) -> Key:
     parts = _NAME.fullmatch(text)
     if parts is None or parts["browser"] not in list(Browser):
         known = ", ".join(Browser)
-        raise ValueError(f"{text!r} names no pool: write a browser, or a browser and a version, like chromium@1.62. "
+        raise ValueError(f"{text!r} names no pool: write a browser, or a browser and a version, like chromium@1.62; "
+                         f"with {BESIDE} behind it for isolation=browser. "
                          f"Browsers: {known}")  # fmt: skip
-    return Browser(parts["browser"]), parts["minor"] or ""
+    return Browser(parts["browser"]), _minor_of(parts)
 
 
 def place(
@@ -172,7 +190,7 @@ def further_pools(words: Sequence[str], spares: int = 0) -> list[Pool]:
     found: list[Pool] = []
     for word in words:
         if form := _FORM.fullmatch(word):
-            found.append(Pool(Browser(form["browser"]), form["minor"] or "", int(form["workers"]), spares))
+            found.append(Pool(Browser(form["browser"]), _minor_of(form), int(form["workers"]), spares))
         elif option := _OPTION.fullmatch(word):
             found[-1] = with_option(found[-1], _option_name(option["name"]), option["value"])
     return found
@@ -183,6 +201,10 @@ def with_option(pool: Pool, name: str, value: str) -> Pool:
     others = [one for one in pool.options if one[0] != name]
     spares = int(value) if name == SPARES and value.isdecimal() else pool.spares
     return pool._replace(options=(*others, *([(name, value)] if value else [])), spares=spares)
+
+
+def _minor_of(parts: re.Match[str]) -> str:
+    return (parts["version"] or "") + (parts["beside"] or "")
 
 
 def _option_name(text: str) -> str:

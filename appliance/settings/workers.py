@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from pydantic_settings import BaseSettings, NoDecode
 
 from appliance import resources
-from appliance.names import Browser, Isolation
+from appliance.names import BESIDE, Browser, Isolation
 from appliance.settings.networks import split
 from appliance.settings.pool_options import with_options
 from appliance.settings.pools import AUTO, NONE, Pool, parse_drivers, parse_pools, place, pools_of
@@ -45,6 +45,7 @@ class WorkerSettings(BaseSettings):
         description="Pools that other Playwright versions or other options tell apart from those above: "
         "BROWSER@VERSION:WORKERS, like chromium@1.62:2, with OPTION=VALUE behind it, like isolation=browser; separated "
         "by commas. Without @VERSION, the appliance's own driver runs it, and it takes the place of the number above. "
+        "chromium/browser:2 is a pool for sessions with isolation=browser. "
         "`applctl drivers add` installs other drivers. The options: docs/pools.md. Default: none.",
     )
     drivers: Annotated[list[str], NoDecode, BeforeValidator(parse_drivers)] = Field(
@@ -152,16 +153,21 @@ class WorkerSettings(BaseSettings):
 
     def of_pool(self, pool: Pool) -> Self:
         """Return these settings with what a pool has of its own; raises ValueError."""
-        return with_options(self, pool.browser, pool.options)
+        own = [("isolation", Isolation.BROWSER)] if pool.is_beside else []
+        return with_options(self, pool.browser, [*pool.options, *own])
 
-    def serving(self, browser: Browser, minor: str) -> Self:
+    def serving(self, browser: Browser, minor: str, isolation: str = "") -> Self:
         """Return the settings of the pool that serves a client; `minor` is its version, "" if it does not matter.
 
-        A client whose version has no pool here is served by another appliance, whose pools these settings do not know.
+        `isolation` is what it asks for. A client whose version has no pool here is served by another appliance, whose
+        pools these settings do not know.
         """
         pools = {pool.minor: pool for pool in self.all_pools if pool.browser is browser}
-        pool = pools.get(minor) or pools.get("")
-        return self.of_pool(pool) if pool and pool.options else self
+        version = minor if minor in pools else ""
+        pool = pools.get(version)
+        if (isolation or (self.of_pool(pool) if pool else self).isolation) == Isolation.BROWSER:
+            pool = pools.get(version + BESIDE, pool)
+        return self.of_pool(pool) if pool and (pool.options or pool.is_beside) else self
 
     def own_workers_of(self, browser: Browser) -> int:
         """How many workers of one browser this appliance's own driver has."""

@@ -10,7 +10,6 @@ from appliance.grid.overview import Overview, Policy
 from appliance.grid.records import ApplianceInfo, WorkerInfo
 from appliance.grid.samples import Sample
 from appliance.grid.token_table import Principal
-from appliance.names import minor_version
 
 Row = dict[str, Any]
 Table = dict[str, Row]  # by id
@@ -114,7 +113,7 @@ def _order(version: str) -> tuple[int, ...]:
 
 def _worker(worker: WorkerInfo) -> Row:
     row = {name: getattr(worker, name) for name in _WORKER_FIELDS}
-    return row | {"pool": pool_id(worker.browser, minor_version(worker.version))}
+    return row | {"pool": pool_id(worker.browser, worker.minor)}
 
 
 _WORKER_FIELDS = (

@@ -21,9 +21,9 @@ def _check_sessions(model: Model) -> None:
     queues = {(*name[:2], *(name[2:] or [""])): queue for name, queue in model.zsets["queue"].items()}
     queued = [(i, *name, arrival) for name, queue in queues.items() for i, arrival in queue.items()]
     waiting = [t for t in model.waiting() if not t.rests]
-    assert sorted(queued) == sorted((t.id, t.browser, t.minor, t.avoid, t.arrival) for t in waiting)
+    assert sorted(queued) == sorted((t.id, t.browser, t.pool, t.avoid, t.arrival) for t in waiting)
     for ticket in waiting:
-        assert not ticket.avoid or f"{ticket.minor} {ticket.avoid}" in model.avoiding[(ticket.browser,)]
+        assert not ticket.avoid or f"{ticket.pool} {ticket.avoid}" in model.avoiding[(ticket.browser,)]
     assert model.zset("deadlines") == {ticket.id: ticket.deadline for ticket in model.waiting()}
 
 

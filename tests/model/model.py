@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.grid.store import SCHEMA
-from appliance.names import Isolation, Protocol
+from appliance.names import BESIDE, Isolation, Protocol
 
 TTL_MS = LEASE_MS = 15_000
 WAIT_MS = 30_000
@@ -38,6 +38,10 @@ return cjson.encode(state)
 
 def pairs(flat: list[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def suffix(minor: str) -> str:
+    return BESIDE if minor.endswith(BESIDE) else ""
 
 
 @dataclass
@@ -83,9 +87,10 @@ class Ticket:
     rests: bool = False  # it has no place in its queue, until its proxy asks again
     isolation: str = Isolation.CONTEXT
     protocol: str = Protocol.PLAYWRIGHT
+    pool: str = ""  # whose slots it gets: the minor of one, or only what is behind it, for any version
 
     def suits(self, pool: tuple[str, str]) -> bool:
-        return self.browser == pool[0] and self.minor in ("", pool[1])
+        return self.browser == pool[0] and self.pool == (pool[1] if self.minor else suffix(pool[1]))
 
     def may_have(self, worker: Worker) -> bool:
         return self.suits(worker.pool) and not {worker.id, f"{worker.team[2]}/"} & set(self.avoid.split())
@@ -146,7 +151,8 @@ class Model:
         text = (request[name] for name in ("id", "browser", "minor", "proxy"))
         avoid = f.get("avoid", request.get("avoid", "")) if f["status"] == "waiting" else ""
         kind = {name: request[name] for name in ("isolation", "protocol")}
-        return Ticket(*text, f["status"], f["worker"], int(f["arrival"]), int(f["deadline"]), avoid=avoid, **kind)
+        return Ticket(*text, f["status"], f["worker"], int(f["arrival"]), int(f["deadline"]), avoid=avoid, **kind,
+                      pool=f.get("pool", request["minor"]))  # fmt: skip
 
     def zset(self, kind: str, *name: str) -> dict[str, int]:
         return self.zsets[kind].get(name, {})
@@ -203,10 +209,20 @@ class Model:
     def waiting(self) -> list[Ticket]:
         return [ticket for ticket in self.sessions.values() if ticket.state == "waiting"]
 
+    def offered(self, browser: str) -> set[str]:
+        return {minor for minor, until in self.zset("offers", browser).items() if until >= self.now}
+
+    def pool_of(self, browser: str, minor: str, isolation: str) -> str:
+        """Return the pool of a session that claims now: with isolation=browser the one beside, if that is there."""
+        offered = self.offered(browser)
+        is_there = minor + BESIDE in offered if minor else any(suffix(one) for one in offered)
+        return minor + BESIDE * (isolation == Isolation.BROWSER and is_there)
+
     def queue_length(self, browser: str) -> int:
         """Count the waiting; those for a version that nobody offers any more do not crowd out the others."""
-        offered = {minor for minor, until in self.zset("offers", browser).items() if until >= self.now}
-        return sum(t.browser == browser and t.minor in {"", *offered} and not t.rests for t in self.waiting())
+        offered = self.offered(browser)
+        queues = {"", *offered, *map(suffix, offered)}
+        return sum(t.browser == browser and t.pool in queues and not t.rests for t in self.waiting())
 
     def active(self) -> dict[str, str]:
         return {ticket.id: ticket.worker for ticket in self.sessions.values() if ticket.state == "active"}

@@ -131,5 +131,5 @@ class Replay:
             else:
                 before = waiting.pop(ticket.id)
                 assert (before.arrival, before.rests) == (ticket.arrival, ticket.rests)
-                assert ticket.rests or before.avoid == ticket.avoid
+                assert ticket.rests or (before.avoid, before.pool) == (ticket.avoid, ticket.pool)
         assert not [name for name in waiting if self.model.is_alive(waiting[name])]

@@ -15,7 +15,7 @@ from appliance.names import Isolation, Protocol
 from tests.model.model import LEASE_MS, WAIT_MS, Ticket
 from tests.model.workers import ANY, Client, Kind, Workers
 
-# What a session has is its worker's concern alone: which slot it gets, and when, does not depend on it.
+# What a session has is its worker's concern alone, unless there is a pool beside its own for isolation=browser.
 KINDS: list[Kind] = [
     {"isolation": Isolation.CONTEXT, "protocol": Protocol.PLAYWRIGHT},
     {"isolation": Isolation.BROWSER, "protocol": Protocol.PLAYWRIGHT},
@@ -52,16 +52,19 @@ class Sessions(Workers):
             self.ask(client, 100)
 
     def ask(self, client: Client, queue_max: int) -> None:
+        client.pool = self.model.pool_of(client.browser, client.minor, client.isolation)
         if client.id not in self.model.sessions:
             ticket = Ticket(client.id, client.browser, client.minor, client.proxy, "claimed", asks=True, **client.kind)
+            ticket.pool = client.pool
             self.model.sessions[client.id] = ticket
         ticket = self.model.sessions[client.id]
-        is_new, is_displaced = ticket.state == "claimed", ticket.rests or ticket.avoid != client.avoid
+        is_elsewhere = (ticket.avoid, ticket.pool) != (client.avoid, client.pool)
+        is_new, is_displaced = ticket.state == "claimed", ticket.rests or is_elsewhere
         if ticket.state == "waiting" and is_displaced:
             ticket.rests, ticket.asks = False, True
             self.model.zsets["proxies"].setdefault((), {}).setdefault(client.proxy, 0)
         if ticket.state != "active":
-            ticket.avoid = client.avoid
+            ticket.avoid, ticket.pool = client.avoid, client.pool
         serving = [w for w in self.model.workers.values() if w.team[2] not in self.model.drained]
         served = any(client.suits(w.pool) and self.model.is_fresh(w) for w in serving)
         members = [w for w in serving if w.status != "draining" and client.suits(w.pool)]

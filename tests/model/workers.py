@@ -12,14 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from appliance.grid.grid import Grid
 from appliance.grid.store import Store
 from appliance.grid.values import Grant, SessionRequest, WorkerSpec, WorkerStatus
-from appliance.names import Browser, Isolation, Protocol
+from appliance.names import BESIDE, Browser, Isolation, Protocol
 from tests.model.invariants import check
-from tests.model.model import DUMP, LEASE_MS, SPARES, TARGET, TTL_MS, Model, Ticket, Worker
+from tests.model.model import DUMP, LEASE_MS, SPARES, TARGET, TTL_MS, Model, Ticket, Worker, suffix
 from tests.model.replay import Replay
 from tests.support.announced import announcement
 from tests.support.simulated_clock import BEGINNING_MS, CLOCK
 
 QUOTAS = st.sampled_from([0, 1, 2, 3, 5, 9])
+CHROMIUM_POOLS = [("chromium", one) for one in ("1.65.0", "1.65.0", "1.65.0", "1.64.2", f"1.65.0{BESIDE}")]
 FIREFOX_POOLS = [("firefox", "1.65.1"), ("firefox", "1.64.2")]
 ANY = st.integers(0, 999)  # which of those that there are
 ANY_SILENCE_S = 1e9  # each jump of time counts in full
@@ -129,15 +130,16 @@ class Workers(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.processes) < 9)
     @rule(
-        pool=st.sampled_from([*[("chromium", "1.65.0")] * 3, ("chromium", "1.64.2"), *FIREFOX_POOLS]),
+        pool=st.sampled_from([*CHROMIUM_POOLS, *FIREFOX_POOLS]),
         appliance=st.sampled_from(sorted(TARGET)),
         concurrency=st.integers(1, 3),
         quota=QUOTAS,
     )
     def start_worker(self, pool: tuple[str, str], appliance: str, concurrency: int, quota: int) -> None:
         name = self.name("w")
-        place = (name, Browser(pool[0]), pool[1], appliance, name)
-        self.processes.append(WorkerSpec(*place, concurrency, quota, TTL_MS, 1, TARGET[appliance], SPARES))
+        place = (name, Browser(pool[0]), pool[1].removesuffix(BESIDE), appliance, name)
+        numbers = (concurrency, quota, TTL_MS, 1, TARGET[appliance], SPARES)
+        self.processes.append(WorkerSpec(*place, *numbers, beside=suffix(pool[1])))
         self.register(self.processes[-1])
 
     @precondition(lambda self: self.processes)

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.errors import SettingsError
 from appliance.grid.client import connect
-from appliance.names import Browser
+from appliance.names import Browser, Isolation
 from appliance.settings import config
 
 
@@ -147,6 +147,25 @@ def test_a_client_meets_the_settings_of_its_versions_pool_else_of_the_own_driver
     }
     assert found == {"1.62": "Europe/Berlin", **dict.fromkeys(("1.65", "1.60", ""), "Asia/Tokyo")}
     assert settings.serving(Browser.FIREFOX, "1.62") is settings
+
+
+def test_a_pool_beside_another_one_has_isolation_browser_and_serves_who_asks_for_it() -> None:
+    settings = config.load(pools="chromium:2, chromium/browser:1 max_concurrent_sessions=1 channel=chrome")
+    plain, beside = settings.all_pools
+    assert (plain.name, beside.name, beside.minor_in_grid("1.65")) == ("chromium", "chromium/browser", "1.65/browser")
+    assert (settings.of_pool(beside).isolation, settings.of_pool(beside).reserve) == (Isolation.BROWSER, 1)
+    asked = {isolation: settings.serving(Browser.CHROMIUM, "1.65", isolation) for isolation in ("", *Isolation)}
+    assert {isolation: one.max_concurrent_sessions for isolation, one in asked.items()} == {
+        "": 5, "context": 5, "browser": 1,
+    }  # fmt: skip
+    by_default = config.load(pools="chromium:2, chromium/browser:1 channel=chrome", isolation="browser")
+    assert by_default.serving(Browser.CHROMIUM, "").chromium_channel == "chrome"
+    for pools, said in {
+        "chromium@1.62/browser:1": "POOLS: chromium@1.62/browser takes sessions of a pool chromium@1.62, which is not",
+        "chromium:1 chromium/browser:1 isolation=context": "chromium/browser has isolation=browser by its name",
+    }.items():
+        with pytest.raises(SettingsError, match=said):
+            config.load(pools=pools)
 
 
 def test_all_that_is_wrong_with_pools_is_named_in_one_message() -> None:

@@ -49,6 +49,15 @@ def test_a_session_has_what_is_usual_in_the_pool_of_its_version_unless_it_asks()
     assert asked("1.62", "chrome", "/?isolation=context") == Isolation.CONTEXT, "the shared browser is of that kind"
 
 
+def test_options_are_compared_with_what_the_pool_has_that_will_serve_the_session() -> None:
+    settings = config.load(default_browser_type="chromium", pools="chromium:1, chromium/browser:1 args=--mute-audio")
+    options = ("x-playwright-launch-options", '{"args": ["--mute-audio"]}')
+    with pytest.raises(BadRequest, match="args"):
+        handshake.parse([*BASE, options], "/", "c", settings)
+    asked = handshake.parse([*BASE, options], "/?isolation=browser", "c", settings)
+    assert asked.request.isolation == Isolation.BROWSER
+
+
 def test_a_cdp_session_has_a_chromium_of_its_own_whatever_the_defaults_are() -> None:
     cdp = parse("/cdp?name=n", ("Protocol", "x"))
     wanted = cdp.request

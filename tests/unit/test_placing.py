@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from appliance.cli import pools, scale
 from appliance.cli.application import main
-from appliance.cli.scale import merged, settings_of
+from appliance.cli.scale import merged, pool_key, settings_of
 from appliance.machine import pool_file
 from appliance.machine.folders import prepare_run_dir
 from appliance.names import Browser
@@ -17,6 +17,7 @@ from appliance.pools.resizing import WORKER_BYTES, PoolError, require_room
 from appliance.settings import config
 from appliance.settings.config import Settings
 from appliance.settings.pools import MAX_WORKERS, Pool, parse_name, place
+from tests.support.versions import OWN_MINOR
 from workers.worker import Worker
 
 OWN, OLDER = Pool(Browser.CHROMIUM, "", 2, 1), Pool(Browser.CHROMIUM, "1.62", 1, 1)
@@ -61,7 +62,18 @@ def test_a_browser_has_no_more_workers_than_user_ids() -> None:
 def test_names_of_pools_are_read_or_refused() -> None:
     assert parse_name("chromium@1.62") == (Browser.CHROMIUM, "1.62")
     assert parse_name("webkit") == (Browser.WEBKIT, "")
-    for wrong in ("", "opera", "chromium@", "chromium@1", "chromium@1.62.0", "chromium:2", "Chromium"):
+    assert parse_name("chromium/browser") == (Browser.CHROMIUM, "/browser")
+    assert parse_name("chromium@1.62/browser") == (Browser.CHROMIUM, "1.62/browser")
+    for wrong in (
+        "",
+        "opera",
+        "chromium@",
+        "chromium@1",
+        "chromium@1.62.0",
+        "chromium:2",
+        "Chromium",
+        "chromium/context",
+    ):
         with pytest.raises(ValueError, match="names no pool"):
             parse_name(wrong)
 
@@ -90,6 +102,12 @@ def test_sizes_are_written_to_the_settings_that_a_person_would_set(settings: Set
     }
     assert settings_of({(chromium, "1.62"): 0, (chromium, "1.60"): 1}, settings) == {"POOLS": "chromium@1.60:1"}
     assert settings_of({(chromium, "1.62"): 0}, settings) == {"POOLS": ""}
+
+
+def test_a_pool_beside_another_one_is_named_by_its_version_or_the_own_drivers(settings: Settings) -> None:
+    beside = pool_key(f"chromium@{OWN_MINOR}/browser")
+    assert beside == pool_key("chromium/browser") == (Browser.CHROMIUM, "/browser")
+    assert settings_of({beside: 1}, settings) == {"POOLS": "chromium@1.62:1, chromium/browser:1"}
 
 
 def test_options_are_written_to_pools_and_the_short_form_stays_without_any(settings: Settings) -> None:

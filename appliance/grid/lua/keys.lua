@@ -22,7 +22,7 @@
 --  worker:<id>                hash     one worker
 --    id browser version minor appliance name pid        what it is; its successors have its `name`
 --    concurrency quota target spares ttl                its settings; `ttl` is how long a heartbeat counts
---    isolation channel                                  of its settings, for operators
+--    isolation channel beside                           for operators; `beside` is what is behind the version in `minor`
 --    status reason lifetime                             workers.lua; `reason` of a drain; sessions that it was given
 --    started heartbeat fresh_until memory               times, and bytes
 --    connections settle_ms unclaimed settled            sessions that Redis may have forgotten (registration.lua)
@@ -30,7 +30,8 @@
 --    apart                                              set while its end is apart from the others' (recycling.lua)
 --  worker:<id>:sessions       set      the sessions that hold its slots
 --  workers                    zset     worker -> until when it counts as alive
---  pool:<browser>:<minor>     zset     worker -> score; the available ones, in three classes (pools.lua)
+--  pool:<browser>:<minor>     zset     worker -> score; the available ones, in three classes (pools.lua). A minor is
+--                                      like "1.65"; "1.65/browser" is that of the pool beside it, for isolation=browser
 --  policy:<browser>:<minor>   hash     what selection and recycling go by
 --    quota margin recycles_until                        for selection (pools.lua)
 --    starts sampled counted rate demand                 sessions that started, and how fast (recycling.lua)
@@ -45,6 +46,7 @@
 --  session:<id>               hash     one session
 --    request proxy status worker                        its claim as it came; "waiting" or "active", and where
 --    started granted arrival deadline                   times; its number of arrival; until when it waits
+--    pool                                               its pool's minor, if that is not its own (pools.lua, `of`)
 --    avoid                                              what it avoids now, if that is not what it claimed with
 --    kept_as token kept                                 its name for reconnecting, whose; since when it has no client
 --    queued                                             what it found when it entered its queue (queue.lua), as JSON
@@ -52,7 +54,7 @@
 --    visit                                              the visit of its last client, and its traffic, not in `traffic`
 --  kept                       hash     token and name of a session that clients may reconnect to, as JSON -> session
 --  leases                     zset     active session -> expiry
---  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" suits any
+--  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" or "/browser" suits any
 --  queue:<browser>:<minor>:<avoid>  zset  the sessions that avoid these workers and appliances (queue.lua)
 --  avoiding:<browser>         set      "minor avoid", of each such queue
 --  deadlines                  zset     waiting session -> until when it waits

@@ -31,6 +31,9 @@ local LOOKED_AT = 1000  -- workers, for a session that avoids some: more would h
 -- What is read of a worker to give it a session: each field costs half a microsecond.
 local CHOSEN = {'name', 'appliance', 'concurrency', 'quota', 'fresh_until', 'unclaimed', 'settled', 'apart'}
 
+-- A pool may have another one beside it, which takes all its sessions with isolation=browser: this is behind its minor.
+local BESIDE = '/browser'
+
 local OFFERS_KEPT_MS = 600000  -- after they are over, for the sake of workers that were lost meanwhile
 
 -- Returns a list of names to avoid as a set, or nil if it is empty.
@@ -144,6 +147,25 @@ function pools.pick(browser, minor, avoid)
       touch(workers.find(id))
     end
   end
+end
+
+-- Returns what is behind the version of a pool's minor: BESIDE or "".
+function pools.suffix(minor)
+  return minor:match('/.*$') or ''
+end
+
+-- Returns the minor of the pool that a session gets a slot of. If it suits any version, that has no version: "" or
+-- BESIDE.
+function pools.of(session)
+  if session.isolation ~= 'browser' then return session.minor end
+  if session.minor ~= '' then
+    local beside = session.minor .. BESIDE
+    return pools.is_offered(session.browser, beside) and beside or session.minor
+  end
+  for _, minor in ipairs(pools.minors(session.browser)) do
+    if pools.suffix(minor) == BESIDE then return BESIDE end
+  end
+  return ''
 end
 
 function pools.is_offered(browser, minor)

@@ -2,7 +2,8 @@
 --
 -- Sessions that avoid workers or appliances (`avoid`, a sorted list separated by spaces) wait in queues of their own,
 -- one for each such list. If no worker suits the first of a queue, none suits those behind it. So it is enough to look
--- at the first of each queue, and a session that cannot be served holds up no other.
+-- at the first of each queue, and a session that cannot be served holds up no other. For the same reason, those for
+-- which there is a pool beside another one (pools.lua) wait in the queue of that pool.
 
 local function queue_of(browser, minor, avoid)
   return avoid == '' and key('queue', browser, minor) or key('queue', browser, minor, avoid)
@@ -19,33 +20,37 @@ end
 function queue.enqueue(session)
   queue.rest(session)
   if session.avoid ~= '' then
-    redis.call('SADD', key('avoiding', session.browser), session.minor .. ' ' .. session.avoid)
+    redis.call('SADD', key('avoiding', session.browser), session.pool .. ' ' .. session.avoid)
   end
-  redis.call('ZADD', queue_of(session.browser, session.minor, session.avoid), session.arrival, session.id)
+  redis.call('ZADD', queue_of(session.browser, session.pool, session.avoid), session.arrival, session.id)
 end
 
 function queue.dequeue(session)
-  redis.call('ZREM', queue_of(session.browser, session.minor, session.avoid), session.id)
+  redis.call('ZREM', queue_of(session.browser, session.pool, session.avoid), session.id)
   redis.call('ZREM', key('deadlines'), session.id)
 end
 
 -- Returns whether a waiting session is in its queue, and so will be served when a slot comes free.
 function queue.has(session)
-  local entry = session.minor .. ' ' .. session.avoid
-  return redis.call('ZSCORE', queue_of(session.browser, session.minor, session.avoid), session.id)
+  local entry = session.pool .. ' ' .. session.avoid
+  return redis.call('ZSCORE', queue_of(session.browser, session.pool, session.avoid), session.id)
     and (session.avoid == '' or redis.call('SISMEMBER', key('avoiding', session.browser), entry) == 1)
     and redis.call('ZSCORE', key('deadlines'), session.id)
 end
 
 -- Returns the queues of a browser's sessions, for the versions that are offered or wished for.
 function queue.all(browser)
-  local versions, queues = {[''] = true}, {key('queue', browser, '')}
+  local versions, queues = {}, {}
+  local function add(minor)
+    if versions[minor] then return end
+    versions[minor], queues[#queues + 1] = true, key('queue', browser, minor)
+  end
+  add('')
   for _, minor in ipairs(pools.minors(browser)) do
-    versions[minor], queues[#queues + 1] = true, key('queue', browser, minor)
+    add(minor)
+    add(pools.suffix(minor))  -- for any version
   end
-  for _, minor in ipairs(wishes.minors(browser)) do
-    versions[minor], queues[#queues + 1] = true, key('queue', browser, minor)
-  end
+  for _, minor in ipairs(wishes.minors(browser)) do add(minor) end
   for _, entry in ipairs(redis.call('SMEMBERS', key('avoiding', browser))) do
     local version, avoid = entry:match('^(%S*) (.*)$')
     if versions[version] then queues[#queues + 1] = queue_of(browser, version, avoid) end
@@ -107,11 +112,11 @@ end
 -- Returns the first of each queue that a pool suits, for its version or for any, the longest-waiting first.
 local function first_of_each(browser, minor)
   if redis.call('ZCARD', key('deadlines')) == 0 then return {} end
-  local found = {first_waiting(browser, minor, '')}
-  found[#found + 1] = first_waiting(browser, '', '')
+  local found, any = {first_waiting(browser, minor, '')}, pools.suffix(minor)
+  found[#found + 1] = first_waiting(browser, any, '')
   for _, entry in ipairs(redis.call('SMEMBERS', key('avoiding', browser))) do
     local version, avoid = entry:match('^(%S*) (.*)$')
-    if version == minor or version == '' then
+    if version == minor or version == any then
       local session = first_waiting(browser, version, avoid)
       if not session then redis.call('SREM', key('avoiding', browser), entry) end
       found[#found + 1] = session

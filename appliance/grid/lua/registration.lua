@@ -26,7 +26,7 @@ end
 
 -- register_worker {id, browser, version, minor, appliance, name, status, lifetime,
 --                  concurrency, quota, target, spares, ttl, pid, connections, settle_ms, run, drained, epoch,
---                  isolation, channel}
+--                  isolation, channel, beside}
 -- -> {status, lifetime}
 -- Registers a worker, or registers it again: then its status stays, and its lifetime never falls. A standby serves at
 -- once if fewer than `target` of its team do. `run`, `drained` and `epoch` come from its appliance's record.

@@ -24,6 +24,7 @@ function sessions.read(id)
   end
   for field, value in pairs(found) do session[field] = value end
   session.avoid, session.kept_as = session.avoid or '', session.kept_as or ''
+  session.pool = session.pool or session.minor
   return session
 end
 
@@ -38,6 +39,7 @@ function sessions.save(session, status, worker)
     redis.call('HSET', name, 'kept_as', session.kept_as, 'token', session.token)
     redis.call('HSET', key('kept'), name_of(session), session.id)
   end
+  if session.pool and session.pool ~= session.minor then redis.call('HSET', name, 'pool', session.pool) end
   if session.queued and status == 'waiting' then redis.call('HSET', name, 'queued', session.queued) end
 end
 
@@ -95,9 +97,18 @@ function sessions.finish(id, reason, ended_by, traffic)
   return true
 end
 
--- Returns the versions that suit a session: its own, or all that are offered if it names no version.
+-- Returns the versions that are offered with a suffix (pools.lua), the newest first.
+local function versions(browser, suffix)
+  local found = {}
+  for _, minor in ipairs(pools.minors(browser)) do
+    if pools.suffix(minor) == suffix then found[#found + 1] = minor end
+  end
+  return found
+end
+
+-- Returns the minors of the pools that suit a session: its own, or all that are offered if it names no version.
 local function suitable(session)
-  return session.minor ~= '' and {session.minor} or pools.minors(session.browser)
+  return session.minor ~= '' and {session.pool} or versions(session.browser, session.pool)
 end
 
 -- Grants a session a free slot, for which no other session waits (rule 4 of keys.lua). Returns its worker, or nil.
@@ -130,7 +141,7 @@ local function is_reachable(session)
 end
 
 local function unserved(session)
-  return {status = 'unserved', versions = pools.minors(session.browser), failure = wishes.failure(session)}
+  return {status = 'unserved', versions = versions(session.browser, ''), failure = wishes.failure(session)}
 end
 
 -- Returns a claim's answer; `worker` is given where it is known. A waiting session is "unserved" if no appliance offers
@@ -152,12 +163,14 @@ local function answer(session, worker)
 end
 
 -- Returns where an earlier claim stands. A waiting session that is not in its queue is put back: it rested, its queue
--- was lost, or it avoids others now.
+-- was lost, it avoids others now, or the pool beside its own has come or gone.
 local function ask_again(session, avoid)
-  if session.status ~= 'waiting' or session.avoid == avoid and queue.has(session) then return answer(session) end
+  if session.status ~= 'waiting' then return answer(session) end
+  local pool = pools.of(session)
+  if session.avoid == avoid and session.pool == pool and queue.has(session) then return answer(session) end
   queue.dequeue(session)
-  session.avoid = avoid
-  redis.call('HSET', key('session', session.id), 'avoid', avoid)
+  session.avoid, session.pool = avoid, pool
+  redis.call('HSET', key('session', session.id), 'avoid', avoid, 'pool', pool)
   queue.enqueue(session)
   for _, minor in ipairs(suitable(session)) do touch_queue(session.browser, minor) end
   return function()
@@ -166,7 +179,7 @@ local function ask_again(session, avoid)
   end
 end
 
--- claim {id, browser, minor, name, client, user_agent, token, kept_as, proxy, lease_ms, wait_ms, queue_max, avoid, may_wish}
+-- claim {id, browser, minor, isolation, name, client, user_agent, token, kept_as, proxy, lease_ms, wait_ms, queue_max, avoid, may_wish}
 -- -> {status = 'active', worker, worker_name, appliance, waited_ms} | {status = 'waiting'} | {status = 'lost'}
 --  | {status = 'unserved', versions, failure} | {status = 'unreachable'} | {status = 'full'} | {status = 'taken'}
 -- Called again, it returns where the claim stands. `avoid` lists workers, and appliances with a slash behind the name,
@@ -179,7 +192,7 @@ register('claim', function(a, request)
   if known then return ask_again(known, session.avoid) end
   if namesake(session) then return {status = 'taken'} end
   session.request, session.started, session.deadline = request, whole(NOW), whole(NOW + a.wait_ms)
-  session.arrival = queue.number_arrival(a.browser)
+  session.arrival, session.pool = queue.number_arrival(a.browser), pools.of(session)
   local worker = admit(session)
   if worker then
     history.revoke(session.id)

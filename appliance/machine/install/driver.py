@@ -103,7 +103,7 @@ def remove_driver(named: str, settings: Settings, also_used: Settings | None) ->
 def pools_of(driver: Driver, settings: Settings) -> list[str]:
     """Return the pools that a driver serves, as POOLS has them."""
     newest = next(one for one in drivers.added(settings) if one.minor == driver.minor)
-    return [str(pool) for pool in settings.all_pools if pool.minor == driver.minor and driver == newest]
+    return [str(pool) for pool in settings.all_pools if pool.version == driver.minor and driver == newest]
 
 
 def _require_servable(wanted: str, settings: Settings) -> None:

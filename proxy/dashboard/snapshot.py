@@ -10,6 +10,7 @@ from appliance.grid.overview import Overview, Policy
 from appliance.grid.records import ApplianceInfo, WorkerInfo
 from appliance.grid.samples import Sample
 from appliance.grid.token_table import Principal
+from appliance.names import Isolation
 
 Row = dict[str, Any]
 Table = dict[str, Row]  # by id
@@ -103,8 +104,15 @@ def _pools(look: Overview) -> Table:
         else:
             policy = look.policies.get((pool.browser, pool.version), Policy())
             named = pool_id(pool.browser, pool.version)
-            rows[named] = asdict(pool) | asdict(policy) | {"id": named}
+            rows[named] = asdict(pool) | asdict(policy) | {"id": named, "kind": _kind(named, look)}
     return rows
+
+
+def _kind(pool: str, look: Overview) -> str:
+    """Return which kind of browser a pool has, and what a session has by default; of unlike appliances, all of it."""
+    workers = [worker for worker in look.workers if pool_id(worker.browser, worker.minor) == pool]
+    own = ["isolation=browser"] if any(worker.isolation == Isolation.BROWSER for worker in workers) else []
+    return ", ".join([*sorted({worker.channel for worker in workers if worker.channel}), *own])
 
 
 def _order(version: str) -> tuple[int, ...]:

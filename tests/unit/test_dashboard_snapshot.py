@@ -56,6 +56,15 @@ def test_the_first_message_has_all_of_the_grid() -> None:
     assert [one["id"] for one in message["workers"]["set"]] == [WORKER.id]
 
 
+def test_a_pool_says_which_browser_it_has_and_what_is_usual_there() -> None:
+    full = replace(WORKER, channel="chromium", isolation="browser")
+    (pool,) = follow(replace(look(), workers=(full,)))["pools"]["set"]
+    assert pool["kind"] == "chromium, isolation=browser"
+    beside = replace(full, beside="/browser")
+    (pool,) = follow(replace(look(), workers=(beside,)))["pools"]["set"]
+    assert pool["kind"] == "", "that is another pool"
+
+
 def test_a_look_at_which_nothing_has_changed_costs_some_bytes() -> None:
     assert follow(look(session("a")), look(session("a"), at_ms=2000)) == {
         "type": "state",

@@ -62,6 +62,8 @@ function wordsOn(pool) {
   const parts = [available && `${counted(available, 'worker')}`, draining && `${draining} draining`, standby && `${standby} on standby`].filter(Boolean);
   if (pool.waiting)
     parts.push(`${pool.waiting} waiting`);
+  if (pool.kind)
+    parts.push(pool.kind);
   parts.push(pool.quota ? `new browser after ${counted(pool.quota, 'session')}` : 'browsers are never recycled');
   return (available || draining || standby ? parts : ['no worker', ...parts]).join(' · ');
 }

@@ -70,6 +70,21 @@ def test_sessions_of_each_kind_have_a_full_chromium(
     until(lambda: len(grid.browser_pids()) == 1, "the browsers of sessions have ended")
 
 
+def test_a_full_chromium_beside_the_headless_shell_serves_sessions_with_their_own(
+    start_grid: StartGrid, playwright: Playwright, site: str
+) -> None:
+    grid = start_grid(POOLS="chromium:1, chromium/browser:1 channel=chromium max_concurrent_sessions=2")
+    chromium = playwright.chromium
+    shared, own = (chromium.connect(f"{grid.endpoint}/?isolation={one}") for one in ("context", "browser"))
+    cdp = chromium.connect_over_cdp(f"http://127.0.0.1:{grid.port}")
+    found = [kind(page_of(browser), site)["is_full"] for browser in (shared, own, cdp)]
+    assert found == [False, True, True]
+    active = {worker.minor.partition("/")[2]: worker.active for worker in grid.state.workers()}
+    assert active == {"": 1, "browser": 2}
+    for browser in (shared, own, cdp):
+        browser.close()
+
+
 def test_a_running_pool_gets_another_browser_and_harms_no_session(
     start_grid: StartGrid, playwright: Playwright, site: str
 ) -> None:

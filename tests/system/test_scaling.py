@@ -85,6 +85,25 @@ def test_a_pool_has_workers_of_other_options_at_once_and_its_sessions_go_on(grid
     assert grid.lasting_differences() == []
 
 
+def test_a_pool_beside_another_one_takes_its_sessions_with_isolation_browser(grid: Appliance) -> None:
+    (plain,) = grid.available(1)
+    grid.applctl("pools", "add", "chromium/browser", "--max-concurrent-sessions", "2")
+    (beside,) = [worker for worker in grid.available(2) if worker.name != plain.name]
+    assert (beside.isolation, beside.minor) == ("browser", f"{OWN_MINOR}/browser")
+    with RawClient(grid) as shared, RawClient(grid, "/?isolation=browser") as own:
+        assert shared.context()
+        assert own.context()
+        sessions = {session.isolation: session.worker for session in grid.state.sessions()}
+        assert sessions == {"context": plain.id, "browser": beside.id}
+        assert [pool["pool"] for pool in json.loads(grid.applctl("pools", "list", "--json").stdout)] == [
+            "chromium",
+            "chromium/browser",
+        ]
+    grid.applctl("pools", "remove", "chromium/browser")
+    until(lambda: processes(grid) == {plain.name}, "its worker has left")
+    assert grid.lasting_differences() == []
+
+
 def test_what_cannot_be_is_refused_and_changes_nothing(grid: Appliance) -> None:
     before = (settings_of(grid), processes(grid))
     refused = {

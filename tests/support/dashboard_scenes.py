@@ -91,7 +91,9 @@ class Scene:
                 "browser": worker["browser"] if worker else "chromium",
                 "version": "1.65",
                 "isolation": "browser" if is_own else "context",
-                "protocol": "cdp" if number % 9 == 0 else "playwright",
+                "protocol": "cdp"
+                if number % 9 == 0 and not (worker and worker["browser"] == "firefox")
+                else "playwright",
                 "client": f"10.4.{number % 7}.{20 + number % 90}",
                 "user_agent": pick(AGENTS),
                 "token": pick(("ci", "nightly", "agents")),

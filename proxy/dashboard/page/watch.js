@@ -55,6 +55,7 @@ async function refusalOf(session) {
 function stop({ canvas, said }, reason) {
   said.hidden = false;
   canvas.hidden = true;
+  byId('watch').classList.add('is-over');
   say(said, reason);
 }
 
@@ -66,6 +67,7 @@ async function drawPicture(data, { canvas, said }) {
   picture.close();
   canvas.hidden = false;
   said.hidden = true;
+  byId('watch').classList.remove('is-over');
 }
 
 function drawPages({ pages, shown }, view, opened) {

@@ -13,7 +13,8 @@ import psutil
 
 from appliance.errors import SupervisorError
 from appliance.grid.grid import open_grid
-from appliance.grid.records import PoolCapacity, SessionInfo, WorkerInfo
+from appliance.grid.records import PoolCapacity, WorkerInfo
+from appliance.grid.story import Story
 from appliance.machine import drivers, room
 from appliance.machine.folders import is_changing
 from appliance.machine.processes import left_over
@@ -44,12 +45,17 @@ class GridView:
     workers: list[WorkerInfo] = field(default_factory=list)
     other_workers: list[WorkerInfo] = field(default_factory=list)
     pools: list[PoolCapacity] = field(default_factory=list)
-    sessions: list[SessionInfo] = field(default_factory=list)
+    sessions: list[Story] = field(default_factory=list)
     lacking_drivers: dict[str, str] = field(default_factory=dict)
     lack_of_room: str = ""
     proxy_answers: bool = False
     ready: bool = False
     not_ready_because: str = ""
+
+    @property
+    def grid_workers(self) -> list[WorkerInfo]:
+        """The workers of all appliances."""
+        return [*self.workers, *self.other_workers]
 
     @property
     def running(self) -> bool:
@@ -130,7 +136,7 @@ def _look_into_redis(view: GridView) -> None:
             for worker in grid.workers():
                 (view.workers if worker.appliance == name else view.other_workers).append(worker)
             view.pools = grid.capacity()
-            view.sessions = grid.sessions()
+            view.sessions = grid.stories()
             view.lacking_drivers = grid.lacking_drivers(list(drivers.CONFINED))
             view.rival = grid.rival_of(name, record_of(view.settings).read().run)
     except StoreUnavailable as error:

@@ -52,7 +52,7 @@ def one_table(story: Story) -> Table:
         if name == "labels":
             value = _labels(story)
         elif name.startswith("bytes_"):
-            value = _size(value)
+            value = size(value)
         elif name in ("waited_ms", "duration_ms") and value is not None:
             value = f"{value / 1000:.1f} s"
         elif name.endswith("_ms") and value:
@@ -77,10 +77,10 @@ def _labels(story: Story) -> str:
 
 
 def _traffic(story: Story) -> tuple[str, str]:
-    return _size(story.bytes_from_client), _size(story.bytes_to_client)
+    return size(story.bytes_from_client), size(story.bytes_to_client)
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
     for unit in _UNITS[:-1]:
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"

@@ -39,9 +39,10 @@ EXIT_NOT_RUNNING = 3
 def status(out: Output, watch: bool) -> dict[str, Any] | None:
     """Show processes, pools, workers and sessions.
 
-    With --watch, a terminal shows all of the grid on one screen: pools, workers, sessions, the queue, appliances and
-    events. Keys: arrows or j and k choose a row, s or Tab a section, Enter shows all that is known of it; d drains a
-    worker and x ends a session, after a question; q ends.
+    With --watch, a terminal shows all of the grid on one screen: pools, workers, sessions with traffic and labels,
+    the queue, appliances and events. Keys: arrows or j and k choose a row, s or Tab a section, Enter shows all that is
+    known of it. / filters, < and > sort by another column and r reverses the order, a shows this appliance only. d
+    drains a worker and x ends a session, after a question. ? lists all keys, q ends.
     """
     if watch and out.console.is_terminal and not out.as_json:
         show_screen(out)

@@ -31,7 +31,21 @@ _NAMES = {
     **dict.fromkeys(("\x1b[Z", "S", "\x1b[D", "\x1bOD"), "previous"),
     **dict.fromkeys(("\r", "\n"), "enter"),
     "\x1b": "escape",
+    **dict.fromkeys(("\x7f", "\b"), "backspace"),
 }
+
+
+class Key(str):
+    """A key by its name: "up", "enter", or the letter itself. `typed` is what the terminal sent, such as "k"."""
+
+    typed: str
+
+    @classmethod
+    def of(cls, typed: str) -> Key:
+        """Return the key for which a terminal sends this."""
+        key = cls(_NAMES.get(typed, typed))
+        key.typed = typed
+        return key
 
 
 @contextmanager
@@ -55,12 +69,12 @@ def single_keys() -> Iterator[int | None]:
             signal.signal(number, handler)
 
 
-def read_keys(terminal: int) -> list[str]:
-    """Wait for keys, and return their names: "up", "enter", or the letter itself; none if the terminal is gone."""
+def read_keys(terminal: int) -> list[Key]:
+    """Wait for keys, and return them; none if the terminal is gone."""
     text = os.read(terminal, 1024)
     while text.endswith((b"\x1b", b"\x1b[", b"\x1bO")) and select.select([terminal], [], [], _REST_OF_KEY_S)[0]:
         text += os.read(terminal, 1024)
-    return [_NAMES.get(key, key) for key in _KEY.findall(text.decode(errors="replace"))]
+    return [Key.of(key) for key in _KEY.findall(text.decode(errors="replace"))]
 
 
 def _forbid_suspending(terminal: int) -> None:

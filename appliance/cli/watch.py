@@ -18,10 +18,10 @@ from rich.live import Live
 
 from appliance.cli import sessions, workers
 from appliance.cli.output import Output, counted
-from appliance.cli.terminal import read_keys, single_keys
+from appliance.cli.terminal import Key, read_keys, single_keys
 from appliance.cli.watch_screen import Screen
-from appliance.cli.watch_sections import Snapshot, sections_of, take_snapshot
-from appliance.cli.watch_state import Order, State
+from appliance.cli.watch_snapshot import Rates, Snapshot, take_snapshot
+from appliance.cli.watch_state import Command, State
 from appliance.errors import ApplianceError
 from appliance.grid.grid import open_grid
 
@@ -42,7 +42,7 @@ class _Why:
     sentences: list[str]
 
 
-_News = Snapshot | _Said | _Why | list[str] | Exception | None  # a list has keys; None: the terminal's size has changed
+_News = Snapshot | _Said | _Why | list[Key] | Exception | None  # a list has keys; None: the terminal's size has changed
 
 
 def watch(out: Output) -> None:
@@ -59,11 +59,11 @@ def watch(out: Output) -> None:
         if terminal is not None:
             _in_thread(news, lambda: _read(news, terminal))
         while not screen.state.is_over:
-            _take(news.get(), screen, news)
+            _take(news.get(), screen, news, out.console.width)
             live.update(screen, refresh=True)
 
 
-def _take(one: _News, screen: Screen, news: SimpleQueue[_News]) -> None:
+def _take(one: _News, screen: Screen, news: SimpleQueue[_News], width: int) -> None:
     """Let news change the screen; raises what ended a thread."""
     if isinstance(one, Exception):
         raise one
@@ -74,18 +74,18 @@ def _take(one: _News, screen: Screen, news: SimpleQueue[_News]) -> None:
     elif isinstance(one, _Why):
         screen.state.why = (one.session, one.sentences)
     for key in one if isinstance(one, list) else ():
-        _press(key, screen, news)
+        _press(key, screen, news, width)
 
 
-def _press(key: str, screen: Screen, news: SimpleQueue[_News]) -> None:
+def _press(key: str, screen: Screen, news: SimpleQueue[_News], width: int) -> None:
     snapshot = screen.snapshot
     if snapshot is None or not snapshot.view.running:
         screen.state.is_over = key == "q"
         return
-    if order := screen.state.press(key, sections_of(snapshot)):
+    if command := screen.state.press(key, screen.sections(snapshot, width)):
         screen.state.message = "…"
-        _in_thread(news, lambda: news.put(_Said(_carry_out(order, snapshot))))
-    if session := screen.state.asks_about(sections_of(snapshot)):
+        _in_thread(news, lambda: news.put(_Said(_carry_out(command, snapshot))))
+    if session := screen.state.asks_about(screen.sections(snapshot, width)):
         _in_thread(news, lambda: news.put(_tell(session, snapshot)))
 
 
@@ -97,28 +97,29 @@ def _tell(session: str, snapshot: Snapshot) -> _Why:
         return _Why(session, [str(error)])
 
 
-def _carry_out(order: Order, snapshot: Snapshot) -> str:
+def _carry_out(command: Command, snapshot: Snapshot) -> str:
     try:
         with open_grid(snapshot.view.settings) as grid:
-            if not order.is_drain:
-                is_known = grid.kill_session(order.id, sessions.REASON)
-                return f"Ending session {order.id}." if is_known else "It has already ended."
-            left = grid.drain_worker(order.id, workers.REASON)
+            if not command.is_drain:
+                is_known = grid.kill_session(command.id, sessions.REASON)
+                return f"Ending session {command.id}." if is_known else "It has already ended."
+            left = grid.drain_worker(command.id, workers.REASON)
             return "It has already gone." if left is None else f"It is draining; {counted(left, 'session')} left."
     except ApplianceError as error:
         return str(error)
 
 
 def _look(news: SimpleQueue[_News]) -> None:
+    rates = Rates()
     while True:
-        news.put(take_snapshot())
+        news.put(take_snapshot(rates))
         time.sleep(INTERVAL_S)
 
 
 def _read(news: SimpleQueue[_News], terminal: int) -> None:
     while keys := read_keys(terminal):
         news.put(keys)
-    news.put(["q"])  # the terminal is gone
+    news.put([Key.of("q")])  # the terminal is gone
 
 
 def _in_thread(news: SimpleQueue[_News], call: Callable[[], None]) -> None:

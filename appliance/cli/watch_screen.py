@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from appliance.cli.output import status_text
-from appliance.cli.watch_sections import WIDE, Column, Section, Snapshot, bar, details_of, sections_of
+from appliance.cli.watch_head import head
+from appliance.cli.watch_sections import Section, details_of, sections_of
+from appliance.cli.watch_snapshot import Snapshot
 from appliance.cli.watch_state import Mode, State
-from appliance.grid.records import PoolCapacity
 
-KEYS = "q quit   ↑↓ choose   s section   Enter details   d drain   x end"
-T = TypeVar("T")
+WIDE_FROM = 120  # columns from which the less important columns are shown
+KEYS = "q quit  ? help  s section  Enter details  / filter  < > sort  d drain  x end"
+_HELP = (
+    ("↑ ↓, j k", "choose a row; Page Up and Page Down, g and G go further"),
+    ("s S, Tab, ← →, 1 to 5", "choose a section"),
+    ("Enter", "show all that is known of a row; of a session, also why"),
+    ("/", "filter: show rows in which, or in whose details, words occur"),
+    ("Escape", "go back; in the list, end the filter"),
+    ("< >", "sort by another column; the last step is the usual order"),
+    ("r", "reverse the order"),
+    ("a", "show this appliance only, or the grid"),
+    ("d", "drain a worker: it gets no new sessions, then restarts"),
+    ("x", "end a session"),
+    ("q", "quit"),
+    ("", ""),
+    ("From, To", "bytes from a session's client, and to it"),
+    ("Rate", "both, each second, when its proxy renewed its lease last"),
+    ("Iso", "isolation: ctx shares a browser, brw has one alone"),
+)
 
 _LEAST = 3  # lines of a section: its head, a row, and how many more there are
-_SMALL_BAR, _LARGE_BAR = 20, 40
+_PLENTY = 13  # lines of the chosen section, before the others get more than their heads
+_LEAST_LEFT = 13  # for the column that takes what the others leave
+_LEAST_WIDTH = 7
 
 
 @dataclass(slots=True)
@@ -29,6 +48,16 @@ class Screen:
     snapshot: Snapshot | None
     state: State
     has_keys: bool = True
+    _made_of: tuple[object, ...] = field(default=(), init=False)
+    _sections: list[Section] = field(default_factory=list, init=False)
+
+    def sections(self, snapshot: Snapshot, width: int) -> list[Section]:
+        """Return the sections as they are wanted on a terminal of so many columns; made once for each change."""
+        wanted, is_wide = self.state.wanted, width >= WIDE_FROM
+        made_of = (snapshot.at, is_wide, wanted.only_own, wanted.filter, tuple(wanted.orders.items()))
+        if made_of != self._made_of:
+            self._made_of, self._sections = made_of, sections_of(snapshot, wanted, is_wide=is_wide)
+        return self._sections
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Fill the terminal, and never more than that."""
@@ -36,39 +65,50 @@ class Screen:
         if self.snapshot is None:
             yield Text("Looking at the grid …")
             return
-        lines = _cut(list(_head(self.snapshot, width, ascii_only=options.ascii_only)), max(2, height // 2))
+        lines = _cut(list(head(self.snapshot, width, ascii_only=options.ascii_only)), max(2, height // 2))
         room = height - len(lines) - 2  # the last line, and one before the sections
         yield from (_one_line(line) for line in lines)
-        yield Text()
-        sections = sections_of(self.snapshot)
+        yield _one_line(_restriction(self.state, self.snapshot))
         left = room
-        if self.state.mode is Mode.DETAILS and self.snapshot.view.running:
-            shown = _cut(list(_details(sections[self.state.section], self.state, width)), room)
-            yield from shown
-            left -= len(shown)
-        elif self.snapshot.view.running:
-            for section, share in zip(sections, shares(sections, self.state.section, room), strict=True):
-                yield from _section(
-                    section, share, self.state, width, is_chosen=section is sections[self.state.section]
-                )
-                left -= share
+        for part, size in self._body(self.snapshot, width, room):
+            yield part
+            left -= size
         yield from (Text() for _ in range(left))
         yield _one_line(self._last_line())
 
+    def _body(self, snapshot: Snapshot, width: int, room: int) -> Iterator[tuple[Table | Text, int]]:
+        """Return the parts between the head and the last line, each with how many lines it takes."""
+        if self.state.mode is Mode.HELP:
+            help_lines = [Text.assemble((f"{keys:23}", "bold"), what) for keys, what in _HELP]
+            yield from ((_one_line(line), 1) for line in _cut(help_lines, room))
+            return
+        if not snapshot.view.running:
+            return
+        sections = self.sections(snapshot, width)
+        chosen = sections[self.state.section]
+        if self.state.mode is Mode.DETAILS:
+            yield from ((_one_line(line), 1) for line in _cut(list(_details(chosen, self.state, width)), room))
+            return
+        for section, share in zip(sections, shares(sections, self.state.section, room), strict=True):
+            yield from _section(section, share, self.state, width, is_chosen=section is chosen)
+
     def _last_line(self) -> Text:
-        if self.state.order:
-            return Text(f"{self.state.order.question} y/n", style="bold yellow")
+        if self.state.command:
+            return Text(f"{self.state.command.question} y/n", style="bold yellow")
+        if self.state.mode is Mode.FILTER:
+            return Text.assemble(("/ ", "bold"), self.state.wanted.filter, ("█", "blink"), ("  Enter keeps it", "dim"))
         if self.state.message:
             return Text(self.state.message, style="yellow")
         return Text(KEYS if self.has_keys else "Ctrl-C ends this.", style="dim")
 
 
 def shares(sections: Sequence[Section], chosen: int, room: int) -> list[int]:
-    """Return how many lines each section gets: some for the chosen one, then every one its head, then the rest."""
+    """Return how many lines each section gets: all get their heads, the chosen one many rows, then others get some."""
     wanted = [1 + len(section.rows) for section in sections]
     order = sorted(range(len(sections)), key=lambda number: (number != chosen, number))
     given = [0] * len(sections)
-    for numbers, least in ([chosen], _LEAST), (order, 1), (order, _LEAST), (order, max(wanted)):
+    steps = ([chosen], _LEAST), (order, 1), ([chosen], _PLENTY), (order, _LEAST), (order, max(wanted))
+    for numbers, least in steps:
         for number in numbers:
             more = max(0, min(min(wanted[number], least) - given[number], room))
             given[number] += more
@@ -76,45 +116,17 @@ def shares(sections: Sequence[Section], chosen: int, room: int) -> list[int]:
     return given
 
 
-def _head(snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterator[Text]:
-    view = snapshot.view
-    if not view.running:
-        if view.changing:
-            yield Text("The appliance is being started or stopped.", "bold yellow")
-            return
-        yield Text("The appliance is not running. Start it with `applctl up`.", "bold red")
-        yield from (Text(f"An earlier run left {name}.", "yellow") for name in view.left_over)
-        return
-    ready = "ready" if view.ready else "not ready"
-    yield Text.assemble((f"{view.settings.appliance_name}  {view.settings.endpoint}", "bold"), "  ", status_text(ready))
-    yield from (Text(f"Problem: {problem}", "yellow") for problem in view.problems)
-    size = _LARGE_BAR if width >= WIDE else _SMALL_BAR
-    yield from (_pool(pool, size, ascii_only=ascii_only) for pool in view.pools)
-    waiting = sum(session.status == "waiting" for session in view.sessions)
-    gibibytes = f"{snapshot.memory_used / 2**30:.1f}/{snapshot.memory_total / 2**30:.1f} GiB"
-    yield Text.assemble(
-        f"{len(view.sessions) - waiting} active, ",
-        (f"{waiting} waiting", "yellow" if waiting else ""),
-        "   CPU ",
-        *(bar(round(snapshot.cpu), 100, size // 4, ascii_only=ascii_only), f" {snapshot.cpu:.0f} %   Memory "),
-        *(bar(snapshot.memory_used, snapshot.memory_total, size // 4, ascii_only=ascii_only), f" {gibibytes}"),
-    )
-    workers = set(view.settings.worker_names)
-    others = [process for process in view.processes if process.name not in workers]
-    yield Text("  ").join(Text.assemble(f"{one.name} ", status_text(one.state.lower())) for one in others)
+def _restriction(state: State, snapshot: Snapshot) -> Text:
+    """Say what is not shown."""
+    parts = [f"only {snapshot.view.settings.appliance_name} (a: the grid)"] if state.wanted.only_own else []
+    if state.wanted.filter and state.mode is not Mode.FILTER:
+        parts.append(f"only what has {state.wanted.filter!r} (Escape: all)")
+    return Text(f"Shown: {', '.join(parts)}" if parts else "", "yellow")
 
 
-def _pool(pool: PoolCapacity, size: int, *, ascii_only: bool) -> Text:
-    workers = ", ".join(f"{count} {status}" for status, count in pool.workers.items() if count)
-    return Text.assemble(
-        f"{f'{pool.browser} {pool.version}':14}",
-        *(bar(pool.active, pool.slots, size, ascii_only=ascii_only), f" {pool.active}/{pool.slots} slots"),
-        (f"  {pool.waiting} waiting" if pool.waiting else "", "yellow"),
-        (f"  {workers}", "dim"),
-    )
-
-
-def _section(section: Section, lines: int, state: State, width: int, *, is_chosen: bool) -> Iterator[Table | Text]:
+def _section(
+    section: Section, lines: int, state: State, width: int, *, is_chosen: bool
+) -> Iterator[tuple[Table | Text, int]]:
     """Return a section in so many lines: its head, the rows around the chosen one, and how many are not shown."""
     if not lines:
         return
@@ -123,32 +135,56 @@ def _section(section: Section, lines: int, state: State, width: int, *, is_chose
     visible = room - is_cut
     row = state.row_in(section)
     first = max(0, min(row - visible // 2, count - visible)) if is_chosen else 0
-    title = f"{section.name.upper()} {count}"
-    table = _table(section.columns, width, title, is_chosen=is_chosen)
+    table = _table(section, width, is_chosen=is_chosen)
     for number, one in enumerate(section.rows[first : first + visible], first):
-        style = "reverse" if is_chosen and number == row else ""
-        table.add_row(*_shown(section.columns, one.cells, width), style=style)
-    yield table
+        table.add_row(*one.cells, style="reverse" if is_chosen and number == row else "")
+    yield table, 1 + len(table.rows)
     if is_cut:
         below = count - first - visible
         text = f"… {first} above, {below} below" if first else f"… {below} more"
-        yield Text(f"  {text}", style="dim")
+        yield Text(f"  {text}", style="dim"), 1
 
 
-def _table(columns: tuple[Column, ...], width: int, title: str, *, is_chosen: bool) -> Table:
+def _table(section: Section, width: int, *, is_chosen: bool) -> Table:
     """Return an empty table, each row of which takes one line."""
     style = "bold reverse cyan" if is_chosen else "bold cyan"
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), expand=True, header_style=style)
-    for number, column in enumerate(_shown(columns, columns, width)):
-        name = title if number == 0 else column.title
-        size = max(column.width, len(name)) if column.width else None
-        table.add_column(name, no_wrap=True, overflow="ellipsis", width=size, ratio=None if size else 1)
+    titles = _titles(section)
+    for column, title, size in zip(section.columns, titles, _widths(section, titles, width), strict=True):
+        table.add_column(
+            title,
+            no_wrap=True,
+            overflow="ellipsis",
+            width=size,
+            justify="right" if column.is_number else "left",
+        )
     return table
 
 
-def _shown(columns: tuple[Column, ...], of: Sequence[T], width: int) -> list[T]:
-    """Leave out what only a wide terminal shows."""
-    return [one for column, one in zip(columns, of, strict=True) if width >= WIDE or not column.only_wide]
+def _titles(section: Section) -> list[str]:
+    """Return the titles of the columns: the first has the section's name, the sorted one an arrow."""
+    titles = [column.title for column in section.columns]
+    count = len(section.rows)
+    titles[0] = f"{section.name.upper()} {count if count == section.total else f'{count}/{section.total}'}"
+    for number, column in enumerate(section.columns):
+        if column.title == section.order.column:
+            titles[number] += "▼" if column.is_number != section.order.is_reversed else "▲"
+    return titles
+
+
+def _widths(section: Section, titles: list[str], width: int) -> list[int]:
+    """Return the widths of the columns: as wide as what they have, and narrower if else too little is left."""
+    cells = zip(*(row.cells for row in section.rows), strict=True) if section.rows else [()] * len(titles)
+    longest = [max(map(cell_len, map(str, of_column)), default=0) for of_column in cells]
+    sizes = [
+        max(len(title), min(column.width, most)) if column.width else 0
+        for column, title, most in zip(section.columns, titles, longest, strict=True)
+    ]
+    rest = width - sum(sizes) - len(sizes)
+    while rest < _LEAST_LEFT and max(sizes[1:]) > _LEAST_WIDTH:
+        sizes[sizes.index(max(sizes[1:]), 1)] -= 1
+        rest += 1
+    return [size or max(1, rest) for size in sizes]
 
 
 def _details(section: Section, state: State, width: int) -> Iterator[Text]:
@@ -159,8 +195,8 @@ def _details(section: Section, state: State, width: int) -> Iterator[Text]:
     yield Text(f"{section.name.upper()}  {row.id}   (Enter: back)", style="bold cyan")
     told = [("why", sentence) for sentence in state.why[1]] if state.why[0] == row.id else []
     for name, value in [*details_of(row), *told]:
-        for number, line in enumerate(Text(value).wrap(_PLAIN, max(10, width - 16))):
-            yield Text.assemble((f"{name.replace('_', ' ') if not number else '':16}", "dim"), line)
+        for number, line in enumerate(Text(value).wrap(_PLAIN, max(10, width - 22))):
+            yield Text.assemble((f"{name.replace('_', ' ') if not number else '':22}", "dim"), line)
 
 
 _PLAIN = Console(width=80)

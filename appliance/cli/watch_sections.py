@@ -1,172 +1,129 @@
-"""What `applctl status --watch` shows: one look at the grid, as sections of rows."""
+"""The sections of `applctl status --watch`: rows of one kind each, as far as they are asked for, and in which order."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-import psutil
 from rich.text import Text
 
-from appliance.checks.view import GridView, look
-from appliance.cli.connection import current_settings
-from appliance.cli.output import duration, mebibytes, status_text
-from appliance.grid.grid import open_grid
-from appliance.grid.records import ApplianceInfo, SessionInfo, WorkerInfo
-from appliance.names import WorkerId, minor_version
-from appliance.request_errors import StoreUnavailable
+from appliance.cli import watch_columns as columns
+from appliance.cli.output import mebibytes
+from appliance.cli.session_tables import size
+from appliance.cli.watch_columns import Column
+from appliance.cli.watch_snapshot import Snapshot
+from appliance.grid.records import ApplianceInfo, WorkerInfo
+from appliance.grid.story import Story
+from appliance.names import appliance_of_proxy
 
-WIDE = 120  # columns from which the less important columns are shown
-_EVENTS = 200
-_SLOTS_SHOWN = 10
 _FIRST = ("suspect", "draining", "available", "standby")  # the order of workers
 
+Event = dict[str, str]
+Thing = WorkerInfo | Story | ApplianceInfo | Event
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column; `width` 0 is for the one that takes what the others leave."""
 
-    title: str
-    width: int
-    only_wide: bool = False
+class Order(NamedTuple):
+    """By which column a section is sorted; "" for the order of importance."""
+
+    column: str = ""
+    is_reversed: bool = False
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What is to be shown: of which appliances, which rows, and in which order (`orders`, by the section's name)."""
+
+    only_own: bool = False
+    filter: str = ""
+    orders: dict[str, Order] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row, with all that is known of what it shows."""
+    """A row, and what it shows."""
 
     id: str
     cells: tuple[str | Text, ...]
-    details: dict[str, Any]
+    thing: Thing
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """All that is known of it."""
+        if isinstance(self.thing, dict):
+            return dict(self.thing)
+        return self.thing.as_dict() if isinstance(self.thing, ApplianceInfo) else asdict(self.thing)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Rows of one kind, the most important first."""
+    """Rows of one kind. `total` counts also those that the filter hides; `columns` are the ones that are shown."""
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[Column[Any], ...]
     rows: list[Row]
+    total: int
+    order: Order
 
 
-@dataclass(slots=True)
-class Snapshot:
-    """One look at the grid and at this machine; `cpu` in percent, memory in bytes, `at` in seconds."""
-
-    view: GridView
-    at: float
-    appliances: list[ApplianceInfo] = field(default_factory=list)
-    events: list[dict[str, str]] = field(default_factory=list)
-    cpu: float = 0.0
-    memory_used: int = 0
-    memory_total: int = 0
-
-
-def take_snapshot() -> Snapshot:
-    """Look at the grid; what is away shows in the view. Raises SettingsError."""
-    snapshot = Snapshot(look(current_settings()), time.time(), cpu=psutil.cpu_percent())
-    memory = psutil.virtual_memory()
-    snapshot.memory_total, snapshot.memory_used = memory.total, memory.total - memory.available
-    if snapshot.view.running:
-        with suppress(StoreUnavailable), open_grid(snapshot.view.settings) as grid:
-            snapshot.appliances, snapshot.events = grid.appliances(), grid.events(_EVENTS)
-    return snapshot
-
-
-def sections_of(snapshot: Snapshot) -> list[Section]:
+def sections_of(snapshot: Snapshot, wanted: Wanted, *, is_wide: bool) -> list[Section]:
     """Return all sections, in the order of their importance."""
-    view, now_ms = snapshot.view, snapshot.at * 1000
-    waiting = [session for session in view.sessions if not session.holds_slot]
-    holding = [session for session in view.sessions if session.holds_slot]
+    view, own = snapshot.view, snapshot.view.settings.appliance_name
+    workers: list[Thing] = [*sorted(view.grid_workers, key=_urgency)]
+    kinds: list[tuple[str, tuple[Column[Any], ...], Sequence[Thing]]] = [
+        ("Workers", columns.workers(snapshot), workers),
+        ("Sessions", columns.sessions(snapshot), [one for one in view.sessions if one.holds_slot]),
+        ("Queue", columns.queue(snapshot), [one for one in view.sessions if not one.holds_slot]),
+        ("Appliances", columns.APPLIANCES, snapshot.appliances),
+        ("Events", columns.EVENTS, snapshot.events[::-1]),
+    ]
     return [
-        Section("Workers", _WORKERS, [_worker(one, now_ms) for one in sorted(view.workers, key=_urgency)]),
-        Section("Sessions", _SESSIONS, [_session(one, view, now_ms) for one in holding]),
-        Section("Queue", _QUEUE, [_waiting(one, now_ms) for one in waiting]),
-        Section("Appliances", _APPLIANCES, [_appliance(one) for one in snapshot.appliances]),
-        Section("Events", _EVENT, [_event(one) for one in reversed(snapshot.events)]),
+        _section(name, of_kind, [one for one in things if not wanted.only_own or _is_of(own, one)], wanted, is_wide)
+        for name, of_kind, things in kinds
     ]
 
 
-def bar(used: int, of: int, width: int, *, ascii_only: bool = False) -> Text:
-    """Draw how much of something is used: green, yellow from three quarters on, red if it is all."""
-    full, empty = ("|", ".") if ascii_only else ("■", "·")
-    filled = min(width, -(-used * width // of)) if of else 0
-    colour = "red" if used >= of else "yellow" if used * 4 >= of * 3 else "green"
-    return Text.assemble((full * filled, colour), (empty * (width - filled), "dim"))
+def _section(
+    name: str, of_kind: tuple[Column[Any], ...], things: list[Thing], wanted: Wanted, is_wide: bool
+) -> Section:
+    """Return a section with the rows that the filter finds, in the order that is wanted."""
+    shown = tuple(column for column in of_kind if column.only in ("", columns.WIDE if is_wide else columns.NARROW))
+    order = wanted.orders.get(name, Order())
+    by = next((column for column in shown if column.title == order.column), None)
+    if by:
+        things.sort(key=by.key, reverse=order.is_reversed != by.is_number)
+    elif order.is_reversed:
+        things.reverse()
+    rows = [Row(_id_of(one), tuple(column.text(one) for column in shown), one) for one in things]
+    found = [row for row in rows if _matches(row, wanted.filter)] if wanted.filter else rows
+    return Section(name, shown, found, len(rows), order)
 
 
-_WORKERS = (
-    *(Column("Workers", 20), Column("Status", 10), Column("Sessions", 16), Column("Lifetime", 9), Column("Memory", 9)),
-    *(Column("Uptime", 12), Column("Version", 8, only_wide=True), Column("Reason", 0, only_wide=True)),
-)
-_SESSIONS = (
-    *(Column("Sessions", 16), Column("Status", 7), Column("Age", 11), Column("Worker", 14), Column("Client", 15)),
-    *(Column("Browser", 14, only_wide=True), Column("Token", 14, only_wide=True), Column("Name", 0)),
-)
-_QUEUE = (
-    *(Column("Queue", 16), Column("Waits", 11), Column("For", 14), Column("Client", 15)),
-    *(Column("Token", 14, only_wide=True), Column("Name", 0)),
-)
-_APPLIANCES = (
-    *(Column("Appliances", 24), Column("Status", 9), Column("Workers", 8), Column("Sessions", 9)),
-    *(Column("Versions", 20, only_wide=True), Column("Endpoint", 0)),
-)
-_EVENT = (Column("Events", 10), Column("What", 22), Column("Details", 0))
-
-
-def _urgency(worker: WorkerInfo) -> tuple[int, str]:
+def _urgency(worker: WorkerInfo) -> tuple[int, str, str]:
     status = "suspect" if worker.suspect or worker.stale else worker.status
-    return (_FIRST.index(status) if status in _FIRST else 0, worker.name)
+    return (_FIRST.index(status) if status in _FIRST else 0, worker.appliance, worker.name)
 
 
-def _worker(worker: WorkerInfo, now_ms: float) -> Row:
-    width = min(worker.concurrency, _SLOTS_SHOWN)
-    slots = Text.assemble(bar(worker.active, worker.concurrency, width), f" {worker.active}/{worker.concurrency}")
-    status = "suspect" if worker.suspect else worker.status
-    cells = (
-        *(worker.name, status_text(status), slots, f"{worker.lifetime}/{worker.quota or '∞'}"),
-        *(mebibytes(worker.memory_bytes), _since(worker.started_ms, now_ms), minor_version(worker.version)),
-        worker.reason,
-    )
-    return Row(worker.id, cells, asdict(worker))
+def _id_of(thing: Thing) -> str:
+    if isinstance(thing, dict):
+        return thing["id"]
+    return thing.name if isinstance(thing, ApplianceInfo) else thing.id
 
 
-def _session(session: SessionInfo, view: GridView, now_ms: float) -> Row:
-    worker = WorkerId.parse(session.worker)
-    name = worker.name if worker.appliance == view.settings.appliance_name else session.worker
-    cells = (
-        *(session.id, status_text(session.status), _since(session.started_ms, now_ms), name, session.client),
-        *(f"{session.browser} {session.minor}", session.token, session.name or session.kept_as),
-    )
-    return Row(session.id, cells, asdict(session))
+def _is_of(appliance: str, thing: Thing) -> bool:
+    """Return whether a worker is on an appliance, a session on its workers or in its proxy, or it is the one itself."""
+    if isinstance(thing, dict):
+        return any(value == appliance or value.startswith(f"{appliance}.") for value in thing.values())
+    if isinstance(thing, Story):
+        return appliance in (thing.appliance, appliance_of_proxy(thing.proxy))
+    return appliance == (thing.name if isinstance(thing, ApplianceInfo) else thing.appliance)
 
 
-def _waiting(session: SessionInfo, now_ms: float) -> Row:
-    wanted = f"{session.browser} {session.minor}"
-    cells = (session.id, _since(session.started_ms, now_ms), wanted, session.client, session.token, session.name)
-    return Row(session.id, cells, asdict(session))
-
-
-def _appliance(appliance: ApplianceInfo) -> Row:
-    workers, versions = str(sum(appliance.workers.values())), ", ".join(appliance.versions)
-    status = status_text(appliance.status)
-    cells = (appliance.name, status, workers, str(appliance.on_workers), versions, appliance.endpoint)
-    return Row(appliance.name, cells, appliance.as_dict())
-
-
-def _event(event: dict[str, str]) -> Row:
-    at = datetime.fromtimestamp(int(event["id"].partition("-")[0]) / 1000)
-    details = " ".join(f"{name}={value}" for name, value in event.items() if name not in ("id", "event") and value)
-    return Row(event["id"], (f"{at:%H:%M:%S}", event.get("event", ""), details), dict(event))
-
-
-def _since(ms: int, now_ms: float) -> str:
-    """Redis' clock and this machine's may differ by a little, which must not show as a negative time."""
-    return duration(max(0.0, (now_ms - ms) / 1000))
+def _matches(row: Row, words: str) -> bool:
+    """Return whether all words occur somewhere in a row, or in what is known of it."""
+    text = " ".join([*(str(cell) for cell in row.cells), *(value for _, value in details_of(row))]).casefold()
+    return all(word in text for word in words.casefold().split())
 
 
 def details_of(row: Row) -> Iterator[tuple[str, str]]:
@@ -174,9 +131,15 @@ def details_of(row: Row) -> Iterator[tuple[str, str]]:
     for name, value in row.details.items():
         if value in ("", None, [], {}) or (name.endswith("_ms") and not value):
             continue
-        if name.endswith("_ms"):
+        if name in ("waited_ms", "duration_ms"):
+            yield name.removesuffix("_ms"), f"{value / 1000:.1f} s"
+        elif name.endswith("_ms"):
             yield name.removesuffix("_ms"), f"{datetime.fromtimestamp(value / 1000):%Y-%m-%d %H:%M:%S}"
         elif name.endswith("_bytes"):
             yield name.removesuffix("_bytes"), mebibytes(value)
+        elif name.startswith("bytes_"):
+            yield name, size(value)
+        elif isinstance(value, dict):
+            yield name, " ".join(f"{key}={one}" for key, one in value.items())
         else:
             yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -11,9 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from appliance.grid.values import WorkerSpec, WorkerStatus
 from tests.support.appliance import APPLCTL, Appliance
+from tests.support.claims import spec
+from tests.support.frames import PING, frame
 from tests.support.waiting import until
-from tests.support.wire import BareClient
+from tests.support.wire import Wire
 
 HEIGHT = 24
 
@@ -71,29 +74,52 @@ def terminal(grid: Appliance, tmp_path: Path) -> Iterator[Callable[[int], Termin
         one.tmux("kill-server")
 
 
+@pytest.fixture
+def elsewhere(grid: Appliance) -> Iterator[WorkerSpec]:
+    """Register a worker of another appliance, which takes no sessions."""
+    name = "chromium-77"
+    there = spec(f"there.{name}.abcdef", appliance="there", name=name, status=WorkerStatus.DRAINING)
+    grid.state.register_worker(there)
+    yield there
+    grid.state.remove_worker(there.id, "the test is over")
+
+
 @pytest.mark.parametrize(("columns", "how", "code"), [(80, "q", 0), (140, "SIGTERM", 143)])
 def test_it_shows_the_grid_obeys_keys_and_leaves_the_terminal_as_it_was(
-    columns: int, how: str, code: int, grid: Appliance, terminal: Callable[[int], Terminal]
+    columns: int, how: str, code: int, grid: Appliance, elsewhere: WorkerSpec, terminal: Callable[[int], Terminal]
 ) -> None:
-    client = BareClient(grid)
-    assert client.answer() == (101, "")
+    client = Wire(grid.port)
+    assert client.upgrade("/?name=mine&label.build=4711").status == 101
+    client.socket.sendall(frame(PING, b"x" * 100, mask=bytes(4)))
     (session,) = grid.state.sessions()
     shown = terminal(columns)
-    shown.shows(session.id)
+    shown.shows(elsewhere.name)
     shown.shows("1/5 slots")
     lines = shown.lines()
     assert max(map(len, lines)) <= columns
     assert lines[0].startswith(grid.env["APPLIANCE_NAME"]), "nothing has scrolled away"
     heads = [line.split()[0] for line in lines if line]
     assert {"WORKERS", "SESSIONS", "QUEUE", "APPLIANCES", "EVENTS"} <= set(heads)
-    shown.keys("s", "Enter")
+    shown.keys("a")
+    shown.shows("(a: the grid)")
+    until(lambda: not any(elsewhere.name in line for line in shown.lines()), "another appliance's worker is hidden")
+    shown.keys("a", "s")
+    row = until(lambda: next((one for one in shown.lines() if " 106 " in one), ""), "the session's traffic is shown")
+    assert row.startswith(session.id[:8])
+    assert "mine build=4711" in row
+    shown.keys("<", "<", "r")
+    shown.shows("Rate▲")
+    shown.keys("/", "no such session", "Enter")
+    shown.shows("SESSIONS 0/1")
+    shown.keys("Escape", "Enter")
+    shown.shows(session.id)
     shown.shows("isolation")
     shown.shows(grid.state.why(session.id)[0][:40])
     shown.keys("Escape", "x")
-    shown.shows(f"End session {session.id}? y/n")
+    shown.shows(f"End session {session.id} (mine)? y/n")
     shown.keys("y")
     until(lambda: not grid.state.sessions(), "the session has ended")
-    client.close()
+    client.socket.close()
     if how == "q":
         shown.keys("q")
     else:

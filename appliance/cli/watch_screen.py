@@ -194,7 +194,7 @@ def _details(section: Section, state: State, width: int) -> Iterator[Text]:
     row = section.rows[state.row_in(section)]
     yield Text(f"{section.name.upper()}  {row.id}   (Enter: back)", style="bold cyan")
     told = [("why", sentence) for sentence in state.why[1]] if state.why[0] == row.id else []
-    for name, value in [*details_of(row), *told]:
+    for name, value in [*told, *details_of(row)]:
         for number, line in enumerate(Text(value).wrap(_PLAIN, max(10, width - 22))):
             yield Text.assemble((f"{name.replace('_', ' ') if not number else '':22}", "dim"), line)
 

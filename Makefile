@@ -11,7 +11,7 @@ ALONE   = tests/system/test_chaos.py
 SHARED  = --dist loadscope --no-loadscope-reorder
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale bench-dashboard bench-versions simulate chaos attacks compatibility full-chromium fuzz \
+.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale bench-dashboard bench-api bench-versions simulate chaos attacks compatibility full-chromium fuzz \
         image image-test image-check oci oci-test lint docs clean
 
 help: ## explain these commands
@@ -73,6 +73,9 @@ bench-dashboard: $(VENV)/installed-test ## measure what open dashboards cost the
 
 bench-versions: $(VENV)/installed-test ## measure first sessions of versions that nobody serves; VERSIONS="--minor 1.58"
 	$(BIN)/python -m tests.bench.versions $(VERSIONS)
+
+bench-api: $(VENV)/installed-test ## measure the REST API's answers for a large grid, and how late they make the relay
+	$(BIN)/python -m tests.bench.api
 
 simulate: $(VENV)/installed-test ## simulate pools, and the capacity that recycling leaves them
 	$(BIN)/python -m tests.simulation

@@ -15,10 +15,10 @@ from appliance.cli.output import Output
 from appliance.cli.session_tables import history_table, one_table, sessions_table
 from appliance.errors import ApplianceError
 from appliance.grid.grid import Grid
+from appliance.grid.session import Kill
 from appliance.grid.story import ANY, EndedBy, Filter, Story
 from appliance.names import Browser
 
-REASON = "session closed by operator"
 STATUSES = ("waiting", "active", "kept")
 
 
@@ -169,7 +169,7 @@ def kill(out: Output, wanted: Filter, ids: tuple[str, ...], status: str | None, 
         there = sorted(grid.stories(wanted), key=lambda session: session.holds_slot)
         known = [session.id for session in there]
         chosen = [choose(beginning, known) for beginning in ids] if ids else known
-        killed = [session for session in dict.fromkeys(chosen) if grid.kill_session(session, REASON)]
+        killed = [session for session in dict.fromkeys(chosen) if grid.kill_session(session, Kill.BY_OPERATOR)]
     for session in killed:
         out.say(f"Ending session {session}.")
     if not killed:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 from rich.live import Live
 
-from appliance.cli import sessions, workers
+from appliance.cli import workers
 from appliance.cli.output import Output, counted
 from appliance.cli.terminal import Key, read_keys, single_keys
 from appliance.cli.watch_screen import Screen
@@ -24,6 +24,7 @@ from appliance.cli.watch_snapshot import Rates, Snapshot, take_snapshot
 from appliance.cli.watch_state import Command, State
 from appliance.errors import ApplianceError
 from appliance.grid.grid import open_grid
+from appliance.grid.session import Kill
 
 INTERVAL_S = 1.0
 
@@ -101,7 +102,7 @@ def _carry_out(command: Command, snapshot: Snapshot) -> str:
     try:
         with open_grid(snapshot.view.settings) as grid:
             if not command.is_drain:
-                is_known = grid.kill_session(command.id, sessions.REASON)
+                is_known = grid.kill_session(command.id, Kill.BY_OPERATOR)
                 return f"Ending session {command.id}." if is_known else "It has already ended."
             left = grid.drain_worker(command.id, workers.REASON)
             return "It has already gone." if left is None else f"It is draining; {counted(left, 'session')} left."

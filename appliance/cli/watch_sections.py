@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -51,9 +51,7 @@ class Row:
     @property
     def details(self) -> dict[str, Any]:
         """All that is known of it."""
-        if isinstance(self.thing, dict):
-            return dict(self.thing)
-        return self.thing.as_dict() if isinstance(self.thing, ApplianceInfo) else asdict(self.thing)
+        return self.thing if isinstance(self.thing, dict) else self.thing.as_dict()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,10 @@ class Grid(Views, Stories):
         wait_ms: int,
         queue_max: int,
         avoid: Iterable[str] = (),
+        is_again: bool = False,
         server: str | None = None,
     ) -> dict[str, Any]:
-        """Claim a slot, or return where an earlier claim of the same session stands.
+        """Claim a slot, or return where an earlier claim of the same session stands: then it `is_again`.
 
         `avoid` names workers, and appliances with a slash behind the name, that the session must not get.
         The answer's `status` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable", "full", or
@@ -66,6 +67,7 @@ class Grid(Views, Stories):
             wait_ms=wait_ms,
             queue_max=queue_max,
             avoid=" ".join(sorted(avoid)),
+            is_again=is_again,
             **asdict(request),
         )
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.grid.clock import grid_time_ms
 from appliance.grid.grid import Grid
 from appliance.grid.records import ApplianceInfo, PoolCapacity, WorkerInfo
 from appliance.grid.story import Story
-from appliance.grid.views import grid_time_ms
 from appliance.names import minor_version
 
 WORKERS_MOST, SESSIONS_MOST = 500, 1000  # of a larger grid only so many are shown

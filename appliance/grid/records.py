@@ -45,6 +45,10 @@ class WorkerInfo:
         """The minor of its pool."""
         return minor_version(self.version) + self.beside
 
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     @classmethod
     def parse(cls, fields: dict[str, str], active: int, now_ms: int) -> WorkerInfo:
         """Read a worker from its hash; `active` counts its sessions."""

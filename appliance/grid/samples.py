@@ -67,9 +67,7 @@ class Samples:
 
     def _ends(self, since_ms: float) -> list[Story]:
         """Return the sessions that have ended since a time."""
-        store = self._grid.store
-        found = store.read(("XRANGE", store.key("history"), int(since_ms) + 1, "+", "COUNT", ENDS_MOST))[0]
-        return [Story.parse(fields, int(entry.partition("-")[0])) for entry, fields in found]
+        return self._grid.ended_after(int(since_ms), ENDS_MOST)
 
 
 def _parsed(fields: dict[str, str]) -> Sample:

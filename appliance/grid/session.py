@@ -45,9 +45,16 @@ def hung_up() -> End:
     return End("client disconnected", EndedBy.CLIENT, ClientGone())
 
 
+class Kill(StrEnum):
+    """By whose order a session ends, as its client reads it."""
+
+    BY_OPERATOR = "session closed by operator"
+    BY_OWNER = "session closed by its owner"
+
+
 def killed(reason: str) -> End:
-    """Return the end of a session by an operator's order."""
-    return End(reason, EndedBy.OPERATOR, SessionKilled(reason))
+    """Return the end of a session by somebody's order."""
+    return End(reason, EndedBy.OWNER if reason == Kill.BY_OWNER else EndedBy.OPERATOR, SessionKilled(reason))
 
 
 class Relayed:
@@ -82,6 +89,7 @@ class Session(Relayed):
         self.is_kept = False  # it has no client, and waits for the next one
         self.tried: set[str] = set()  # workers that failed it; "appliance/" if the path to it did
         self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and the error
+        self.has_claimed = False
         self.unknown_until: Deadline | None = None  # while Redis knows neither it nor its worker
         self._woken = threading.Event()
 

@@ -256,7 +256,8 @@ class Sessions:
         return self._claim_on(None, session)  # perhaps there are several behind one address
 
     def _claim_on(self, server: str | None, session: Session) -> dict[str, Any]:
-        started = time.perf_counter()
+        started, is_again = time.perf_counter(), session.has_claimed
+        session.has_claimed = True
         answer = self._grid.claim(
             session.id,
             session.request,
@@ -265,6 +266,7 @@ class Sessions:
             wait_ms=int(session.deadline.left_s * 1000),
             queue_max=self._queue_max,
             avoid={*session.tried, *self._reach.avoided},
+            is_again=is_again,
             server=server,
         )
         self._observer.claimed(time.perf_counter() - started)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from appliance.grid import why
+from appliance.grid.clock import grid_time_ms, wall_ms
 from appliance.grid.store import Store
-from appliance.grid.story import ANY, Filter, Story
+from appliance.grid.story import ANY, Fields, Filter, Story, entry_fields
 
 SLICE = 200  # entries of the history that are read at once; Redis serves others in between
-
-Fields = dict[str, str]
+ENDS_S, ENDS_MOST = 10, 1000  # of events behind a session's end, among which its worker's end is looked for
 
 
 class Stories:
@@ -24,7 +23,7 @@ class Stories:
         kinds = {"waiting": ["deadlines"], "": ["leases", "deadlines"]}.get(filters.status, ["leases"])
         found_ids = self.store.read(*[("ZRANGE", self.store.key(kind), 0, -1) for kind in kinds])
         ids = [one for some in found_ids for one in some]
-        answers = self.store.read(*[("HGETALL", self.store.key("session", one)) for one in ids]) if ids else []
+        answers = self.store.read_hashes([self.store.key("session", one) for one in ids])
         found = (Story.parse(fields) for fields in answers if fields)
         return sorted(filter(filters.matches, found), key=lambda story: story.started_ms or 0)
 
@@ -36,12 +35,10 @@ class Stories:
     def beginning_with(self, letters: str, most: int) -> list[Story]:
         """Return the sessions, live and past, whose ids begin so; `most` of them at most."""
         found = [story for story in self.stories() if story.id.startswith(letters)]
-        written = json.dumps({"id": letters})[1:-2]  # without the closing quote
-        for ended_ms, entry in self._entries(None):
-            if len(found) >= most:
-                break
-            if written in entry["request"] and json.loads(entry["request"])["id"].startswith(letters):
-                found.append(Story.parse(entry, ended_ms))
+        self.find_past("")  # so that the index has all
+        (ids,) = self.store.read(("HKEYS", self.store.key("index")))
+        past = (self.session(one) for one in ids if one.startswith(letters))
+        found += [story for _, story in zip(range(most - len(found)), filter(None, past), strict=False)]
         return found[:most]
 
     def history(
@@ -61,24 +58,48 @@ class Stories:
                 found.append(story)
         return found
 
+    def ended_after(self, ended_ms: int, most: int) -> list[Story]:
+        """Return the sessions that have ended after a time, the oldest end first; `most` of them at most."""
+        found = self.store.read(("XRANGE", self.store.key("history"), ended_ms + 1, "+", "COUNT", most))[0]
+        return [Story.parse(entry_fields(fields), _ended_ms(entry_id)) for entry_id, fields in found]
+
     def why(self, session_id: str) -> list[str]:
         """Return why a session waited and why it ended, in sentences; [] if it is unknown."""
+        found = self.explain(session_id)
+        return found[1] if found else []
+
+    def explain(self, session_id: str) -> tuple[Story, list[str]] | None:
+        """Return a session, with the sentences of `why`; None if it is unknown."""
         found = self._record(session_id)
         if not found:
-            return []
-        entries = self.store.read(("XREVRANGE", self.store.key("events"), "+", "-", "COUNT", why.EVENTS))[0]
-        return why.sentences(Story.parse(*found), found[0], [fields for _, fields in reversed(entries)])
+            return None
+        story = Story.parse(*found)
+        return story, why.sentences(story, found[0], self._end_of_worker(story) if story.ended_ms else "")
+
+    def _end_of_worker(self, story: Story) -> str:
+        """Return why a past session's worker ended, if it did so within some seconds; "" if nothing is known."""
+        time, clock = self.store.read(("TIME",), ("GET", self.store.key("clock")))
+        ended_ms = (story.ended_ms or 0) + wall_ms(time) - grid_time_ms(time, clock)  # events have the server's time
+        window = (ended_ms - 1000, ended_ms + ENDS_S * 1000, "COUNT", ENDS_MOST)
+        events = self.store.read(("XRANGE", self.store.key("events"), *window))[0]
+        ends = (one for _, one in events if one["event"] == "worker.ended" and one.get("worker") == story.worker)
+        return next((str(one.get("reason", "")) for one in ends), "")
 
     def _record(self, session_id: str) -> tuple[Fields, int | None] | None:
         """Return a session's hash, or its history entry and when it ended; None if there is neither."""
         (fields,) = self.store.read(("HGETALL", self.store.key("session", session_id)))
         if fields:
             return fields, None
-        written = json.dumps({"id": session_id})[1:-1]
-        for ended_ms, entry in self._entries(None):
-            if written in entry["request"] and json.loads(entry["request"])["id"] == session_id:
-                return entry, ended_ms
-        return None
+        entry_id = self.find_past(session_id)
+        found = self.store.read(("XRANGE", self.store.key("history"), entry_id, entry_id))[0] if entry_id else []
+        return (entry_fields(found[0][1]), _ended_ms(entry_id)) if found else None
+
+    def find_past(self, session_id: str) -> str:
+        """Return the id of a past session's entry in the history; "" if it is unknown, or too old for that."""
+        while True:
+            answer = self.store.call("find_past", id=session_id)
+            if not answer["more"]:  # else Redis serves others in between
+                return str(answer.get("entry") or "")
 
     def _entries(self, before_ms: int | None) -> Iterator[tuple[int, Fields]]:
         """Return the history's entries from the newest on, each with the time of its end."""
@@ -86,7 +107,11 @@ class Stories:
         while True:
             entries = self.store.read(("XREVRANGE", self.store.key("history"), last, "-", "COUNT", SLICE))[0]
             for entry_id, fields in entries:
-                yield int(entry_id.partition("-")[0]), fields
+                yield _ended_ms(entry_id), entry_fields(fields)
             if len(entries) < SLICE:
                 return
             last = f"({entries[-1][0]}"
+
+
+def _ended_ms(entry_id: str) -> int:
+    return int(entry_id.partition("-")[0])

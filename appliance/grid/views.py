@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from appliance.grid import token_table
+from appliance.grid.clock import grid_time_ms
 from appliance.grid.records import ApplianceInfo, ApplianceStatus, PoolCapacity, SessionInfo, WorkerFailure, WorkerInfo
 from appliance.grid.store import Store
 from appliance.grid.token_table import Token
@@ -50,27 +51,26 @@ class Views:
 
     def workers(self) -> list[WorkerInfo]:
         """Return all registered workers, sorted by appliance and name."""
-        ids, time, clock = self.store.read(
-            ("ZRANGE", self.store.key("workers"), 0, -1), ("TIME",), ("GET", self.store.key("clock"))
-        )
-        now_ms = grid_time_ms(time, clock)
-        commands: list[tuple[Any, ...]] = [("HGETALL", self.store.key("worker", i)) for i in ids]
-        commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
-        answers = self.store.read(*commands) if commands else []
-        found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
-        workers = [WorkerInfo.parse(fields, active, now_ms) for fields, active in found if fields]
-        return sorted(workers, key=lambda w: (w.appliance, w.name, w.id))
+        (ids,) = self.store.read(("ZRANGE", self.store.key("workers"), 0, -1))
+        return sorted(self._workers(ids), key=lambda w: (w.appliance, w.name, w.id))
+
+    def worker(self, worker_id: str) -> WorkerInfo | None:
+        """Return a worker; None if it is not registered."""
+        (is_known,) = self.store.read(("ZSCORE", self.store.key("workers"), worker_id))
+        return next(iter(self._workers([worker_id])), None) if is_known is not None else None
 
     def workers_of(self, appliance: str, most: int) -> list[WorkerInfo]:
         """Return up to `most` workers of an appliance, only those with a recent heartbeat, sorted by name."""
-        ids = self.workers_on(appliance, most)
-        commands = [("HGETALL", self.store.key("worker", i)) for i in ids]
-        commands += [("SCARD", self.store.key("worker", i, "sessions")) for i in ids]
-        *answers, time, clock = self.store.read(*commands, ("TIME",), ("GET", self.store.key("clock")))
-        found = zip(answers[: len(ids)], answers[len(ids) :], strict=True)
+        return sorted(self._workers(self.workers_on(appliance, most)), key=lambda w: (w.name, w.id))
+
+    def _workers(self, ids: Sequence[str]) -> list[WorkerInfo]:
+        """Return those of these workers that have a record."""
+        records = self.store.read_hashes([self.store.key("worker", one) for one in ids])
+        counts = [("SCARD", self.store.key("worker", one, "sessions")) for one in ids]
+        *active, time, clock = self.store.read(*counts, ("TIME",), ("GET", self.store.key("clock")))
         now_ms = grid_time_ms(time, clock)
-        workers = [WorkerInfo.parse(fields, active, now_ms) for fields, active in found if fields]
-        return sorted(workers, key=lambda w: (w.name, w.id))
+        found = zip(records, active, strict=True)
+        return [WorkerInfo.parse(fields, count, now_ms) for fields, count in found if fields]
 
     def worker_ends(self, appliance: str) -> dict[WorkerEnd, int]:
         """Return how many workers of an appliance drained, crashed or did not start, since Redis has counted them."""
@@ -255,13 +255,6 @@ class Views:
         """Return when tokens were last used, by their digests; one unused since Redis started is not there."""
         (found,) = self.store.read(("HGETALL", self.store.shared_key("tokens", "used")))
         return {digest: int(used_ms) for digest, used_ms in found.items()}
-
-
-def grid_time_ms(time: tuple[int, int], clock: str | None) -> int:
-    """Return the grid's time as the Lua library does (`tell_time` in clock.lua)."""
-    wall = int(time[0]) * 1000 + int(time[1]) // 1000
-    seen, grid, longest = map(int, clock.split()) if clock else (wall, wall, 0)
-    return grid + max(0, min(wall - seen, longest))
 
 
 def _add(total: Counts, counts: Counts) -> None:

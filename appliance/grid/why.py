@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from appliance.grid.story import EndedBy, Story
 from appliance.names import WorkerId
-
-EVENTS = 2000  # the newest ones, in which a session's are looked for
 
 _WHO = {
     EndedBy.CLIENT: "The client ended it",
     EndedBy.NETWORK: "Its client vanished",
     EndedBy.LIMIT: "A limit ended it",
     EndedBy.OPERATOR: "An operator ended it",
+    EndedBy.OWNER: "Its owner ended it",
     EndedBy.WORKER: "Its worker ended it",
     EndedBy.DRIVER: "Its driver ended it",
     EndedBy.BROWSER: "Its browser ended it",
@@ -23,24 +23,19 @@ _WHO = {
 }
 
 
-def sentences(story: Story, fields: Mapping[str, str], events: Iterable[Mapping[str, str]]) -> list[str]:
-    """Return the sentences on a session; `fields` are its record's, `events` the newest of the grid, in order."""
-    of_session, of_worker = [], []
-    for event in events:
-        if event.get("session") == story.id:
-            of_session.append(event)
-        elif story.worker and event.get("worker") == story.worker:
-            of_worker.append(event)
-    return [*_wait(story, fields.get("queued", "")), *_dials(of_session), *_place(story), *_end(story, of_worker)]
+def sentences(story: Story, fields: Mapping[str, str], end_of_worker: str) -> list[str]:
+    """Return the sentences on a session; `fields` are its record's, `end_of_worker` says why its worker ended."""
+    note: dict[str, Any] = json.loads(fields.get("queued") or "{}")
+    why_left = {"drained": fields.get("left", ""), "ended": end_of_worker}
+    return [*_wait(story, note), *_dials(note.get("gave_back", ())), *_place(story), *_end(story, why_left)]
 
 
-def _wait(story: Story, queued: str) -> Iterator[str]:
+def _wait(story: Story, note: Mapping[str, Any]) -> Iterator[str]:
     waited = f"{(story.waited_ms or 0) / 1000:.1f} s"
-    if not queued:
+    if "available" not in note:
         if story.granted_ms is not None:
             yield "It got a slot at once." if not story.waited_ms else f"It waited {waited} for its slot."
         return
-    note: dict[str, int] = json.loads(queued)
     kind = f"{story.browser} worker{f' of Playwright {story.version}' if story.version else ''}"
     causes = [_taken(note["available"], kind)]
     if note["away"]:
@@ -66,12 +61,11 @@ def _taken(available: int, kind: str) -> str:
     return f"all slots of the {available} available {kind.replace('worker', 'workers', 1)} were taken"
 
 
-def _dials(events: Iterable[Mapping[str, str]]) -> Iterator[str]:
+def _dials(gave_back: Iterable[tuple[str, str]]) -> Iterator[str]:
     blames = {"worker": "its driver did not answer", "path": "its appliance was not reached"}
-    for event in events:
-        if event["event"] == "session.given_back":
-            why = blames.get(event.get("blame", ""), "its proxy could not dial")
-            yield f"It was given worker {event['worker']} and gave it back, because {why}."
+    for worker, blame in gave_back:
+        why = blames.get(blame, "its proxy could not dial")
+        yield f"It was given worker {worker} and gave it back, because {why}."
 
 
 def _place(story: Story) -> Iterator[str]:
@@ -83,7 +77,7 @@ def _place(story: Story) -> Iterator[str]:
         yield f"{verb} on worker {worker}{at}{lasted}."
 
 
-def _end(story: Story, of_worker: Iterable[Mapping[str, str]]) -> Iterator[str]:
+def _end(story: Story, why_left: Mapping[str, str]) -> Iterator[str]:
     if story.status == "kept":
         yield "It has no client now, and is kept for the next one."
     if story.status != "ended":
@@ -91,10 +85,9 @@ def _end(story: Story, of_worker: Iterable[Mapping[str, str]]) -> Iterator[str]:
     who = _WHO.get(EndedBy(story.ended_by)) if story.ended_by in set(EndedBy) else "It ended"
     yield f"{who}: {story.end_reason.rstrip('.')}." if story.end_reason else f"{who}."
     if story.ended_by in (EndedBy.WORKER, EndedBy.DRIVER, EndedBy.BROWSER, EndedBy.LIMIT, EndedBy.APPLIANCE):
-        for event in of_worker:
-            said = {"worker.draining": "drained", "worker.ended": "ended"}.get(event["event"])
-            if said and event.get("reason") != story.end_reason:
-                yield f"Its worker {said}: {event.get('reason', '').rstrip('.')}."
+        for how, reason in why_left.items():
+            if reason and reason != story.end_reason:
+                yield f"Its worker {how}: {reason.rstrip('.')}."
 
 
 def _counted(count: int, one: str, several: str = "") -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, cast
 
+import gevent
 from flask import Response, current_app, g
 from flask_openapi3.blueprint import APIBlueprint
 
@@ -17,6 +19,7 @@ from appliance.settings.config import Settings
 from proxy.api.models import Error
 
 PREFIX = "/api/v1"
+PIECE = 100  # items of a list, which take about 2 ms to write
 JSON = "application/json"
 # The application describes the model. To describe it again for each status of each resource took the proxy 0.1 s.
 _AN_ERROR = {JSON: {"schema": {"$ref": f"#/components/schemas/{Error.__name__}"}}}
@@ -58,7 +61,11 @@ def may_see(session: Story) -> bool:
 
 def find_session(session_id: str) -> Story:
     """Return a session, live or past; raises NotFound also for one that is not the principal's to see."""
-    session = grid().session(session_id)
+    return visible(grid().session(session_id), session_id)
+
+
+def visible(session: Story | None, session_id: str) -> Story:
+    """Return a session that was found by its id; raises NotFound as `find_session` does."""
     if session is None or not may_see(session):
         raise NotFound(f"There is no session {session_id[:100]}.", f"{PREFIX}/sessions lists all.")
     return session
@@ -66,4 +73,18 @@ def find_session(session_id: str) -> Story:
 
 def answer(content: dict[str, Any], status: int = 200) -> Response:
     """Return an answer with this content."""
-    return Response(json.dumps(content, ensure_ascii=False) + "\n", status, mimetype=JSON)
+    return Response(f"{_written(content)}\n", status, mimetype=JSON)
+
+
+def answer_list(name: str, items: Iterable[dict[str, Any]]) -> Response:
+    """Return an answer with a list, which may be long: what else the proxy does goes on meanwhile."""
+    pieces = []
+    for number, item in enumerate(items, 1):
+        pieces.append(_written(item))
+        if number % PIECE == 0:
+            gevent.sleep(0)
+    return Response(f'{{"{name}": [{", ".join(pieces)}]}}\n', mimetype=JSON)
+
+
+def _written(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False)

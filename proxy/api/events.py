@@ -7,7 +7,7 @@ from typing import cast
 from flask import Response, current_app, g, request
 
 from proxy.api import models
-from proxy.api.asked import answer, blueprint, grid, require_admin
+from proxy.api.asked import answer_list, blueprint, grid, require_admin
 from proxy.api.queries import NewestEvents
 from proxy.api.streams import Streams
 
@@ -25,7 +25,7 @@ def list_events(query: NewestEvents) -> Response:
     """
     require_admin()
     if not query.follow and request.accept_mimetypes.best != EVENT_STREAM:
-        return answer({"events": grid().events(query.count)})
+        return answer_list("events", grid().events(query.count))
     streams = cast(Streams, current_app.extensions[STREAMS])
     stream = streams.open(request.headers.get("Last-Event-ID", ""), query.count, g.admit)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would hold them back

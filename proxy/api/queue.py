@@ -8,7 +8,7 @@ from flask import Response, current_app
 
 from appliance.grid.story import Filter
 from proxy.api import models
-from proxy.api.asked import answer, blueprint, grid, may_see, settings
+from proxy.api.asked import answer, answer_list, blueprint, grid, may_see, settings
 from proxy.api.pressure import Gauge, pressure
 from proxy.api.queries import Strict, Wanted
 
@@ -27,7 +27,7 @@ def list_queue(query: Strict) -> Response:
         waiting_ms = max(0, now_ms - (session.started_ms or now_ms))
         ticket = {"position": positions[session.browser], "waiting_ms": waiting_ms, "session": session.as_dict()}
         tickets += [ticket] if may_see(session) else []
-    return answer({"queue": tickets})
+    return answer_list("queue", tickets)
 
 
 @api.get("/pressure", responses={200: models.Pressure})

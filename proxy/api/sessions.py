@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from flask import Response
 
+from appliance.grid.session import Kill
 from appliance.grid.story import Story
 from appliance.request_errors import BadRequest
 from proxy.api import models
-from proxy.api.asked import answer, blueprint, find_session, grid, may_see
+from proxy.api.asked import answer, answer_list, blueprint, find_session, grid, may_see, principal, visible
 from proxy.api.queries import EndingSessions, LiveSessions, PastSessions, SessionPath, Strict
-
-REASON = "session closed by operator"
 
 api = blueprint("sessions")
 
@@ -19,7 +18,7 @@ api = blueprint("sessions")
 def list_sessions(query: LiveSessions) -> Response:
     """List the sessions that wait or run, the oldest first."""
     found = grid().stories(query.filter())
-    return answer({"sessions": [session.as_dict() for session in found]})
+    return answer_list("sessions", (session.as_dict() for session in found))
 
 
 @api.delete("/sessions", responses={202: models.Ended})
@@ -45,7 +44,9 @@ def end_session(path: SessionPath, query: Strict) -> Response:
 @api.get("/sessions/<session_id>/why", responses={200: models.Why})
 def explain_session(path: SessionPath, query: Strict) -> Response:
     """Say why a session waited, and why it ended."""
-    return answer({"why": grid().why(find_session(path.session_id).id)})
+    story, sentences = grid().explain(path.session_id) or (None, [])
+    visible(story, path.session_id)
+    return answer({"why": sentences})
 
 
 @api.get("/history", responses={200: models.Sessions})
@@ -56,9 +57,10 @@ def list_history(query: PastSessions) -> Response:
     more ended in that millisecond.
     """
     found = grid().history(count=query.count, before_ms=query.before_ms, filters=query.filter(), is_page=True)
-    return answer({"sessions": [session.as_dict() for session in found]})
+    return answer_list("sessions", (session.as_dict() for session in found))
 
 
 def _end(found: list[Story]) -> Response:
-    ended = [session.id for session in found if may_see(session) and grid().kill_session(session.id, REASON)]
+    kill = Kill.BY_OPERATOR if principal().is_admin else Kill.BY_OWNER
+    ended = [session.id for session in found if may_see(session) and grid().kill_session(session.id, kill)]
     return answer({"ended": ended}, 202)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from flask import Response
 
 from appliance.grid.records import WorkerInfo
 from appliance.request_errors import NotFound
 from proxy.api import models
-from proxy.api.asked import PREFIX, answer, blueprint, grid, require_admin
+from proxy.api.asked import PREFIX, answer, answer_list, blueprint, grid, require_admin
 from proxy.api.queries import Strict, WorkerPath
 
 REASON = "drained by operator"
@@ -21,14 +19,14 @@ api = blueprint("workers")
 def list_workers(query: Strict) -> Response:
     """List the workers of all appliances."""
     require_admin()
-    return answer({"workers": [asdict(worker) for worker in grid().workers()]})
+    return answer_list("workers", (worker.as_dict() for worker in grid().workers()))
 
 
 @api.get("/workers/<worker_id>", responses={200: models.Worker})
 def show_worker(path: WorkerPath, query: Strict) -> Response:
     """Show a worker."""
     require_admin()
-    return answer(asdict(_find(path.worker_id)))
+    return answer(_find(path.worker_id).as_dict())
 
 
 @api.post("/workers/<worker_id>/drain", responses={202: models.Draining})
@@ -40,7 +38,7 @@ def drain_worker(path: WorkerPath, query: Strict) -> Response:
 
 
 def _find(worker_id: str) -> WorkerInfo:
-    found = {worker.id: worker for worker in grid().workers()}.get(worker_id)
+    found = grid().worker(worker_id)
     if found is None:
         raise NotFound(f"There is no worker {worker_id[:100]}.", f"{PREFIX}/workers lists all.")
     return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.errors import ClientGone
+from appliance.errors import Blame, ClientGone
 from appliance.grid.grid import Grid
-from appliance.grid.session import Session, hung_up
+from appliance.grid.session import Kill, Session, hung_up
 from appliance.grid.sessions import Sessions
 from appliance.grid.story import Bounds, EndedBy, Filter, Story, Traffic
 from appliance.grid.values import CrashCause, Grant, SessionRequest
 from appliance.names import Browser
-from appliance.request_errors import NoSlot, QueueFull
+from appliance.request_errors import NoSlot, QueueFull, SessionKilled
 from appliance.settings import config
 from tests.support.claims import claim, spec
 
@@ -133,7 +133,8 @@ def test_a_page_of_the_history_ends_with_a_whole_millisecond(here: Grid) -> None
         '{"id": "%s", "name": "", "browser": "chromium", "minor": "", "client": "", "user_agent": "", "proxy": "p"}'
     )
     for entry, session in (("1000-0", "a"), ("2000-0", "b"), ("2000-1", "c"), ("2000-2", "d"), ("3000-0", "e")):
-        here.store.read(("XADD", here.store.key("history"), entry, "request", request % session))
+        fields = ("request", request % session, "end", "\n" * 8)
+        here.store.read(("XADD", here.store.key("history"), entry, *fields))
     page = here.history(count=2, is_page=True)
     assert [one.id for one in page] == ["e", "d", "c", "b"]
     assert [one.id for one in here.history(count=2, before_ms=page[-1].ended_ms, is_page=True)] == ["a"]
@@ -168,7 +169,7 @@ def test_refused_and_impatient_clients_are_told_apart(here: Grid, sessions: Sess
     ]
 
 
-def test_why_tells_of_the_queue_the_dials_and_the_workers_end(here: Grid) -> None:
+def test_why_tells_of_the_queue_and_the_workers_end(here: Grid) -> None:
     claim_as(here, "first")
     claim_as(here, "second")
     claim_as(here, "third")
@@ -184,6 +185,24 @@ def test_why_tells_of_the_queue_the_dials_and_the_workers_end(here: Grid) -> Non
         "Its driver ended it: the driver of worker chromium-00 ended: signal 9.",
     ]
     assert here.why("unknown") == []
+
+
+def test_why_tells_of_workers_that_were_given_back_and_why_the_last_one_left(here: Grid) -> None:
+    worker = "here.chromium-00.1"
+    claim_as(here, "s")
+    here.give_back("s", worker, Blame.WORKER)
+    here.heartbeat_worker(worker, 0, healthy=True)
+    claim_as(here, "s")
+    here.drain_worker(worker, "grew past WORKER_MAX_MEMORY")
+    here.release("s", "worker chromium-00 is gone", ended_by=EndedBy.WORKER)
+    here.remove_worker(worker, "a fault", CrashCause.WORKER)
+    here.store.read(*[("XADD", here.store.key("events"), "*", "event", "another")] * 3000)
+    assert [line for line in here.why("s") if " ran " not in line and "slot" not in line] == [
+        f"It was given worker {worker} and gave it back, because its driver did not answer.",
+        "Its worker ended it: worker chromium-00 is gone.",
+        "Its worker drained: grew past WORKER_MAX_MEMORY.",
+        "Its worker ended: a fault.",
+    ]
 
 
 def test_the_history_is_searched_by_what_a_session_was(here: Grid) -> None:
@@ -235,10 +254,59 @@ def test_the_reaper_keeps_the_history_within_its_bounds(here: Grid) -> None:
 
 def test_an_end_is_written_although_the_grids_clock_was_lost(here: Grid) -> None:
     claim_as(here, "first")
-    here.store.read(("XADD", here.store.key("history"), "9999999999999-5", "request", '{"id": "x"}'))
+    fields = ("request", '{"id": "x"}', "end", "\n" * 8)
+    here.store.read(("XADD", here.store.key("history"), "9999999999999-5", *fields))
     here.release("first", "closed")
     (entries,) = here.store.read(("XRANGE", here.store.key("history"), "-", "+"))
     assert [entry for entry, _ in entries] == ["9999999999999-5", "9999999999999-6"]
+
+
+def test_a_reason_may_have_lines(here: Grid) -> None:
+    claim_as(here, "s")
+    here.release("s", "one\ntwo\n\nthree", ended_by=EndedBy.DRIVER)
+    assert (the_only_end(here).end_reason, the_only_end(here).ended_by) == ("one\ntwo\n\nthree", "driver")
+
+
+def test_a_past_session_is_found_by_its_id_or_the_beginning_of_it_whenever_it_ended(here: Grid) -> None:
+    for number in range(450):
+        claim_as(here, f"s{number}")
+        here.release(f"s{number}", "closed")
+    found = here.session("s17")
+    assert found
+    assert found.id == "s17"
+    assert here.session("s450") is None
+    claim_as(here, "s450")
+    here.remove_worker("here.chromium-00.1", "crashed")
+    assert here.session("s450")
+    here.release("s450", "closed", ended_by=EndedBy.OPERATOR)
+    amended = here.session("s450")
+    assert amended
+    assert amended.ended_by == "operator", "the entry that has taken its place is found"
+    assert {one.id for one in here.beginning_with("s44", 20)} == {"s44", *(f"s44{number}" for number in range(10))}
+    assert len(here.beginning_with("s44", 2)) == 2
+
+
+def test_the_index_forgets_what_the_history_has_forgotten(here: Grid) -> None:
+    for number in range(450):
+        claim_as(here, f"s{number}")
+        here.release(f"s{number}", "closed")
+    assert here.session("s3")
+    here.reap(history=Bounds(5, 3600))
+    assert here.session("s3") is None
+    assert here.store.read(("HLEN", here.store.key("index")))[0] == 6
+
+
+@pytest.mark.parametrize(("kill", "who"), [(Kill.BY_OPERATOR, "operator"), (Kill.BY_OWNER, "owner")])
+def test_an_operators_order_and_the_owners_are_told_apart(kill: Kill, who: str, here: Grid, sessions: Sessions) -> None:
+    claim_as(here, "holder")
+    with (
+        pytest.raises(SessionKilled, match=kill),
+        sessions.open(WANTED, lambda waiting: sessions.handle({"kill": waiting.id, "reason": kill})),
+    ):
+        pytest.fail("no slot was free")
+    ended = the_only_end(here)
+    assert (ended.ended_by, ended.end_reason) == (who, kill)
+    assert here.why(ended.id)[-1] == f"{'An operator' if who == 'operator' else 'Its owner'} ended it: {kill}."
 
 
 def test_a_session_that_ends_before_it_is_relayed_says_how_its_client_was_answered() -> None:

@@ -98,7 +98,13 @@ class Everyone(Sessions):
         for step_ms in (0, 7_500, 7_500, 7_500):  # until the leases of dead proxies have expired
             self.set_clock(self.now + step_ms)
             self.do_as_always()
-        self.store.read(("DEL", self.store.key("history"), *[self.store.key("kills", proxy) for proxy in self.proxies]))
+        self.store.read(
+            (
+                "DEL",
+                self.store.key("history"),
+                *[self.store.key("kills", proxy) for proxy in self.proxies],
+            )
+        )
         self.killed.clear()
         self.synchronise_clock()
         self.forget_stale_tickets()

@@ -106,12 +106,15 @@ class Model:
         self.zsets: dict[str, dict[tuple[str, ...], dict[str, int]]] = defaultdict(dict)
         self.serving: dict[tuple[str, ...], set[str]] = {}
         self.policies: dict[tuple[str, ...], dict[str, float]] = {}
-        self.streams: dict[str, list[dict[str, str]]] = {"events": [], "history": []}
+        prefix = f"{{test}}:{SCHEMA}:"
+        self.events = [pairs(fields) for _, fields in dump.pop(f"{prefix}events", [])]
+        history = [pairs(fields) for _, fields in dump.pop(f"{prefix}history", [])]
+        self.past = [json.loads(entry["request"])["id"] for entry in history]  # the sessions that have ended
         self.apart: dict[tuple[str, ...], set[str]] = {}
         self.avoiding: dict[tuple[str, ...], set[str]] = {}
         held: dict[str, set[str]] = {}
         for name, content in dump.items():
-            kind, *rest = name.removeprefix(f"{{test}}:{SCHEMA}:").split(":")
+            kind, *rest = name.removeprefix(prefix).split(":")
             if kind == "worker" and rest[1:] == ["sessions"]:
                 held[rest[0]] = set(content)
             elif kind == "worker":
@@ -122,8 +125,6 @@ class Model:
                 getattr(self, kind)[tuple(rest)] = set(content)
             elif kind == "policy":
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
-            elif kind in ("events", "history"):
-                self.streams[kind] = [pairs(fields) for _, fields in content]
             elif kind not in OTHERS:
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
         self.runs = {
@@ -156,15 +157,6 @@ class Model:
 
     def zset(self, kind: str, *name: str) -> dict[str, int]:
         return self.zsets[kind].get(name, {})
-
-    @property
-    def events(self) -> list[dict[str, str]]:
-        return self.streams["events"]
-
-    @property
-    def history(self) -> list[str]:
-        """Return the sessions that have ended."""
-        return [json.loads(entry["request"])["id"] for entry in self.streams["history"]]
 
     @property
     def drained(self) -> dict[str, int]:

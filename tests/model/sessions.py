@@ -77,6 +77,7 @@ class Sessions(Workers):
             wait_ms=WAIT_MS,
             queue_max=queue_max,
             avoid=client.avoid.split(),
+            is_again=client.id in self.known,
         )
         self.settle()
         queued = self.model.queue_length(client.browser)

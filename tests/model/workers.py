@@ -85,7 +85,7 @@ class Workers(RuleBasedStateMachine):
         Replay(self.model, after).run()
         check(after)
         self.known |= after.sessions.keys()
-        assert sorted(after.history) == sorted(self.known - after.sessions.keys())
+        assert sorted(after.past) == sorted(self.known - after.sessions.keys())
         self.model = after
 
     # ── Workers ───────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 -- History: one entry for each session that has ended, also for one that waited and never had a slot.
 --
 -- An entry's id is the grid's time of the end, so the stream is in that order. The reaper keeps it within its bounds.
+-- Entries are found by an index, which is made when somebody asks for one.
 --
 -- A session may be taken for ended by another than its proxy: its lease expired, or its worker was removed. Its entry
 -- is then `presumed`. If its proxy releases it after all, the entry becomes what the proxy says; if the session turns
@@ -9,34 +10,47 @@
 local PRESUMED_MS = '3600000'
 local VISIT_MS = '60000'  -- for another proxy to say what the last client of a kept session has moved
 
--- Adds an entry, in the order of the grid's time even if that was set back (a clock that Redis lost). Returns its id.
-local function add(fields)
-  local name = key('history')
-  local id = redis.pcall('XADD', name, whole(NOW) .. '-*', unpack(fields))
-  if type(id) == 'string' then return id end
-  local last = redis.call('XREVRANGE', name, '+', '-', 'COUNT', '1')[1]
-  return redis.call('XADD', name, last[1]:match('^%d+') .. '-*', unpack(fields))
+-- The lines of the field `end`: few fields cost least. Only the last line may have line breaks. `left` says why the
+-- session's worker drained.
+local LINES = {'worker', 'started', 'granted', 'traffic', 'visit', 'queued', 'left', 'ended_by', 'reason'}
+
+local function pack(entry)
+  return (entry.worker or '') .. '\n' .. (entry.started or '') .. '\n' .. (entry.granted or '') .. '\n' .. (entry.traffic or '') .. '\n' ..
+    (entry.visit or '') .. '\n' .. (entry.queued or '') .. '\n' .. (entry.left or '') .. '\n' .. entry.ended_by ..
+    '\n' .. entry.reason
 end
 
--- Takes an entry out of the history. Returns its fields, or nil if it is there no more.
+local function unpacked(text)
+  local entry, at = {}, 1
+  for number = 1, #LINES - 1 do
+    local to = text:find('\n', at, true)
+    entry[LINES[number]], at = text:sub(at, to - 1), to + 1
+  end
+  entry.reason = text:sub(at)
+  return entry
+end
+
+-- Adds an entry, in the order of the grid's time even if that was set back (a clock that Redis lost). Returns its id.
+local function add(request, text)
+  local name = key('history')
+  local id = redis.pcall('XADD', name, whole(NOW) .. '-*', 'request', request, 'end', text)
+  if type(id) == 'string' then return id end
+  local last = redis.call('XREVRANGE', name, '+', '-', 'COUNT', '1')[1]
+  return redis.call('XADD', name, last[1]:match('^%d+') .. '-*', 'request', request, 'end', text)
+end
+
+-- Takes an entry out of the history. Returns its request and its end, or nil if it is there no more.
 local function take(id)
   local found = redis.call('XRANGE', key('history'), id, id)[1]
   redis.call('XDEL', key('history'), id)
-  return found and found[2]
+  if found then return found[2][2], found[2][4] end
 end
 
--- Writes that a session has ended. `session` has its record's fields, false or nil for those that it does not have;
+-- Writes that a session has ended. `session` has its record's fields, nil for those that it does not have;
 -- `is_presumed` says that its proxy may know better.
 function history.write(session, id, reason, ended_by, is_presumed)
-  local fields = {
-    'request', session.request, 'worker', session.worker, 'started', session.started, 'granted', session.granted,
-    'reason', reason, 'ended_by', ended_by, 'traffic', session.traffic or '',
-  }
-  for _, field in ipairs(session.visit and {'visit', 'queued'} or session.queued and {'queued'} or {}) do
-    fields[#fields + 1] = field
-    fields[#fields + 1] = session[field] or ''
-  end
-  local entry = add(fields)
+  session.reason, session.ended_by = reason, ended_by
+  local entry = add(session.request, pack(session))
   local is_open = is_presumed or session.visit
   if is_open then redis.call('SET', key('presumed', id), entry, 'PX', is_presumed and PRESUMED_MS or VISIT_MS) end
 end
@@ -52,17 +66,34 @@ end
 function history.amend(id, change)
   local name = key('presumed', id)
   local entry = redis.call('GET', name)
-  local flat = entry and take(entry)
-  if not flat then return end
-  local fields = {}
-  for at = 1, #flat, 2 do fields[flat[at]] = flat[at + 1] end
-  for field, value in pairs(change(fields)) do
-    local at = 1
-    while flat[at] and flat[at] ~= field do at = at + 2 end
-    flat[at], flat[at + 1] = field, value
-  end
-  redis.call('SET', name, add(flat), 'KEEPTTL')
+  if not entry then return end
+  local request, text = take(entry)
+  if not request then return end
+  local fields = unpacked(text)
+  for field, value in pairs(change(fields)) do fields[field] = value end
+  redis.call('SET', name, add(request, pack(fields)), 'KEEPTTL')
 end
+
+local INDEXED_AT_ONCE, INDEX_KEPT_S = 200, '3600'
+local REACHES = ''  -- the index's field for the last entry that is in it
+
+-- find_past {id} -> {entry, more}
+-- Returns a past session's entry in the history. Only this extends the index, so that no session pays for it: there is
+-- `more` to do until the newest entry is in it; other calls run in between.
+register('find_past', function(a)
+  local index, name, fields = key('index'), key('history'), {}
+  if redis.call('HLEN', index) > 2 * redis.call('XLEN', name) + INDEXED_AT_ONCE then redis.call('DEL', index) end
+  local last = redis.call('HGET', index, REACHES)
+  local found = redis.call('XRANGE', name, last and '(' .. last or '-', '+', 'COUNT', INDEXED_AT_ONCE)
+  for _, entry in ipairs(found) do
+    fields[#fields + 1], fields[#fields + 2] = cjson.decode(entry[2][2]).id, entry[1]
+  end
+  if #found > 0 then
+    redis.call('HSET', index, REACHES, found[#found][1], unpack(fields))
+    redis.call('EXPIRE', index, INDEX_KEPT_S)
+  end
+  return {entry = redis.call('HGET', index, a.id) or nil, more = #found == INDEXED_AT_ONCE}
+end)
 
 -- Keeps the newest `keep` entries, and none older than `max_age_ms`.
 function history.trim(keep, max_age_ms)

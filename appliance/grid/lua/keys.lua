@@ -49,7 +49,8 @@
 --    pool                                               its pool's minor, if that is not its own (pools.lua, `of`)
 --    avoid                                              what it avoids now, if that is not what it claimed with
 --    kept_as token kept                                 its name for reconnecting, whose; since when it has no client
---    queued                                             what it found when it entered its queue (queue.lua), as JSON
+--    queued                                             what it found when it entered its queue (queue.lua), and which
+--                                                       workers it gave back and why, as JSON
 --    traffic                                            what it has moved: bytes and messages from and to its client
 --    visit                                              the visit of its last client, and its traffic, not in `traffic`
 --  kept                       hash     token and name of a session that clients may reconnect to, as JSON -> session
@@ -86,9 +87,11 @@
 --  lacking:<minor>            string   why an appliance cannot get it
 --  events                     stream   starts and ends, the newest ones
 --  history                    stream   one entry for each session that has ended, at the grid's time (history.lua)
---    request worker started granted queued traffic visit  as in its session's hash
---    reason ended_by                                    a sentence; who caused it (appliance/grid/story.py)
+--    request end                                        as in its session's hash; the rest, by these lines:
+--    worker started granted traffic visit queued        as there
+--    left ended_by reason                               why its worker drained; who ended it (story.py); a sentence
 --  presumed:<session>         string   its entry, written by another than its proxy, which may know better
+--  index                      hash     session -> its entry in the history, as far as somebody has asked (history.lua)
 --  samples                    stream   the last hour in numbers, every 10 s (appliance/grid/samples.py)
 --  sampled                    string   there for as long as no further sample is due
 --  viewers                    zset     worker and viewer of one of its sessions -> until when (appliance/grid/viewers.py)

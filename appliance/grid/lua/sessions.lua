@@ -88,12 +88,14 @@ function sessions.finish(id, reason, ended_by, traffic)
     redis.call('ZREM', key('deadlines'), id)
   end
   redis.call('DEL', name)
+  local worker = session.status ~= 'waiting' and workers.find(worker_id)
+  if worker and worker.status == 'draining' then session.left = redis.call('HGET', key('worker', worker_id), 'reason') end
   if ended_by ~= '' then history.write(session, id, reason, ended_by, not traffic) end
   if session.status == 'waiting' then return true end
   redis.call('ZREM', key('leases'), id)
   redis.call('SREM', key('worker', worker_id, 'sessions'), id)
   record('session.ended', 'session', id, 'worker', worker_id, 'reason', reason, 'bytes', history.bytes(session))
-  touch(workers.find(worker_id))
+  touch(worker)
   return true
 end
 
@@ -179,10 +181,12 @@ local function ask_again(session, avoid)
   end
 end
 
--- claim {id, browser, minor, isolation, name, client, user_agent, token, kept_as, proxy, lease_ms, wait_ms, queue_max, avoid, may_wish}
+-- claim {id, browser, minor, isolation, name, client, user_agent, token, kept_as, proxy, lease_ms, wait_ms, queue_max, avoid,
+--        may_wish, is_again}
 -- -> {status = 'active', worker, worker_name, appliance, waited_ms} | {status = 'waiting'} | {status = 'lost'}
 --  | {status = 'unserved', versions, failure} | {status = 'unreachable'} | {status = 'full'} | {status = 'taken'}
--- Called again, it returns where the claim stands. `avoid` lists workers, and appliances with a slash behind the name,
+-- Called again, it returns where the claim stands; `is_again` says that it was called, so that the session may have been
+-- taken for ended since. `avoid` lists workers, and appliances with a slash behind the name,
 -- that the session must not get; "unreachable" means that only those serve what it asks for. "taken" is the name
 -- `kept_as`, by another session of this token. With `may_wish`, a session waits for a version that nobody serves if an
 -- appliance can get its driver (wishes.lua): `progress` says how far that is, and `failure` why it failed.
@@ -195,7 +199,7 @@ register('claim', function(a, request)
   session.arrival, session.pool = queue.number_arrival(a.browser), pools.of(session)
   local worker = admit(session)
   if worker then
-    history.revoke(session.id)
+    if a.is_again then history.revoke(session.id) end
     return answer(session, worker)
   end
   local is_wished = not is_served(a) and wishes.make(a)
@@ -241,6 +245,14 @@ register('release', function(a)
   return {released = released}
 end)
 
+-- Notes in a session's record which worker it gives back.
+local function note_worker(session, blame)
+  local queued = cjson.decode(session.queued or '{}')
+  queued.gave_back = queued.gave_back or {}
+  table.insert(queued.gave_back, {session.worker, blame})
+  session.queued = cjson.encode(queued)
+end
+
 -- Undoes a grant, for a session that its worker did not get.
 local function undo_grant(session, worker)
   redis.call('SREM', key('worker', session.worker, 'sessions'), session.id)
@@ -261,6 +273,7 @@ register('give_back', function(a)
   if is_its_own then
     undo_grant(session, worker)
     record('session.given_back', 'session', a.id, 'worker', a.worker, 'blame', a.blame)
+    note_worker(session, a.blame)
     queue.rest(session)
   end
   if worker and a.blame == 'worker' and (is_its_own or not session) then

@@ -71,7 +71,7 @@ function row(session) {
   const open = el('button', { class: `name${session.name || session.kept_as ? '' : ' nameless'}`, type: 'button', title: nameOf(session) }, nameOf(session));
   const labels = el('div', { class: 'labels' }), from = [session.client, session.token && `token ${session.token}`].filter(Boolean).join(' · ');
   drawLabels(labels, session.labels);
-  const chip = GOOD.has(session.ended_by) ? false : el('span', { class: `chip ${session.ended_by === 'operator' ? 'warn' : 'bad'}` }, session.ended_by);
+  const chip = GOOD.has(session.ended_by) ? false : el('span', { class: `chip ${['operator', 'owner'].includes(session.ended_by) ? 'warn' : 'bad'}` }, session.ended_by);
   return el('div', { class: 'row past', role: 'listitem', 'data-session': session.id, on: { click: () => openSession({ ...session, status: 'ended' }) } },
     el('div', { class: 'who' }, el('div', { class: 'title' }, open, chip), labels),
     el('div', { class: 'where' }, el('div', { title: runsIn(session) }, runsIn(session)), el('div', { title: from }, from)),

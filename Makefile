@@ -11,7 +11,7 @@ ALONE   = tests/system/test_chaos.py
 SHARED  = --dist loadscope --no-loadscope-reorder
 NEEDED  = Python 3.11 or later with its venv module is needed: install python3-venv, or name another with PYTHON=…
 
-.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale bench-dashboard bench-api bench-versions simulate chaos attacks compatibility full-chromium fuzz \
+.PHONY: help up down test test-fast bench bench-claims bench-recycling bench-packing bench-sizing bench-relay bench-isolation bench-cdp bench-door bench-scale bench-dashboard bench-api bench-versions simulate chaos attacks compatibility upgrade-test full-chromium fuzz \
         image image-test image-check oci oci-test lint docs clean
 
 help: ## explain these commands
@@ -101,6 +101,9 @@ compatibility: $(VENV)/installed-test ## try every feature with clients of each 
 full-chromium: $(VENV)/installed-test ## test pools of a full Chromium, without a window and with one; installs it
 	@packer/need.sh Xvfb
 	$(BIN)/pytest tests/full
+
+upgrade-test: $(VENV)/installed-test ## upgrade three appliances under clients of three versions; as root
+	$(BIN)/python -m tests.versions.upgrade
 
 fuzz: $(VENV)/installed-test ## attack a proxy with 110,000 malformed and hostile cases; FUZZ="--seed 7"
 	$(BIN)/python -m tests.fuzz $(FUZZ)

@@ -1,4 +1,4 @@
-"""Three appliances that are one grid, each in a network namespace of its own, as three machines on one switch."""
+"""Appliances that are one grid, each in a network namespace of its own, as machines on one switch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 from tests.support.appliance import Appliance, free_port
 from tests.support.network import Switch, inside, ip
+from tests.support.redis_server import redis_server
 from tests.support.waiting import until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
@@ -86,21 +87,31 @@ class Member(Appliance):
 
 
 class Cluster:
-    """The appliances, of which the first has the Redis of all, at an address of its own."""
+    """The appliances. The first has the Redis of all, at an address of its own, or a further machine has it."""
 
     def __init__(
-        self, to_be_undone: ExitStack, common: dict[str, Any], *each: dict[str, Any], kind: type[Member] = Member
+        self,
+        to_be_undone: ExitStack,
+        common: dict[str, Any],
+        *each: dict[str, Any],
+        kind: type[Member] = Member,
+        redis_is_apart: bool = False,
     ) -> None:
         """Start them, all at once; `each` are the settings in which they differ."""
         self.switch = Switch()
         to_be_undone.callback(self.switch.remove)
         self.redis_address = self.switch.address(10)
         listen = f"{self.redis_address}:{REDIS_PORT}"
-        own = {"REDIS_LISTEN": listen, "REDIS_PASSWORD": PASSWORD}
-        shared = {"REDIS_URL": f"redis://:{PASSWORD}@{listen}"}
+        own: dict[str, Any] = {"REDIS_LISTEN": listen, "REDIS_PASSWORD": PASSWORD}
+        shared: dict[str, Any] = {"REDIS_URL": f"redis://:{PASSWORD}@{listen}"}
+        if redis_is_apart:
+            listening = f"--bind {self.redis_address} --port {REDIS_PORT} --requirepass {PASSWORD}"
+            to_be_undone.enter_context(redis_server(inside(self.switch.plug(10)), listening))
+            own = shared
 
         def start(number: int) -> Member:
-            namespace = self.switch.plug(11, 10) if number == 0 else self.switch.plug(11 + number)
+            hosts = (11 + number,) if number or redis_is_apart else (11, 10)
+            namespace = self.switch.plug(*hosts)
             settings = {**common, **each[number], **(shared if number else own), "APPLIANCE_NAME": f"grid-{number + 1}"}
             return kind(self.switch, namespace, self.switch.address(11 + number), **settings)
 

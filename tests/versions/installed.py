@@ -30,7 +30,15 @@ def python_of(minor: str) -> str:
 def drivers_dir() -> Path:
     """Return the folder with the drivers of all minors but the appliance's own."""
     for minor in OTHER_MINORS:
-        if not list(DRIVERS.glob(f"{minor}.*")):
-            environment = os.environ | {"DRIVERS_DIR": str(DRIVERS), "APPLIANCE_ENV": os.devnull}
-            subprocess.run([APPLCTL, "drivers", "add", minor], env=environment, check=True)
+        driver_of(minor)
     return DRIVERS
+
+
+def driver_of(minor: str, folder: Path = DRIVERS, **settings: object) -> Path:
+    """Return the driver of a minor in a folder, which an appliance with these settings adds to."""
+    if not (found := list(folder.glob(f"{minor}.*"))):
+        values = {"DRIVERS_DIR": folder, "APPLIANCE_ENV": os.devnull, **settings}
+        environment = os.environ | {name: str(value) for name, value in values.items()}
+        subprocess.run([APPLCTL, "drivers", "add", minor], env=environment, check=True)
+        found = list(folder.glob(f"{minor}.*"))
+    return found[0]

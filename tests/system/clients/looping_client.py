@@ -1,4 +1,7 @@
-"""A stock Python client that runs one session after another until its standard input ends; then it says how it went."""
+"""A stock Python client that runs one session after another until its standard input ends; then it says how it went.
+
+`looping_client.py ENDPOINT [SECONDS]` rests so long between two sessions.
+"""
 
 import json
 import sys
@@ -8,6 +11,7 @@ from playwright.sync_api import Error, sync_playwright
 
 over = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+rest_s = float(sys.argv[2]) if sys.argv[2:] else 0.0
 served, errors = 0, []
 with sync_playwright() as playwright:
     while not over.is_set():
@@ -18,6 +22,7 @@ with sync_playwright() as playwright:
             served += 1
             if served == 1:
                 print("serving", flush=True)
+            over.wait(rest_s)
         except Error as error:
             errors.append(str(error))
             over.wait(0.2)

@@ -13,9 +13,10 @@ from tests.support.appliance import Appliance
 from tests.support.fixtures import CLIENTS, install_clients
 from tests.support.versions import OTHER_MINORS
 from tests.versions.installed import drivers_dir, python_of
+from tests.versions.memory import MIB, MemoryWatch
 
 SESSIONS = 200  # at least
-QUOTA = 5  # sessions of a worker's life
+QUOTA = 5  # sessions of a worker's life; each minor has one worker
 EACH = -(-SESSIONS // (2 * len(CONFINED)))
 PATIENCE_S = 540
 SETTINGS = {
@@ -26,9 +27,9 @@ SETTINGS = {
 
 
 def meet(url: str) -> None:
-    """Let them meet; fail unless each session was served, by its own version."""
+    """Let them meet; fail unless each session was served, by its own version, within the memory that is reckoned with."""
     install_clients()
-    with Appliance(DRIVERS_DIR=drivers_dir(), **SETTINGS) as grid, Watch(grid) as watch:
+    with Appliance(DRIVERS_DIR=drivers_dir(), **SETTINGS) as grid, Watch(grid) as watch, MemoryWatch(grid) as memory:
         clients = {
             f"{minor} {language}": client for minor in CONFINED for language, client in _clients(minor, grid, url)
         }
@@ -37,8 +38,9 @@ def meet(url: str) -> None:
         served = watch.served()
     assert not failed, failed
     assert served == dict.fromkeys(CONFINED, 2 * EACH), served
-    lives = len(watch.minors)
-    print(f"{sum(served.values())} sessions of {len(served)} minors by {lives} workers' lives: none failed", flush=True)
+    memory.require_within(len(CONFINED))
+    lives, peak = len(watch.minors), memory.peak_bytes // MIB
+    print(f"{sum(served.values())} sessions of {len(served)} minors by {lives} workers' lives: none failed; {peak} MiB")
 
 
 def _clients(minor: str, grid: Appliance, url: str) -> list[tuple[str, subprocess.Popen[str]]]:

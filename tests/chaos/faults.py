@@ -98,6 +98,8 @@ class Injector:
                 self._strike_worker(fault, hit)
             case Target.PROXY:
                 self._strike_server(fault, hit, member, lambda: _proxy_answers(member))
+            case Target.AGENTS:
+                self._strike_server(fault, hit, member, lambda: targets.is_there(member, fault.kind.part))
             case Target.REDIS:
                 self._strike_redis(fault, hit)
             case Target.APPLIANCE | Target.ROUTE:

@@ -3,7 +3,8 @@
 A kind says what the sessions that it harms may tell their clients, as a pattern (`{worker}` is the worker's name,
 `{appliance}` the appliance's); no pattern means that no session may be harmed. A fault of a worker excuses the
 sessions of that worker alone, one of an appliance those of all its workers, and one of a proxy its clients'. A
-session that passes through a proxy only as through a door (DOOR_LOST) must be told so. One of Redis or of a route
+session that passes through a proxy only as through a door (DOOR_LOST) must be told so. One of what serves agents
+excuses those of the same appliance's proxy. One of Redis or of a route
 excuses only clients that are still connecting: running sessions need no Redis.
 """
 
@@ -18,6 +19,7 @@ class Target(StrEnum):
 
     WORKER = "worker"
     PROXY = "proxy"
+    AGENTS = "agents"  # the processes that drive their browsers, and what starts these
     REDIS = "redis"
     APPLIANCE = "appliance"
     ROUTE = "route"  # from one appliance to another
@@ -73,6 +75,12 @@ CDP_LOST = (
 )
 PAGE_LOST = r"(Target|Page) crashed|net::ERR_ABORTED"
 ZYGOTE_LOST = rf"{BROWSER_LOST}|{OWN_LOST}|{PAGE_LOST}"  # a new page may crash before the worker can say so
+# An agent's browser ends with the process that drives it, and no other can be started at once.
+AGENTS_LOST = r"the process that drove it ended|The process that serves agents does not"
+# It is told of its browser's end in a sentence; a call that is under way may first meet what any page says.
+AGENT_TOLD = r"Target page, context or browser has been closed|The browser was closed meanwhile"
+# It has a connection for each call, and what its proxy knew of it is gone with that.
+AGENTS_PROXY_LOST = r"Connection(Refused|Reset)Error|RemoteDisconnected|IncompleteRead|There is no such MCP session"
 # A proxy that was killed cannot speak.
 PROXY_LOST = r"ECONNREFUSED|ECONNRESET|socket hang up|Browser closed|Target page, context or browser has been closed"
 PROXY_STOPS = rf"appliance is shutting down|{PROXY_LOST}"
@@ -118,6 +126,8 @@ KINDS = (
     Kind("proxy.freeze", Target.PROXY, PROXY_SILENT, LONG_S),
     Kind("proxy.descriptors", Target.PROXY, PROXY_STARVED, LONG_S),
     Kind("proxy.unspawned", Target.PROXY, PROXY_LOST, SPAWNS_FAIL_S),
+    Kind("mcp.kill", Target.AGENTS, AGENTS_LOST),
+    Kind("mcp.pause", Target.AGENTS, lasts_s=LONG_S),
     Kind("redis.kill", Target.REDIS, REDIS_AWAY),
     Kind("redis.pause", Target.REDIS, lasts_s=SHORT_S),
     Kind("redis.freeze", Target.REDIS, REDIS_AWAY, LONG_S),

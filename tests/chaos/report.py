@@ -24,9 +24,11 @@ class Report:
     calms: list[Calm] = field(default_factory=list)
     passed: int = 0
     excused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    excuses: dict[str, Hit] = field(default_factory=dict)  # of the sessions that failed, by their names
     unexplained: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     other_problems: list[str] = field(default_factory=list)
     longest_loss_s: float = 0.0
+    answers: dict[int, int] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[str]:
@@ -45,6 +47,7 @@ class Report:
                 self.passed += 1
             elif hit := excuse(outcome, story, self.hits):
                 self.excused[hit.fault.kind.name, _gist(outcome.error)] += 1
+                self.excuses[outcome.name] = hit
             else:
                 self.unexplained[_gist(outcome.error)].append(_all_that_is_known(outcome, story, began))
 
@@ -74,6 +77,7 @@ class Report:
             f"Sessions: {self.passed} passed, {failed} failed of their own faults, {unexplained} without one.",
             f"After the last fault of a round everything was whole again {slowest}.",
             f"Under fault after fault the capacity was not whole for {self.longest_loss_s:.1f} s at most.",
+            f"Operators were answered by status: {dict(sorted(self.answers.items()))}.",
             *(("Problems:", *(f"  {problem}" for problem in self.problems)) if self.problems else ("No problems.",)),
         ]
 

@@ -17,6 +17,7 @@ from tests.support import site
 from tests.support.appliance import Appliance
 from tests.support.cluster import Cluster
 
+TOKEN = "operators-0123456789abcdef"
 # Few slots for the clients, so that they queue; a small quota, so that recycling goes on beneath.
 SETTINGS = {
     "SPARE_WORKERS": 1,
@@ -24,6 +25,8 @@ SETTINGS = {
     "MAX_LIFETIME_SESSIONS": 20,
     "QUEUE_TIMEOUT": 60,
     "LOG_FORMAT": "json",
+    "APPLIANCE_TOKEN": TOKEN,
+    "ALLOW_ANONYMOUS": "true",  # the load has no token
 }
 
 

@@ -8,6 +8,9 @@ from collections.abc import Collection
 from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
 from tests.chaos.kinds import (
+    AGENT_TOLD,
+    AGENTS_LOST,
+    AGENTS_PROXY_LOST,
     CDP_LOST,
     DOOR_LOST,
     DOOR_SHUT,
@@ -55,12 +58,21 @@ def _excuses(hit: Hit, outcome: Outcome, workers: list[str], also_told: list[str
     texts = [told] if (told := _told(hit, outcome, workers)) else []
     if hit.worker in workers:
         texts += also_told
-    if texts and outcome.speaks_cdp:
-        texts.append(CDP_LOST)
+    if texts:
+        texts += _told_by_its_kind(hit, outcome)
     is_one_workers = hit.worker in workers and hit.fault.kind.target is Target.WORKER
     name = re.escape(hit.worker_name) if is_one_workers else ANY_NAME
     told = "|".join(texts).format(worker=name, appliance=re.escape(hit.appliance))
     return bool(texts) and re.search(told, outcome.error) is not None
+
+
+def _told_by_its_kind(hit: Hit, outcome: Outcome) -> list[str]:
+    """Return what clients of a kind may be told of any fault that harms them."""
+    if outcome.speaks_cdp:
+        return [CDP_LOST]
+    if outcome.is_agent:
+        return [AGENT_TOLD, AGENTS_PROXY_LOST] if hit.fault.kind.target is Target.PROXY else [AGENT_TOLD]
+    return []
 
 
 def _told(hit: Hit, outcome: Outcome, workers: list[str]) -> str | None:
@@ -74,6 +86,10 @@ def _told(hit: Hit, outcome: Outcome, workers: list[str]) -> str | None:
             depends, told = is_on_appliance, kind.told and DOOR_LOST
         case Target.PROXY:
             depends, told = True, kind.told
+        case Target.AGENTS:
+            depends, told = outcome.is_agent and outcome.appliance == hit.appliance, kind.told
+        case Target.APPLIANCE if outcome.is_agent and outcome.appliance == hit.appliance:
+            depends, told = True, kind.told and f"{AGENTS_LOST}|{kind.told}"
         case Target.REDIS | Target.ROUTE:
             depends, told = outcome.stage == "connect", kind.told
         case Target.APPLIANCE if hit.worker in workers and kind.told:  # the one that was killed meanwhile

@@ -1,4 +1,4 @@
-"""Watches appliances during a run: how long capacity was not whole, which browsers ran, which workers sessions had."""
+"""Watches appliances during a run: for how long capacity was not whole, what ran where, what the history had."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import threading
 import time
 from collections import defaultdict
 
+from appliance.grid.story import Story
 from appliance.grid.values import WorkerStatus
 from appliance.request_errors import StoreUnavailable
 from tests.chaos import calm
 from tests.chaos.rig import Rig
 
 LOOK_INTERVAL_S = 0.2
+ENTRIES = 100  # of the history, by far more than are added between two looks
 
 
 class CapacityWatch:
@@ -22,6 +24,7 @@ class CapacityWatch:
         self.longest_s = 0.0
         self.browsers_sessions: set[int] = set()
         self.workers: defaultdict[str, set[str]] = defaultdict(set)  # of each session, by its name
+        self.history: dict[str, Story] = {}  # by the session's id; Redis may lose what it had
         self._rig = rig
         self._state = rig.own_state()
         self._stopped = threading.Event()
@@ -51,6 +54,7 @@ class CapacityWatch:
             for session in self._state.sessions():
                 if session.worker:
                     self.workers[session.name].add(session.worker)
+            self.history |= {story.id: story for story in self._state.history(count=ENTRIES)}
         except StoreUnavailable:
             return False
         available = [w for w in workers if w.status == WorkerStatus.AVAILABLE and not w.suspect and not w.stale]

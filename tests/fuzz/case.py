@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tests.fuzz import answers, requests, streams
+from tests.fuzz import answers, pages, requests, streams
 from tests.fuzz.steps import HalfClose, Pause, ReadHead, ReadToEnd, Reset, Send, Step
 
 
@@ -23,8 +23,10 @@ def make(seed: int, number: int, silence_s: float) -> Case:
     """Make a case; the same arguments always give the same. `silence_s` is how long the few silent ones last."""
     random = Random(f"{seed}/{number}")
     chance = random.random()
-    if chance < 0.45:
+    if chance < 0.3:
         return Case(number, "malformed request", _malformed(random, number))
+    if chance < 0.45:
+        return Case(number, "odd page", _page(random, number))
     if chance < 0.55:
         return Case(number, "cut request", _cut(random, number, silence_s))
     if chance < 0.75:
@@ -39,6 +41,11 @@ def _malformed(random: Random, number: int) -> tuple[Step, ...]:
     if random.random() < 0.2:  # pipelined: more requests, or what is none
         data += random.choice((requests.malformed(random, number), requests.joined(requests.valid(number)) * 3))
     return (Send(data, streams.cuts(random, data)), *_leave(random))
+
+
+def _page(random: Random, number: int) -> tuple[Step, ...]:
+    data = pages.page(random, number)
+    return (Send(data, streams.cuts(random, data)), ReadHead(2.0), *_leave(random))
 
 
 def _cut(random: Random, number: int, silence_s: float) -> tuple[Step, ...]:

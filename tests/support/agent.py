@@ -41,16 +41,16 @@ class Reply:
 class Agent:
     """A client of an appliance's /mcp."""
 
-    def __init__(self, port: int, query: str = "", **headers: str) -> None:
+    def __init__(self, port: int, query: str = "", host: str = "127.0.0.1", **headers: str) -> None:
         """Set where it connects, and further headers with _ for -."""
-        self.port, self.path = port, f"/mcp{query}"
+        self.host, self.port, self.path = host, port, f"/mcp{query}"
         self.headers = HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
         self.id = ""
         self._numbers = itertools.count(1)
 
     def send(self, body: Any, method: str = "POST", headers: Mapping[str, str] | None = None) -> Reply:
         """Send a request, and return the answer; the body is written as JSON, unless it is bytes."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=90)
+        connection = HTTPConnection(self.host, self.port, timeout=90)
         named = {"Mcp-Session-Id": self.id} if self.id else {}
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         try:

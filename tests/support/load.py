@@ -30,6 +30,7 @@ class Outcome:
     error: str = ""
     appliance: str = ""
     speaks_cdp: bool = False
+    is_agent: bool = False
 
 
 class Load:
@@ -42,7 +43,7 @@ class Load:
         """
         self.outcomes: list[Outcome] = []
         self.is_over = threading.Event()
-        self._endpoints, self._clients, self._rest_s, self._label = list(endpoints.items()), clients, rest_s, label
+        self._endpoints, self._clients, self._rest_s, self.label = list(endpoints.items()), clients, rest_s, label
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
     def __enter__(self) -> Load:
@@ -106,7 +107,7 @@ class Load:
         appliance, endpoint = self._endpoints[number % len(self._endpoints)]
         while not self.is_over.is_set():
             count += 1
-            outcome = Outcome(f"{self._label}-{number}-{count}", time.time(), appliance=appliance)
+            outcome = Outcome(f"{self.label}-{number}-{count}", time.time(), appliance=appliance)
             self.outcomes.append(outcome)
             await self._session(playwright, endpoint, outcome)
             await asyncio.sleep(PAUSE_AFTER_FAILURE_S if outcome.error else self._rest_s)

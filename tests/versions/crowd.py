@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def meet(url: str) -> None:
-    """Let them meet; fail unless each session was served, by its own version, within the memory that is reckoned with."""
+    """Let them meet; fail unless each session was served, by its own version, and within the memory reckoned with."""
     install_clients()
     with Appliance(DRIVERS_DIR=drivers_dir(), **SETTINGS) as grid, Watch(grid) as watch, MemoryWatch(grid) as memory:
         clients = {

@@ -29,7 +29,7 @@ OLD, OLDEST = "1.62", "1.60"
 MINORS = (OLDEST, OLD, OWN_MINOR)
 CLIENT = CLIENTS / "looping_client.py"
 REST_S = 0.3  # so that the machine also starts and stops appliances
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
 SETTINGS = {
     **TIMINGS,
     "MAX_CONCURRENT_SESSIONS": 3,
@@ -70,15 +70,14 @@ def _before(file: Path) -> dict[str, Any]:
 
 @contextmanager
 def clients_of_all(endpoint: str) -> Iterator[dict[str, Any]]:
-    """Let clients of all versions have sessions, some with browsers of their own; what they say is there afterwards."""
+    """Let clients of all versions have sessions; what they say is there afterwards."""
     said: dict[str, Any] = {}
     with ExitStack() as running:
         clients = {}
-        for minor in MINORS:
-            for isolation in ("context", "browser"):
-                command = [python_of(minor), str(CLIENT), f"{endpoint}/?isolation={isolation}", str(REST_S)]
-                client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-                clients[f"{minor} {isolation}"] = running.enter_context(client)
+        for minor, isolation in (*((minor, "context") for minor in MINORS), (OLD, "browser")):
+            command = [python_of(minor), str(CLIENT), f"{endpoint}/?isolation={isolation}", str(REST_S)]
+            client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            clients[f"{minor} {isolation}"] = running.enter_context(client)
         assert all(client.stdout and client.stdout.readline() == "serving\n" for client in clients.values())
         yield said
         for name, client in clients.items():
@@ -92,12 +91,18 @@ def _upgrade(member: Member, other: Member) -> None:
     _await_sessions(other, "while an appliance is away")
     del member.env["PLAYWRIGHT_DRIVER"]  # which a new release's is in place of
     member.applctl("config", "set", f"POOLS=chromium@{OLDEST}:1")  # the new version is the appliance's own now
-    member.up()
+    _start(member)
     member.applctl("drivers", "add", OLD)
     member.applctl("pools", "add", f"chromium@{OLD}")
     until(lambda: _versions(member) == list(MINORS), f"{member.name} serves all versions", PATIENCE_S)
     _await_sessions(other, "on the upgraded appliance", member)
     print(f"{member.name} is upgraded: Playwright {', '.join(_versions(member))}", flush=True)
+
+
+def _start(member: Member) -> None:
+    """Start an appliance: `up` waits for a minute, and may be run again."""
+    command = ("up", "--no-setup", "--no-demo")
+    until(lambda: member.applctl(*command, check=False).returncode == 0, f"{member.name} starts", PATIENCE_S)
 
 
 def _versions(member: Member) -> list[str]:

@@ -27,6 +27,8 @@ SETTINGS = {
     "CHROMIUM_WORKERS": 1, "FIREFOX_WORKERS": 1, "SPARE_WORKERS": 0, "APPLIANCE_ENV": os.devnull,
 }  # fmt: skip
 
+STARTS_WITHIN_S = 90.0  # by far, on a busy machine
+
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
@@ -61,7 +63,11 @@ class Target:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        until(lambda: "proxy.started" in self.log(), "the proxy listens")
+        try:
+            until(lambda: "proxy.started" in self.log(), "the proxy listens", STARTS_WITHIN_S)
+        except AssertionError:
+            self.stop()
+            raise
 
     def log(self) -> str:
         """Return what the proxy has logged."""

@@ -9,15 +9,24 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 
 import gevent  # noqa: E402
-from greenlet import greenlet  # noqa: E402
+from greenlet import getcurrent, greenlet  # noqa: E402
 
 from proxy.__main__ import main  # noqa: E402
 
 
+def root_of(one: greenlet) -> greenlet:
+    """Return the greenlet that a thread begins with, of one that runs there."""
+    while one.parent:
+        one = one.parent
+    return one
+
+
 def say() -> None:
-    """Collect what is garbage, and count the greenlets that can still run."""
+    """Collect what is garbage, and count the greenlets that can still run; those of other threads come and go."""
     gc.collect()
-    count = sum(isinstance(thing, greenlet) and not thing.dead for thing in gc.get_objects())
+    here = root_of(getcurrent())
+    found = [thing for thing in gc.get_objects() if isinstance(thing, greenlet) and not thing.dead]
+    count = sum(root_of(one) is here for one in found)
     print(f"greenlets={count}", flush=True)
 
 

@@ -65,6 +65,7 @@ def _before(file: Path) -> dict[str, Any]:
     driver, folder = driver_of(OLD), BUILD / "upgraded-drivers"
     for minor in (OLDEST, OWN_MINOR):
         driver_of(minor, folder, PLAYWRIGHT_DRIVER=driver)
+    driver_of(OLD, folder)  # now, as the appliances reach no package index
     return {"APPLIANCE_ENV": file, "DRIVERS_DIR": folder, "PLAYWRIGHT_DRIVER": driver}
 
 
@@ -92,7 +93,6 @@ def _upgrade(member: Member, other: Member) -> None:
     del member.env["PLAYWRIGHT_DRIVER"]  # which a new release's is in place of
     member.applctl("config", "set", f"POOLS=chromium@{OLDEST}:1")  # the new version is the appliance's own now
     _start(member)
-    member.applctl("drivers", "add", OLD)
     member.applctl("pools", "add", f"chromium@{OLD}")
     until(lambda: _versions(member) == list(MINORS), f"{member.name} serves all versions", PATIENCE_S)
     _await_sessions(other, "on the upgraded appliance", member)

@@ -14,6 +14,7 @@ from tests.chaos.faults import Hit
 from tests.chaos.journal import Story
 from tests.chaos.kinds import Target
 from tests.chaos.load import LABEL
+from tests.chaos.verdict import meet
 from tests.support.load import Outcome
 
 # Redis comes back without what it held, or with what it held some moments ago.
@@ -40,12 +41,8 @@ def problems(
     stories: Mapping[str, Story],
     outcomes: Iterable[Outcome],
     hits: Collection[Hit],
-    excused_by: Mapping[str, Hit],
 ) -> Iterator[str]:
-    """Yield what is wrong with the history: `entries` is what Redis has now, and `seen` what it had before by its id.
-
-    `excused_by` has the fault of each session that failed, by its name.
-    """
+    """Yield what is wrong with the history: `entries` is what Redis has now, `seen` what it had before."""
     for name, count in Counter(entry.name or entry.id for entry in entries).items():
         if count > 1:
             yield f"session {name} has {count} entries in the history: {[e for e in entries if e.name == name]}"
@@ -55,7 +52,7 @@ def problems(
         if entry is None:
             if story and story.session and not _may_be_lost(outcome, hits):
                 yield f"session {outcome.name} ({story}) is not in the history; its client: {outcome}"
-        elif wrong := _what_is_wrong(entry, outcome, excused_by.get(outcome.name), hits):
+        elif wrong := _what_is_wrong(entry, outcome, hits):
             yield f"the history says of {outcome.name} {wrong}: {entry}; its client: {outcome}"
 
 
@@ -65,15 +62,16 @@ def _may_be_lost(outcome: Outcome, hits: Collection[Hit]) -> bool:
     return any(hit.fault.kind.name in LOSSY and hit.began < until and hit.ended > since for hit in hits)
 
 
-def _what_is_wrong(entry: Entry, outcome: Outcome, excuse: Hit | None, hits: Collection[Hit]) -> str:
+def _what_is_wrong(entry: Entry, outcome: Outcome, hits: Collection[Hit]) -> str:
     if entry.labels != {LABEL: outcome.name}:
         return "other labels"
     if not entry.end_reason or entry.ended_by not in set(EndedBy):
         return "no reason"
     if not outcome.error and entry.ended_by not in BY_CLIENT and not _met_any(outcome, hits):
         return "that another than its client ended it"
-    if excuse and entry.ended_by not in FITTING[excuse.fault.kind.target]:
-        return f"an end that does not fit {excuse.fault.kind.name}"
+    met = [hit.fault.kind for hit in hits if meet(hit, outcome)]
+    if outcome.error and not any(entry.ended_by in FITTING[kind.target] for kind in met):
+        return f"an end that does not fit {', '.join(kind.name for kind in met) or 'any fault'}"
     return ""
 
 

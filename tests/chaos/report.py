@@ -24,7 +24,6 @@ class Report:
     calms: list[Calm] = field(default_factory=list)
     passed: int = 0
     excused: Counter[tuple[str, str]] = field(default_factory=Counter)
-    excuses: dict[str, Hit] = field(default_factory=dict)  # of the sessions that failed, by their names
     unexplained: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     other_problems: list[str] = field(default_factory=list)
     longest_loss_s: float = 0.0
@@ -47,7 +46,6 @@ class Report:
                 self.passed += 1
             elif hit := excuse(outcome, story, self.hits):
                 self.excused[hit.fault.kind.name, _gist(outcome.error)] += 1
-                self.excuses[outcome.name] = hit
             else:
                 self.unexplained[_gist(outcome.error)].append(_all_that_is_known(outcome, story, began))
 

@@ -60,5 +60,5 @@ def _round(
     stories = journal.read(found.logs, watch.workers)
     report.add_sessions(load.outcomes, stories, began)
     entries = [entry for entry in found.state.history(count=ALL) if entry.name.startswith(f"{load.label}-")]
-    wrong = histories.problems(entries, watch.history, stories, load.outcomes, report.hits, report.excuses)
+    wrong = histories.problems(entries, watch.history, stories, load.outcomes, report.hits)
     report.other_problems += [f"round {number}: {problem}" for problem in wrong]

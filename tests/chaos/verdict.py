@@ -30,7 +30,7 @@ ANY_NAME = r"[a-z]+-\d\d"
 
 def excuse(outcome: Outcome, story: Story | None, hits: Collection[Hit]) -> Hit | None:
     """Return the fault that excuses a session's failure; None if none does."""
-    met = [hit for hit in hits if _meet(hit, outcome)]
+    met = [hit for hit in hits if meet(hit, outcome)]
     workers = story.workers if story else []
     return next((hit for hit in met if _excuses(hit, outcome, workers, _also_told(hit, met))), None)
 
@@ -50,7 +50,8 @@ def _also_told(hit: Hit, met: Collection[Hit]) -> list[str]:
     return [*wordless, *silent, KEPT_LOST]
 
 
-def _meet(hit: Hit, outcome: Outcome) -> bool:
+def meet(hit: Hit, outcome: Outcome) -> bool:
+    """Return whether a session was there while a fault or its aftermath lasted."""
     return outcome.began <= hit.ended + AFTERMATH_S and hit.began <= outcome.ended
 
 

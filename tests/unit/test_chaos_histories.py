@@ -29,17 +29,14 @@ def hit(name: str, began: float) -> Hit:
     return Hit(Fault(1, 0.0, kind, 0, 0.0), began, began + 1, worker="a.chromium-00.1")
 
 
-def judged(
-    entries: list[Entry], outcome: Outcome = PASSED, *hits: Hit, seen: tuple[Entry, ...] = (), excuse: Hit | None = None
-) -> list[str]:
-    by_id, excuses = {entry.id: entry for entry in seen}, {"s": excuse} if excuse else {}
-    return list(problems(entries, by_id, GRANTED, [outcome], hits, excuses))
+def judged(entries: list[Entry], outcome: Outcome = PASSED, *hits: Hit, seen: tuple[Entry, ...] = ()) -> list[str]:
+    return list(problems(entries, {entry.id: entry for entry in seen}, GRANTED, [outcome], hits))
 
 
 def test_a_session_with_one_true_entry_is_no_problem() -> None:
     assert judged([ENTRY]) == []
     killed = replace(ENTRY, ended_by="worker")
-    assert judged([killed], FAILED, excuse=hit("worker.kill", 99.0)) == []
+    assert judged([killed], FAILED, hit("worker.kill", 99.0)) == []
 
 
 def test_a_session_with_two_entries_is_a_problem_even_if_one_was_seen_before() -> None:
@@ -56,8 +53,8 @@ def test_a_granted_session_is_in_the_history_unless_redis_lost_it() -> None:
 
 
 def test_a_session_that_was_never_granted_need_not_be_in_the_history() -> None:
-    assert list(problems([], {}, {"s": Story()}, [FAILED], [], {})) == []
-    assert list(problems([], {}, {}, [FAILED], [], {})) == []
+    assert list(problems([], {}, {"s": Story()}, [FAILED], [])) == []
+    assert list(problems([], {}, {}, [FAILED], [])) == []
 
 
 @pytest.mark.parametrize(
@@ -76,6 +73,6 @@ def test_an_entry_that_says_nothing_or_what_is_untrue_is_a_problem(change: dict[
 
 def test_who_ended_a_session_fits_the_fault_that_it_failed_of() -> None:
     by_operator = replace(ENTRY, ended_by="operator")
-    assert "does not fit worker.kill" in judged([by_operator], FAILED, excuse=hit("worker.kill", 99.0))[0]
+    assert "does not fit worker.kill" in judged([by_operator], FAILED, hit("worker.kill", 99.0))[0]
     by_worker = replace(ENTRY, ended_by="worker")
-    assert "does not fit proxy.kill" in judged([by_worker], FAILED, excuse=hit("proxy.kill", 99.0))[0]
+    assert "does not fit proxy.kill" in judged([by_worker], FAILED, hit("proxy.kill", 99.0))[0]

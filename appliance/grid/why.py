@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -36,29 +37,45 @@ def _wait(story: Story, note: Mapping[str, Any]) -> Iterator[str]:
         if story.granted_ms is not None:
             yield "It got a slot at once." if not story.waited_ms else f"It waited {waited} for its slot."
         return
-    kind = f"{story.browser} worker{f' of Playwright {story.version}' if story.version else ''}"
-    causes = [_taken(note["available"], kind)]
-    if note["away"]:
-        causes.append(f"{note['away']} {'was' if note['away'] == 1 else 'were'} draining or being started again")
-    if note["drained"]:
-        causes.append(f"{_counted(note['drained'], 'appliance')} {'was' if note['drained'] == 1 else 'were'} drained")
-    if note["ahead"]:
-        causes.append(f"{_counted(note['ahead'], 'session')} waited before it")
-    if note["avoided"]:
-        avoided = _counted(note["avoided"], "worker or appliance", "workers or appliances")
-        causes.append(f"its proxy had not reached {avoided}")
+    causes = _causes(Counter({name: count for name, count in note.items() if isinstance(count, int)}), story)
     verb = "It waits" if story.status == "waiting" else f"It waited {waited}"
     yield f"{verb}, because when it came {_listed(causes)}."
     if story.status == "ended" and story.granted_ms is None:
         yield "It never had a slot."
 
 
-def _taken(available: int, kind: str) -> str:
-    if not available:
-        return f"no {kind} was available"
+def _causes(found: Counter[str], story: Story) -> list[str]:
+    """Return what kept it from a slot. A proxy of an earlier version counted fewer things."""
+    kind = f"{story.browser} worker{f' of Playwright {story.version}' if story.version else ''}"
+    if found["wished"]:
+        return [f"no {kind} was there, and an appliance had to fetch its driver or start one (DRIVERS)"]
+    causes = []
+    if not found["available"]:
+        causes.append(f"no {kind} was available")
+    if taken := found["available"] - found["suspect"] - found["overdue"] - found["free"]:
+        causes.append(_taken(taken, found["available"], kind))
+    if found["suspect"]:
+        causes.append(f"{_were(found['suspect'], kind)} suspect because a dial had failed")
+    if found["overdue"]:
+        causes.append(f"{_were(found['overdue'], kind)} silent for too long")
+    if found["away"]:
+        causes.append(f"{_were(found['away'], 'worker')} draining or being started again")
+    if found["drained"]:
+        causes.append(f"{_were(found['drained'], 'appliance')} drained")
+    if found["ahead"]:
+        causes.append(f"{_counted(found['ahead'], 'session')} waited before it")
+    if found["avoided"]:
+        avoided = _counted(found["avoided"], "worker or appliance", "workers or appliances")
+        causes.append(f"its proxy had not reached {avoided}")
+    return causes or ["no slot was free"]
+
+
+def _taken(taken: int, available: int, kind: str) -> str:
+    if taken < available:
+        return f"all slots of {_counted(taken, f'available {kind}')} were taken"
     if available == 1:
         return f"all slots of the only available {kind} were taken"
-    return f"all slots of the {available} available {kind.replace('worker', 'workers', 1)} were taken"
+    return f"all slots of the {_counted(available, f'available {kind}')} were taken"
 
 
 def _dials(gave_back: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -90,8 +107,13 @@ def _end(story: Story, why_left: Mapping[str, str]) -> Iterator[str]:
                 yield f"Its worker {how}: {reason.rstrip('.')}."
 
 
+def _were(count: int, one: str) -> str:
+    return f"{_counted(count, one)} {'was' if count == 1 else 'were'}"
+
+
 def _counted(count: int, one: str, several: str = "") -> str:
-    return f"{count} {one if count == 1 else several or one + 's'}"
+    plural = several or one.replace("worker", "workers", 1) if "worker" in one else f"{one}s"
+    return f"{count} {one if count == 1 else plural}"
 
 
 def _listed(parts: list[str]) -> str:

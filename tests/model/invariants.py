@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.model.model import TTL_MS, Model, Worker
 
-CROWDED, BLOCKED = 2**50, 2**52  # of scores, as in pools.lua
+CROWDED, BLOCKED, SUSPECT = 2**50, 2**52, 2**52 + 2**51  # of scores, as in pools.lua
 
 
 def check(model: Model) -> None:
@@ -58,7 +58,7 @@ def _scores(model: Model, worker: Worker) -> set[int]:
     remaining, taken = int(min(max(0, model.rank(worker)[0]), 2**36)), model.taken(worker)
     score = remaining * 4096 + taken
     if not model.is_placed(worker):
-        return {score + BLOCKED}
+        return {score + (SUSPECT if worker.suspect else BLOCKED)}
     claimable = taken * 2**37 + remaining if worker.apart and remaining >= 2 else score + CROWDED
     return {claimable} if model.is_fresh(worker) else {claimable, score + BLOCKED}
 

@@ -39,7 +39,7 @@ def test_each_field_that_lua_reads_or_writes_is_listed_in_keys_lua() -> None:
     several = re.findall(r"'HMGET', (?:key\([^()]*\)|\w+), ([^)]*)\)", LUA)
     pairs = re.findall(r"'HSET', (?:key\([^()]*\)|\w+(?:\.\w+)?), ((?:[^()]|\([^()]*\))*)\)", LUA)
     written = {one for call in pairs for one in re.findall(r"(?:^|, *\n? *)'([a-z_]+)', ", call)}
-    tables = re.findall(r"(?:local [A-Z_]+ = |read_fields\([^{]*)\{([^}]*)\}", LUA)
+    tables = re.findall(r"(?:local [A-Z_]+ = |read_fields\([^{\n]*)\{([^}]*)\}", LUA)
     read = {name for text in [*several, *tables] for name in literals(text) if not name.isdigit()}
     used = singles | written | read
     assert {"suspect", "unclaimed", "drain_reason", "away_ms", "request", "previous"} <= used

@@ -18,13 +18,15 @@
 -- Scores, all below 2^53
 --  taken x APART_PER_SESSION + remaining                claimable, its end is apart
 --  CROWDED + remaining x SCORE_PER_SESSION + taken      claimable
---  BLOCKED + remaining x SCORE_PER_SESSION + taken      not claimable now
+--  BLOCKED + remaining x SCORE_PER_SESSION + taken      not claimable now: full, or its heartbeat is overdue
+--  SUSPECT + remaining x SCORE_PER_SESSION + taken      not claimable until a heartbeat says that it is healthy
 
 local SCORE_PER_SESSION = 4096   -- more than any worker's concurrency
 local APART_PER_SESSION = 2 ^ 37  -- more than remain to a worker without quota
 local CROWDED = 2 ^ 50
 local BLOCKED = 2 ^ 52
-local LAST_APART, LAST_CLAIMABLE = '(1125899906842624', '(4503599627370496'  -- CROWDED, BLOCKED for Redis
+local SUSPECT = 2 ^ 52 + 2 ^ 51
+local LAST_APART, LAST_CLAIMABLE, LAST_BLOCKED = '(1125899906842624', '(4503599627370496', '(6755399441055744'  -- for Redis
 
 local LOOKED_AT = 1000  -- workers, for a session that avoids some: more would hold up everybody else
 
@@ -74,7 +76,8 @@ local function score_of(worker)
   local has_room = taken < tonumber(worker.concurrency) and remaining >= 1
   local claimable = has_room and not worker.suspect and workers.is_fresh(worker)
   if claimable and remaining >= 2 and worker.apart then return taken * APART_PER_SESSION + remaining end
-  return (claimable and CROWDED or BLOCKED) + remaining * SCORE_PER_SESSION + taken
+  local class = claimable and CROWDED or worker.suspect and SUSPECT or BLOCKED
+  return class + remaining * SCORE_PER_SESSION + taken
 end
 
 -- Removes a worker from a pool.
@@ -168,6 +171,22 @@ function pools.of(session)
   return ''
 end
 
+-- Returns how many of a pool's workers are available, and why sessions do not get those that they do not get: `suspect`,
+-- or `overdue` by their heartbeats. Those with a `free` slot are left to sessions that do not avoid them.
+function pools.count(browser, minor)
+  local pool, overdue = key('pool', browser, minor), 0
+  for _, id in ipairs(redis.call('ZRANGE', key('workers'), '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', '0', LOOKED_AT)) do
+    local score = tonumber(redis.call('ZSCORE', pool, id) or SUSPECT)
+    if score < SUSPECT then overdue = overdue + 1 end
+  end
+  return {
+    available = redis.call('ZCARD', pool),
+    suspect = redis.call('ZCOUNT', pool, whole(SUSPECT), '+inf'),
+    overdue = overdue,
+    free = redis.call('ZCOUNT', pool, '0', LAST_CLAIMABLE),
+  }
+end
+
 function pools.is_offered(browser, minor)
   return tonumber(redis.call('ZSCORE', key('offers', browser), minor) or 0) >= NOW
 end
@@ -213,7 +232,8 @@ function pools.nearest(pool, count)
     add(id, remaining, (score - remaining) / APART_PER_SESSION)
   end)
   each(CROWDED, LAST_CLAIMABLE, by_end)
-  each(BLOCKED, '+inf', by_end)
+  each(BLOCKED, LAST_BLOCKED, by_end)
+  each(SUSPECT, '+inf', by_end)
   table.sort(found, function(a, b) return a.remaining < b.remaining or a.remaining == b.remaining and a.id < b.id end)
   return found
 end

@@ -64,16 +64,17 @@ function queue.length(browser)
   return length
 end
 
--- Returns what a session finds that has to wait, as JSON: how many sessions are `ahead`, how many workers of the versions
--- that suit it are `available`, how many are `away` (they drain, or are started again), how many appliances are drained,
--- and how many workers and appliances it has `avoided`.
-function queue.describe(session, minors)
-  local found = {ahead = queue.length(session.browser), available = 0, away = 0, avoided = 0}
-  found.drained = redis.call('ZCARD', key('drained'))
+-- Returns what a session finds that has to wait, as JSON: how many sessions are `ahead`; of the workers of the versions
+-- that suit it, what `pools.count` counts, and how many are `away` (they drain, or are started again); how many
+-- appliances are `drained`; how many workers and appliances it has `avoided`; and whether it waits for a pool on demand
+-- (`wished`).
+function queue.describe(session, minors, is_wished)
+  local found = {ahead = queue.length(session.browser), available = 0, suspect = 0, overdue = 0, free = 0, away = 0}
   for _, minor in ipairs(minors) do
-    found.available = found.available + redis.call('ZCARD', key('pool', session.browser, minor))
+    for field, count in pairs(pools.count(session.browser, minor)) do found[field] = found[field] + count end
     found.away = found.away + redis.call('ZCOUNT', key('recycling', session.browser, minor), whole(NOW), '+inf')
   end
+  found.drained, found.wished, found.avoided = redis.call('ZCARD', key('drained')), is_wished and 1 or 0, 0
   for _ in session.avoid:gmatch('%S+') do found.avoided = found.avoided + 1 end
   return cjson.encode(found)
 end

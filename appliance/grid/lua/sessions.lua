@@ -206,7 +206,7 @@ register('claim', function(a, request)
   local has_a_server, can_reach_it = is_wished or is_served(a), is_wished or is_reachable(a)
   if has_a_server and can_reach_it and queue.length(a.browser) < a.queue_max then
     history.revoke(session.id)
-    session.queued = queue.describe(session, suitable(session))
+    session.queued = queue.describe(session, suitable(session), is_wished)
     queue.enqueue(session)
     return {status = 'waiting', progress = is_wished and wishes.progress(session) or nil}
   end

@@ -22,6 +22,7 @@ from proxy.dial import Connection
 from proxy.handshake import Handshake
 from proxy.hangup import HangupWatch
 from proxy.keeping import Holder
+from proxy.limits import timed
 from proxy.relay import Relay
 from proxy.request import INNER_PATH, LIVE_PATH, MCP_PATH, VIEW_PATH, Request, is_for_operators
 
@@ -150,7 +151,8 @@ class SessionHandler(ConnectionHandler):
         holder.on_change(lambda is_kept: sessions.keep(session, is_kept=is_kept))
         holder.on_end(lambda reason, by: sessions.end_visit(session.id, reason, by))
         session.relay(holder.end)
-        with self._counted(session, grant), holder.followed(self.services.settings.session_timeout):
+        limit = timed(holder.end, session.request.timeout_s, self.services.settings.session_timeout)
+        with self._counted(session, grant), holder.followed(), limit:
             try:
                 is_there = self._visit(wanted, grant, rest, "this is the first client of")
                 holder.wait()
@@ -209,7 +211,7 @@ class SessionHandler(ConnectionHandler):
         with self._counted(session, grant):
             session.relay(relay.end, lambda: relay.traffic)
             try:
-                with self._followed(relay):
+                with self._followed(relay), timed(relay.end, session.request.timeout_s):
                     relay.run(*self._if_it_ends(grant))
             finally:
                 session.finish(relay.end_reason, relay.ended_by)

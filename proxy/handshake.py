@@ -116,12 +116,12 @@ def parse(
     minor = version["minor"] if version else ""
     pools, asked = settings, parameters.get("isolation", "")
     settings = pools.serving(browser, minor, asked)
-    wishes = launch_options.read(headers, browser, settings)
-    keep_s = _keep_s(parameters, settings)
-    needing_own = wishes.own_browser + (["a session to reconnect to"] if "session" in parameters else [])
+    options = launch_options.read(headers, browser, settings)
+    keep_s, timeout_s = _keep_s(parameters, settings), _timeout_s(parameters, settings)
+    needing_own = options.own_browser + (["a session to reconnect to"] if "session" in parameters else [])
     isolation = _isolation(asked, needing_own, settings)
     if isolation is Isolation.BROWSER and not asked:  # its own pool may have another usual browser
-        wishes = launch_options.read(headers, browser, pools.serving(browser, minor, isolation))
+        options = launch_options.read(headers, browser, pools.serving(browser, minor, isolation))
     return Handshake(
         SessionRequest(
             browser=browser,
@@ -135,9 +135,15 @@ def parse(
             kept_as=parameters.get("session", ""),
             labels=query.labels(parameters),
             may_wish=may_wish,
+            timeout_s=timeout_s,
         ),
         tuple((name, value) for name, value in items if _is_forwarded(name.lower())) + _asked(protocol, isolation),
-        _about_isolation(parameters, needing_own, settings) + _about_pre_release(version) + wishes.log_lines,
+        [
+            *_about_isolation(parameters, needing_own, settings),
+            *_about_pre_release(version),
+            *options.log_lines,
+            *([f"ends after {timeout_s} s, as its URL says"] if timeout_s else []),
+        ],
         keep_s,
     )
 
@@ -247,6 +253,17 @@ def _keep_s(parameters: Mapping[str, str], settings: Settings) -> int:
     if keep_s > settings.keep_max:
         raise BadRequest(f"This grid keeps a session for {settings.keep_max} s at most.", "KEEP_MAX sets it.")
     return keep_s
+
+
+def _timeout_s(parameters: Mapping[str, str], settings: Settings) -> int:
+    """Return after how many seconds the session ends, 0 for no limit of its own; raises BadRequest."""
+    timeout_s = int(parameters.get("timeout", 0))
+    if 0 < settings.session_timeout < timeout_s:
+        raise BadRequest(
+            f"This grid ends sessions after {settings.session_timeout:.15g} s.",
+            "Set `timeout` to that at most, or leave it out; SESSION_TIMEOUT sets it.",
+        )
+    return timeout_s
 
 
 def _asked(protocol: Protocol, isolation: Isolation) -> Headers:

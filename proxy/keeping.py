@@ -63,16 +63,13 @@ class Holder:
         self._tell = tell
 
     @contextmanager
-    def followed(self, longest_s: float) -> Iterator[None]:
-        """Follow what the driver says while the block lasts, and end the session after `longest_s`, 0 for no limit."""
-        running: list[gevent.Greenlet[..., None]] = [gevent.spawn(self._follow)]
-        if longest_s:
-            reason = f"session limit of {longest_s:.15g} s reached"
-            running.append(gevent.spawn_later(longest_s, self.end, reason, EndedBy.LIMIT))
+    def followed(self) -> Iterator[None]:
+        """Follow what the driver says while the block lasts."""
+        following = gevent.spawn(self._follow)
         try:
             yield
         finally:
-            gevent.killall(running)
+            following.kill()
 
     def wait(self) -> None:
         """Wait until the session has ended."""

@@ -43,15 +43,15 @@ _BROWSER_ARGS = "Leave {} out; LAUNCH_ARGS of the appliance names what clients m
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What of a client's wishes only a browser of its own can honour, and lines for its log on those without effect."""
+class Asked:
+    """What a client asks for that only a browser of its own can honour, and lines for its log on what has no effect."""
 
     own_browser: list[str]
     log_lines: list[str]
 
 
-def read(headers: Mapping[str, str], browser: Browser, settings: Settings) -> Wishes:
-    """Return a client's wishes; raises BadRequest if the grid refuses one of them.
+def read(headers: Mapping[str, str], browser: Browser, settings: Settings) -> Asked:
+    """Return what a client asks for; raises BadRequest if the grid refuses one of them.
 
     `headers` are those of the client's request by their names in lower case, `settings` those of this appliance.
     """
@@ -67,7 +67,7 @@ def read(headers: Mapping[str, str], browser: Browser, settings: Settings) -> Wi
             " ".join(dict.fromkeys(refused.values())),
         )
     network = ["exposeNetwork"] if headers.get(_NETWORK, "").strip() else []
-    return Wishes(network + [name for name, hint in found.items() if hint == OWN], _log_lines(options, headers))
+    return Asked(network + [name for name, hint in found.items() if hint == OWN], _log_lines(options, headers))
 
 
 def _options(header: str) -> dict[str, Any]:

@@ -7,11 +7,13 @@ message reads no clock and sets no timer, and an idle session costs one look per
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 
 import gevent
 
+from appliance.grid.session import EndRelay
 from appliance.grid.story import EndedBy
 from appliance.settings.config import Settings
 from proxy import tcp
@@ -20,6 +22,22 @@ from proxy.relay import Relay
 LONGEST_ROUND_S = 5.0
 LOOKS_PER_LIMIT = 4  # so a limit is noticed late by at most a quarter of it
 LOOKS_AT_ONCE = 100  # after that many the relays have their turn
+
+
+def time_is_up(limit_s: float) -> str:
+    """Return why a session ends that has lasted as long as it may."""
+    return f"session limit of {limit_s:.15g} s reached"
+
+
+@contextmanager
+def timed(end: EndRelay, own_s: float, usual_s: float = 0.0) -> Iterator[None]:
+    """While the block lasts, call `end` after the seconds that a session's URL sets, or else `usual_s`; 0: no limit."""
+    reason = f"{time_is_up(own_s)}, as its URL says" if own_s else time_is_up(usual_s)
+    timers = [gevent.spawn_later(own_s or usual_s, end, reason, EndedBy.LIMIT)] if own_s or usual_s else []
+    try:
+        yield
+    finally:
+        gevent.killall(timers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +139,7 @@ class Watch:
         """Return the reason for which the session must end now, and who causes that; None if there is none."""
         limits = self._limits
         if 0 < limits.session_timeout <= now - self._started:
-            return f"session limit of {limits.session_timeout:.15g} s reached", EndedBy.LIMIT
+            return time_is_up(limits.session_timeout), EndedBy.LIMIT
         if 0 < limits.session_idle_timeout <= now - self._busy_at:
             return f"session was idle for {limits.session_idle_timeout:.15g} s", EndedBy.LIMIT
         return ("client stopped answering", EndedBy.NETWORK) if self._is_gone(now) else None

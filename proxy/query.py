@@ -9,13 +9,13 @@ from urllib.parse import parse_qsl
 from appliance.names import Isolation
 from appliance.request_errors import BadRequest
 
-KNOWN = ("browser", "isolation", "keep", "label.KEY", "name", "session", "token")
-_PLANNED = "timeout"  # a later version will offer it
+KNOWN = ("browser", "isolation", "keep", "label.KEY", "name", "session", "timeout", "token")
 LABEL = "label."
 _LABEL_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 _SHOWN = re.compile(r"[\w.-]{1,15}", re.ASCII)  # a token has 16 characters or more, and must not show in logs
 NAME_MAX = LABEL_MAX = 200  # characters
+TIMEOUT_MAX_S = 864_000  # ten days: who asks for more means milliseconds, as other grids do
 LABELS_MAX = 10
 
 
@@ -25,7 +25,7 @@ def parse(query: str) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         shown = f"query parameter {name!r}" if _SHOWN.fullmatch(name) else "query parameter"
         if name not in KNOWN and not name.startswith(LABEL):
-            raise _unknown(name, shown)
+            raise _unknown(shown)
         if name in found:
             raise BadRequest(f"The {shown} is there twice.", "Name each parameter once.")
         found[name] = value
@@ -33,6 +33,7 @@ def parse(query: str) -> dict[str, str]:
         _check_name(found.get(name, ""))
     check_labels(labels(found))
     _check_keeping(found)
+    _check_timeout(found.get("timeout"))
     if "browser" in found and not found["browser"]:
         raise BadRequest("The query parameter 'browser' has no value.", "Name a browser, or leave it out.")
     if found.get("isolation", Isolation.CONTEXT) not in set(Isolation):
@@ -45,11 +46,8 @@ def labels(parameters: Mapping[str, str]) -> dict[str, str]:
     return {name.removeprefix(LABEL): value for name, value in parameters.items() if name.startswith(LABEL)}
 
 
-def _unknown(name: str, shown: str) -> BadRequest:
-    known = f"This version of the grid offers {', '.join(KNOWN)}."
-    if name == _PLANNED:
-        return BadRequest(f"The {shown} is not offered yet.", known)
-    return BadRequest(f"Unknown {shown}.", known)
+def _unknown(shown: str) -> BadRequest:
+    return BadRequest(f"Unknown {shown}.", f"This version of the grid offers {', '.join(KNOWN)}.")
 
 
 def _check_keeping(found: dict[str, str]) -> None:
@@ -61,6 +59,16 @@ def _check_keeping(found: dict[str, str]) -> None:
         )
     if "keep" in found and not _SECONDS.fullmatch(found["keep"]):
         raise BadRequest("The query parameter 'keep' must be a whole number of seconds.", "For example keep=300.")
+
+
+def _check_timeout(value: str | None) -> None:
+    """Refuse what is no length of a session."""
+    if value is not None and not (_SECONDS.fullmatch(value) and 0 < int(value) <= TIMEOUT_MAX_S):
+        raise BadRequest(
+            f"The query parameter 'timeout' must be a whole number of seconds, from 1 to {TIMEOUT_MAX_S}.",
+            "The session ends after that time, for example timeout=600. How long a client waits for a slot, it sets "
+            "itself: in Playwright by the timeout of connect().",
+        )
 
 
 def _check_name(name: str) -> None:

@@ -74,6 +74,12 @@ def another_kind(request: SessionRequest, browser: str, protocol: str) -> BadReq
     return BadRequest(f"Session {request.kept_as!r} is {spoken}.", "Use another name for `session`.")
 
 
+def another_timeout(request: SessionRequest, timeout_s: int) -> BadRequest:
+    """Return the refusal of a client that asks for another length of a session than the session's first client."""
+    ends = f"ends {timeout_s} s after its first client came" if timeout_s else "has no limit of its own"
+    return BadRequest(f"Session {request.kept_as!r} {ends}.", "Leave `timeout` out, or use another name for `session`.")
+
+
 def another_version(request: SessionRequest, minor: str) -> VersionNotServed:
     """Return the refusal of a client whose session has a browser of another Playwright version."""
     return VersionNotServed(

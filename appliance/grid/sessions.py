@@ -104,8 +104,8 @@ class Sessions:
     def find_kept(self, request: SessionRequest) -> Grant | None:
         """Return where the session is to which a client reconnects; None if there is none.
 
-        Raises SessionInUse if it has no slot yet, BadRequest if it is of another kind, and VersionNotServed if its
-        browser is another version's.
+        Raises SessionInUse if it has no slot yet, BadRequest if it is of another kind or ends at another time, and
+        VersionNotServed if its browser is another version's.
         """
         found = self._grid.find_kept(request)
         if found["status"] == "none":
@@ -116,6 +116,8 @@ class Sessions:
             raise refusals.another_kind(request, found["browser"], found["protocol"])
         if found["minor"] and request.minor and found["minor"] != request.minor:
             raise refusals.another_version(request, found["minor"])
+        if request.timeout_s not in (0, found["timeout_s"]):
+            raise refusals.another_timeout(request, found["timeout_s"])
         return Grant(found["session"], found["worker"], found["worker_name"], found["appliance"], 0)
 
     @contextmanager

@@ -98,7 +98,8 @@ class SessionRequest:
 
     `token` is the name of its token, "" if it has none. `isolation` says whether it has a browser for itself.
     `kept_as` is the name by which clients reconnect to it, "" if they cannot. `labels` are its client's.
-    `may_wish` says whether an appliance may get a driver for it.
+    `may_wish` says whether an appliance may get a driver for it. It ends after `timeout_s` seconds; 0: no limit of its
+    own.
     """
 
     browser: Browser
@@ -112,6 +113,7 @@ class SessionRequest:
     kept_as: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     may_wish: bool = False
+    timeout_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

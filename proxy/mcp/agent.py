@@ -28,7 +28,7 @@ class Agent:
     call after that opens a new browser.
     """
 
-    def __init__(self, token: str, client: str, wishes: Mapping[str, str], browser: str) -> None:
+    def __init__(self, token: str, client: str, asked: Mapping[str, str], browser: str) -> None:
         """Set the name of its token, its address, and what it asked for in its URL; `browser` is its browser's name."""
         self.id = secrets.token_urlsafe(32)
         self.ticket = secrets.token_urlsafe(32)  # by which its process gets a browser
@@ -36,7 +36,7 @@ class Agent:
         self.calls: dict[str | int | None, int] = {}  # the process's numbers of those that are under way
         self.used_at = time.monotonic()
         self.end_browser: Callable[[str], None] = _nothing  # set while it has one
-        self._target = f"/?{urlencode(wishes)}"
+        self._target = f"/?{urlencode(asked)}"
         self._browser = browser
         self._process: Process | None = None
         self._reason = ""  # why its last browser ended, as the grid says it

@@ -39,7 +39,7 @@ LOOK_S = 1.0
 _BODY_MAX_BYTES = 1024 * 1024
 WHOLE_WITHIN_S = 10.0
 PULSE_S = 15.0  # for load balancers, which close what is silent for a minute
-_WISHES = ("name", "isolation", "browser", "label.KEY")
+_PARAMETERS = ("name", "isolation", "browser", "label.KEY")
 
 
 class Agents:
@@ -92,19 +92,19 @@ class Agents:
     # ── The agent ─────────────────────────────────────────────────────────────────────────────────
 
     def _welcome(self, request: Request, message: Message, token: str, client: str) -> bytes:
-        wishes = query.parse(request.query)
-        wishes.pop(access.QUERY_PARAMETER, None)
-        others = {name for name in wishes if name not in _WISHES and not name.startswith(query.LABEL)}
+        asked = query.parse(request.query)
+        asked.pop(access.QUERY_PARAMETER, None)
+        others = {name for name in asked if name not in _PARAMETERS and not name.startswith(query.LABEL)}
         if others:
-            known = f"They can have {', '.join(_WISHES)}."
+            known = f"They can have {', '.join(_PARAMETERS)}."
             raise BadRequest(f"Agents cannot have the query parameter {min(others)!r}.", known)
         if refusal := self._presence.refusal():
             raise refusal
-        browser = handshake.browser_of(wishes.get("browser") or self._settings.default_browser_type)
-        agent = Agent(token, client, wishes, browser)
+        browser = handshake.browser_of(asked.get("browser") or self._settings.default_browser_type)
+        agent = Agent(token, client, asked, browser)
         self._agents[agent.id] = agent
         self._forget_oldest(token)
-        log.info("mcp.agent", client=client, token=token, **wishes)
+        log.info("mcp.agent", client=client, token=token, **asked)
         reply = messages.result(message.id, messages.welcome(message.params))
         return json_answer(reply, [("Mcp-Session-Id", agent.id)])
 

@@ -361,7 +361,7 @@ def test_files_are_uploaded_and_downloads_stay_in_the_sessions_folder(
     [
         ("ws://{}/cdp?browser=firefox", "CDP sessions have Chromium"),
         ("http://{}/?isolation=context", "A CDP session has a browser of its own"),
-        ("ws://{}/cdp?timeout=5", "is not offered yet"),
+        ("ws://{}/cdp?timeout=0", "must be a whole number of seconds"),
         ("ws://{}/", "CDP clients, as connect_over_cdp.* have one at /cdp"),
         ("ws://{}/devtools/page/1", "each CDP connection has a browser of its own"),
     ],

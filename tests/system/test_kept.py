@@ -176,6 +176,14 @@ def test_a_client_comes_back_with_its_own_network(grid: Appliance, playwright: P
         browser.close()
 
 
+def test_the_time_that_its_url_sets_counts_from_the_first_client_on(grid: Appliance, playwright: Playwright) -> None:
+    connect(playwright, grid, f"{KEPT}&timeout=3").close()
+    with pytest.raises(Error, match="Session 'cart' ends 3 s after its first client came"):
+        connect(playwright, grid, f"{KEPT}&timeout=60")
+    page = connect(playwright, grid).new_page()
+    assert said_to(page) == "session limit of 3 s reached, as its URL says"
+
+
 def test_one_client_at_a_time(grid: Appliance, playwright: Playwright) -> None:
     first = connect(playwright, grid, AFTER)
     with pytest.raises(Error, match="This session is in use"):

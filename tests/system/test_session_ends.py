@@ -65,6 +65,14 @@ def test_sessions_end_at_their_limits_and_pings_are_no_use_of_them(
     until(lambda: not grid.state.sessions(), "both slots are free")
 
 
+def test_a_session_ends_after_the_time_that_its_url_sets(grid: Appliance, playwright: Playwright) -> None:
+    brief, other = open_page(playwright, grid, "?timeout=1&name=brief"), open_page(playwright, grid)
+    assert said_to(brief) == "session limit of 1 s reached, as its URL says"
+    assert other.evaluate("1") == 1
+    (past,) = json.loads(grid.applctl("sessions", "history", "--name", "brief", "--json").stdout)
+    assert (past["ended_by"], 1000 <= past["duration_ms"] < 10_000) == ("limit", True)
+
+
 def test_a_proxy_that_is_told_to_stop_lets_sessions_finish_and_then_says_why(
     start_grid: StartGrid, playwright: Playwright
 ) -> None:

@@ -157,6 +157,19 @@ def test_a_session_is_kept_for_no_longer_than_keep_max(most: int, seconds: int, 
         handshake.parse(BASE, f"/?session=a&keep={seconds}", "c", config.load(keep_max=most))
 
 
+@pytest.mark.parametrize(("limit", "asked", "is_granted"), [(0, 600, True), (600, 600, True), (599.5, 600, False)])
+def test_a_session_may_be_shorter_than_the_grid_allows_but_not_longer(
+    limit: float, asked: int, is_granted: bool
+) -> None:
+    settings = config.load(session_timeout=limit)
+    if is_granted:
+        granted = handshake.parse(BASE, f"/?timeout={asked}", "c", settings)
+        assert (granted.request.timeout_s, granted.log_lines) == (600, ["ends after 600 s, as its URL says"])
+    else:
+        with pytest.raises(BadRequest, match=r"This grid ends sessions after 599\.5 s\."):
+            handshake.parse(BASE, f"/?timeout={asked}", "c", settings)
+
+
 def test_a_shared_browser_cannot_be_kept() -> None:
     with pytest.raises(BadRequest, match="A shared browser cannot have a session to reconnect to"):
         parse("/?isolation=context&session=a&keep=9")

@@ -14,6 +14,7 @@ from proxy.dial import Connection
 from proxy.frames import close_frame
 from proxy.handshake import Answer
 from proxy.keeping import Holder
+from proxy.limits import timed
 from proxy.relay import NORMAL, WHOLE_TRUTH
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nKept: yes\r\n\r\n"
@@ -48,7 +49,7 @@ def held() -> Iterator[Held]:
 
 def test_it_notes_each_change_and_counts_the_bytes() -> None:
     held = Held(text(kept=False, bytes=0))
-    with held.holder.followed(0):
+    with held.holder.followed():
         held.say(kept=True, bytes=700)
         held.say(kept=False, bytes=0)
         held.say(kept=True, bytes=50)
@@ -61,7 +62,7 @@ def test_it_notes_each_change_and_counts_the_bytes() -> None:
 
 
 def test_the_browsers_end_is_believed(held: Held) -> None:
-    with held.holder.followed(0):
+    with held.holder.followed():
         held.driver.sendall(close_frame(WHOLE_TRUTH, "the browser of this session crashed (signal 9)"))
         held.holder.wait()
     assert held.holder.end_reason == "the browser of this session crashed (signal 9)"
@@ -75,7 +76,7 @@ def test_the_browsers_end_is_believed(held: Held) -> None:
     ],
 )
 def test_a_drivers_end_waits_for_the_workers_word(said: bytes, reason: str, held: Held) -> None:
-    with held.holder.followed(0):
+    with held.holder.followed():
         held.driver.sendall(said)
         held.driver.close()
         held.holder.wait()
@@ -83,7 +84,7 @@ def test_a_drivers_end_waits_for_the_workers_word(said: bytes, reason: str, held
 
 
 def test_the_workers_word_is_the_reason(held: Held) -> None:
-    with held.holder.followed(0):
+    with held.holder.followed():
         held.driver.close()
         gevent.sleep(0)
         held.holder.end("the driver of worker w ended: signal 9")
@@ -92,7 +93,7 @@ def test_the_workers_word_is_the_reason(held: Held) -> None:
 
 
 def test_an_end_from_here_is_told_to_the_driver_and_the_client(held: Held) -> None:
-    with held.holder.followed(0):
+    with held.holder.followed():
         held.holder.end("session closed by operator")
         held.holder.end("a later reason")
         held.holder.wait()
@@ -102,9 +103,15 @@ def test_an_end_from_here_is_told_to_the_driver_and_the_client(held: Held) -> No
 
 
 def test_a_session_has_a_limit(held: Held) -> None:
-    with held.holder.followed(0.05):
+    with held.holder.followed(), timed(held.holder.end, 0, 0.05):
         held.holder.wait()
     assert held.holder.end_reason == "session limit of 0.05 s reached"
+
+
+def test_the_limit_that_its_url_sets_comes_first(held: Held) -> None:
+    with held.holder.followed(), timed(held.holder.end, 0.05, 60):
+        held.holder.wait()
+    assert held.holder.end_reason == "session limit of 0.05 s reached, as its URL says"
 
 
 def test_a_driver_that_knows_of_no_kept_sessions_is_refused() -> None:

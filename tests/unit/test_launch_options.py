@@ -11,10 +11,10 @@ from appliance.names import Browser
 from appliance.request_errors import BadRequest
 from appliance.settings import config
 from proxy import launch_options
-from proxy.launch_options import Wishes
+from proxy.launch_options import Asked
 
 OPTIONS = "x-playwright-launch-options"
-NOTHING = Wishes([], [])
+NOTHING = Asked([], [])
 
 # Recorded from @playwright/test with default settings, under the names of its versions.
 STOCK = {
@@ -26,8 +26,8 @@ STOCK = {
 }
 
 
-def read(options: Any = None, browser: Browser = Browser.CHROMIUM, **settings: Any) -> Wishes:
-    """Return what a client wishes by these options."""
+def read(options: Any = None, browser: Browser = Browser.CHROMIUM, **settings: Any) -> Asked:
+    """Return what a client asks for by these options."""
     headers = {"x-playwright-proxy": "", "x-playwright-browser": str(browser)}
     if options is not None:
         headers[OPTIONS] = options if isinstance(options, str) else json.dumps(options)
@@ -85,7 +85,7 @@ def test_all_that_is_refused_is_named_at_once() -> None:
 )
 def test_an_option_of_the_browsers_is_honoured_by_one_of_the_sessions_own(options: dict[str, Any]) -> None:
     settings = {"launch_args": "--lang,--mute-audio"}
-    assert read(options, **settings) == Wishes(list(options), [])
+    assert read(options, **settings) == Asked(list(options), [])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_options_that_are_no_json_object_are_refused(header: str) -> None:
 @pytest.mark.parametrize("pattern", ["*", "<loopback>", "localhost"])
 def test_a_network_of_the_clients_own_needs_a_browser_of_its_own(pattern: str) -> None:
     found = launch_options.read({"x-playwright-proxy": pattern}, Browser.CHROMIUM, config.load())
-    assert found == Wishes(["exposeNetwork"], [])
+    assert found == Asked(["exposeNetwork"], [])
 
 
 @pytest.mark.parametrize("name", ["reuse-context", "debug-controller", "network-tethering"])

@@ -18,6 +18,7 @@ def test_known_parameters_are_read() -> None:
     }  # fmt: skip
     assert query.parse("isolation=browser") == {"isolation": "browser"}
     assert query.parse("session=a&keep=300") == {"session": "a", "keep": "300"}
+    assert query.parse("timeout=600") == {"timeout": "600"}
     assert query.parse("") == {}
     assert query.parse("name=") == {"name": ""}
     assert query.labels(query.parse("name=a&label.build=4711&label.git.branch=main")) == {
@@ -41,7 +42,10 @@ def test_known_parameters_are_read() -> None:
         ("label.build=a%0Db", "The label build has characters that cannot be printed."),
         ("label.build=7&label.build=8", "The query parameter 'label.build' is there twice."),
         ("&".join(f"label.{number}=x" for number in range(11)), "The session has 11 labels."),
-        ("timeout=5", "The query parameter 'timeout' is not offered yet."),
+        ("timeout=", "The query parameter 'timeout' must be a whole number of seconds, from 1 to 864000."),
+        ("timeout=0", "The query parameter 'timeout' must be a whole number of seconds, from 1 to 864000."),
+        ("timeout=1.5", "The query parameter 'timeout' must be a whole number of seconds, from 1 to 864000."),
+        ("timeout=3600000", "The query parameter 'timeout' must be a whole number of seconds, from 1 to 864000."),
         ("keep=5", "To reconnect to a session, the URL needs both its name and the seconds for which it is kept."),
         ("session=a", "To reconnect to a session, the URL needs both its name and the seconds for which it is kept."),
         (

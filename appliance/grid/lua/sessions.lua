@@ -215,7 +215,8 @@ register('claim', function(a, request)
   return {status = can_reach_it and 'full' or 'unreachable'}
 end)
 
--- find_kept {token, kept_as} -> {status = 'active', session, worker, worker_name, appliance, browser, minor, protocol}
+-- find_kept {token, kept_as}
+-- -> {status = 'active', session, worker, worker_name, appliance, browser, minor, protocol, timeout_s}
 --  | {status = 'waiting'} | {status = 'none'}
 -- Returns the session that a client may reconnect to by its name: "waiting" if it has no slot yet.
 register('find_kept', function(a)
@@ -227,6 +228,7 @@ register('find_kept', function(a)
   return {
     status = 'active', session = session.id, worker = session.worker, worker_name = worker.name,
     appliance = worker.appliance, browser = session.browser, minor = session.minor, protocol = session.protocol,
+    timeout_s = session.timeout_s or 0,
   }
 end)
 

@@ -137,10 +137,10 @@ class RequestTimedOut(RequestError):
 
 
 class SessionInUse(RequestError):
-    """Another client drives the session that the client wants to reconnect to."""
+    """The session that the client wants to reconnect to waits for its slot, for another client."""
 
     status = 409
-    hint = "One client at a time drives a kept session. Wait until it has gone, or use another name for `session`."
+    hint = "Wait until it has its slot, or use another name for `session`."
 
 
 class UpgradeRequired(RequestError):

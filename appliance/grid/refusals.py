@@ -64,8 +64,8 @@ def _about_pre_release(request: SessionRequest) -> str:
 
 
 def in_use(request: SessionRequest) -> SessionInUse:
-    """Return the refusal of a client whose session another client has, or is about to have."""
-    return SessionInUse(f"Session {request.kept_as!r} is in use.")
+    """Return the refusal of a client whose session another client has asked for, and which has no browser yet."""
+    return SessionInUse(f"Session {request.kept_as!r} is in use: another client waits for its slot.")
 
 
 def another_kind(request: SessionRequest, browser: str, protocol: str) -> BadRequest:

@@ -184,26 +184,34 @@ def test_the_time_that_its_url_sets_counts_from_the_first_client_on(grid: Applia
     assert said_to(page) == "session limit of 3 s reached, as its URL says"
 
 
-def test_one_client_at_a_time(grid: Appliance, playwright: Playwright) -> None:
-    first = connect(playwright, grid, AFTER)
-    with pytest.raises(Error, match="This session is in use"):
-        connect(playwright, grid)
-    first.close()
+@pytest.mark.parametrize("protocol", ["playwright", "cdp"])
+def test_the_newest_client_takes_over(grid: Appliance, playwright: Playwright, protocol: str) -> None:
+    first = connect(playwright, grid, AFTER, protocol)
+    write(first, "three apples")
+    page = first.contexts[0].pages[0]
+    second = connect(playwright, grid, AFTER, protocol)
+    assert read(second) == "three apples"
+    said = said_to(page)
+    assert ("another client took over this session" in said) == (protocol == "playwright")  # a CDP client says less
+    until(lambda: 'reason="another client took over this session"' in grid.log("proxy"), "the log says so")
+    second.close()
+    assert last_end(grid) == "closed"
 
 
-def test_a_second_client_is_refused_when_the_first_ones_browser_has_started(grid: Appliance) -> None:
+def test_several_that_come_at_once_take_over_from_each_other(grid: Appliance) -> None:
     (worker,) = grid.state.workers()
     driver = tree(worker.pid)["driver"]
-    with Wire(grid.port) as first, Wire(grid.port) as second:
+    with ExitStack() as open_ones:
+        wires = [open_ones.enter_context(Wire(grid.port)) for _ in range(3)]
         driver.suspend()
         try:
-            first.socket.sendall(request(f"/{AFTER}", UPGRADE))
-            the_session(grid, "active")
-            second.socket.sendall(request(f"/{KEPT}", UPGRADE))
+            for wire in wires:
+                wire.socket.sendall(request(f"/{AFTER}", UPGRADE))
+                the_session(grid, "active")
         finally:
             driver.resume()
-        assert first.answer(has_body=False).status == 101
-        assert second.answer(has_body=False).status == 409
+        assert [wire.answer(has_body=False).status for wire in wires] == [101, 101, 101]
+        until(lambda: grid.log("proxy").count("another client took over this session") >= 2, "one is left")
 
 
 def test_each_name_and_each_protocol_has_a_session_of_its_own(grid: Appliance, playwright: Playwright) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 import time
@@ -16,7 +17,7 @@ from playwright.sync_api import Error, sync_playwright
 from appliance.grid.values import WorkerSpec
 from appliance.machine import kernel
 from appliance.names import Browser
-from tests.support.appliance import Appliance
+from tests.support.appliance import Appliance, tree
 from tests.support.driver_socket import listening
 from tests.support.waiting import until
 from tests.support.wire import UPGRADE, Answer, Wire, request
@@ -266,7 +267,15 @@ def test_clients_that_reconnect_are_limited_too(grid: Appliance) -> None:
     with ExitStack() as connections:
         first = connections.enter_context(Wire(grid.port))
         assert first.upgrade(query).status == 101
+        (session,) = grid.state.sessions()
+        (pid,) = [worker.pid for worker in grid.state.workers() if worker.id == session.worker]
+        driver = tree(pid)["driver"]
         knocking = [connections.enter_context(Wire(grid.port)) for _ in range(4)]
-        for wire in knocking:
-            wire.socket.sendall(request(query))
-        assert sorted(wire.answer(has_body=False).status for wire in knocking) == [409, 409, 409, 429]
+        driver.suspend()  # so that all of them are being served
+        try:
+            for wire in knocking:
+                wire.socket.sendall(request(query))
+            until(lambda: select.select([wire.socket for wire in knocking], [], [], 0)[0], "one is refused")
+        finally:
+            driver.resume()
+        assert sorted(wire.answer(has_body=False).status for wire in knocking) == [101, 101, 101, 429]

@@ -165,6 +165,34 @@ def test_a_session_is_known_until_its_connection_closes_unless_it_is_kept() -> N
     assert told(script) == [[True, False, 1], [True, True, 0]]
 
 
+def test_the_newest_client_of_a_kept_session_takes_over_also_from_one_that_reads_nothing() -> None:
+    script = """
+      const { EventEmitter } = require('events'), kept = load('kept'), served = [];
+      const socket = says => Object.assign(new EventEmitter(), {
+        bytesRead: 0, bytesWritten: 0, destroyed: false, sent: [],
+        write(data) { this.sent.push(data.subarray(4).toString()); if (says === 'reads') this.destroy(); },
+        destroy() { this.destroyed = true; process.nextTick(() => this.emit('close')); },
+      });
+      const holder = Object.assign(new EventEmitter(), { send() {}, close() {} });
+      const wsServer = class extends EventEmitter { handleUpgrade(request, from, head, take) { take(holder); } };
+      kept.install({ wsServer });
+      const ended = new Promise(() => {}), serve = (request, from) => served.push(from);
+      const browser = { ended, keep() {}, kill() {}, serve };
+      kept.hold({ headers: { keep: 's 0' } }, socket(), null, browser);
+      const clients = ['reads', 'is gone', 'reads', 'reads'].map(socket);
+      const visit = client => kept.visit({ headers: { visit: 's 0' } }, client, null);
+      (async () => {
+        for (const client of clients.slice(0, 2))
+          await visit(client);
+        await Promise.all(clients.slice(2).map(visit));
+        const order = served.map(one => clients.indexOf(one));
+        console.log(JSON.stringify([order, clients.map(one => one.destroyed), clients.map(one => one.sent.length)]));
+        process.exit();
+      })();
+    """
+    assert told(script) == [[0, 1, 2, 3], [True, True, True, False], [1, 1, 1, 0]]
+
+
 def test_pages_outside_of_the_contexts_of_a_browser_of_ones_own_download_nothing(tmp_path: Path) -> None:
     sent = """(() => {
       const sent = [], options = { artifactsDir: given[0], tracesDir: given[0], downloadsPath: given[0] };

@@ -5,18 +5,18 @@
 // Rules
 //  1. A connection whose request has the header `Keep: SESSION SECONDS` (proxy/handshake.py) holds a browser, which lives
 //     as long as the connection does. It is the proxy's that has the session's slot; nothing is driven by it.
-//  2. A connection with the header `Visit: SESSION SECONDS` drives that browser. There is one at a time.
+//  2. A connection with the header `Visit: SESSION SECONDS` drives that browser. There is one at a time: the newest. The one
+//     before it is ended, for nobody can tell a client that is gone from one that is silent.
 //  3. When it closes, the browser waits for the next one for that many seconds, and is killed if none has come.
 //  4. The holder is told whether a client is there, and how the browser ended.
-
-const { once } = require('events');
 
 const { Refusal, need } = require('./refusal');
 const launchOptions = require('./launch_options');
 
 const LARGEST = 4096;  // bytes of a holder's message; it sends none but a Close frame
 const FIRST_MS = 30000;  // for the client that the browser was launched for
-const LEAVING_MS = 1000;  // for a client that goes while the next one comes
+const LEAVING_MS = 1000;  // for a client that another one takes over from
+const TAKEN_OVER = 'another client took over this session';
 const NORMAL = 1000, WHOLE_TRUTH = 4000;  // codes by which proxy/keeping.py knows that no better reason is to come
 const GONE = 410;  // by which proxy/handler.py knows that the session has ended, or has not begun
 
@@ -52,8 +52,15 @@ async function visit(request, socket, head) {
   if (!session)
     throw ended();
   session.compare(launchOptions.read(request.headers));
-  await session.becomesFree();
+  while (session.hasClient && !socket.destroyed)
+    await session.dismissClient();  // then another one may have come
   session.visit(request, socket, head, ms);
+}
+
+/** Return a Close frame from a server (RFC 6455, section 5.5.1). */
+function closeFrame(code, reason) {
+  const payload = Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]);
+  return Buffer.concat([Buffer.from([0x88, payload.length]), payload]);
 }
 
 function ended() {
@@ -67,6 +74,7 @@ class Kept {
     this._holder = holder;
     this._asked = asked;  // what the browser was launched with
     this._client = undefined;  // the socket of the client that is there
+    this._dismissal = undefined;  // the promise of its close, if it has to go
     sessions.set(id, this);
     browser.keep();
     holder.on('error', () => {});  // it is closed then
@@ -81,11 +89,21 @@ class Kept {
       throw new Refusal('The browser of this session was launched with other options.', 409, 'Leave the options out, or use another name for `session`.');
   }
 
-  /** Wait a moment for a client to leave. */
-  async becomesFree() {
-    const client = this._client;
-    if (client)
-      await once(client, 'close', { signal: AbortSignal.timeout(LEAVING_MS) }).catch(() => {});
+  get hasClient() {
+    return Boolean(this._client);
+  }
+
+  /** End the connection of the client that is there; it reads the reason. Return when it is closed. */
+  dismissClient() {
+    return this._dismissal ??= this._dismiss(this._client).finally(() => this._dismissal = undefined);
+  }
+
+  async _dismiss(client) {
+    const closed = new Promise(resolve => client.once('close', resolve));
+    const late = setTimeout(() => client.destroy(), LEAVING_MS);  // nobody reads what it is sent
+    client.write(closeFrame(WHOLE_TRUTH, TAKEN_OVER));  // between two frames, which are written whole
+    await closed;
+    clearTimeout(late);
   }
 
   visit(request, socket, head, ms) {
@@ -93,8 +111,6 @@ class Kept {
       return;
     if (!sessions.has(this._id))
       throw ended();
-    if (this._client)
-      throw new Refusal('This session is in use.', 409, 'One client at a time drives a kept session. Wait until it has gone, or use another name for `session`.');
     clearTimeout(this._timer);
     this._client = socket;
     this._say(false, 0);

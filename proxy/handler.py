@@ -149,7 +149,7 @@ class SessionHandler(ConnectionHandler):
         sessions = self.services.sessions
         holder = Holder(connection, *self._if_it_ends(grant))
         holder.on_change(lambda is_kept: sessions.keep(session, is_kept=is_kept))
-        holder.on_end(lambda reason, by: sessions.end_visit(session.id, reason, by))
+        holder.on_end(lambda reason, by: sessions.visits.end(session.id, reason, by))
         session.relay(holder.end)
         limit = timed(holder.end, session.request.timeout_s, self.services.settings.session_timeout)
         with self._counted(session, grant), holder.followed(), limit:
@@ -169,7 +169,7 @@ class SessionHandler(ConnectionHandler):
         `what` is said of the session in the client's log.
         """
         with ExitStack() as to_be_closed:
-            with self.services.sessions.visit(grant) as visit:
+            with self.services.sessions.visits.open(grant) as visit:
                 connection = self._dial_visit(wanted, grant)
                 to_be_closed.enter_context(closing(connection.socket))
                 if connection.answer.status == HTTPStatus.GONE:

@@ -46,6 +46,7 @@ class Grid(Views, Stories):
         proxy: str,
         lease_ms: int,
         wait_ms: int,
+        waited_ms: int = 0,
         queue_max: int,
         avoid: Iterable[str] = (),
         is_again: bool = False,
@@ -53,7 +54,8 @@ class Grid(Views, Stories):
     ) -> dict[str, Any]:
         """Claim a slot, or return where an earlier claim of the same session stands: then it `is_again`.
 
-        `avoid` names workers, and appliances with a slash behind the name, that the session must not get.
+        `avoid` names workers, and appliances with a slash behind the name, that the session must not get. It has waited
+        for `waited_ms` if Redis has lost an earlier claim of it, or the worker that it was given.
         The answer's `status` is "active", "waiting", "lost", "unserved" (with `versions`), "unreachable", "full", or
         "taken": another session of this token has the name by which clients are to reconnect.
         If a `server` is given, raises ServerChanged if Redis is another one.
@@ -65,18 +67,21 @@ class Grid(Views, Stories):
             proxy=proxy,
             lease_ms=lease_ms,
             wait_ms=wait_ms,
+            waited_ms=waited_ms,
             queue_max=queue_max,
             avoid=" ".join(sorted(avoid)),
             is_again=is_again,
             **asdict(request),
         )
 
-    def find_kept(self, request: SessionRequest) -> dict[str, Any]:
+    def find_kept(self, request: SessionRequest, proxy: str = "") -> dict[str, Any]:
         """Return the session that a client may reconnect to by its name, and the worker that it is on.
+
+        The client's `proxy` is told, too, when that worker ends.
 
         The answer's `status` is "active", "waiting" if it has no slot yet, or "none".
         """
-        return self.store.call("find_kept", token=request.token, kept_as=request.kept_as)
+        return self.store.call("find_kept", token=request.token, kept_as=request.kept_as, proxy=proxy)
 
     def keep_session(self, session_id: str, *, is_kept: bool) -> None:
         """Note that a session has lost its client and is kept for the next one, or has one again."""

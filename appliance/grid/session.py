@@ -84,12 +84,12 @@ class Session(Relayed):
         self.deadline = deadline
         self.status = SessionStatus.WAITING
         self.grant: Grant | None = None
+        self.has_claimed = False  # Redis has answered a claim of it, and may have lost it since
         self.progress: list[str] = []  # what was done for it while it waited, in sentences for its client
         self.end_reason, self.ended_by = "client disconnected", EndedBy.NETWORK
         self.is_kept = False  # it has no client, and waits for the next one
         self.tried: set[str] = set()  # workers that failed it; "appliance/" if the path to it did
         self.failures: list[tuple[str, str]] = []  # of its dials: the appliance, and the error
-        self.has_claimed = False
         self.unknown_until: Deadline | None = None  # while Redis knows neither it nor its worker
         self._woken = threading.Event()
 
@@ -168,11 +168,11 @@ class Session(Relayed):
 class Visit(Relayed):
     """One client of a kept session, which another proxy may hold, from before its worker is dialled."""
 
-    def __init__(self, session_id: str) -> None:
-        """Set the session."""
+    def __init__(self, grant: Grant) -> None:
+        """Set the session's grant."""
         super().__init__()
         self.id = secrets.token_hex(4)
-        self.session_id = session_id
+        self.grant = grant
 
     def relay(self, end_relay: EndRelay, count: Callable[[], Traffic] = lambda: NO_TRAFFIC) -> None:
         """Set what ends the relay, and what counts its traffic. A visit that has already ended ends it at once."""

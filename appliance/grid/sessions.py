@@ -6,8 +6,7 @@ Whatever else may happen to a proxy, a slot is held by a lease (leases.py).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,20 +14,20 @@ from appliance import logs
 from appliance.deadline import Deadline
 from appliance.errors import Blame, ClientGone, DialFailed
 from appliance.grid import refusals
+from appliance.grid.claims import Claims
 from appliance.grid.grid import Grid
-from appliance.grid.leases import SERVERS_TRIED, Leases
+from appliance.grid.leases import Leases
 from appliance.grid.observer import Observer
 from appliance.grid.reach import Reach
-from appliance.grid.session import End, Session, SessionStatus, Visit, killed
+from appliance.grid.session import End, Session, SessionStatus, killed
 from appliance.grid.story import EndedBy
 from appliance.grid.values import Grant, SessionRequest
-from appliance.request_errors import RequestError, ServerChanged, StoreUnavailable
+from appliance.grid.visits import Visits
+from appliance.request_errors import RequestError, StoreUnavailable
 from appliance.settings.config import Settings
 
 log = logs.get_logger()
 
-POLL_INTERVAL_S = 2.0  # finds what a lost message would have told
-UNREACHABLE_POLL_S = 0.5
 PATH_FAILURES_MAX = 3  # of one session's dials to one appliance
 BACK_OFF_S = 0.1  # before the third dial of a session; twice as long before each further one
 BACK_OFF_MAX_S = 2.0
@@ -52,25 +51,22 @@ class Sessions:
         `announce` announces the appliance, and `reason_to_leave` says why it serves no more, if it does not; `reach`
         knows which workers to avoid. `observer` is told what is worth counting.
         """
-        self._reason_to_leave = reason_to_leave
-        self._grid = grid
-        self._announce = announce
+        self._grid, self._proxy = grid, proxy_id
         self._reach = reach or Reach()
         self._reach.on_change(self._reconsider)
-        self._proxy = proxy_id
         self._queue_timeout_s = settings.queue_timeout
-        self._poll_s = min(POLL_INTERVAL_S, settings.lease_ttl / 3)  # before the lease of an unheard grant ends
-        self._queue_max = settings.queue_max_length
         self._live: dict[str, Session] = {}
         self._observer = observer or Observer()
         self._leases = Leases(grid, settings, proxy_id, self._live, self._observer)
-        self._visits: list[Visit] = []
-        self._no_waiting: RequestError | None = None
+        self._claims = Claims(
+            grid, settings, proxy_id, self._leases, self._reach, announce, reason_to_leave, self._observer
+        )
+        self.visits = Visits(grid)
         self._no_keeping = ""
 
     def __len__(self) -> int:
         """Count the sessions, the waiting ones too, and the clients here of another proxy's sessions."""
-        return len({*self._live, *(visit.session_id for visit in self._visits)})
+        return len({*self._live} | self.visits.session_ids)
 
     # ── The trip of a session ─────────────────────────────────────────────────────────────────────
 
@@ -87,7 +83,7 @@ class Sessions:
         self._live[session.id] = session
         release = self._leases.release
         try:
-            self._take_slot(session, watch)
+            self._claims.take_slot(session, watch)
             yield session
         except StoreUnavailable as error:
             # Perhaps only the answer was lost, and there is something to release; the client need not wait.
@@ -107,7 +103,7 @@ class Sessions:
         Raises SessionInUse if it has no slot yet, BadRequest if it is of another kind or ends at another time, and
         VersionNotServed if its browser is another version's.
         """
-        found = self._grid.find_kept(request)
+        found = self._grid.find_kept(request, self._proxy)
         if found["status"] == "none":
             return None
         if found["status"] == "waiting":
@@ -119,36 +115,6 @@ class Sessions:
         if request.timeout_s not in (0, found["timeout_s"]):
             raise refusals.another_timeout(request, found["timeout_s"])
         return Grant(found["session"], found["worker"], found["worker_name"], found["appliance"], 0)
-
-    @contextmanager
-    def visit(self, grant: Grant) -> Iterator[Visit]:
-        """Count a client of a kept session, which another proxy may hold."""
-        visit = Visit(grant.session_id)
-        self._visits.append(visit)
-        try:
-            yield visit
-        finally:
-            self._visits.remove(visit)
-            self._note_visits([visit])
-
-    def _note_visits(self, visits: Sequence[Visit]) -> None:
-        """Note what has moved in these visits; if Redis is away, those that last are noted with the next renewal."""
-        moved = [(visit, visit.traffic) for visit in visits if visit.traffic != visit.reported]
-        if not moved:
-            return
-        try:
-            self._grid.note_visits((visit.session_id, visit.id, traffic) for visit, traffic in moved)
-        except StoreUnavailable as error:
-            log.warning("visits.not_noted", error=str(error))
-            return
-        for visit, traffic in moved:
-            visit.reported = traffic
-
-    def end_visit(self, session_id: str, reason: str, by: EndedBy = EndedBy.APPLIANCE) -> None:
-        """End the visit of a session's client, if it is here."""
-        for visit in list(self._visits):
-            if visit.session_id == session_id:
-                visit.end(reason, by)
 
     def keep(self, session: Session, *, is_kept: bool) -> None:
         """Note that a session has no client and waits for the next one, or has one again."""
@@ -182,97 +148,10 @@ class Sessions:
         if refusal := self._reach.refusal():
             raise refusal
         if session.deadline.is_over:
-            raise self._no_slot(session)
+            raise self._claims.no_slot(session)
         watch(session)
         session.wait(_back_off_s(len(session.failures)))
-        self._take_slot(session, watch)
-
-    def _take_slot(self, session: Session, watch: Callable[[Session], None]) -> None:
-        """Claim until a slot is granted, waiting in between."""
-        answer = self._claim(session)
-        if answer["status"] == "waiting":
-            request = session.request
-            log.info("session.waiting", session=session.id, browser=request.browser, version=request.minor or "any")
-            watch(session)
-            if self._no_waiting:
-                session.end(End(str(self._no_waiting), EndedBy.APPLIANCE, self._no_waiting))
-        while answer["status"] != "active":
-            self._wait_to_claim_again(session, answer)
-            answer = self._claim(session)
-        session.raise_if_ended()  # perhaps while the claim was under way
-        waited_ms = int(answer["waited_ms"])
-        session.dial(Grant(session.id, answer["worker"], answer["worker_name"], answer["appliance"], waited_ms))
-
-    def _wait_to_claim_again(self, session: Session, answer: dict[str, Any]) -> None:
-        """Wait for what a claim has not granted. Raises the refusal if there is nothing to wait for."""
-        status = answer["status"]
-        session.note_progress(answer.get("progress", ""))
-        session.raise_if_ended()  # perhaps while the claim was under way: that is the truer reason
-        self._raise_refusal(session, answer)
-        if session.deadline.is_over:
-            raise self._no_slot(session, is_queued=status == "waiting")
-        if status == "lost":
-            self._grid.release(session.id, "its worker was lost before it was dialled", ended_by=None)
-        else:
-            session.wait(min(session.deadline.left_s, UNREACHABLE_POLL_S if status == "unreachable" else self._poll_s))
-
-    def _raise_refusal(self, session: Session, answer: dict[str, Any]) -> None:
-        status = answer["status"]
-        if status == "full":
-            raise refusals.queue_full(session.request, self._queue_max)
-        if status == "taken":
-            raise refusals.in_use(session.request)
-        if status == "unserved" and "failure" in answer:
-            raise refusals.not_to_be_had(session.request, answer["versions"], answer["failure"])
-        if status == "unserved":
-            raise self._reason_to_leave() or refusals.not_served(session.request, answer["versions"])
-        if status != "unreachable":
-            return
-        if refusal := self._reach.refusal_of_the_unreachable():
-            raise refusal
-        has_given_up = any(name.endswith("/") for name in session.tried)
-        if has_given_up and not self._reach.troubles:  # no appliance is left that it would try
-            raise self._no_slot(session)
-
-    def _no_slot(self, session: Session, *, is_queued: bool = False) -> RequestError:
-        return refusals.no_slot(session, self._grid, self._queue_timeout_s, is_queued=is_queued)
-
-    # ── Claims ────────────────────────────────────────────────────────────────────────────────────
-
-    def _claim(self, session: Session) -> dict[str, Any]:
-        """Claim; if Redis knows no appliance that serves this browser, announce this one, for it may be lost there."""
-        answer = self._claim_after_renewal(session)
-        if answer["status"] == "unserved":
-            self._announce()
-            answer = self._claim_after_renewal(session)
-        return answer
-
-    def _claim_after_renewal(self, session: Session) -> dict[str, Any]:
-        """Claim, but first tell a new server, after a failover, what this proxy relays: that has the older right."""
-        self._leases.renew_if_late()
-        for _ in range(SERVERS_TRIED):
-            try:
-                return self._claim_on(self._leases.server, session)
-            except ServerChanged:
-                self._leases.renew()
-        return self._claim_on(None, session)  # perhaps there are several behind one address
-
-    def _claim_on(self, server: str | None, session: Session) -> dict[str, Any]:
-        started, is_again = time.perf_counter(), session.has_claimed
-        session.has_claimed = True
-        answer = self._grid.claim(
-            session.id,
-            session.request,
-            proxy=self._proxy,
-            lease_ms=self._leases.lease_ms,
-            wait_ms=int(session.deadline.left_s * 1000),
-            queue_max=self._queue_max,
-            avoid={*session.tried, *self._reach.avoided},
-            is_again=is_again,
-            server=server,
-        )
-        self._observer.claimed(time.perf_counter() - started)
-        return answer
+        self._claims.take_slot(session, watch)
 
     # ── What comes from outside ───────────────────────────────────────────────────────────────────
 
@@ -280,9 +159,11 @@ class Sessions:
         """Act on a message to this proxy: a claim was granted, or a session must end, was killed, or lost its lease."""
         if session := self._live.get(message.get("granted", "")):
             session.wake()
-        if session := self._live.get(message.get("end", "")):
-            by = EndedBy.of(message.get("ended_by", ""))
-            session.lose_worker(message["worker"], message["reason"], by)
+        if lost := message.get("end"):
+            worker, reason, by = message["worker"], message["reason"], EndedBy.of(message.get("ended_by", ""))
+            if session := self._live.get(lost):
+                session.lose_worker(worker, reason, by)
+            self.visits.end(lost, reason, by, worker)
         if session := self._live.get(message.get("kill", "")):
             session.end(killed(message["reason"]))
         if session := self._live.get(message.get("expired", "")):
@@ -293,11 +174,11 @@ class Sessions:
     def renew(self) -> None:
         """Renew the leases of all sessions, as `Leases.renew` does, and note what has moved in visits."""
         self._leases.renew()
-        self._note_visits(self._visits)
+        self.visits.note()
 
     def refuse_waiting(self, error: RequestError | None) -> None:
         """Refuse every session that waits for its slot, from now on; None lets them wait again."""
-        self._no_waiting = error
+        self._claims.no_waiting = error
         if error:
             self._end_waiting(error)
 
@@ -305,8 +186,7 @@ class Sessions:
         """End every session that is relayed."""
         for session in list(self._live.values()):
             session.end(End(reason, EndedBy.APPLIANCE))
-        for visit in list(self._visits):
-            visit.end(reason, EndedBy.APPLIANCE)
+        self.visits.end_all(reason)
 
     def _reconsider(self) -> None:
         """Refuse those who wait if no worker can be dialled; else let them claim again, avoiding what fails now."""

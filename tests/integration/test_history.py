@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from appliance.errors import Blame, ClientGone
+from appliance.errors import Blame, ClientGone, DialFailed
 from appliance.grid.grid import Grid
 from appliance.grid.session import Kill, Session, hung_up
 from appliance.grid.sessions import Sessions
@@ -203,6 +205,39 @@ def test_why_tells_of_workers_that_were_given_back_and_why_the_last_one_left(her
         "Its worker drained: grew past WORKER_MAX_MEMORY.",
         "Its worker ended: a fault.",
     ]
+
+
+def test_why_tells_workers_apart_that_are_full_suspect_or_silent(grid: Grid) -> None:
+    for worker in ("here.chromium-00.1", "here.chromium-01.1", "here.chromium-02.1"):
+        grid.register_worker(spec(worker, concurrency=1))
+    for session in ("a", "b", "c"):
+        claim_as(grid, session)
+    held = {story.worker: story.id for story in grid.stories()}
+    grid.give_back(held["here.chromium-01.1"], "here.chromium-01.1")
+    grid.register_worker(spec("here.chromium-02.1", concurrency=1, ttl_ms=-1))
+    claim_as(grid, "late")
+    kind = "chromium worker of Playwright 1.65"
+    assert grid.why("late") == [
+        f"It waits, because when it came all slots of 1 available {kind} were taken, 1 {kind} was suspect because a dial "
+        f"had failed and 1 {kind} was silent for too long."
+    ]
+
+
+def test_why_tells_what_a_session_avoided(here: Grid) -> None:
+    here.claim("s", WANTED, proxy="here.p", lease_ms=60_000, wait_ms=60_000, queue_max=9, avoid=["here.chromium-00.1"])
+    assert here.why("s") == ["It waits, because when it came its proxy had not reached 1 worker or appliance."]
+
+
+def test_a_session_whose_worker_was_lost_before_the_dial_has_waited_since_it_came(
+    here: Grid, sessions: Sessions
+) -> None:
+    with sessions.open(WANTED, lambda _: None) as session:
+        time.sleep(0.05)
+        here.remove_worker("here.chromium-00.1", "it is gone")
+        here.register_worker(spec("here.chromium-01.1"))
+        sessions.retry(session, DialFailed("it is gone", Blame.WORKER), lambda _: None)
+        (story,) = here.stories()
+        assert (story.worker, (story.waited_ms or 0) >= 50) == ("here.chromium-01.1", True)
 
 
 def test_the_history_is_searched_by_what_a_session_was(here: Grid) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import ClientGone
+from appliance.grid.claims import POLL_INTERVAL_S
 from appliance.grid.grid import Grid
 from appliance.grid.mailbox import Mailbox
 from appliance.grid.session import Session, hung_up
-from appliance.grid.sessions import POLL_INTERVAL_S, Sessions
+from appliance.grid.sessions import Sessions
 from appliance.grid.store import Store
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser
@@ -59,7 +60,7 @@ def proxies(
     grid: Grid, redis_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Sessions, Sessions]]:
     """Register two workers, and give the sessions of two proxies; they do not poll, but are told."""
-    monkeypatch.setattr("appliance.grid.sessions.POLL_INTERVAL_S", 3600)
+    monkeypatch.setattr("appliance.grid.claims.POLL_INTERVAL_S", 3600)
     settings.lease_ttl = 3 * 3600
     for name in WORKERS:
         grid.register_worker(spec(name, quota=0))

@@ -21,6 +21,7 @@ from appliance.grid.store import ANSWER_TIMEOUT_S, Store
 from appliance.grid.values import SessionRequest
 from appliance.names import Browser
 from appliance.request_errors import (
+    BadRequest,
     BrowserNotServed,
     NoSlot,
     NoWorker,
@@ -97,7 +98,7 @@ def test_a_freed_slot_goes_to_the_longest_waiting_and_its_proxy_is_told(grid: Gr
         with sessions.open(WANTED, lambda _: waiting.set()):
             granted.set()
 
-    sessions._poll_s = 3600  # so that it must be told
+    sessions._claims._poll_s = 3600  # so that it must be told
     waiter = threading.Thread(target=wait)
     waiter.start()
     assert waiting.wait(30)
@@ -584,10 +585,10 @@ def test_a_visit_that_ends_while_its_worker_is_dialled_ends_as_soon_as_it_is_rel
     claim_kept(grid, "first")
     grant = sessions.find_kept(KEPT)
     assert grant
-    with sessions.visit(grant) as visit:
+    with sessions.visits.open(grant) as visit:
         assert len(sessions) == 1, "it counts before it is relayed"
         sessions.end_all("drained")
-        sessions.end_visit(grant.session_id, "a later reason")
+        sessions.visits.end(grant.session_id, "a later reason")
         visit.relay(lambda reason, _: ends.append(reason))
     assert ends == ["drained"]
 
@@ -598,12 +599,36 @@ def test_visits_of_another_proxys_sessions_count_and_end_with_the_others(grid: G
     claim_kept(grid, "first")
     grant = sessions.find_kept(KEPT)
     assert grant
-    with sessions.open(WANTED, ignore) as own, sessions.visit(grant) as visit:
+    with sessions.open(WANTED, ignore) as own, sessions.visits.open(grant) as visit:
         assert len(sessions) == 2
         visit.relay(lambda reason, _: ends.append(reason))
-        with sessions.visit(replace(grant, session_id=own.id)):
+        with sessions.visits.open(replace(grant, session_id=own.id)):
             assert len(sessions) == 2, "it counts already"
-        sessions.end_visit("another", "no")
+        sessions.visits.end("another", "no")
         sessions.end_all("drained")
     assert ends == ["drained"]
     assert len(sessions) == 0
+
+
+def test_the_client_of_another_proxys_session_is_told_why_their_worker_ended(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A"))
+    ends: list[str] = []
+    assert grid.claim("first", KEPT, proxy="proxy-2", lease_ms=60_000, wait_ms=0, queue_max=0)["status"] == "active"
+    grant = sessions.find_kept(KEPT)
+    assert grant
+    with sessions.visits.open(grant) as visit:
+        visit.relay(lambda reason, _: ends.append(reason))
+        sessions.handle({"end": "first", "worker": "B", "reason": "of a worker that it had before"})
+        grid.remove_worker("A", "the driver of worker A ended: signal 9")
+        until(lambda: ends, "its proxy is told")
+    assert ends == ["the driver of worker A ended: signal 9"]
+
+
+def test_a_client_that_comes_back_may_not_change_when_the_session_ends(grid: Grid, sessions: Sessions) -> None:
+    grid.register_worker(spec("A"))
+    brief = replace(KEPT, timeout_s=60)
+    claim_kept(grid, "first", brief)
+    assert sessions.find_kept(brief)
+    assert sessions.find_kept(KEPT)
+    with pytest.raises(BadRequest, match="Session 'cart' ends 60 s after its first client came"):
+        sessions.find_kept(replace(KEPT, timeout_s=61))

@@ -47,6 +47,7 @@ def claim(
 def test_a_session_waits_for_a_version_that_an_appliance_can_get(served: Grid) -> None:
     assert claim(served, "s")["status"] == "waiting"
     assert claim(served, "s")["progress"], "it reads what is being done"
+    assert "an appliance had to fetch its driver or start one" in served.why("s")[0]
     assert take(served, "here") == WISH
     assert served.report_wish("here", WISH, "held", "fetching Playwright 1.64", hold_s=60)
     assert claim(served, "s")["progress"] == "fetching Playwright 1.64"

@@ -375,6 +375,14 @@ def test_it_is_kept_through_another_appliance(start_grid: StartGrid, playwright:
     second.applctl("sessions", "kill", "--all")
     assert last_end(first) == "session closed by operator"
     assert "session closed by operator" in said_to(page), "its client is told, in the other proxy"
+    browser = connect(playwright, first)
+    write(browser, "four pears")
+    browser.close()
+    the_session(first)
+    page = connect(playwright, second).contexts[0].pages[0]
+    (worker,) = first.available(1)
+    tree(worker.pid)["driver"].kill()
+    assert said_to(page) == "the driver of worker chromium-00 ended: signal 9", "its client is told, as others are"
 
 
 def test_one_that_waits_is_in_use_and_down_waits_for_nobody_to_come_back(

@@ -8,8 +8,8 @@ import psutil
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
+from appliance.grid.claims import POLL_INTERVAL_S
 from appliance.grid.grid import Grid
-from appliance.grid.sessions import POLL_INTERVAL_S
 from appliance.grid.store import Store
 from tests.support.appliance import TIMINGS, Appliance
 from tests.support.redis_relay import RedisRelay, redis_relay

@@ -165,7 +165,7 @@ def test_a_session_is_known_until_its_connection_closes_unless_it_is_kept() -> N
     assert told(script) == [[True, False, 1], [True, True, 0]]
 
 
-def test_the_newest_client_of_a_kept_session_takes_over_also_from_one_that_reads_nothing() -> None:
+def test_a_kept_sessions_newest_client_takes_over_even_from_one_that_reads_nothing() -> None:
     script = """
       const { EventEmitter } = require('events'), kept = load('kept'), served = [];
       const socket = says => Object.assign(new EventEmitter(), {

@@ -49,6 +49,7 @@
 --    pool                                               its pool's minor, if that is not its own (pools.lua, `of`)
 --    avoid                                              what it avoids now, if that is not what it claimed with
 --    kept_as token kept                                 its name for reconnecting, whose; since when it has no client
+--    visited_by                                         the proxy of its last client, if that is another one
 --    queued                                             what it found when it entered its queue (queue.lua), and which
 --                                                       workers it gave back and why, as JSON
 --    traffic                                            what it has moved: bytes and messages from and to its client

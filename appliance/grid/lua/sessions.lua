@@ -181,8 +181,8 @@ local function ask_again(session, avoid)
   end
 end
 
--- claim {id, browser, minor, isolation, name, client, user_agent, token, kept_as, proxy, lease_ms, wait_ms, queue_max, avoid,
---        may_wish, is_again}
+-- claim {id, browser, minor, isolation, name, client, user_agent, token, kept_as, proxy, lease_ms, wait_ms, waited_ms,
+--        queue_max, avoid, may_wish, is_again}
 -- -> {status = 'active', worker, worker_name, appliance, waited_ms} | {status = 'waiting'} | {status = 'lost'}
 --  | {status = 'unserved', versions, failure} | {status = 'unreachable'} | {status = 'full'} | {status = 'taken'}
 -- Called again, it returns where the claim stands; `is_again` says that it was called, so that the session may have been
@@ -195,7 +195,7 @@ register('claim', function(a, request)
   session.avoid, session.kept_as = a.avoid or '', a.kept_as or ''
   if known then return ask_again(known, session.avoid) end
   if namesake(session) then return {status = 'taken'} end
-  session.request, session.started, session.deadline = request, whole(NOW), whole(NOW + a.wait_ms)
+  session.request, session.started, session.deadline = request, whole(NOW - (a.waited_ms or 0)), whole(NOW + a.wait_ms)
   session.arrival, session.pool = queue.number_arrival(a.browser), pools.of(session)
   local worker = admit(session)
   if worker then
@@ -215,16 +215,18 @@ register('claim', function(a, request)
   return {status = can_reach_it and 'full' or 'unreachable'}
 end)
 
--- find_kept {token, kept_as}
+-- find_kept {token, kept_as, proxy}
 -- -> {status = 'active', session, worker, worker_name, appliance, browser, minor, protocol, timeout_s}
 --  | {status = 'waiting'} | {status = 'none'}
--- Returns the session that a client may reconnect to by its name: "waiting" if it has no slot yet.
+-- Returns the session that a client may reconnect to by its name: "waiting" if it has no slot yet. The client's `proxy` is
+-- told, too, when the session's worker ends.
 register('find_kept', function(a)
   local session = namesake({id = '', token = a.token, kept_as = a.kept_as})
   if not session then return {status = 'none'} end
   if session.status ~= 'active' then return {status = 'waiting'} end
   local worker = read_fields(key('worker', session.worker), {'name', 'appliance'})
   if not worker then return {status = 'none'} end
+  if a.proxy and a.proxy ~= session.proxy then redis.call('HSET', key('session', session.id), 'visited_by', a.proxy) end
   return {
     status = 'active', session = session.id, worker = session.worker, worker_name = worker.name,
     appliance = worker.appliance, browser = session.browser, minor = session.minor, protocol = session.protocol,

@@ -160,12 +160,14 @@ function workers.mend_slots(worker)
   end
 end
 
--- Tells the proxies of a worker's sessions to end them; `ended_by` says who causes it. Returns these sessions.
+-- Tells the proxies of a worker's sessions to end them, and those of kept sessions' clients; `ended_by` says who causes it.
+-- Returns these sessions.
 function workers.end_sessions(id, reason, ended_by)
   local held = redis.call('SMEMBERS', key('worker', id, 'sessions'))
   for _, session in ipairs(held) do
-    local proxy = redis.call('HGET', key('session', session), 'proxy')
-    if proxy then tell('proxy', proxy, {['end'] = session, worker = id, reason = reason, ended_by = ended_by}) end
+    for _, proxy in ipairs(redis.call('HMGET', key('session', session), 'proxy', 'visited_by')) do
+      if proxy then tell('proxy', proxy, {['end'] = session, worker = id, reason = reason, ended_by = ended_by}) end
+    end
   end
   return held
 end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,14 @@ class Store:
             raise _unavailable(error) from error
         result: dict[str, Any] = json.loads(answer)
         return result
+
+    def call_in_slices(self, function: str, **argument: Any) -> Iterator[dict[str, Any]]:
+        """Call a function from the cursor "0" on until it is "0" again; Redis serves others in between."""
+        cursor, is_done = "0", False
+        while not is_done:
+            answer = self.call(function, cursor=cursor, **argument)
+            cursor, is_done = answer["cursor"], answer["cursor"] == "0"
+            yield answer
 
     def server(self) -> str:
         """Return the run id of the server, "" if this user may not ask for it. Raises StoreUnavailable.

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from appliance.grid import token_table
@@ -227,20 +227,12 @@ class Views:
         counts: Counts = json.loads(kept or "{}")
         if kept:
             return counts
-        slices = [answer["counts"] for answer in self._slices(function)]
+        slices = [answer["counts"] for answer in self.store.call_in_slices(function)]
         for part in slices:
             _add(counts, part)
         if len(slices) > 1:
             self.store.read(("SET", self.store.key(kept_as), json.dumps(counts), "PX", KEPT_MS))
         return counts
-
-    def _slices(self, function: str, **argument: Any) -> Iterator[dict[str, Any]]:
-        """Call a function from the cursor "0" on until it is "0" again; Redis serves others in between."""
-        cursor, is_done = "0", False
-        while not is_done:
-            answer = self.store.call(function, cursor=cursor, **argument)
-            cursor, is_done = answer["cursor"], answer["cursor"] == "0"
-            yield answer
 
     # ── Tokens ────────────────────────────────────────────────────────────────────────────────────
 

@@ -218,8 +218,8 @@ def test_why_tells_workers_apart_that_are_full_suspect_or_silent(grid: Grid) -> 
     claim_as(grid, "late")
     kind = "chromium worker of Playwright 1.65"
     assert grid.why("late") == [
-        f"It waits, because when it came all slots of 1 available {kind} were taken, 1 {kind} was suspect because a dial "
-        f"had failed and 1 {kind} was silent for too long."
+        f"It waits, because when it came all slots of 1 available {kind} were taken, 1 {kind} was suspect because a "
+        f"dial had failed and 1 {kind} was silent for too long."
     ]
 
 

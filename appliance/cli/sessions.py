@@ -114,8 +114,8 @@ def why(out: Output, session_id: str) -> dict[str, Any]:
     of=sessions,
 )
 @_filters
-@click.option("--ended-by", type=click.Choice([*EndedBy]), default=None, help="Only sessions that this ended.")
-@click.option("--browser", type=click.Choice([*Browser]), default=None, help="Only sessions of this browser.")
+@click.option("--ended-by", type=click.Choice([one.value for one in EndedBy]), help="Only sessions that this ended.")
+@click.option("--browser", type=click.Choice([one.value for one in Browser]), help="Only sessions of this browser.")
 @click.option("--version", default="", help="Only sessions of this Playwright version, like 1.65.")
 @click.option("--worker", default="", help="Only sessions of this worker, by its name or id.")
 @click.option("--appliance", default="", help="Only those of an appliance's workers.")

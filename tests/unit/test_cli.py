@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,6 +68,30 @@ def test_the_help_of_every_command_has_an_example(name: str) -> None:
     result = applctl(name, "-h")
     assert result.exit_code == 0
     assert f"\n    applctl {name}" in result.output
+
+
+def examples() -> list[str]:
+    """Return the command lines of applctl that are examples in its help."""
+    commands, found = [main], []
+    while commands:
+        command = commands.pop()
+        commands += command.commands.values() if isinstance(command, click.Group) else []  # type: ignore[arg-type]
+        lines = (command.epilog or "").partition("Examples:")[2].splitlines()
+        found += [re.split(r" \|| &&| 2>", line.partition("applctl ")[2])[0] for line in lines if "applctl " in line]
+    return found
+
+
+@pytest.mark.parametrize("example", sorted(set(examples())))
+def test_an_example_in_a_help_text_is_a_command_line_that_is_understood(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "appliance.tar").touch()
+    arguments, command, context = shlex.split(example, comments=True), main, click.Context(main, info_name="applctl")
+    while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
+        name, command, arguments = command.resolve_command(context, arguments)  # type: ignore[assignment]
+        context = click.Context(command, parent=context, info_name=name)
+    assert command.make_context(context.info_name, arguments, parent=context.parent)
 
 
 def test_it_tells_its_version() -> None:

@@ -18,8 +18,8 @@ from appliance.grid.values import WorkerStatus
 def appliances(out: Output) -> list[dict[str, Any]]:
     """List the appliances of the grid.
 
-    "Workers" counts those in service, of all that run. "Sessions" counts where the browsers are, and "Proxied" counts
-    where the clients are connected. An appliance without a proxy is away.
+    "Workers" shows how many are in service, and how many run. "Sessions" counts the browsers' side, "Proxied" the
+    clients' side: the sessions whose clients are connected there. An appliance without a proxy is away.
     """
     with current_grid() as (_, grid):
         found = grid.appliances()

@@ -31,8 +31,9 @@ from appliance.settings.file import known_names
 def backup(out: Output, file: Path) -> dict[str, Any]:
     """Save settings, tokens and certificates in one file.
 
-    The file has the settings file, the digests and roles of all tokens, the certificates and keys that settings name,
-    and which drivers were added. It has secrets, so only its owner may read it. It is written whole or not at all.
+    The file contains the settings file, the digests and roles of all tokens, the certificates and keys that settings
+    name, and a list of the drivers that were added. It contains secrets, so only its owner may read it. It is written
+    whole or not at all.
     `applctl restore` puts all of it back, here or on a new machine.
     """
     settings = config.load()

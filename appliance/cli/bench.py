@@ -99,8 +99,16 @@ class Figures:
     "applctl bench --url wss://grid.example.org --token TOKEN --json | jq '.results[].sessions_per_s'",
     exit_codes="0  all sessions were whole\n1  some failed",
 )
-@click.option("-n", "--sessions", type=click.IntRange(1, 1000), help="At a time. Default: the free slots, 5 at most.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="With so many.")
+@click.option(
+    "-n", "--sessions", type=click.IntRange(1, 1000), help="Sessions at a time. Default: the free slots, 5 at most."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=10.0,
+    show_default=True,
+    help="Seconds to measure with so many.",
+)
 @click.option("--browser", type=click.Choice([one.value for one in Browser]), help="Default: DEFAULT_BROWSER_TYPE.")
 @click.option(
     "--isolation",
@@ -119,10 +127,10 @@ def bench(
 ) -> dict[str, Any]:
     """Measure a grid as its users see it.
 
-    Has sessions one at a time, then several at a time: how long the connect takes, how long the first page from the
-    connect on, and how many sessions there are in a second. The sessions are named applctl-bench, open a page that
-    needs no network, and count towards the workers' quotas. Clients run here: on the grid's own machine, they share its
-    processors.
+    Opens sessions one at a time, then several at a time. Measures how long the connect takes, how long it takes from
+    the connect to the first page, and how many sessions there are in a second. The sessions are named applctl-bench,
+    open a page that needs no network, and count towards the workers' quotas. The clients run here: on the grid's own
+    machine, they share its processors.
     """
     with open_target(url, token) as target:
         chosen = Browser(browser or target.default_browser)

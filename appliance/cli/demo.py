@@ -53,7 +53,7 @@ class Demo:
 def demo(out: Output, output: Path) -> dict[str, Any]:
     """Open a page through the grid, and take a picture.
 
-    Uses the stock Playwright client. This command itself answers for the page, so the internet is not needed.
+    Uses the stock Playwright client. The command serves the page itself, so no internet is needed.
     """
     result = run_demo(running_settings(), output)
     out.show(describe(result))

@@ -23,9 +23,7 @@ _POLL_INTERVAL_S = 0.5
 @click.option("-f", "--follow", is_flag=True, help="Print new events as they happen, until Ctrl-C.")
 @click.option("-n", "--count", type=click.IntRange(min=0), default=50, show_default=True, help="Number of last events.")
 def events(out: Output, follow: bool, count: int) -> None:
-    """Show starts and ends of workers and sessions.
-
-    They are those of the whole grid.
+    """Show starts and ends of the grid's workers and sessions.
 
     With --json, each line is an object.
     """

@@ -26,7 +26,7 @@ def firewall() -> None:
 
 @command("applctl firewall show", of=firewall)
 def show(out: Output) -> dict[str, str]:
-    """Print the rules in the language of nft.
+    """Print the rules in nft's syntax.
 
     They follow from the settings that the appliance was started with, or would be.
     """
@@ -49,7 +49,7 @@ def apply(out: Output) -> dict[str, bool]:
 def remove(out: Output) -> dict[str, bool]:
     """Remove the rules.
 
-    Pages reach private networks until they are loaded again. Refused while an appliance runs that keeps them loaded.
+    Pages reach private networks until they are loaded again. Refused while a running appliance keeps them loaded.
     """
     running = started_settings(config.load())
     if running and running.has_firewall:

@@ -19,8 +19,8 @@ SHIPPED = Path(__file__).resolve().parents[1] / "monitoring"
 def monitoring(out: Output, folder: Path) -> list[str]:
     """Write a Grafana dashboard and alert rules into FOLDER.
 
-    Also writes an example of a prometheus.yml. The folder is made if it is not there. A file that is there and differs
-    is not replaced.
+    Also writes an example prometheus.yml. Creates the folder if necessary. An existing file that differs is not
+    replaced.
     """
     shipped = sorted(SHIPPED.iterdir())
     for file in shipped:

@@ -169,7 +169,7 @@ def set_(out: Output, pool: str, workers: int | None, options: dict[str, str]) -
 def remove(out: Output, pool: str) -> dict[str, Any]:
     """Remove a pool.
 
-    Its workers end when their sessions have. Clients that wait for it are refused.
+    Its workers end with their last sessions. Clients that wait for it are refused.
     """
     return change_sizes({_require(pool).key: 0}, out)
 

@@ -70,8 +70,8 @@ class Plan:
 def restore(out: Output, file: Path, yes: bool) -> dict[str, Any]:
     """Put back what `applctl backup` saved.
 
-    Says what it changes, and asks if it replaces something or the appliance runs. Tokens that were created since the
-    backup stay; one that was revoked stays revoked. `applctl up` or `applctl restart` applies the settings.
+    Says what it changes. Asks first if it would replace something, or if the appliance runs. Tokens that were created
+    since the backup stay; one that was revoked stays revoked. `applctl up` or `applctl restart` applies the settings.
     """
     archive = read_archive(file)
     settings = _future_settings(archive)

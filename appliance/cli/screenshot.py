@@ -71,7 +71,7 @@ class Picture:
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="For the page to load.",
+    help="Seconds for the page to load.",
 )
 @target_options
 def screenshot(

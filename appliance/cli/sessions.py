@@ -1,4 +1,4 @@
-"""`applctl sessions`: list and end sessions, and tell the story of past ones."""
+"""`applctl sessions`: list, explain and end sessions, live and past."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATUSES = ("waiting", "active", "kept")
 
 @group("applctl sessions list", "applctl sessions why 3f9a", "applctl sessions kill 3f9a")
 def sessions() -> None:
-    """List and end sessions of the whole grid, and tell the story of past ones."""
+    """List, explain and end sessions of the whole grid."""
 
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,8 +65,8 @@ _status = click.option("--status", type=click.Choice(STATUSES), default=None, he
 def list_(out: Output, wanted: Filter, status: str | None, wide: bool) -> list[dict[str, Any]]:
     """List active, waiting and kept sessions, the oldest first.
 
-    A kept session has lost its client and waits for the next one (`?session=NAME&keep=SECONDS`). Traffic is that of the
-    last renewal of its lease, some seconds ago.
+    A kept session has lost its client and waits for the next one (`?session=NAME&keep=SECONDS`). Traffic is some
+    seconds old.
     """
     with current_grid() as (settings, grid):
         found, now_ms = grid.stories(replace(wanted, status=status or "")), grid.now_ms()
@@ -114,11 +114,13 @@ def why(out: Output, session_id: str) -> dict[str, Any]:
     of=sessions,
 )
 @_filters
-@click.option("--ended-by", type=click.Choice([one.value for one in EndedBy]), help="Only sessions that this ended.")
+@click.option(
+    "--ended-by", type=click.Choice([one.value for one in EndedBy]), help="Only sessions that ended because of this."
+)
 @click.option("--browser", type=click.Choice([one.value for one in Browser]), help="Only sessions of this browser.")
 @click.option("--version", default="", help="Only sessions of this Playwright version, like 1.65.")
 @click.option("--worker", default="", help="Only sessions of this worker, by its name or id.")
-@click.option("--appliance", default="", help="Only those of an appliance's workers.")
+@click.option("--appliance", default="", help="Only sessions on workers of this appliance.")
 @click.option(
     "--waited-over",
     "waited_over_s",
@@ -127,7 +129,7 @@ def why(out: Output, session_id: str) -> dict[str, Any]:
     default=0.0,
     help="Only sessions that waited longer than this for a slot.",
 )
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Show no more than this.")
 def history(
     out: Output, wanted: Filter, limit: int, ended_by: str | None, browser: str | None, **more: Any
 ) -> list[dict[str, Any]]:
@@ -157,9 +159,8 @@ def history(
 def kill(out: Output, wanted: Filter, ids: tuple[str, ...], status: str | None, everyone: bool) -> list[dict[str, str]]:
     """End sessions, including those that wait for a slot.
 
-    ID is a session's id, or its first characters; `applctl sessions list` shows them. Without an id, the options say
-    which sessions: all that match all of them. The client's pending calls fail with the reason "session closed by
-    operator".
+    ID is a session's id, or its first characters; `applctl sessions list` shows them. Without an ID, every session ends
+    that matches all options. The client's pending calls fail with the reason "session closed by operator".
     """
     wanted = replace(wanted, status=status or "")
     if [everyone, bool(ids), wanted != ANY].count(True) != 1:

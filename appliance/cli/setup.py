@@ -15,8 +15,8 @@ from appliance.settings.config import Settings
 def setup(out: Output) -> list[dict[str, Any]]:
     """Install Redis, browsers and ffmpeg if missing.
 
-    What is there and runs is kept. Redis or Valkey 7 comes from the PATH, else from apt; it is not needed if REDIS_URL
-    is set. A browser comes from Playwright's own download, else from the system, else from apt.
+    Keeps what is installed and works. Redis or Valkey 7 comes from the PATH, else from apt; it is not needed if
+    REDIS_URL is set. A browser comes from Playwright's own download, else from the system, else from apt.
     """
     return [one.as_dict() for one in provide(config.load(), out)]
 

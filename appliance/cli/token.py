@@ -38,7 +38,7 @@ def token() -> None:
     of=token,
 )
 @click.argument("name")
-@click.option("--admin", is_flag=True, help="Let it see and end everything by /api and /dashboard, not only its own.")
+@click.option("--admin", is_flag=True, help="Let it see and end every session through /api and /dashboard.")
 def create(out: Output, name: str, admin: bool) -> dict[str, Any]:
     """Create a token and print it, only this once.
 

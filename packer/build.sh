@@ -4,7 +4,7 @@
 # BASE says from what: packages (Debian's, the default), cloud (Debian's public image), or an image's path.
 # BROWSERS and DRIVERS say what is in it: see payload.sh.
 # ACCELERATOR, kvm or tcg, is otherwise found by trying; APT_PROXY may name a proxy for apt.
-# What lasts, the base image and the wheels, is kept in FOLDER for the next build: remove it to have it anew.
+# What lasts, the base image and the wheels, is kept in FOLDER for the next build: remove it to build it again.
 set -euo pipefail
 
 mkdir -p "$1"

@@ -28,7 +28,7 @@ for format in "$@"; do
             mv "$out.part" "$stem.part"
             ;;
         *)
-            echo "$format is none of raw, vmdk, vhd and gce" >&2
+            echo "unknown format $format; known are raw, vmdk, vhd and gce" >&2
             exit 2
             ;;
     esac

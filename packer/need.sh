@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to programs that images and tests need: need.sh PROGRAM... installs the Debian packages of those that are missing.
+# need.sh PROGRAM... installs the Debian packages of the missing programs, which images and tests need.
 # Of a package that would start a server, only the program is unpacked, into build/bin, which takes no root.
 set -euo pipefail
 

@@ -156,7 +156,7 @@ def looking(items: Iterable[tuple[str, str]], session_id: str) -> Headers:
 
 
 def _about_pre_release(version: re.Match[str] | None) -> list[str]:
-    """Say which driver a pre-release gets, such as the "1.66.0-alpha-…" that packages for MCP carry."""
+    """Return a line on the driver of a pre-release, such as the "1.66.0-alpha-…" that packages for MCP carry."""
     if version is None or not version["pre_release"]:
         return []
     return [f"this client is a pre-release, {version[0]}: the driver of Playwright {version['minor']} serves it"]

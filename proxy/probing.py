@@ -23,7 +23,7 @@ log = logs.get_logger()
 FIRST_PAUSE_S = 0.1  # an appliance's proxy that starts again is back within a second
 LONGEST_PAUSE_S = 2.0
 PROBE = "probe"  # instead of a session's id
-AT_ONCE = 3  # workers, one of which may hang
+AT_ONCE = 3  # workers: one may hang
 HEADROOM = 16  # descriptors that must be free before sessions are served again: each takes two
 
 

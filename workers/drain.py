@@ -1,4 +1,4 @@
-"""How a worker ends: no new sessions, wait for the last ones, then end those that are left."""
+"""How a worker ends: no new sessions, wait for the last ones, then end what is left."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Family:
 
 
 def fetch_exit_status(of_all_but: Collection[int] = ()) -> int:
-    """Fetch the exit status of the children that have ended, but not of those that somebody else waits for.
+    """Fetch the exit status of the children that have ended, unless somebody else waits for it.
 
     Return how many there were.
     """

@@ -76,7 +76,7 @@ def kill_account(timeout_s: float) -> None:
 def kill(workspace: Path, session: BrowserSession | None, timeout_s: float, family: bool = False) -> set[int]:
     """Kill what belongs to a workspace, again and again until nothing is left.
 
-    With `family`, descendants of this process count as well. Gives the ids of those that were killed.
+    With `family`, descendants of this process count as well. Return the ids of the killed processes.
     Raises TimeoutError if some are left after `timeout_s` seconds.
     """
     deadline = Deadline(timeout_s)

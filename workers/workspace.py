@@ -4,8 +4,8 @@ Rules
  1. Each worker process makes a folder of its own in that of its name (appliance/run_dir.py), and
     holds a lock (flock) in it. The kernel frees the lock however the process ends.
  2. A folder whose lock is free is garbage. The next worker of the name takes the lock, kills the processes that
-    belong to the folder, and removes it. Other names' folders are none of its business; `applctl up` clears those of
-    names that are no more.
+    belong to the folder, and removes it. It leaves other names' folders alone; `applctl up` clears the
+    folders of names that are no more.
  3. A folder whose lock is held belongs to a worker that lives, perhaps one that still drains.
  4. A sweeper can catch a folder between its making and its locking. Then the lock is refused, or the
     locked file is no longer in the folder, and its maker makes another.

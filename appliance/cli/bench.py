@@ -188,7 +188,7 @@ async def _measure(target: Target, plan: Plan) -> list[Figures]:
 
 
 async def _crowd(kind: BrowserType, target: Target, isolation: str, at_a_time: int, seconds: float) -> Figures:
-    """Have so many sessions at a time, one after another, for so many seconds."""
+    """Run sessions one after another, so many at a time, for so many seconds."""
     from playwright.async_api import Error
 
     figures, began = Figures(isolation, at_a_time), time.perf_counter()
@@ -207,7 +207,7 @@ async def _crowd(kind: BrowserType, target: Target, isolation: str, at_a_time: i
 
 
 async def _session(kind: BrowserType, target: Target, figures: Figures) -> None:
-    """Have one session, and add its times if it is whole."""
+    """Run one session, and add its times if it is whole."""
     parameters = {"name": "applctl-bench"} | ({"isolation": figures.isolation} if figures.isolation else {})
     began = time.perf_counter()
     async with await kind.connect(target.url(**parameters), **target.connect_options()) as browser:

@@ -91,7 +91,7 @@ def show(out: Output, session_id: str) -> dict[str, Any]:
 @command("applctl sessions why 3f9a", of=sessions)
 @click.argument("session_id", metavar="ID")
 def why(out: Output, session_id: str) -> dict[str, Any]:
-    """Say why a session waited, and why it ended.
+    """Explain why a session waited, and why it ended.
 
     For example: "It waited 12.3 s, because when it came all slots of the 4 available chromium workers were taken and
     2 sessions waited before it."

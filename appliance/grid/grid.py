@@ -6,7 +6,7 @@ Every method raises StoreUnavailable if Redis is away.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -131,7 +131,7 @@ class Grid(Slots, Views, Stories):
         hold_s: float,
         lacking: Mapping[str, str] | None = None,
     ) -> Wish | None:
-        """Say for `ttl_s` that an appliance can get drivers of these minors; return the wish that it holds now, if any.
+        """Announce for `ttl_s` that an appliance can get drivers of these minors; return the wish that it now holds.
 
         `lacking` says why it cannot get those of other minors. The wish is held for `hold_s`, or until the next report:
         no other appliance gets a driver meanwhile.
@@ -143,7 +143,7 @@ class Grid(Slots, Views, Stories):
         return Wish(Browser(answer["browser"]), answer["minor"]) if "browser" in answer else None
 
     def report_wish(self, appliance: str, wish: Wish, status: str, text: str = "", hold_s: float = 0) -> bool:
-        """Say what became of a wish: it is "held", with what is being done; "failed", with the reason; or "done".
+        """Report what became of a wish: it is "held", with what is being done; "failed", with the reason; or "done".
 
         "full" is a failure for want of room, after which the next attempt need not wait for long.
         Return False if the appliance does not hold it any more.

@@ -1,4 +1,4 @@
-"""The sessions' stories: of those that wait or run, and of the past ones, from the history."""
+"""The stories of sessions: live ones from their records, past ones from the history."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class TokenFile:
         self._owner = owner
 
     def read(self) -> dict[str, Token]:
-        """Return the table; it is empty if the file holds none of this grid's."""
+        """Return the table; it is empty if the file is another grid's."""
         try:
             content = json.loads(self.path.read_text())
             return token_table.parse(content["tokens"]) if content["grid"] == self._grid else {}

@@ -1,4 +1,4 @@
-"""Who looks at sessions' browsers: each viewer has a connection to a driver, of which the audit must know.
+"""Who looks at sessions' browsers: each viewer has a connection to a driver, which the audit must know.
 
 One sorted set holds them all, each until a time that its proxy moves on. What a dead proxy leaves in it is soon over.
 """

@@ -39,7 +39,7 @@ class Regrouping:
             events.subscribe(event, self._forget_if_let_go)
 
     def keep(self, names: list[str]) -> list[str]:
-        """Let the workers of these names be there, and no others. Return those that are let go and still run.
+        """Keep the workers of these names, and no others. Return the workers that are let go and still run.
 
         Fails, and changes nothing, if a worker is wanted that has been let go and still runs.
         """

@@ -129,8 +129,8 @@ class Supervisor:
     def keep_workers(self, names: Iterable[str]) -> list[str]:
         """Let the workers of these names run, and no others be started again.
 
-        Return those that are let go and still run: they end when they are drained or stopped. Raises SupervisorError,
-        and nothing changes, if a worker of these names was let go earlier and still runs.
+        Return the workers that are let go and still run: they end when they are drained or stopped. Raises
+        SupervisorError, and changes nothing, if a worker of these names was let go earlier and still runs.
         """
         return list(self._call("keep", list(names), interface="workers"))
 

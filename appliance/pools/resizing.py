@@ -2,7 +2,7 @@
 
 The order matters:
  1. The file says which worker is in which pool, so that whatever starts from now on goes by it.
- 2. supervisord starts the new workers, and will not start again those that leave. New ones take launch turns, which are
+ 2. supervisord starts the new workers, and does not start the leaving ones again. New ones take launch turns, which are
     STARTUP_STAGGER apart.
  3. Redis learns the new size of each team, so that no spare takes the place of a worker that leaves for good.
  4. The workers that leave drain: they get no new session, and end when their last one has, after DRAIN_TIMEOUT at most.
@@ -100,7 +100,7 @@ def resizing(settings: Settings) -> Iterator[Settings]:
 
 
 def resize(settings: Settings, pools: Sequence[Pool], grid: Grid) -> list[str]:
-    """Give an appliance these pools; `settings` are those of `resizing`. Return the workers that leave, by their names.
+    """Change an appliance's pools to these; `settings` are those of `resizing`. Return the names of workers that leave.
 
     Raises PoolError, SupervisorError and StoreUnavailable.
     """
@@ -124,7 +124,7 @@ def _own(settings: Settings, grid: Grid) -> list[WorkerInfo]:
 
 
 def _in_order_of_leaving(settings: Settings, own: Iterable[WorkerInfo]) -> list[str]:
-    """Return the names of all workers: those that are not there first, then those with the fewest sessions."""
+    """Return the names of all workers: first the missing ones, then by the number of sessions."""
     known = {worker.name: worker for worker in own}
     newest_first = settings.worker_names[::-1]
 
@@ -136,7 +136,7 @@ def _in_order_of_leaving(settings: Settings, own: Iterable[WorkerInfo]) -> list[
 
 
 def _tell_teams(before: Settings, after: Settings, own: Iterable[WorkerInfo], grid: Grid) -> None:
-    """Tell Redis the sizes of all teams; those that are gone, or are left by an earlier change, get the size 0."""
+    """Tell Redis the sizes of all teams; a team that is gone, or is left by an earlier change, gets the size 0."""
     minor_of_own = minor_version(browsers.driver_version(after))
     gone = {(pool.browser, pool.minor_in_grid(minor_of_own)) for pool in before.all_pools}
     gone |= {(Browser(worker.browser), worker.minor) for worker in own}

@@ -32,7 +32,7 @@ def list_queue(query: Strict) -> Response:
 
 @api.get("/pressure", responses={200: models.Pressure})
 def show_pressure(query: Wanted) -> Response:
-    """Say whether another session can be opened, and if not, why: no slot is free, or this machine is too busy."""
+    """Tell whether another session can be opened, and if not, why: no slot is free, or this machine is too busy."""
     gauge: Gauge = current_app.extensions[GAUGE]
     browser = query.browser or settings().default_browser_type
     return answer(pressure(grid().capacity(), browser, query.version, gauge.memory(), gauge.cpu()))

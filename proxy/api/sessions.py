@@ -1,4 +1,4 @@
-"""Sessions: those that wait or run, the past ones, why they waited and ended, and their end."""
+"""Sessions, live and past: list and explain them, and end live ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def list_sessions(query: LiveSessions) -> Response:
 
 @api.delete("/sessions", responses={202: models.Ended})
 def end_sessions(query: EndingSessions) -> Response:
-    """End all sessions that match; those that wait are ended first."""
+    """End all sessions that match, the waiting ones first."""
     if query.all == query.names_some():
         raise BadRequest("Name the sessions to end by a filter, or by all=true.", "For example ?label.build=4711.")
     return _end(sorted(grid().stories(query.filter()), key=lambda session: session.holds_slot))
@@ -43,7 +43,7 @@ def end_session(path: SessionPath, query: Strict) -> Response:
 
 @api.get("/sessions/<session_id>/why", responses={200: models.Why})
 def explain_session(path: SessionPath, query: Strict) -> Response:
-    """Say why a session waited, and why it ended."""
+    """Explain why a session waited, and why it ended."""
     story, sentences = grid().explain(path.session_id) or (None, [])
     visible(story, path.session_id)
     return answer({"why": sentences})

@@ -65,7 +65,7 @@ class Views:
         session_id = "".join(parse_qs(query).get("session", [])[:1])
         session = self._grid.session(session_id) if session_id else None
         if session is None or not who.owns(session.token):
-            raise NotFound(f"There is no session {session_id[:50]!r}.", "The dashboard lists those that run.")
+            raise NotFound(f"There is no session {session_id[:50]!r}.", "The dashboard lists the sessions that run.")
         if reason := _objection(session, self._shown):
             raise LookRefused(reason)
         return session

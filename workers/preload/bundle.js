@@ -2,7 +2,7 @@
 
 // The driver's own modules, and how its methods are replaced.
 //
-// Only what its bundle exports is hooked, and what it hands to those; none of its lines is changed. So it works with
+// Only what its bundle exports is hooked, and what it hands to those; no line of it is changed. So it works with
 // every version that has these classes, and node's compile cache goes on working.
 
 const fs = require('fs');

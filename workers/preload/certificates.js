@@ -48,7 +48,7 @@ function addressOf(port) {
   return addresses.get(port);
 }
 
-/** Say whether a server is such a proxy's, and is just being told to listen. */
+/** Return whether a server is such a proxy's, and is just being told to listen. */
 function isExpected(server) {
   return expected !== undefined && server === expected && Object.getPrototypeOf(server) === net.Server.prototype;
 }

@@ -1,6 +1,6 @@
 'use strict';
 
-// A session does not find what an earlier one has put on the clipboard, of which a browser has only one.
+// A browser has one clipboard. A session does not find what an earlier one has put there.
 //
 // Only a page can write to it. So a session that had pages empties it when its last page closes, or when the session
 // ends, by that page: a later session cannot hinder that. Where that page does not answer, or crashed or closed itself

@@ -2,8 +2,8 @@
 
 // What a CDP client sends to its own browser, command by command.
 //
-// What is passed on is written anew from what was read here: two readers may take one text for different commands, for
-// instance if a key is there twice.
+// What is passed on is written from what was read here, never the text as it came: two readers may take one text for
+// different commands, for instance if a key is there twice.
 
 const cdp = require('./cdp');
 const urls = require('./urls');

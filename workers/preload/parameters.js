@@ -1,6 +1,6 @@
 'use strict';
 
-// Numbers, selectors and lists of which a large one would take everything.
+// Numbers, selectors and lists: a large one would take everything.
 //
 // The driver clicks as often as it is told without a pause, and keeps a promise for each click; it makes a picture of
 // the size of a film; ffmpeg writes each of a film's pictures. One call would take all memory, or a core for hours, and
@@ -27,7 +27,7 @@ const LONGEST_SELECTOR = 50000;
 const SELECTORS = ['selector', 'source', 'target', 'locator.selector'];  // where the parameters of calls have them
 const HAS_SOURCE = new Set(['addInitScript', 'registerSelectorEngine']);  // whose source is a script
 
-// So it does with headers, of which it seeks each among all, and with what a page's aria snapshot is compared with.
+// So it does with headers, as it seeks each among all, and with what a page's aria snapshot is compared with.
 const MOST_HEADERS = 1000;
 const LONGEST_SNAPSHOT = 50000;
 

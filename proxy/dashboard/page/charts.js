@@ -83,7 +83,7 @@ function build(chart) {
   byId('charts').isNew = true;
 }
 
-/** Say what was so where the pointer is. */
+/** Show the values where the pointer is. */
 function read(chart, plot) {
   const one = plot.cursor.idx === null || plot.cursor.left < 0 ? state.samples.at(-1) : smooth(chart, state.samples)[plot.cursor.idx];
   if (one)

@@ -23,7 +23,7 @@ export function confirm(title, text, action) {
   });
 }
 
-/** Say something for some seconds. */
+/** Show a message for some seconds. */
 export function toast(text) {
   const shown = el('div', { class: 'toast' }, text);
   byId('toasts').append(shown);

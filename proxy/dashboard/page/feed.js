@@ -30,7 +30,7 @@ export function follow(changed, refused) {
     socket.addEventListener('close', ({ code }) => opened === socket && lost(code));
   }
 
-  /** Take the feed for lost if nothing comes in time: a machine that is gone closes nothing. */
+  /** Treat the feed as lost if nothing comes in time: a machine that is gone closes nothing. */
   function expect() {
     clearTimeout(silence);
     silence = setTimeout(lost, SILENCE_MS);

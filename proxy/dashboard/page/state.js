@@ -27,7 +27,7 @@ class State {
     this.samples = [];
   }
 
-  /** Take a message of the feed. */
+  /** Apply a message of the feed. */
   take(message) {
     if (message.type === 'me') {
       this.me = message;

@@ -7,7 +7,7 @@ from prometheus_client.registry import Collector
 
 from proxy.metrics.gauges import GridCollector
 from proxy.metrics.machine import MachineCollector
-from proxy.metrics.self_audit import SelfAudit
+from proxy.self_audit import SelfAudit
 from proxy.services import Services
 
 

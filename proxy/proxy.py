@@ -44,13 +44,13 @@ from proxy.mcp.agents import LOOK_S, Agents
 from proxy.mcp.browsers import Browsers
 from proxy.measured import collectors
 from proxy.metrics.metrics import Metrics
-from proxy.metrics.self_audit import INTERVAL_S as AUDIT_S
-from proxy.metrics.self_audit import SelfAudit
 from proxy.pages import Pages
 from proxy.predecessors import Predecessors
 from proxy.presence import Presence
 from proxy.probing import Prober
 from proxy.reaper import Reaper
+from proxy.self_audit import INTERVAL_S as AUDIT_S
+from proxy.self_audit import SelfAudit
 from proxy.services import Services
 from proxy.tls import Tls
 

@@ -12,9 +12,9 @@ from appliance.audit.machine import Machine, Part, Program
 from appliance.audit.relays import socket_of
 from appliance.audit.snapshot import Snapshot
 from appliance.grid.records import WorkerInfo
-from appliance.machine.firewall.ruleset import HELPERS
 from appliance.run_dir import RunDir
 from appliance.settings.config import Settings
+from appliance.settings.networks import HELPERS
 
 _PROBE_S = 10.0  # for a worker to check that its browser answers, and to register
 _REPLACED_S = 5.0  # for supervisord to start a worker's successor, which removes what its predecessor left

@@ -12,7 +12,7 @@ from appliance.cli.drivers import of_other_clients
 from appliance.cli.firewall import apply_firewall
 from appliance.cli.output import Output
 from appliance.cli.setup import provide
-from appliance.grid.token_copy import token_copy_of
+from appliance.grid.token_copy import keep_boot_token, token_copy_of
 from appliance.grid.token_table import has_boot_token
 from appliance.machine import drivers, install
 from appliance.machine.addresses import endpoint_for_others
@@ -45,7 +45,7 @@ def bring_up(settings: Settings, out: Output, *, with_setup: bool) -> None:
             out.warn(concern)
         if settings.has_firewall:
             apply_firewall(settings, out)
-        start(settings, redis)
+        start(settings, redis, keep_boot_token)
 
 
 def _require_redis() -> Path:

@@ -86,6 +86,13 @@ def token_copy_of(settings: Settings) -> TokenFile:
     return TokenFile(settings.run_dir, redis_url, settings.grid_namespace, settings.service_user)
 
 
+def keep_boot_token(settings: Settings) -> None:
+    """Write the digest of APPLIANCE_TOKEN to the copy of the tokens; the proxy brings it to Redis."""
+    if token := settings.appliance_token:
+        secret, now_ms = token.get_secret_value(), int(time.time() * 1000)
+        token_copy_of(settings).change(lambda table: token_table.with_boot_token(table, secret, now_ms))
+
+
 def _without_expired(table: Table) -> dict[str, Token]:
     now_ms = time.time() * 1000
     return {digest: token for digest, token in table.items() if not 0 < token.expires_ms < now_ms}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from appliance.deadline import wait_until
 from appliance.errors import SupervisorError
-from appliance.grid import token_table
-from appliance.grid.token_copy import token_copy_of
 from appliance.machine import cgroups, pool_file, redis_conf, user_ids
 from appliance.machine.accounts import accounts_of, require_usable
 from appliance.machine.environment import CONFIGURATION, export, write_pip_environment, write_secrets
@@ -27,8 +25,8 @@ _COMPILE_TIMEOUT_S = 60.0
 _POLL_INTERVAL_S = 0.1
 
 
-def start(settings: Settings, redis_server: Path | None) -> None:
-    """Start supervisord in the background, and return when it answers.
+def start(settings: Settings, redis_server: Path | None, prepare: Callable[[Settings], None]) -> None:
+    """Start supervisord in the background, and return when it answers; `prepare` is called before, with RUN_DIR there.
 
     Raises SettingsError if the machine contradicts the settings, SupervisorError if it does not start.
     """
@@ -40,7 +38,7 @@ def start(settings: Settings, redis_server: Path | None) -> None:
     renew_workers(settings)
     pool_file.write(settings)
     require_usable(settings, installation_root())
-    _keep_boot_token(settings)
+    prepare(settings)
     record_of(settings).begin_run()
     if redis_server:
         redis_conf.write(settings)
@@ -54,13 +52,6 @@ def start(settings: Settings, redis_server: Path | None) -> None:
         return
     said = started.stdout.strip() or f"it did not answer within {_START_TIMEOUT_S:g} s"
     raise SupervisorError(f"supervisord did not start: {said}", f"See {settings.paths.log_of('supervisord')}.")
-
-
-def _keep_boot_token(settings: Settings) -> None:
-    """Write the digest of APPLIANCE_TOKEN to the copy of the tokens; the proxy brings it to Redis."""
-    if token := settings.appliance_token:
-        secret, now_ms = token.get_secret_value(), int(time.time() * 1000)
-        token_copy_of(settings).change(lambda table: token_table.with_boot_token(table, secret, now_ms))
 
 
 def _compile_driver(settings: Settings, environment: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Settings that are lists: of addresses and networks, of names."""
+"""Networks: how settings name them, and which have a meaning of their own."""
 
 from __future__ import annotations
 
@@ -47,3 +47,19 @@ def is_loopback(host: str) -> bool:
 
 
 Networks = Annotated[list[Network], NoDecode, BeforeValidator(networks)]
+
+# Where clouds tell machines about themselves, their credentials among it.
+METADATA = tuple(
+    network(one)
+    for one in (
+        *("169.254.0.0/16", "fe80::/10"),  # link-local: 169.254.169.254 of AWS, Azure, Google and others
+        "168.63.129.16",  # Azure's WireServer
+        "100.100.100.200",  # Alibaba
+        "192.0.0.192",  # Oracle
+        *("fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32"),  # AWS, Google, Oracle
+    )
+)
+# Where a driver listens for its session's client certificates (workers/preload/certificates.js). Browsers may connect
+# to these addresses of the machine, and get an answer only from what their own group listens on. What has no socket is
+# refused, too: a SYN cookie, by which the kernel itself answers for a listener whose queue is full, shows no group.
+HELPERS = network("127.128.0.0/9")

@@ -14,8 +14,7 @@ from appliance.deadline import Deadline
 from appliance.errors import Blame, DialFailed
 from appliance.grid.grid import Grid
 from appliance.grid.values import Door
-from appliance.machine.firewall.ruleset import METADATA
-from appliance.settings.networks import Network, network
+from appliance.settings.networks import METADATA, Network, network
 
 KEPT_S = 5.0  # how long an announcement is believed; one that has changed is noticed at the first dial that fails
 

@@ -17,7 +17,7 @@ from appliance.settings.config import Settings
 from proxy.metrics.gauges import GridCollector
 from proxy.metrics.machine import MachineCollector
 from proxy.metrics.metrics import Metrics
-from proxy.metrics.self_audit import SelfAudit
+from proxy.self_audit import SelfAudit
 from tests.support.claims import claim, spec
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"

@@ -22,30 +22,14 @@ from dataclasses import dataclass
 
 from appliance.machine.firewall.images import TUNNELS, WELL_KNOWN, images
 from appliance.settings.accounts import PRIVATE
-from appliance.settings.networks import Network, network
+from appliance.settings.networks import HELPERS, METADATA, Network
 
 TABLE = "inet appliance"
 MARK = "settings "  # begins the comment that identifies the text from which the rules were loaded
 
-# Where clouds tell machines about themselves, their credentials among it.
-METADATA = tuple(
-    network(one)
-    for one in (
-        *("169.254.0.0/16", "fe80::/10"),  # link-local: 169.254.169.254 of AWS, Azure, Google and others
-        "168.63.129.16",  # Azure's WireServer
-        "100.100.100.200",  # Alibaba
-        "192.0.0.192",  # Oracle
-        *("fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32"),  # AWS, Google, Oracle
-    )
-)
-
-# Single addresses among them: under a NAT64 prefix that is unknown here they are known by their last 32 bits.
+# Single addresses among METADATA: under a NAT64 prefix that is unknown here they are known by their last 32 bits.
 _METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "168.63.129.16", "100.100.100.200")
 _METADATA_HOSTS_AS_NUMBERS = tuple(hex(int(ipaddress.IPv4Address(one))) for one in _METADATA_HOSTS)
-# Where a driver listens for its session's client certificates (workers/preload/certificates.js). Browsers may connect
-# to these addresses of the machine, and get an answer only from what their own group listens on. What has no socket is
-# refused, too: a SYN cookie, by which the kernel itself answers for a listener whose queue is full, shows no group.
-HELPERS = network("127.128.0.0/9")
 _REFUSE = ("meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited")
 _ICMP = "echo-request, destination-unreachable, time-exceeded, parameter-problem"
 _ICMP_6 = f"{_ICMP}, packet-too-big, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query"

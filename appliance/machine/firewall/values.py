@@ -10,11 +10,11 @@ from appliance.errors import FirewallError
 from appliance.machine.accounts import accounts_of
 from appliance.machine.firewall.names import addresses_of, nat64_prefixes
 from appliance.machine.firewall.routes import connected
-from appliance.machine.firewall.ruleset import METADATA, Inbound, Values
+from appliance.machine.firewall.ruleset import Inbound, Values
 from appliance.settings import redis_url
 from appliance.settings.accounts import PRIVATE
 from appliance.settings.config import Settings
-from appliance.settings.networks import Network, network
+from appliance.settings.networks import METADATA, Network, network
 from appliance.settings.proxies import upstream_proxy
 
 _RESOLVERS = Path("/etc/resolv.conf")

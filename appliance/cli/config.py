@@ -67,7 +67,7 @@ def config(out: Output) -> list[dict[str, Any]] | None:
 
 @command("applctl config list", "applctl config list --json | jq -r '.[].name'", name="list", of=config)
 def list_(out: Output) -> list[dict[str, Any]]:
-    """List all settings with their values, sources and meanings.
+    """List all settings: values, sources and meanings.
 
     The source is environment, file or default. Tokens and passwords are masked.
     """

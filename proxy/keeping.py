@@ -4,8 +4,8 @@ Such a session has two connections to its driver.
 - The holder is that of the proxy that has the slot: while it lasts, the browser lives.
 - A visit is a client's, through any proxy of the grid. A session without one is kept: it waits for the next.
 
-The driver lets one client in at a time, and ends the session if none has come in time (workers/preload/kept.js). It
-says on the holder whether a client is there, and why the browser has ended.
+The driver lets one client in at a time, the newest, and ends the session if none has come in time
+(workers/preload/kept.js). It says on the holder whether a client is there, and why the browser has ended.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def _find(grid: Grid, beginning: str) -> Story:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ApplianceError(f"several sessions begin with {beginning}", "Give more of the id.")
+        raise ApplianceError(f"several sessions begin with {beginning}", "Use more characters of the id.")
     raise ApplianceError(
         f"there is no session {beginning}",
         "`applctl sessions list` shows all live sessions, and `applctl sessions history` past ones.",
@@ -205,5 +205,5 @@ def choose(beginning: str, known: list[str]) -> str:
     if not found:
         raise ApplianceError(f"there is no session {beginning}", "`applctl sessions list` shows all sessions.")
     if len(found) > 1:
-        raise ApplianceError(f"{len(found)} sessions begin with {beginning}", "Give more of the id.")
+        raise ApplianceError(f"{len(found)} sessions begin with {beginning}", "Use more characters of the id.")
     return found[0]

@@ -44,7 +44,7 @@ def parse(body: bytes) -> Message:
     method, number, params = found.get("method", ""), found.get("id"), found.get("params") or {}
     is_id = number is None or (isinstance(number, str | int) and not isinstance(number, bool))
     if not (isinstance(method, str) and is_id and isinstance(params, dict)):
-        raise BadRequest("The message's method, id or params are not as JSON-RPC 2.0 has them.", _HINT)
+        raise BadRequest("The message's method, id or params are not valid in JSON-RPC 2.0.", _HINT)
     return Message(method, number if method else None, params)
 
 

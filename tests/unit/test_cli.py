@@ -87,7 +87,8 @@ def test_an_example_in_a_help_text_is_a_command_line_that_is_understood(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "appliance.tar").touch()
-    arguments, command, context = shlex.split(example, comments=True), main, click.Context(main, info_name="applctl")
+    arguments, command = shlex.split(example, comments=True), main
+    context = click.Context(main, info_name="applctl", **main.context_settings)
     while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         name, command, arguments = command.resolve_command(context, arguments)  # type: ignore[assignment]
         context = click.Context(command, parent=context, info_name=name)

@@ -228,9 +228,8 @@ def test_why_tells_what_a_session_avoided(here: Grid) -> None:
     assert here.why("s") == ["It waits, because when it came its proxy had not reached 1 worker or appliance."]
 
 
-def test_a_session_whose_worker_was_lost_before_the_dial_has_waited_since_it_came(
-    here: Grid, sessions: Sessions
-) -> None:
+def test_a_session_whose_worker_was_lost_before_the_dial_has_waited_since_it_came(here: Grid) -> None:
+    sessions = Sessions(here, config.load(queue_timeout=60), "here.p")
     with sessions.open(WANTED, lambda _: None) as session:
         time.sleep(0.05)
         here.remove_worker("here.chromium-00.1", "it is gone")

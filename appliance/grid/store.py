@@ -24,7 +24,7 @@ LUA_FILES = (
     *("registration", "counts", "reaper", "tokens", "secret"),
 )
 
-SCHEMA = 6  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
+SCHEMA = 7  # what the keys mean; raised when that changes, so that two versions are two grids beside each other
 
 CONNECTIONS_MAX = 16  # at a time; more would not be quicker, for Redis works through commands one by one
 EVICTS_ANY = "allkeys-"  # policies that begin so

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from appliance.grid import why
 from appliance.grid.clock import grid_time_ms, wall_ms
@@ -50,7 +50,7 @@ class Stories:
         before that.
         """
         found: list[Story] = []
-        for ended_ms, fields in self._entries(before_ms):
+        for fields, ended_ms in self._entries(before_ms):
             if len(found) >= count and not (is_page and found and ended_ms == found[-1].ended_ms):
                 break
             story = Story.parse(fields, ended_ms)
@@ -61,7 +61,7 @@ class Stories:
     def ended_after(self, ended_ms: int, most: int) -> list[Story]:
         """Return the sessions that have ended after a time, the oldest end first; `most` of them at most."""
         found = self.store.read(("XRANGE", self.store.key("history"), ended_ms + 1, "+", "COUNT", most))[0]
-        return [Story.parse(entry_fields(fields), _ended_ms(entry_id)) for entry_id, fields in found]
+        return [Story.parse(*entry) for entry in _readable(found)]
 
     def why(self, session_id: str) -> list[str]:
         """Return why a session waited and why it ended, in sentences; [] if it is unknown."""
@@ -92,7 +92,7 @@ class Stories:
             return fields, None
         entry_id = self.find_past(session_id)
         found = self.store.read(("XRANGE", self.store.key("history"), entry_id, entry_id))[0] if entry_id else []
-        return (entry_fields(found[0][1]), _ended_ms(entry_id)) if found else None
+        return next(_readable(found), None)
 
     def find_past(self, session_id: str) -> str:
         """Return the id of a past session's entry in the history; "" if it is unknown, or too old for that."""
@@ -101,17 +101,21 @@ class Stories:
             if not answer["more"]:  # else Redis serves others in between
                 return str(answer.get("entry") or "")
 
-    def _entries(self, before_ms: int | None) -> Iterator[tuple[int, Fields]]:
-        """Return the history's entries from the newest on, each with the time of its end."""
+    def _entries(self, before_ms: int | None) -> Iterator[tuple[Fields, int]]:
+        """Yield the history's entries from the newest on, each with the time of its end."""
         last = "+" if before_ms is None else f"({before_ms}-0"
         while True:
             entries = self.store.read(("XREVRANGE", self.store.key("history"), last, "-", "COUNT", SLICE))[0]
-            for entry_id, fields in entries:
-                yield _ended_ms(entry_id), entry_fields(fields)
+            yield from _readable(entries)
             if len(entries) < SLICE:
                 return
             last = f"({entries[-1][0]}"
 
 
-def _ended_ms(entry_id: str) -> int:
-    return int(entry_id.partition("-")[0])
+def _readable(entries: Iterable[tuple[str, Fields]]) -> Iterator[tuple[Fields, int]]:
+    """Yield the fields of history entries, each with the time of its end; skip those of another format."""
+    for entry_id, fields in entries:
+        try:
+            yield entry_fields(fields), int(entry_id.partition("-")[0])
+        except (KeyError, ValueError):  # one such entry must not hide the others
+            continue

@@ -40,7 +40,10 @@ _LINES = ("worker", "started", "granted", "traffic", "visit", "queued", "left", 
 
 
 def entry_fields(entry: Mapping[str, str]) -> Fields:
-    """Return the fields of a session's entry in the history, as lua/history.lua writes it."""
+    """Return the fields of a session's entry in the history, as lua/history.lua writes it.
+
+    Raises KeyError or ValueError if it has another format.
+    """
     lines = entry["end"].split("\n", len(_LINES) - 1)
     return {"request": entry["request"], **dict(zip(_LINES, lines, strict=True))}
 

@@ -143,6 +143,15 @@ def test_a_page_of_the_history_ends_with_a_whole_millisecond(here: Grid) -> None
     assert [one.id for one in here.history(count=2)] == ["e", "d"]
 
 
+def test_an_entry_of_another_format_does_not_hide_the_others(here: Grid) -> None:
+    claim_as(here, "s")
+    here.release("s", "closed")
+    for fields in (("request", '{"id": "old"}', "worker", ""), ("request", '{"id": "old"}', "end", "short")):
+        here.store.read(("XADD", here.store.key("history"), "*", *fields))
+    assert [one.id for one in here.history()] == [one.id for one in here.ended_after(0, 10)] == ["s"]
+    assert here.session("old") is None
+
+
 def test_a_cause_that_this_version_does_not_know_is_the_workers() -> None:
     assert [EndedBy.of(text) for text in ("driver", "", "sunspots")] == ["driver", "worker", "worker"]
 

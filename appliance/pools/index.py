@@ -1,7 +1,7 @@
 """Whether drivers can be fetched.
 
-The package index is asked when the process starts, and again while it does not answer: a client whose driver it does
-not have is refused at once, and waits for no time-out.
+The package index is asked when the process starts, and again while it does not answer or lacks a version: a client
+whose driver it does not have is refused at once, and waits for no time-out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from appliance import logs
 from appliance.errors import ApplianceError
@@ -24,9 +24,14 @@ _LONGEST_LOOK_S = 15.0
 class Index:
     """What the package index has, as far as it is known."""
 
-    def __init__(self, ask: Callable[[], frozenset[str] | None], clock: Callable[[], float] = time.monotonic) -> None:
-        """Set what asks the index for its minor versions of Playwright; None is for all."""
-        self._ask, self._clock = ask, clock
+    def __init__(
+        self,
+        ask: Callable[[], frozenset[str] | None],
+        minors: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Set what asks the index for its minor versions of Playwright (None is for all), and which ones are needed."""
+        self._ask, self._minors, self._clock = ask, frozenset(minors), clock
         self._offered: frozenset[str] | None = None
         self._failure = ""
         self._due_at, self._pause_s = 0.0, _FIRST_PAUSE_S
@@ -69,7 +74,9 @@ class Index:
         if self._failure or self._offered == frozenset():
             self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s)
         else:
-            self._due_at, self._pause_s = float("inf"), _FIRST_PAUSE_S
+            lacks_some = self._offered is not None and not self._minors <= self._offered
+            self._due_at = self._clock() + _LONGEST_PAUSE_S if lacks_some else float("inf")
+            self._pause_s = _FIRST_PAUSE_S
 
 
 def words_of(error: ApplianceError | OSError | subprocess.SubprocessError) -> str:

@@ -44,7 +44,7 @@ class Keeper:
         self._settings, self._grid = settings, grid
         self._minors = drivers.on_demand(settings)
         self._usage = Usage(settings.pool_idle_timeout)
-        self._index = Index(lambda: offered_minors(pip_environment(settings)))
+        self._index = Index(lambda: offered_minors(pip_environment(settings)), self._minors)
         self._provider = Provider(settings, grid, self._usage, self._index)
         self._is_away = False
         self._news = threading.Event()

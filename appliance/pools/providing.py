@@ -6,6 +6,7 @@ import functools
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -17,7 +18,7 @@ from appliance.grid.records import WorkerInfo
 from appliance.grid.values import Wish
 from appliance.machine import browsers, drivers, pool_file
 from appliance.machine.drivers import Driver
-from appliance.machine.install.driver import add_driver, remove_driver
+from appliance.machine.install.driver import DriverError, add_driver, remove_driver
 from appliance.machine.supervisor import Supervisor
 from appliance.names import Browser, minor_version
 from appliance.pools.index import Index
@@ -59,7 +60,7 @@ class Provider:
             require_usable(pool, self._settings)
             _touch(driver)
             say(f"starting a worker of Playwright {driver.version}")
-            self._change(lambda pools: [*pools, pool])
+            self._change(lambda pools: pools if pool.key in [one.key for one in pools] else [*pools, pool])
         if not wait_until(lambda: self._serves(pool), self._settings.launch_timeout + _MARGIN_S, _POLL_S):
             reason = self._why_it_does_not_start(pool)
             self.end((pool.browser, pool.minor))
@@ -154,7 +155,7 @@ class Provider:
         """Raise NoRoom unless there is memory for so many more workers like those of a pool."""
         now = self._now()
         further = pool._replace(workers=workers)
-        require_room(now.all_pools, [*now.all_pools, further], unclaimed_bytes(now, self._own()))
+        require_room(now.all_pools, [*now.all_pools, further], unclaimed_bytes(now, self._own(), self._leaving()))
 
     def _require_browser(self, pool: Pool) -> None:
         """Raise LaunchError if the browser is missing, before a driver is fetched for it."""
@@ -167,23 +168,28 @@ class Provider:
         self._index.settle()
         if why := self._index.why_not(minor):
             raise PoolError(why)
-        self._leave_room_for_a_driver()
+        if len(self._kept_drivers()) - len(self._removable_drivers()) >= self._settings.drivers_max:
+            raise PoolError(f"all {self._settings.drivers_max} drivers that DRIVERS_MAX allows are in use")
         try:
             add_driver(minor, self._settings, say, pip_environment(self._settings))
         except ApplianceError:
             self._index.doubt()
             raise
+        self._remove_drivers_beyond_the_limit(minor)
         return drivers.find(minor, self._settings)
 
-    def _leave_room_for_a_driver(self) -> None:
-        """Remove drivers that nobody uses until DRIVERS_MAX allows another one, the least recently used first."""
-        there = self._kept_drivers()
+    def _remove_drivers_beyond_the_limit(self, added: str) -> None:
+        """Remove unused drivers beyond DRIVERS_MAX, the least recently used first; not the one just added."""
+        removable = sorted((one for one in self._removable_drivers() if one.minor != added), key=_used_at)
+        for driver in removable[: max(0, len(self._kept_drivers()) - self._settings.drivers_max)]:
+            with suppress(DriverError):  # in use by now, or not to be changed
+                remove_driver(driver.version, self._settings, self._now())
+
+    def _removable_drivers(self) -> list[Driver]:
+        """Return the kept drivers that no pool uses, no worker runs, and this account can remove."""
         used = {pool.version for pool in [*self._now().all_pools, *self._settings.all_pools]}
-        free = sorted((one for one in there if one.minor not in used and not _is_run(one)), key=_used_at)
-        for driver in free[: max(0, len(there) + 1 - self._settings.drivers_max)]:
-            remove_driver(driver.version, self._settings, self._now())
-        if len(self._kept_drivers()) >= self._settings.drivers_max:
-            raise PoolError(f"all {self._settings.drivers_max} drivers that DRIVERS_MAX allows are in use")
+        unused = [one for one in self._kept_drivers() if one.minor not in used and not _is_run(one)]
+        return [one for one in unused if os.access(one.folder, os.W_OK)]
 
     def _kept_drivers(self) -> list[Driver]:
         """Return the drivers that count towards DRIVERS_MAX; drivers built into an image do not."""
@@ -203,8 +209,11 @@ class Provider:
 
 
 def _touch(driver: Driver) -> None:
-    """Note that a driver is used now; which one is removed first goes by that."""
-    if driver.folder.parent != drivers.shipped():
+    """Note that a driver is used now; which one is removed first goes by that.
+
+    A driver that this account can only read is never removed, and served without the note.
+    """
+    with suppress(OSError):
         os.utime(driver.folder / "node")
 
 

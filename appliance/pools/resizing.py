@@ -69,13 +69,14 @@ def _free_bytes(workers: int) -> int:
     return max(0, min(psutil.virtual_memory().available, resources.memory_bytes() - workers * WORKER_BYTES))
 
 
-def unclaimed_bytes(settings: Settings, own: Iterable[WorkerInfo]) -> int:
+def unclaimed_bytes(settings: Settings, own: Iterable[WorkerInfo], leaving: Iterable[str] = ()) -> int:
     """Return what is free on this machine beyond what the workers of all pools may still take, WORKER_BYTES each.
 
-    `own` are this appliance's workers. In a container, its limit counts.
+    `own` are this appliance's workers; `leaving` names those that still run and are in no pool. In a container, its
+    limit counts.
     """
     used = {worker.name: worker.memory_bytes for worker in own}
-    promised = {name: max(WORKER_BYTES, used.get(name, 0)) for name in settings.worker_names}
+    promised = {name: max(WORKER_BYTES, used.get(name, 0)) for name in {*settings.worker_names, *leaving}}
     still_to_come = sum(size - used.get(name, 0) for name, size in promised.items())
     free = psutil.virtual_memory().available - still_to_come
     return max(0, min(free, resources.memory_bytes() - sum(promised.values())))

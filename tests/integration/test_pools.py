@@ -5,6 +5,7 @@ Redis is real; supervisord is played.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -23,8 +24,10 @@ from appliance.names import Browser
 from appliance.pools import providing
 from appliance.pools.keeper import Keeper
 from appliance.pools.providing import Provider, Say
+from appliance.pools.resizing import resize, resizing
 from appliance.request_errors import StoreUnavailable
 from appliance.settings.config import Settings
+from appliance.settings.pools import Pool
 from tests.support.announced import announcement
 from tests.support.claims import claim, spec
 from tests.support.played_pools import NAMES, WANTED, Supervisord, provider
@@ -98,6 +101,49 @@ def test_work_for_a_wish_goes_on_while_redis_is_away_and_is_not_begun_twice(
     assert begun == [Wish(Browser.CHROMIUM, "1.64")]
 
 
+@pytest.fixture
+def startable(settings: Settings, grid: Grid, supervisord: Supervisord, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Return an appliance without pools, which has all drivers; its workers register at once."""
+    settings = settings.as_placed({})
+    pool_file.write(settings)
+    supervisord.states, supervisord.grid = {}, grid
+    monkeypatch.setattr(Provider, "_get_driver", lambda *_: Driver("1.64.1", "", drivers.shipped() / "1.64.1"))
+    monkeypatch.setattr(Provider, "_require_browser", lambda *_: None)
+    monkeypatch.setattr(providing, "require_usable", lambda *_: None)
+    return settings
+
+
+def test_a_driver_that_can_only_be_read_is_served(
+    startable: Settings, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    driver = Driver("1.64.1", "", startable.drivers_dir / "1.64.1")
+    monkeypatch.setattr(Provider, "_get_driver", lambda *_: driver)
+    monkeypatch.setattr(drivers, "added", lambda _: [driver])
+    monkeypatch.setattr(os, "utime", refuse)
+    one = provider(startable, grid)
+    one.provide(Wish(Browser.CHROMIUM, "1.64"), print)
+    assert [str(pool) for pool in pool_file.as_written(startable).all_pools] == ["chromium@1.64:1"]
+    one.end(("chromium", "1.64"))
+    assert pool_file.as_written(startable).all_pools == []
+
+
+def test_a_pool_that_an_operator_adds_meanwhile_is_not_added_twice(
+    startable: Settings, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def operator_adds(*_: object) -> None:
+        with resizing(startable) as now:
+            resize(now, [Pool(Browser.CHROMIUM, "1.64", 2)], grid)
+
+    monkeypatch.setattr(providing, "require_usable", operator_adds)
+    provider(startable, grid).provide(Wish(Browser.CHROMIUM, "1.64"), print)
+    assert [(str(pool), pool.on_demand) for pool in pool_file.as_written(startable).all_pools] == [
+        ("chromium@1.64:2", False)
+    ]
+
+
 # ── The keeper is killed ──────────────────────────────────────────────────────────────────────────────
 
 STEPS = [
@@ -159,23 +205,18 @@ def test_the_end_of_a_pool_is_finished_wherever_its_keeper_was_killed(
 
 
 def test_a_wish_is_fulfilled_wherever_its_keeper_was_killed(
-    settings: Settings, grid: Grid, supervisord: Supervisord, monkeypatch: pytest.MonkeyPatch
+    startable: Settings, grid: Grid, supervisord: Supervisord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings.as_placed({})
-    monkeypatch.setattr(Provider, "_get_driver", lambda *_: Driver("1.64.1", "", drivers.shipped() / "1.64.1"))
-    monkeypatch.setattr(Provider, "_require_browser", lambda *_: None)
-    monkeypatch.setattr(providing, "require_usable", lambda *_: None)
-
     def begin_again() -> None:
         grid.store.read(("FLUSHALL",))
         supervisord.states, supervisord.grid = {}, grid
-        pool_file.write(settings)
+        pool_file.write(startable)
         grid.announce(announcement("here"))
         grid.take_wish("here", ["1.64"], ttl_s=60, hold_s=0)
         assert claim(grid, "s", minor="1.64", may_wish=True)["status"] == "waiting"
 
     def serve() -> None:
-        keeper = keeper_of(settings)
+        keeper = keeper_of(startable)
         supervisord.grid = keeper._grid
         keeper.look()
 
@@ -183,8 +224,8 @@ def test_a_wish_is_fulfilled_wherever_its_keeper_was_killed(
         begin_again()
         if not killed_at_step(number, serve, monkeypatch):
             break
-        keeper_of(settings).look()
-        assert [str(pool) for pool in pool_file.as_written(settings).all_pools] == ["chromium@1.64:1"]
+        keeper_of(startable).look()
+        assert [str(pool) for pool in pool_file.as_written(startable).all_pools] == ["chromium@1.64:1"]
         assert supervisord.states == {"chromium-00": "RUNNING"}
         assert claim(grid, "s", minor="1.64", may_wish=True)["status"] == "active"
         assert grid.take_wish("here", ["1.64"], ttl_s=60, hold_s=0) is None, "the wish is forgotten"

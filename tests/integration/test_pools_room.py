@@ -104,7 +104,33 @@ def test_what_workers_may_still_take_is_not_free(
     assert resizing.unclaimed_bytes(settings, own) == (2500 - 2 * 512 - max(512, used)) * MIB
 
 
+def test_the_memory_of_a_worker_that_leaves_is_promised_to_nobody_else(
+    settings: Settings, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=9000 * MIB))
+    monkeypatch.setattr(resources, "memory_bytes", lambda: 1536 * MIB)  # of a container: for three workers
+    grid.register_worker(spec("A", name=NAMES[0], version="1.64.1", appliance="here", target=3))
+    assert claim(grid, "long", minor="1.64")["status"] == "active"
+    one = provider(settings, grid)
+    one.set_size(("chromium", "1.64"), 2)
+    assert len(one._leaving()) == 1
+    with pytest.raises(NoRoom):
+        one._require_room(Pool(Browser.CHROMIUM, "1.62", 1, on_demand=True))
+
+
 # ── DRIVERS_MAX ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def add(settings: Settings, version: str, used_at: int) -> None:
+    folder = settings.drivers_dir / version
+    folder.mkdir(parents=True)
+    drivers.describe(folder, version, "")
+    (folder / "node").touch()
+    os.utime(folder / "node", (used_at, used_at))
+
+
+def refuse(*_: Any) -> None:
+    raise PoolError("no network")
 
 
 def test_the_driver_that_was_not_used_for_longest_makes_room_for_another(
@@ -112,16 +138,17 @@ def test_the_driver_that_was_not_used_for_longest_makes_room_for_another(
 ) -> None:
     settings = settings.model_copy(update={"drivers_dir": tmp_path / "drivers", "drivers_max": 3})
     for used_at, version in enumerate(["1.64.1", "1.60.0", "1.62.0"]):  # 1.64 has a pool
-        folder = settings.drivers_dir / version
-        folder.mkdir(parents=True)
-        drivers.describe(folder, version, "")
-        (folder / "node").touch()
-        os.utime(folder / "node", (used_at, used_at))
+        add(settings, version, used_at)
     monkeypatch.setattr(drivers, "shipped", lambda: tmp_path / "shipped")
-    one = provider(settings, grid)
-    one._leave_room_for_a_driver()
-    assert [driver.minor for driver in drivers.added(settings)] == ["1.64", "1.62"]
+    monkeypatch.setattr(providing, "add_driver", refuse)
+    with pytest.raises(PoolError, match="no network"):
+        provider(settings, grid)._get_driver("1.63", print)
+    assert len(drivers.added(settings)) == 3, "what cannot be fetched costs no other driver"
+    monkeypatch.setattr(providing, "add_driver", lambda minor, *_: add(settings, f"{minor}.0", 0))
+    assert provider(settings, grid)._get_driver("1.63", print).minor == "1.63"
+    assert [driver.minor for driver in drivers.added(settings)] == ["1.64", "1.63", "1.62"]
     settings = settings.model_copy(update={"drivers_max": 1})
+    monkeypatch.setattr(providing, "add_driver", refuse)
     with pytest.raises(PoolError, match="all 1 drivers that DRIVERS_MAX allows are in use"):
-        provider(settings, grid)._leave_room_for_a_driver()
-    assert [driver.minor for driver in drivers.added(settings)] == ["1.64"]
+        provider(settings, grid)._get_driver("1.61", print)
+    assert len(drivers.added(settings)) == 3

@@ -17,7 +17,7 @@ class Played:
 
     def __init__(self, *answers: frozenset[str] | Exception | None) -> None:
         self.answers, self.now, self.asked = list(answers), 0.0, 0
-        self.index = Index(self.ask, lambda: self.now)
+        self.index = Index(self.ask, ["1.64"], lambda: self.now)
 
     def ask(self) -> frozenset[str] | None:
         self.asked += 1
@@ -54,6 +54,21 @@ def test_an_index_that_answers_is_not_asked_again_unless_it_is_doubted() -> None
     played.index.doubt()
     played.refresh()
     assert "no route to host (`pip config list`" in played.index.why_not("1.64")
+
+
+def test_an_index_that_lacks_a_version_is_asked_again_after_the_longest_pause() -> None:
+    played = Played(frozenset({"1.62"}), frozenset({"1.62", "1.64"}))
+    played.refresh()
+    assert "has no Playwright 1.64" in played.index.why_not("1.64")
+    played.now = 599
+    played.refresh()
+    assert played.asked == 1
+    played.now = 600
+    played.refresh()
+    assert played.index.why_not("1.64") == ""
+    played.now = 1e6
+    played.refresh()
+    assert played.asked == 2, "it has all now"
 
 
 @pytest.mark.parametrize("nothing", [FAILS, frozenset[str]()], ids=["away", "empty"])

@@ -354,6 +354,31 @@ def test_what_a_worker_cannot_fulfil_is_refused(options: dict[str, Any], network
     assert said.startswith(sentence)
 
 
+CRASHED = """
+class Session {
+  crashed = false;
+  _markAsCrashed() { this.crashed = true; }
+  _onMessage(message) { this.heard = message.method; }
+}
+const [pages, clients] = [new Session(), Object.assign(new Session(), { _eventListener: () => {} })];
+const seen = [];
+load('crashes').noteCrashes({ options: { name: 'chromium' }, _session: new Session() });
+for (const method of ['Inspector.detached', 'Inspector.targetCrashed']) {
+  pages._onMessage({ method });
+  clients._onMessage({ method });
+  seen.push([pages, clients].map(({ crashed, heard }) => [crashed, heard]));
+}
+console.log(JSON.stringify(seen));
+"""
+
+
+def test_a_page_that_crashes_while_it_is_made_fails_the_call_that_makes_it() -> None:
+    before, after = told(CRASHED)
+    assert before == [[False, "Inspector.detached"]] * 2
+    crashed = "Inspector.targetCrashed"
+    assert after == [[True, crashed], [False, crashed]], "a client's own DevTools session may load the page again"
+
+
 FAILING_PAGES = """
 (async () => {
   const clipboard = load('clipboard'), session = { hasUsedClipboard: true, pages: () => [] };

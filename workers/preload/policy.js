@@ -7,6 +7,7 @@ const browsers = require('./browsers');
 const bundle = require('./bundle');
 const calls = require('./calls');
 const clipboard = require('./clipboard');
+const crashes = require('./crashes');
 const devtools = require('./devtools');
 const keyfiles = require('./keyfiles');
 const sessions = require('./sessions');
@@ -97,6 +98,7 @@ function confine(browser, nullProgress, rights) {
   sizes.limitAnswers(browser._connection);
   sizes.limitMessages(browser);
   bodies.limitStreams(browser);
+  crashes.noteCrashes(browser);
   sessions.watchBrowser(browser, nullProgress, !rights.isOwn);
 }
 

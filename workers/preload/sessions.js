@@ -45,10 +45,14 @@ class Session {
     this.whenOver = new Set();  // what is called then
   }
 
-  /** Return the pages that are open, for those who look at the session (looks.js). */
+  /** Return the pages that are open. */
+  pages() {
+    return [...this.contexts].flatMap(context => context.pages());
+  }
+
+  /** Return what those see who look at the session (looks.js). */
   async shown(nullProgress) {
-    const pages = [...this.contexts].flatMap(context => context.pages());
-    return pages.map(page => ({ key: page, url: page.mainFrame().url(), camera: send => cameras.of(page, nullProgress, send) }));
+    return this.pages().map(page => ({ key: page, url: page.mainFrame().url(), camera: send => cameras.of(page, nullProgress, send) }));
   }
 
   /** Own a context that was made for this session. */

@@ -242,11 +242,12 @@ const { PassThrough } = require('stream'), input = new PassThrough(), output = n
 const pipe = new (load('pipe').Pipe)(input, output);
 const say = message => output.write(`${typeof message === 'string' ? message : JSON.stringify(message)}\0`);
 const soon = () => new Promise(resolve => setImmediate(resolve));
+const OURS = 2 ** 31 - 2;  // the id of the first command after the session is there
 const told = [], client = { on: () => {}, _socket: { once: () => {} }, send: data => told.push(String(data)) };
 (async () => {
   const opened = pipe.open();
   say({ method: 'Target.attachedToTarget', params: { sessionId: 'S', targetInfo: { targetId: 'T' } } });
-  say({ id: 1, result: { sessionId: 'S' } });
+  say({ id: OURS + 1, result: { sessionId: 'S' } });
   await opened;
   await test();
 })();
@@ -262,8 +263,8 @@ def opened(test: str, *arguments: Any) -> Any:
 def test_an_answer_to_a_client_is_not_taken_for_our_own(rest: str) -> None:
     script = r"""
       pipe.call('Browser.getVersion').then(result => console.log(JSON.stringify(result)));
-      say(`{"id":2,"result":{"no":1${given[0]}`);
-      say({ id: 2, result: { yes: 1 }, sessionId: 'S' });
+      say(`{"id":${OURS},"result":{"no":1${given[0]}`);
+      say({ id: OURS, result: { yes: 1 }, sessionId: 'S' });
     """
     assert opened(script, rest) == {"yes": 1}
 
@@ -273,7 +274,7 @@ def test_a_client_is_told_nothing_of_our_sessions_and_we_nothing_of_its_own() ->
       pipe.connect(client, text => ({ command: text }));
       const attached = pipe.attach('page');
       say({ method: 'Target.attachedToTarget', params: { sessionId: 'P' }, sessionId: 'S' });
-      say({ id: 2, result: { sessionId: 'P' }, sessionId: 'S' });
+      say({ id: OURS, result: { sessionId: 'P' }, sessionId: 'S' });
       const events = [], page = await attached;
       page.on('event', event => events.push(event));
       for (const sessionId of ['P', 'A', undefined])
@@ -301,3 +302,73 @@ def test_a_client_that_asks_for_targets_of_all_types_does_not_find_ours() -> Non
     assert created["params"] == {"targetInfo": {"targetId": "U"}}
     assert listed == {"id": 7, "result": {"targetInfos": [{"targetId": "U"}]}, "sessionId": "A"}
     assert other["params"] == {"text": "T"}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"result": {"type": "object", "value": {"result": {"targetInfos": [1]}}}},
+        {"targetInfos": [1], "more": {}},
+        {"targetInfos": {"length": 1}},
+    ],
+)
+def test_an_answer_that_only_resembles_a_list_of_targets_reaches_its_client(result: dict[str, Any]) -> None:
+    script = r"""
+      pipe.connect(client, text => ({ command: text }));
+      for (const message of [{ id: 7, result: given[0], sessionId: 'A' }, { id: 8, result: {} }])
+        say(message);
+      await soon();
+      console.log(JSON.stringify(told));
+    """
+    first, second = (json.loads(text) for text in opened(script, result))
+    assert first == {"id": 7, "result": result, "sessionId": "A"}
+    assert second == {"id": 8, "result": {}}
+
+
+def test_a_message_that_cannot_be_read_costs_the_others_nothing() -> None:
+    script = r"""
+      pipe.connect(client, text => ({ command: text }));
+      output.write('{"id":1,"result":{}}\0{"id":7,"result":{"targetInfos":[}\0{"id":2,"result":{}}\0{"id":3,');
+      output.write('"result":{}}\0');
+      await soon();
+      console.log(JSON.stringify(told));
+    """
+    assert [json.loads(text)["id"] for text in opened(script)] == [1, 2, 3]
+
+
+# A command of ours to a page's session P.
+TO_A_PAGE = r"""
+  pipe.connect(client, text => ({ command: text }));
+  const attached = pipe.attach('page');
+  say({ id: OURS, result: { sessionId: 'P' }, sessionId: 'S' });
+  const page = await attached, ends = [];
+  const send = () => page.send('Page.enable').catch(error => ends.push(error.message));
+  const gone = { method: 'Target.detachedFromTarget', params: { sessionId: 'P' }, sessionId: 'S' };
+  const unknown = id => ({ id, error: { code: -32001, message: 'Session with given id not found.' } });
+  const tell = async () => { await soon(); console.log(JSON.stringify({ told, ends })); };
+"""
+
+
+def test_an_answer_from_no_session_to_a_command_of_ours_does_not_reach_the_client() -> None:
+    script = "send(); say(unknown(OURS - 1)); say(unknown(1)); say({ id: OURS - 1, result: {} }); await tell();"
+    seen = opened(f"{TO_A_PAGE} {script}")
+    assert [json.loads(text)["id"] for text in seen["told"]] == [1, 2**31 - 3]
+    assert seen["ends"] == ["Session with given id not found."]
+
+
+@pytest.mark.parametrize("order", ["send(); say(gone);", "say(gone); await soon(); send();"])
+def test_a_command_to_an_ended_session_fails_and_its_late_answer_stays_ours(order: str) -> None:
+    late = "await soon(); if (pipe._calls.size) say(unknown(OURS - 1)); await tell();"
+    assert opened(f"{TO_A_PAGE} {order} {late}") == {"told": [], "ends": ["The DevTools session has ended."]}
+
+
+def test_a_session_that_ends_as_it_begins_is_not_kept() -> None:
+    script = r"""
+      const attached = pipe.attach('page');
+      const answer = { id: OURS, result: { sessionId: 'P' }, sessionId: 'S' };
+      const gone = { method: 'Target.detachedFromTarget', params: { sessionId: 'P' }, sessionId: 'S' };
+      output.write(`${JSON.stringify(answer)}\0${JSON.stringify(gone)}\0`);
+      const end = await (await attached).send('Page.enable').catch(error => error.message);
+      console.log(JSON.stringify([end, pipe._sessions.size]));
+    """
+    assert opened(script) == ["The DevTools session has ended.", 1]

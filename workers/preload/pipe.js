@@ -6,20 +6,26 @@
 //  1. The browser ends each message with a zero byte. A large one is sent in parts while it comes, so that its size is
 //     the client's concern alone.
 //  2. We have a session of the browser of our own, from before the first client on. What comes from a session is known by
-//     its end (Chromium, content/browser/devtools/devtools_session.cc); nothing else of a message is read, but for rule 4.
+//     its end (Chromium, content/browser/devtools/devtools_session.cc). A command for a session that has ended is answered
+//     without one, so our commands have ids that a client's do not have. Nothing else of a message is read, but for rule 4.
 //  3. Clients that follow each other on one pipe have a session of the browser each, which is not theirs to see: commands
 //     without a session are for it (commands.js).
 //  4. Our session is a target, too, which a client would find that asks for targets of all types. It is not told of it.
+//  5. A message that cannot be read is reported; those after it are passed.
 
 const { EventEmitter } = require('events');
 
 const { Outbox } = require('./outbox');
+const { warn } = require('./warning');
 
 const WHOLE = 16 * 2 ** 20;  // bytes of a message that are kept, for clients that know no messages in parts; ours are smaller
 const TAIL = 64;  // bytes, of which the end of a message has fewer that names its session
 const HEAD = 200;  // bytes, of which the beginning of a message has fewer that says what it is about
 const OF_SESSION = /,"sessionId":"([^"]+)"\}$/;
-const ABOUT_A_TARGET = '{"method":"Target.target', LIST_OF_TARGETS = '"result":{"targetInfos":[';
+const ABOUT_A_TARGET = '{"method":"Target.target', LIST_OF_TARGETS = /^\{"id":\d+,"result":\{"targetInfos":\[/;
+const TO_NO_SESSION = /^\{"id":(\d+),"error":\{"code":-32001,/;  // the beginning of an answer (crdtp/dispatch.cc)
+const ENDED = 'The DevTools session has ended.';
+const HIGHEST_ID = 2 ** 31 - 1;  // of a command; clients count from 1 up, we count from here down
 
 class Pipe {
   constructor(toBrowser, fromBrowser) {
@@ -32,28 +38,33 @@ class Pipe {
     this.browser = undefined;  // our session of the browser
     this._target = '';  // by which others would find that
     this._sessions = new Map();  // our own, by their ids
-    this._calls = new Map();  // which wait for an answer, by their ids
-    this._lastId = 0;
+    this._calls = new Map();  // which the browser has not answered, by their ids
+    this._nextId = HIGHEST_ID;
     fromBrowser.on('data', chunk => this._hear(chunk));
   }
 
   /** Get a session of the browser, while there is no client. */
   async open() {
-    const { sessionId } = await this.call('Target.attachToBrowserTarget');
-    this.browser = this._begin(sessionId);
+    await this._ask('Target.attachToBrowserTarget', {}, undefined, ({ sessionId }) => this.browser = this._begin(sessionId));
   }
 
-  /** Send a command of our own; return its result. */
+  /** Send a command of our own; return its result. Raises an error if its session has ended. */
   call(method, params = {}, sessionId = this.browser?.id) {
-    const id = ++this._lastId;
-    this._toBrowser.write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
-    return new Promise((resolve, reject) => this._calls.set(id, { resolve, reject }));
+    return this._ask(method, params, sessionId, result => result);
   }
 
   /** Open a session of a target; it has `send` and `detach`, and tells of each event. */
-  async attach(targetId) {
-    const { sessionId } = await this.call('Target.attachToTarget', { targetId, flatten: true });
-    return this._begin(sessionId);
+  attach(targetId) {
+    return this._ask('Target.attachToTarget', { targetId, flatten: true }, this.browser.id, ({ sessionId }) => this._begin(sessionId));
+  }
+
+  /** Send a command; return what `take` makes of its result before the browser's next message is read. */
+  _ask(method, params, sessionId, take) {
+    if (sessionId && !this._sessions.has(sessionId))
+      return Promise.reject(new Error(ENDED));
+    const id = this._nextId--;
+    this._toBrowser.write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
+    return new Promise((resolve, reject) => this._calls.set(id, { sessionId, take, resolve, reject }));
   }
 
   _begin(id) {
@@ -95,13 +106,22 @@ class Pipe {
     let start = 0;
     for (let end = chunk.indexOf(0); end >= 0; end = chunk.indexOf(0, start)) {
       this._keep(chunk.subarray(start, end));
-      this._pass(true);
+      this._tryToPass();
       start = end + 1;
     }
     this._keep(chunk.subarray(start));
     if (this._size > (this._isBegun ? TAIL : WHOLE))
       this._pass(false);
     this._outbox?.restrain();
+  }
+
+  /** Pass a message, or the end of one. An error costs the others nothing. */
+  _tryToPass() {
+    try {
+      this._pass(true);
+    } catch (error) {
+      warn('a message of a browser is not passed on', error);
+    }
   }
 
   _keep(part) {
@@ -129,7 +149,7 @@ class Pipe {
   /** Take a message that is for us; return whether it is. */
   _takeOwn(data) {
     const from = OF_SESSION.exec(data.toString('latin1', Math.max(0, data.length - TAIL)))?.[1];
-    const isOurs = from ? this._sessions.has(from) : !this.browser && !this._outbox && data.length;
+    const isOurs = from ? this._sessions.has(from) : data.length && (this._isAlone() || this._answersUs(data));
     if (!isOurs)
       return false;
     const { id, method, params, error, result } = JSON.parse(data.toString());
@@ -138,19 +158,38 @@ class Pipe {
     else if (!from)
       this._target = params.targetInfo?.targetId ?? '';  // attached to it
     else if (method === 'Target.detachedFromTarget')
-      this._sessions.delete(params.sessionId);
+      this._end(params.sessionId);
     else
       this._sessions.get(from).emit('event', { method, params });
     return true;
   }
 
+  /** Return whether nobody but us can be sent a message without a session. */
+  _isAlone() {
+    return !this.browser && !this._outbox;
+  }
+
+  /** Return whether a message without a session is the answer to a command that we sent to one that has ended. */
+  _answersUs(data) {
+    return this._calls.has(Number(TO_NO_SESSION.exec(data.toString('latin1', 0, HEAD))?.[1]));
+  }
+
   _answer(id, error, result) {
-    const { resolve, reject } = this._calls.get(id) ?? {};
+    const { take, resolve, reject } = this._calls.get(id) ?? {};
     this._calls.delete(id);
     if (error)
       reject?.(new Error(error.message));
     else
-      resolve?.(result);
+      resolve?.(take(result));
+  }
+
+  /** Forget a session that has ended. Its calls fail; they stay known, for the browser may answer them yet. */
+  _end(sessionId) {
+    if (!this._sessions.delete(sessionId))
+      return;
+    for (const call of this._calls.values())
+      if (call.sessionId === sessionId)
+        call.reject(new Error(ENDED));
   }
 
   /** Return a message without our session's target; undefined if it is about that alone. */
@@ -160,9 +199,11 @@ class Pipe {
     const head = data.toString('latin1', 0, HEAD);
     if (head.startsWith(ABOUT_A_TARGET))
       return head.includes(`"targetId":"${this._target}"`) ? undefined : data;
-    if (!head.includes(LIST_OF_TARGETS))
+    if (!LIST_OF_TARGETS.test(head))
       return data;
     const message = JSON.parse(data.toString());
+    if (!Array.isArray(message.result?.targetInfos))
+      return data;
     message.result.targetInfos = message.result.targetInfos.filter(({ targetId }) => targetId !== this._target);
     return Buffer.from(JSON.stringify(message));
   }

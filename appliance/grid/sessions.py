@@ -61,7 +61,7 @@ class Sessions:
         self._claims = Claims(
             grid, settings, proxy_id, self._leases, self._reach, announce, reason_to_leave, self._observer
         )
-        self.visits = Visits(grid)
+        self.visits = Visits(grid, proxy_id, self._live)
         self._no_keeping = ""
 
     def __len__(self) -> int:
@@ -103,7 +103,7 @@ class Sessions:
         Raises SessionInUse if it has no slot yet, BadRequest if it is of another kind or ends at another time, and
         VersionNotServed if its browser is another version's.
         """
-        found = self._grid.find_kept(request, self._proxy)
+        found = self._grid.find_kept(request)
         if found["status"] == "none":
             return None
         if found["status"] == "waiting":

@@ -53,14 +53,16 @@ class Slots:
             **asdict(request),
         )
 
-    def find_kept(self, request: SessionRequest, proxy: str = "") -> dict[str, Any]:
+    def find_kept(self, request: SessionRequest) -> dict[str, Any]:
         """Return the session that a client may reconnect to by its name, and the worker that it is on.
-
-        The client's `proxy` is told, too, when that worker ends.
 
         The answer's `status` is "active", "waiting" if it has no slot yet, or "none".
         """
-        return self.store.call("find_kept", token=request.token, kept_as=request.kept_as, proxy=proxy)
+        return self.store.call("find_kept", token=request.token, kept_as=request.kept_as)
+
+    def begin_visit(self, session_id: str, proxy: str) -> None:
+        """Note that a client of another `proxy` has come to a session: it is told, too, when the worker ends."""
+        self.store.call("begin_visit", id=session_id, proxy=proxy)
 
     def keep_session(self, session_id: str, *, is_kept: bool) -> None:
         """Note that a session has lost its client and is kept for the next one, or has one again."""

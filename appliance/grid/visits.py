@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 
 from appliance import logs
@@ -18,9 +18,9 @@ log = logs.get_logger()
 class Visits:
     """The visits to sessions by this proxy's clients."""
 
-    def __init__(self, grid: Grid) -> None:
-        """Set the grid, which is told what has moved."""
-        self._grid = grid
+    def __init__(self, grid: Grid, proxy_id: str, own_ids: Container[str]) -> None:
+        """Set the grid, which is told what has moved, this proxy's id, and the ids of the sessions that it holds."""
+        self._grid, self._proxy, self._own_ids = grid, proxy_id, own_ids
         self._visits: list[Visit] = []
 
     @property
@@ -30,10 +30,12 @@ class Visits:
 
     @contextmanager
     def open(self, grant: Grant) -> Iterator[Visit]:
-        """Count a client of a session as long as the block lasts."""
+        """Count a client of a session as long as the block lasts. Raises StoreUnavailable."""
         visit = Visit(grant)
         self._visits.append(visit)
         try:
+            if grant.session_id not in self._own_ids:
+                self._grid.begin_visit(grant.session_id, self._proxy)
             yield visit
         finally:
             self._visits.remove(visit)

@@ -624,6 +624,24 @@ def test_the_client_of_another_proxys_session_is_told_why_their_worker_ended(gri
     assert ends == ["the driver of worker A ended: signal 9"]
 
 
+def test_only_a_client_that_is_served_is_noted_as_a_visitor(grid: Grid, sessions: Sessions) -> None:
+    def visitor() -> object:
+        return grid.store.read(("HGET", grid.store.key("session", "first"), "visited_by"))[0]
+
+    grid.register_worker(spec("A"))
+    grid.claim("first", KEPT, proxy="proxy-2", lease_ms=60_000, wait_ms=0, queue_max=0)
+    with pytest.raises(VersionNotServed):
+        sessions.find_kept(replace(KEPT, minor="1.66"))
+    grant = sessions.find_kept(KEPT)
+    assert grant
+    assert visitor() is None
+    with sessions.visits.open(grant):
+        assert visitor() == "proxy-1"
+    grid.release("first", "over")
+    with sessions.visits.open(grant):
+        assert visitor() is None, "a session that has ended does not come back"
+
+
 def test_a_client_that_comes_back_may_not_change_when_the_session_ends(grid: Grid, sessions: Sessions) -> None:
     grid.register_worker(spec("A"))
     brief = replace(KEPT, timeout_s=60)

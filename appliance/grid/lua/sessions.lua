@@ -215,23 +215,30 @@ register('claim', function(a, request)
   return {status = can_reach_it and 'full' or 'unreachable'}
 end)
 
--- find_kept {token, kept_as, proxy}
+-- find_kept {token, kept_as}
 -- -> {status = 'active', session, worker, worker_name, appliance, browser, minor, protocol, timeout_s}
 --  | {status = 'waiting'} | {status = 'none'}
--- Returns the session that a client may reconnect to by its name: "waiting" if it has no slot yet. The client's `proxy` is
--- told, too, when the session's worker ends.
+-- Returns the session that a client may reconnect to by its name: "waiting" if it has no slot yet.
 register('find_kept', function(a)
   local session = namesake({id = '', token = a.token, kept_as = a.kept_as})
   if not session then return {status = 'none'} end
   if session.status ~= 'active' then return {status = 'waiting'} end
   local worker = read_fields(key('worker', session.worker), {'name', 'appliance'})
   if not worker then return {status = 'none'} end
-  if a.proxy and a.proxy ~= session.proxy then redis.call('HSET', key('session', session.id), 'visited_by', a.proxy) end
   return {
     status = 'active', session = session.id, worker = session.worker, worker_name = worker.name,
     appliance = worker.appliance, browser = session.browser, minor = session.minor, protocol = session.protocol,
     timeout_s = session.timeout_s or 0,
   }
+end)
+
+-- begin_visit {id, proxy} -> {}
+-- Notes that a client of another proxy has come to a session: that `proxy` is told, too, when the session's worker ends.
+register('begin_visit', function(a)
+  local name = key('session', a.id)
+  local own = redis.call('HGET', name, 'proxy')
+  if own and own ~= a.proxy then redis.call('HSET', name, 'visited_by', a.proxy) end
+  return {}
 end)
 
 -- release {id, worker, reason, ended_by, traffic} -> {released}

@@ -16,7 +16,6 @@ from prometheus_client.core import Metric
 from appliance.grid.grid import Grid
 from appliance.grid.records import ApplianceInfo, ApplianceStatus, PoolCapacity
 from appliance.grid.values import CrashCause, DrainCause, WorkerEnd
-from appliance.names import minor_version
 from appliance.request_errors import StoreUnavailable
 from proxy.metrics.families import counter, gauge
 
@@ -86,7 +85,7 @@ class GridCollector:
         memory: Counter[str] = Counter()  # while a worker drains, its successor may have started
         for worker in self._grid.workers_of(self._appliance, WORKERS_MAX):
             memory[worker.name] += worker.memory_bytes
-            self._pools_seen.add((worker.browser, minor_version(worker.version)))
+            self._pools_seen.add((worker.browser, worker.minor))
         samples = [((name,), size) for name, size in sorted(memory.items())]
         yield gauge("appliance_worker_memory_bytes", "Memory of a worker with its browser.", samples, "worker")
         yield from self._ends({**self._no_ends(), **self._grid.worker_ends(self._appliance)})

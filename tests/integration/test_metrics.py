@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from appliance.grid.grid import Grid
 from appliance.grid.story import EndedBy
 from appliance.grid.values import CrashCause, DrainCause, SessionRequest, WorkerEnd
-from appliance.names import Browser
+from appliance.names import BESIDE, Browser
 from appliance.settings.config import Settings
 from proxy.metrics.gauges import GridCollector
 from proxy.metrics.machine import MachineCollector
@@ -65,6 +65,19 @@ def test_an_end_that_has_not_happened_yet_is_a_zero_so_that_the_first_is_an_incr
     assert crashes() == dict.fromkeys(CrashCause, 0)
     grid.remove_worker("A", "worker A crashed", CrashCause.HANG)
     assert crashes() == dict.fromkeys(CrashCause, 0) | {"hang": 1}
+
+
+def test_the_ends_of_a_pool_beside_another_are_counted_from_zero_on_too(grid: Grid) -> None:
+    gauges = GridCollector(grid, "here", [], [])
+
+    def versions() -> set[str]:
+        (family,) = (family for family in gauges.collect() if family.name == "appliance_workers_crashed")
+        return {sample.labels["version"] for sample in family.samples}
+
+    grid.register_worker(spec("A", beside=BESIDE))
+    assert versions() == {f"1.65{BESIDE}"}
+    grid.remove_worker("A", "worker A crashed", CrashCause.HANG)
+    assert versions() == {f"1.65{BESIDE}"}
 
 
 def test_a_worker_that_the_reaper_finds_has_crashed_in_silence(grid: Grid) -> None:

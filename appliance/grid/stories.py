@@ -37,7 +37,8 @@ class Stories:
         found = [story for story in self.stories() if story.id.startswith(letters)]
         self.find_past("")  # so that the index has all
         (ids,) = self.store.read(("HKEYS", self.store.key("index")))
-        past = (self.session(one) for one in ids if one.startswith(letters))
+        live_ids = {story.id for story in found}  # one that was taken for ended may be in the index, too
+        past = (self.session(one) for one in ids if one.startswith(letters) and one not in live_ids)
         found += [story for _, story in zip(range(most - len(found)), filter(None, past), strict=False)]
         return found[:most]
 

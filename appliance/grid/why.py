@@ -52,7 +52,8 @@ def _causes(found: Counter[str], story: Story) -> list[str]:
     causes = []
     if not found["available"]:
         causes.append(f"no {kind} was available")
-    if taken := found["available"] - found["suspect"] - found["overdue"] - found["free"]:
+    taken = found["available"] - found["suspect"] - found["overdue"] - found["free"]
+    if taken > 0:
         causes.append(_taken(taken, found["available"], kind))
     if found["suspect"]:
         causes.append(f"{_were(found['suspect'], kind)} suspect because a dial had failed")

@@ -93,7 +93,7 @@ class PastSessions(Which):
     waited_over_s: float = Field(0, ge=0, description="Only sessions that waited longer than this, in seconds.")
     count: int = Field(100, ge=1, le=COUNT_MAX)
     before_ms: int | None = Field(
-        None, ge=0, le=2**53, description="Only sessions that ended before this time, in Unix milliseconds."
+        None, ge=1, le=2**53, description="Only sessions that ended before this time, in Unix milliseconds."
     )
 
 

@@ -141,6 +141,7 @@ def test_a_past_session_is_found_in_the_history(ask: Ask, busy: Grid) -> None:
     past = ask("/sessions/a0", ALICE).json
     assert (past["status"], past["end_reason"]) == ("ended", "closed by the client")
     assert ids(ask(f"/history?before_ms={past['ended_ms']}")) == []
+    assert "before_ms" in said(ask("/history?before_ms=0"))
     assert ask("/sessions/a0/why").json["why"]
 
 

@@ -237,6 +237,15 @@ def test_why_tells_what_a_session_avoided(here: Grid) -> None:
     assert here.why("s") == ["It waits, because when it came its proxy had not reached 1 worker or appliance."]
 
 
+def test_why_does_not_count_a_silent_worker_as_free(here: Grid) -> None:
+    here.store.read(("ZADD", here.store.key("workers"), 1, "here.chromium-00.1"))
+    here.claim("s", WANTED, proxy="here.p", lease_ms=60_000, wait_ms=60_000, queue_max=9, avoid=["here.chromium-00.1"])
+    assert here.why("s") == [
+        "It waits, because when it came 1 chromium worker of Playwright 1.65 was silent for too long and its proxy "
+        "had not reached 1 worker or appliance."
+    ]
+
+
 def test_a_session_whose_worker_was_lost_before_the_dial_has_waited_since_it_came(here: Grid) -> None:
     sessions = Sessions(here, config.load(queue_timeout=60), "here.p")
     with sessions.open(WANTED, lambda _: None) as session:
@@ -304,6 +313,15 @@ def test_an_end_is_written_although_the_grids_clock_was_lost(here: Grid) -> None
     assert [entry for entry, _ in entries] == ["9999999999999-5", "9999999999999-6"]
 
 
+def test_an_end_is_written_to_an_empty_history_although_the_clock_was_lost(here: Grid) -> None:
+    claim_as(here, "first")
+    name = here.store.key("history")
+    fields = ("request", '{"id": "x"}', "end", "\n" * 8)
+    here.store.read(("XADD", name, "9999999999999-5", *fields), ("XTRIM", name, "MAXLEN", 0))
+    here.release("first", "closed")
+    assert here.store.read(("XRANGE", name, "-", "+"))[0][0][0] == "9999999999999-6"
+
+
 def test_a_reason_may_have_lines(here: Grid) -> None:
     claim_as(here, "s")
     here.release("s", "one\ntwo\n\nthree", ended_by=EndedBy.DRIVER)
@@ -327,6 +345,16 @@ def test_a_past_session_is_found_by_its_id_or_the_beginning_of_it_whenever_it_en
     assert amended.ended_by == "operator", "the entry that has taken its place is found"
     assert {one.id for one in here.beginning_with("s44", 20)} == {"s44", *(f"s44{number}" for number in range(10))}
     assert len(here.beginning_with("s44", 2)) == 2
+
+
+def test_a_session_that_came_back_is_found_once_by_the_beginning_of_its_id(here: Grid) -> None:
+    here.claim("3fa9", WANTED, proxy="here.p", lease_ms=-1, wait_ms=60_000, queue_max=100)
+    here.reap()
+    assert [one.status for one in here.beginning_with("3fa", 20)] == ["ended"]
+    here.assert_session(
+        Grant("3fa9", "here.chromium-00.1", "chromium-00", "here", 0), WANTED, proxy="here.p", lease_ms=60_000
+    )
+    assert [one.status for one in here.beginning_with("3fa", 20)] == ["active"]
 
 
 def test_the_index_forgets_what_the_history_has_forgotten(here: Grid) -> None:

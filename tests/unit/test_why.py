@@ -46,6 +46,7 @@ KIND = "chromium worker of Playwright 1.65"
             f"all slots of 1 available {KIND} were taken, 1 {KIND} was suspect because a dial had failed and "
             f"1 {KIND} was silent for too long",
         ),
+        ({"available": 1, "overdue": 1, "free": 1}, f"1 {KIND} was silent for too long"),
         ({"available": 1, "free": 1, "avoided": 1}, "its proxy had not reached 1 worker or appliance"),
         (
             {"available": 2, "free": 1, "avoided": 2},

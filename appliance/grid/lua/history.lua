@@ -30,13 +30,20 @@ local function unpacked(text)
   return entry
 end
 
+-- Returns the id of a stream's newest entry, also if that has been deleted.
+local function last_id(name)
+  local about = redis.call('XINFO', 'STREAM', name)
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' then return about[i + 1] end
+  end
+end
+
 -- Adds an entry, in the order of the grid's time even if that was set back (a clock that Redis lost). Returns its id.
 local function add(request, text)
   local name = key('history')
   local id = redis.pcall('XADD', name, whole(NOW) .. '-*', 'request', request, 'end', text)
   if type(id) == 'string' then return id end
-  local last = redis.call('XREVRANGE', name, '+', '-', 'COUNT', '1')[1]
-  return redis.call('XADD', name, last[1]:match('^%d+') .. '-*', 'request', request, 'end', text)
+  return redis.call('XADD', name, last_id(name):match('^%d+') .. '-*', 'request', request, 'end', text)
 end
 
 -- Takes an entry out of the history. Returns its request and its end, or nil if it is there no more.
@@ -82,7 +89,7 @@ local REACHES = ''  -- the index's field for the last entry that is in it
 -- `more` to do until the newest entry is in it; other calls run in between.
 register('find_past', function(a)
   local index, name, fields = key('index'), key('history'), {}
-  if redis.call('HLEN', index) > 2 * redis.call('XLEN', name) + INDEXED_AT_ONCE then redis.call('DEL', index) end
+  if redis.call('HLEN', index) > 2 * redis.call('XLEN', name) + INDEXED_AT_ONCE then redis.call('UNLINK', index) end
   local last = redis.call('HGET', index, REACHES)
   local found = redis.call('XRANGE', name, last and '(' .. last or '-', '+', 'COUNT', INDEXED_AT_ONCE)
   for _, entry in ipairs(found) do

@@ -172,18 +172,19 @@ function pools.of(session)
 end
 
 -- Returns how many of a pool's workers are available, and why sessions do not get those that they do not get: `suspect`,
--- or `overdue` by their heartbeats. Those with a `free` slot are left to sessions that do not avoid them.
+-- or `overdue` by their heartbeats. Of the others, those with a `free` slot are left to sessions that do not avoid them.
 function pools.count(browser, minor)
-  local pool, overdue = key('pool', browser, minor), 0
+  local pool, overdue, claimable = key('pool', browser, minor), 0, 0  -- `claimable` counts overdue ones
   for _, id in ipairs(redis.call('ZRANGE', key('workers'), '-inf', '(' .. whole(NOW), 'BYSCORE', 'LIMIT', '0', LOOKED_AT)) do
     local score = tonumber(redis.call('ZSCORE', pool, id) or SUSPECT)
     if score < SUSPECT then overdue = overdue + 1 end
+    if score < BLOCKED then claimable = claimable + 1 end
   end
   return {
     available = redis.call('ZCARD', pool),
     suspect = redis.call('ZCOUNT', pool, whole(SUSPECT), '+inf'),
     overdue = overdue,
-    free = redis.call('ZCOUNT', pool, '0', LAST_CLAIMABLE),
+    free = redis.call('ZCOUNT', pool, '0', LAST_CLAIMABLE) - claimable,
   }
 end
 

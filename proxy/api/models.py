@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, create_model
 
 from appliance.grid.records import ApplianceInfo, PoolCapacity, WorkerInfo
 from appliance.grid.story import Story
-from appliance.names import Browser
+from appliance.names import Browser, Isolation
 
 
 def _model(name: str, record: type, **more: Any) -> type[BaseModel]:
@@ -128,6 +128,7 @@ class Pressure(BaseModel):
     reason: str
     browser: Browser
     version: str
+    isolation: Isolation
     slots: int
     free: int
     waiting: int

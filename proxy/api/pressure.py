@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from appliance.grid.records import PoolCapacity
-from appliance.names import Browser
+from appliance.names import Browser, Isolation, without_beside
 
 BUSY = 0.95  # of memory or CPU: what a page then waits for is the machine
 LOOK_S = 1.0  # a shorter look at the processors says little
@@ -43,10 +43,11 @@ class Gauge:
 
 
 def pressure(
-    pools: Iterable[PoolCapacity], browser: Browser, version: str, memory: float, cpu: float
+    pools: Iterable[PoolCapacity], browser: Browser, version: str, isolation: Isolation, memory: float, cpu: float
 ) -> dict[str, Any]:
-    """Return whether a session of this browser, and version if that is not "", can be opened, and if not, why."""
-    matching = [pool for pool in pools if pool.browser == browser and version in ("", pool.version)]
+    """Return whether a session of this kind, of any version if that is "", can be opened, and if not, why."""
+    of_browser = [pool for pool in pools if pool.browser == browser and version in ("", without_beside(pool.version))]
+    matching = _serving(of_browser, isolation)
     slots, free, waiting = (sum(getattr(pool, name) for pool in matching) for name in ("slots", "free", "waiting"))
     kind = f"{browser}{f' of Playwright {version}' if version else ''}"
     limit, reason = "", ""
@@ -64,9 +65,18 @@ def pressure(
         "reason": reason,
         "browser": browser.value,
         "version": version,
+        "isolation": isolation.value,
         "slots": slots,
         "free": free,
         "waiting": waiting,
         "memory": memory,
         "cpu": cpu,
     }
+
+
+def _serving(pools: list[PoolCapacity], isolation: Isolation) -> list[PoolCapacity]:
+    """Return the pools that serve sessions of an isolation, as lua/pools.lua chooses them, and who waits for any."""
+    beside = [pool for pool in pools if pool.version != without_beside(pool.version)]
+    if isolation is Isolation.BROWSER and beside:
+        return beside + [pool for pool in pools if pool.version == ANY]
+    return [pool for pool in pools if pool not in beside]

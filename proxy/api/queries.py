@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.grid.story import EndedBy, Filter
 from appliance.grid.token_table import Role
-from appliance.names import Browser
+from appliance.names import Browser, Isolation
 from proxy.api.asked import principal
 from proxy.query import NAME_MAX
 
@@ -98,10 +98,11 @@ class PastSessions(Which):
 
 
 class Wanted(Strict):
-    """The browser and version of the session to open."""
+    """What the session to open is to have."""
 
     browser: Browser | None = Field(None, description="Default: that of sessions that name none.")
     version: str = Field("", max_length=20, description="Playwright version, as major.minor. Default: any.")
+    isolation: Isolation | None = Field(None, description="Default: that of sessions that name none.")
 
 
 class NewestEvents(Strict):

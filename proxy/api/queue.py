@@ -35,4 +35,5 @@ def show_pressure(query: Wanted) -> Response:
     """Tell whether another session can be opened, and if not, why: no slot is free, or this machine is too busy."""
     gauge: Gauge = current_app.extensions[GAUGE]
     browser = query.browser or settings().default_browser_type
-    return answer(pressure(grid().capacity(), browser, query.version, gauge.memory(), gauge.cpu()))
+    isolation = query.isolation or settings().serving(browser, query.version).isolation
+    return answer(pressure(grid().capacity(), browser, query.version, isolation, gauge.memory(), gauge.cpu()))

@@ -240,6 +240,8 @@ def test_the_pressure_counts_the_slots_that_are_free(ask: Ask, busy: Grid) -> No
     assert full["reason"] == f"All {CONCURRENCY} slots of chromium are taken, and 2 sessions wait."
     assert ask("/pressure?browser=firefox").json["reason"] == "No worker of firefox is available."
     assert ask("/pressure?version=1.64").json["reason"] == "No worker of chromium of Playwright 1.64 is available."
+    assert (full["isolation"], ask("/pressure?isolation=browser").json["isolation"]) == ("context", "browser")
+    assert "isolation" in said(ask("/pressure?isolation=none"))
     for session in ("a-waits", "b-waits", "a0"):
         busy.release(session, "gone")
     assert ask("/pressure").json["free"] == 1

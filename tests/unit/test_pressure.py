@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.grid.records import PoolCapacity
-from appliance.names import Browser
+from appliance.names import BESIDE, Browser, Isolation
 from proxy.api.pressure import Gauge, pressure
 
 FREE = [PoolCapacity("chromium", "1.65", slots=5, free=2)]
@@ -25,13 +25,24 @@ FULL = [PoolCapacity("chromium", "1.65", slots=5, free=0, waiting=1)]
 def test_the_first_thing_that_is_short_is_named(
     pools: list[PoolCapacity], memory: float, cpu: float, limit: str, said: str
 ) -> None:
-    found = pressure(pools, Browser.CHROMIUM, "", memory, cpu)
+    found = pressure(pools, Browser.CHROMIUM, "", Isolation.CONTEXT, memory, cpu)
     assert (found["is_available"], found["limit"]) == (not limit, limit)
     assert said in found["reason"]
 
 
 def test_a_version_counts_its_own_slots() -> None:
-    assert pressure(FREE, Browser.CHROMIUM, "1.64", 0.0, 0.0)["slots"] == 0
+    assert pressure(FREE, Browser.CHROMIUM, "1.64", Isolation.CONTEXT, 0.0, 0.0)["slots"] == 0
+
+
+@pytest.mark.parametrize("version", ["", "1.65"])
+def test_a_pool_beside_another_has_the_slots_of_sessions_with_a_browser_of_their_own(version: str) -> None:
+    def slots(pools: list[PoolCapacity], isolation: Isolation) -> int:
+        found = pressure(pools, Browser.CHROMIUM, version, isolation, 0.0, 0.0)
+        return int(found["slots"])
+
+    pools = [*FREE, PoolCapacity("chromium", f"1.65{BESIDE}", slots=2, free=1)]
+    assert (slots(pools, Isolation.BROWSER), slots(pools, Isolation.CONTEXT)) == (2, 5)
+    assert slots(FREE, Isolation.BROWSER) == 5, "one pool serves both"
 
 
 def test_the_processors_are_not_looked_at_twice_within_a_second() -> None:

@@ -211,10 +211,10 @@ def _texts(story: Story) -> tuple[str, ...]:
 
 
 def traffic_of(fields: Mapping[str, str]) -> Traffic:
-    """Return the traffic in a session's hash or history entry, that of its last visit included."""
-    visit = fields.get("visit", "").partition(" ")[2]
-    both = zip(Traffic.parse(fields.get("traffic", "")), Traffic.parse(visit), strict=True)
-    return Traffic(*(one + other for one, other in both))
+    """Return the traffic in a session's hash or history entry, that of its last visits included."""
+    visits = [visit.partition(" ")[2] for visit in fields.get("visit", "").split(";")]
+    moved = [Traffic.parse(text) for text in (fields.get("traffic", ""), *visits)]
+    return Traffic(*map(sum, zip(*moved, strict=True)))
 
 
 def _ms(text: str | None) -> int | None:

@@ -120,6 +120,23 @@ def test_a_client_that_came_last_and_is_noted_last_takes_nothing_from_the_one_be
     assert the_only_end(here).bytes_to_client == 40
 
 
+def test_a_late_note_of_a_visit_adds_only_what_it_has_moved_since(here: Grid) -> None:
+    def note(visit: str, moved: int) -> None:
+        for _ in range(2):
+            here.note_visits([("s", visit, Traffic(moved, moved, 1, 1))])
+
+    claim_as(here, "s", KEPT)
+    for visit, moved in (("a", 10), ("b", 100), ("a", 11), ("b", 101)):
+        note(visit, moved)
+    assert here.stories()[0].bytes_to_client == 112
+    note("c", 1000)
+    assert here.stories()[0].bytes_to_client == 1112
+    here.release("s", "closed", traffic=None)
+    note("b", 102)
+    note("c", 1001)
+    assert (the_only_end(here).bytes_to_client, the_only_end(here).messages_to_client) == (1114, 3)
+
+
 def test_visits_count_also_if_the_worker_is_lost_before_the_proxy_says_so(here: Grid) -> None:
     claim_as(here, "s", KEPT)
     for visit in ("a", "b"):

@@ -108,15 +108,19 @@ function history.trim(keep, max_age_ms)
   redis.call('XTRIM', key('history'), 'MINID', whole(math.max(0, NOW - max_age_ms)))
 end
 
--- Returns the traffic of a session as four numbers: `ended` of the visits that are over, `visit` of the last one.
-local function sum(ended, visit)
+local VISITS_APART = 2  -- of a session: the last note of a visit may come after the first one of the next
+
+-- Returns the traffic of a session as four numbers: `ended` is that of earlier visits, `visits` are the last ones.
+local function sum(ended, visits)
   local total = {0, 0, 0, 0}
-  for _, text in ipairs({ended or '', visit and visit:match(' (.*)') or ''}) do
+  local function add(text)
     local at = 1
     for number in text:gmatch('%d+') do
       total[at], at = total[at] + tonumber(number), at + 1
     end
   end
+  add(ended or '')
+  for visit in (visits or ''):gmatch('[^;]+') do add(visit:match(' (.*)')) end
   return table.concat({whole(total[1]), whole(total[2]), whole(total[3]), whole(total[4])}, ' ')
 end
 
@@ -128,12 +132,17 @@ function history.bytes(session)
   return whole(from_client + to_client)
 end
 
--- Returns the fields of a session that change when one of its clients has moved something: one visit follows another.
+-- Returns the fields of a session that change when one of its clients has moved something.
 local function moved(session, one)
-  local now = {visit = one.visit .. ' ' .. one.traffic}
-  local last = session.visit and session.visit:match('^%S+')
-  if last and last ~= one.visit then now.traffic = sum(session.traffic, session.visit) end
-  return now
+  local noted, visits, is_known = one.visit .. ' ' .. one.traffic, {}, false
+  for visit in (session.visit or ''):gmatch('[^;]+') do
+    local is_it = visit:match('^%S+') == one.visit
+    is_known = is_known or is_it
+    visits[#visits + 1] = is_it and noted or visit
+  end
+  if not is_known then table.insert(visits, 1, noted) end
+  local oldest = #visits > VISITS_APART and table.remove(visits)
+  return {visit = table.concat(visits, ';'), traffic = oldest and sum(session.traffic, oldest) or nil}
 end
 
 -- note_visits {visits = {{id, visit, traffic}}} -> {}

@@ -53,7 +53,7 @@
 --    queued                                             what it found when it entered its queue (queue.lua), and which
 --                                                       workers it gave back and why, as JSON
 --    traffic                                            what it has moved: bytes and messages from and to its client
---    visit                                              the visit of its last client, and its traffic, not in `traffic`
+--    visit                                              its last visits, as "VISIT TRAFFIC;…"; not in `traffic`
 --  kept                       hash     token and name of a session that clients may reconnect to, as JSON -> session
 --  leases                     zset     active session -> expiry
 --  queue:<browser>:<minor>    zset     waiting session -> number of arrival; minor "" or "/browser" suits any

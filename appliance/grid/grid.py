@@ -145,7 +145,8 @@ class Grid(Slots, Views, Stories):
     def report_wish(self, appliance: str, wish: Wish, status: str, text: str = "", hold_s: float = 0) -> bool:
         """Report what became of a wish: it is "held", with what is being done; "failed", with the reason; or "done".
 
-        "full" is a failure for want of room, after which the next attempt need not wait for long.
+        "full" is a failure for want of room, after which the next attempt need not wait for long. After a failure
+        another appliance that can get it tries; the wish is refused when all have failed.
         Return False if the appliance does not hold it any more.
         """
         answer = self.store.call(

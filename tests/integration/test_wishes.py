@@ -37,6 +37,13 @@ def pause_ms(grid: Grid) -> int:
     return int(retry_at) - grid.now_ms()
 
 
+def fail(grid: Grid, reason: str, status: str = "failed") -> None:
+    """Let both appliances fail, one after the other."""
+    for name in ("here", "there"):
+        assert take(grid, name) == WISH
+        assert grid.report_wish(name, WISH, status, reason)
+
+
 def claim(
     grid: Grid, session: str, minor: str = "1.64", *, may_wish: bool = True, queue_max: int = 100
 ) -> dict[str, Any]:
@@ -74,7 +81,7 @@ def test_one_appliance_at_a_time_gets_one_version(served: Grid) -> None:
     assert take(served, "here") == first, "one that asks again has what it has"
     assert first
     assert not served.report_wish("there", first, "done"), "nobody ends the wish of another appliance"
-    assert served.report_wish("here", first, "failed", "no network")
+    assert served.report_wish("here", first, "done")
     second = take(served, "there")
     assert {first.minor, second.minor if second else ""} == {"1.64", "1.62"}
 
@@ -88,8 +95,7 @@ def test_a_wish_whose_appliance_falls_silent_is_another_ones(served: Grid) -> No
 
 def test_a_failure_refuses_who_waits_and_who_comes_until_it_may_be_tried_again(served: Grid) -> None:
     claim(served, "s")
-    assert take(served, "here") == WISH
-    served.report_wish("here", WISH, "failed", "the package index is not reached")
+    fail(served, "the package index is not reached")
     for session in ("s", "t"):
         refused = claim(served, session)
         assert (refused["status"], refused["failure"]) == ("unserved", "the package index is not reached")
@@ -102,8 +108,7 @@ def test_each_further_failure_is_followed_by_a_longer_pause(served: Grid) -> Non
     for pause_s in (10, 20, 40):
         served.store.read(("HSET", name, "retry_at", 0))
         claim(served, f"s{pause_s}")
-        assert take(served, "here") == WISH
-        served.report_wish("here", WISH, "failed", "no network")
+        fail(served, "no network")
         assert 1000 * (pause_s - 1) < pause_ms(served) <= 1000 * pause_s
 
 
@@ -173,6 +178,65 @@ def test_want_of_room_is_followed_by_short_pauses_only(served: Grid) -> None:
     for attempt in range(3):
         served.store.read(("HSET", served.store.key("wanted", "chromium", "1.64"), "retry_at", 0))
         claim(served, f"s{attempt}")
-        assert take(served, "here") == WISH
-        served.report_wish("here", WISH, "full", "no memory")
+        fail(served, "no memory", "full")
         assert 9_000 < pause_ms(served) <= 10_000
+
+
+# ── One appliance fails ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("status", ["failed", "full"])
+def test_what_one_appliance_fails_another_one_gets(served: Grid, status: str) -> None:
+    claim(served, "s")
+    assert take(served, "here") == WISH
+    assert served.report_wish("here", WISH, status, "no browser")
+    assert claim(served, "s")["status"] == "waiting"
+    assert claim(served, "t")["progress"] == "an appliance could not start a worker: another one tries"
+    assert take(served, "here") is None, "it leaves the wish to the other one"
+    assert take(served, "there") == WISH
+    served.report_wish("there", WISH, "done")
+    claim(served, "u")
+    assert take(served, "here") == WISH, "its failure is forgotten with the wish"
+
+
+def test_the_others_are_told_of_a_failure(served: Grid) -> None:
+    claim(served, "s")
+    assert take(served, "here") == WISH
+    with served.store.subscribe(served.store.key("pools", "there")) as there:
+        until(lambda: (there.get_message(timeout=1) or {}).get("type") == "subscribe", "it listens")
+        served.report_wish("here", WISH, "failed", "no browser")
+        message = there.get_message(timeout=5)
+    assert message
+    assert message["data"] == '{"wanted":"1.64"}'
+
+
+def test_the_last_failure_refuses_and_all_try_again_after_the_pause(served: Grid) -> None:
+    claim(served, "s")
+    assert take(served, "here") == WISH
+    served.report_wish("here", WISH, "full", "no memory")
+    assert take(served, "there") == WISH
+    served.report_wish("there", WISH, "failed", "no browser")
+    assert claim(served, "s")["failure"] == "no browser"
+    served.store.read(("HSET", served.store.key("wanted", "chromium", "1.64"), "retry_at", 0))
+    claim(served, "t")
+    assert take(served, "here") == WISH
+
+
+def test_a_failure_for_want_of_room_anywhere_is_followed_by_a_short_pause(served: Grid) -> None:
+    claim(served, "s")
+    served.store.read(("HSET", served.store.key("wanted", "chromium", "1.64"), "failures", 5))
+    assert take(served, "here") == WISH
+    served.report_wish("here", WISH, "full", "no memory")
+    assert take(served, "there") == WISH
+    served.report_wish("there", WISH, "failed", "no browser")
+    assert 9_000 < pause_ms(served) <= 10_000
+
+
+def test_who_has_failed_tries_again_if_the_others_are_gone(served: Grid) -> None:
+    claim(served, "s")
+    assert take(served, "here") == WISH
+    served.report_wish("here", WISH, "failed", "no browser")
+    served.take_wish("there", [], ttl_s=60, hold_s=60, lacking={"1.64": "no index"})
+    assert take(served, "here") == WISH
+    served.report_wish("here", WISH, "failed", "no browser")
+    assert claim(served, "s")["failure"] == "no browser"

@@ -83,6 +83,7 @@
 --  wanted:<browser>:<minor>   hash     such a wish (wishes.lua)
 --    status wanted_until                                open, held or failed; until when somebody wants it
 --    by held_until progress                             the appliance that gets it, until when, and how far it is
+--    failed_by was_full                                 the appliances that failed, in spaces; whether one had no room
 --    failure failures retry_at                          why it failed, how often, and when it may be wished again
 --  providers:<minor>          zset     appliance that can get this version's driver -> until when
 --  lacking:<minor>            string   why an appliance cannot get it

@@ -2,8 +2,9 @@
 --
 -- A session whose version nobody serves waits, if an appliance can get the driver: a provider. The wish is one record for
 -- all sessions that want the same. One provider at a time holds one wish of the grid, and reports on it while it works;
--- if it falls silent, another one takes the wish. A wish that failed is refused until `retry_at`, longer each time, and
--- then it may be made again. A wish is forgotten when it is fulfilled, or when nobody waits for it any more.
+-- if it falls silent, another one takes the wish. If it fails, the other providers try, each once; a wish that all have
+-- failed is refused until `retry_at`, longer each time, and then it may be made again. A wish is forgotten when it is
+-- fulfilled, or when nobody waits for it any more.
 
 local RENEWED_FOR_MS = 30000  -- each poll of a session that waits renews its wish
 local FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 10000, 600000
@@ -16,10 +17,21 @@ local function is_provided(minor)
   return redis.call('ZCOUNT', key('providers', minor), whole(NOW), '+inf') > 0
 end
 
-local function tell_providers(minor)
+local function has_failed(wish, appliance)
+  return wish.failed_by ~= nil and wish.failed_by:find(' ' .. appliance .. ' ', 1, true) ~= nil
+end
+
+-- Returns the providers of a version that have not failed a wish of it.
+local function providers_left(minor, wish)
+  local left = {}
   for _, appliance in ipairs(redis.call('ZRANGE', key('providers', minor), whole(NOW), '+inf', 'BYSCORE')) do
-    tell('pools', appliance, {wanted = minor})
+    if not has_failed(wish, appliance) then left[#left + 1] = appliance end
   end
+  return left
+end
+
+local function tell_providers(minor, appliances)
+  for _, appliance in ipairs(appliances) do tell('pools', appliance, {wanted = minor}) end
 end
 
 local function forget(browser, minor)
@@ -35,7 +47,7 @@ function wishes.make(session)
   if wish and wish.status == 'failed' and tonumber(wish.retry_at) > NOW then return false end
   if not wish or wish.status == 'failed' then
     redis.call('HSET', name, 'status', 'open', 'progress', 'no worker served this version: one is being started')
-    tell_providers(session.minor)
+    tell_providers(session.minor, providers_left(session.minor, {}))
   end
   redis.call('HSET', name, 'wanted_until', whole(NOW + RENEWED_FOR_MS))
   redis.call('PEXPIRE', name, 2 * LONGEST_PAUSE_MS)
@@ -89,17 +101,22 @@ local function provides(a, minor)
   return false
 end
 
+-- Returns whether a provider may take a wish. One that has failed it leaves it to the others, while there are any.
+local function may_take(a, minor, wish)
+  return provides(a, minor) and (not has_failed(wish, a.appliance) or #providers_left(minor, wish) == 0)
+end
+
 -- Returns the wish that a provider may work on, or nil: its own, or the oldest, unless another one is at work.
 local function next_wish(a)
   local found
   for _, wanted in ipairs(redis.call('ZRANGE', key('wanted'), 0, -1)) do
     local browser, minor = wanted:match('^(%S+) (%S+)$')
-    local wish = read_fields(key('wanted', browser, minor), {'status', 'wanted_until', 'by', 'held_until'})
+    local wish = read_fields(key('wanted', browser, minor), {'status', 'wanted_until', 'by', 'held_until', 'failed_by'})
     local is_held = wish and wish.status == 'held' and tonumber(wish.held_until) >= NOW
     if is_held and wish.by ~= a.appliance then return nil end
     if not wish or wish.status == 'failed' or not is_held and tonumber(wish.wanted_until or 0) < NOW then
       if not wish or wish.status ~= 'failed' then forget(browser, minor) else redis.call('ZREM', key('wanted'), wanted) end
-    elseif is_held or not found and provides(a, minor) then
+    elseif is_held or not found and may_take(a, minor, wish) then
       found = {browser = browser, minor = minor}
       if is_held then return found end
     end
@@ -128,26 +145,41 @@ local function wake(browser, minor)
   end
 end
 
+-- Refuses a wish that no provider is left for. If one of them was full, the pause is the first one.
+local function refuse(a, name, wish)
+  local failures = (a.status == 'full' or wish.was_full) and 0 or tonumber(wish.failures or 0)
+  local pause = math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ^ failures)
+  redis.call('HSET', name, 'status', 'failed', 'failure', a.text, 'failures', failures + 1, 'retry_at', whole(NOW + pause))
+  redis.call('HDEL', name, 'failed_by', 'was_full')
+  redis.call('PEXPIRE', name, 2 * LONGEST_PAUSE_MS)
+  redis.call('ZREM', key('wanted'), a.browser .. ' ' .. a.minor)
+  wake(a.browser, a.minor)
+end
+
 -- report_wish {appliance, browser, minor, status, text, hold_ms} -> {held}
--- `status` is "held", with what is being done as `text`; "failed" or "full", with the reason; or "done". What is full
--- may have room soon: each pause after it is the first one. Returns whether the appliance still held the wish; if not,
--- nothing changes.
+-- `status` is "held", with what is being done as `text`; "failed" or "full", with the reason; or "done". After a failure
+-- the wish is open to the other providers, or is refused if they have all failed. What is full may have room soon: each
+-- pause after it is the first one. Returns whether the appliance still held the wish; if not, nothing changes.
 register('report_wish', function(a)
   local name = key('wanted', a.browser, a.minor)
-  local wish = read_fields(name, {'status', 'by', 'failures'})
+  local wish = read_fields(name, {'status', 'by', 'failures', 'failed_by', 'was_full'})
   if not wish or wish.status ~= 'held' or wish.by ~= a.appliance then return {held = false} end
   if a.status == 'held' then
     redis.call('HSET', name, 'progress', a.text, 'held_until', whole(NOW + a.hold_ms))
   elseif a.status == 'done' then
     forget(a.browser, a.minor)
   else
-    local failures = a.status == 'full' and 0 or tonumber(wish.failures or 0)
-    local pause = math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ^ failures)
-    redis.call('HSET', name, 'status', 'failed', 'failure', a.text, 'failures', failures + 1, 'retry_at', whole(NOW + pause))
-    redis.call('PEXPIRE', name, 2 * LONGEST_PAUSE_MS)
-    redis.call('ZREM', key('wanted'), a.browser .. ' ' .. a.minor)
     record('pool.failed', 'browser', a.browser, 'version', a.minor, 'appliance', a.appliance, 'reason', a.text)
-    wake(a.browser, a.minor)
+    wish.failed_by = (wish.failed_by or ' ') .. a.appliance .. ' '
+    local left = providers_left(a.minor, wish)
+    if #left == 0 then
+      refuse(a, name, wish)
+    else
+      redis.call('HSET', name, 'status', 'open', 'failed_by', wish.failed_by,
+        'progress', 'an appliance could not start a worker: another one tries')
+      if a.status == 'full' then redis.call('HSET', name, 'was_full', 1) end
+      tell_providers(a.minor, left)
+    end
   end
   return {held = true}
 end)

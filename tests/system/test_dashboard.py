@@ -80,7 +80,7 @@ def test_a_session_appears_and_is_ended_by_its_button(grid: Appliance, playwrigh
     page.reload()
     expect(page.locator("#drawer-title")).to_have_text("doomed")
     page.keyboard.press("Escape")
-    assert page.url.endswith("/dashboard")
+    expect(page).to_have_url(re.compile("/dashboard$"))
 
 
 def test_who_waits_is_in_the_queue_in_order(grid: Appliance, page: Page) -> None:

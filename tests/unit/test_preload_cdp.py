@@ -76,6 +76,14 @@ def test_a_command_without_a_session_is_for_the_one_that_its_client_does_not_see
     assert judged(command | {"sessionId": "A"}, session="HIDDEN") == {"command": command | {"sessionId": "A"}}
 
 
+@pytest.mark.parametrize("method", ["Target.detachFromTarget", "Target.attachToTarget", "Target.autoAttachRelated"])
+def test_a_client_that_knows_our_target_may_not_name_it(method: str) -> None:
+    command = {"id": 1, "method": method, "params": {"targetId": "OURS"}, "sessionId": "A"}
+    refused = judged(command, target="OURS")["refusal"]
+    assert refused["error"] == {"code": -32000, "message": "No target with given id found"}
+    assert judged(command, target="OTHER") == judged(command, target="") == {"command": command}
+
+
 @pytest.mark.parametrize("method", ["Browser.setDownloadBehavior", "Page.setDownloadBehavior"])
 def test_downloads_go_to_a_folder_of_the_sessions_whichever_is_named(method: str) -> None:
     named = judged({"id": 1, "method": method, "params": {"behavior": "allow", "downloadPath": "/etc"}})
@@ -107,12 +115,13 @@ def test_a_key_that_is_there_twice_is_passed_on_as_it_was_judged() -> None:
 
 def test_a_cdp_sessions_browser_has_a_profile_and_the_arguments_of_its_like() -> None:
     own = ["--headless", "--disable-features=A", "--user-data-dir=/shared", "--remote-debugging-pipe"]
-    own += ["--no-startup-window"]
+    own += ["--no-startup-window", "--incognito"]
     arguments = ask("load('devtools').argumentsIn('/s', given[0], given[1])", own, ["--incognito", "--own"])
     assert arguments == [
         "--headless",
         "--disable-features=A",
         "--remote-debugging-pipe",
+        "--incognito",  # of BROWSER_ARGS
         "--own",
         "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
         "--user-data-dir=/s/profile",
@@ -124,6 +133,23 @@ def test_a_driver_whose_launch_of_chromium_is_unknown_does_not_serve() -> None:
     with_name = "{ options: { name: given[0] } }"
     script = f"try {{ load('devtools').needLaunch({with_name}); console.log('1') }} catch (e) {{ console.log('0') }}"
     assert [told(script, name) for name in ("chromium", "firefox")] == [0, 1]
+
+
+def test_the_next_client_is_let_in_when_the_one_before_has_ended_its_own_session() -> None:
+    script = """
+      const browser = Object.create(load('devtools').CdpBrowser.prototype);
+      browser._connect = () => () => {};
+      browser._pipe = { call: async method => {
+        if (method === 'Target.detachFromTarget')
+          throw new Error('No session with given id');
+        return { sessionId: 'HIDDEN' };
+      } };
+      const late = new Promise(resolve => setTimeout(resolve, 3000, false));
+      browser._visit({ pause: () => {} }, Promise.resolve())
+        .then(() => Promise.race([browser._left.then(() => true), late]))
+        .then(isFree => { console.log(isFree); process.exit(); });
+    """
+    assert told(script) is True
 
 
 # A client of the driver's own WebSocket package, and streams in place of a browser's pipe.
@@ -372,3 +398,20 @@ def test_a_session_that_ends_as_it_begins_is_not_kept() -> None:
       console.log(JSON.stringify([end, pipe._sessions.size]));
     """
     assert opened(script) == ["The DevTools session has ended.", 1]
+
+
+def test_the_end_of_our_session_of_the_browser_is_noticed_and_not_told() -> None:
+    script = r"""
+      pipe.connect(client, text => ({ command: text }));
+      let isLost = false;
+      pipe.lost.then(() => isLost = true);
+      const seen = [];
+      for (const sessionId of ['A', 'S']) {
+        say({ method: 'Target.detachedFromTarget', params: { sessionId, targetId: 'T' } });
+        await soon();
+        seen.push(isLost);
+      }
+      const end = await pipe.call('Browser.getVersion').catch(error => error.message);
+      console.log(JSON.stringify({ seen, end, told: told.map(text => JSON.parse(text).params.sessionId) }));
+    """
+    assert opened(script) == {"seen": [False, True], "end": "The DevTools session has ended.", "told": ["A"]}

@@ -13,14 +13,16 @@ const PARSE_ERROR = -32700, INVALID_REQUEST = -32600, SERVER_ERROR = -32000;  //
 const FILES_OF_THE_GRID = 'These files would be read from the grid\'s machine. Make the file in the page, with new File(), ' +
   'and give it to the input in a DataTransfer; set_input_files() of Playwright does so with files of up to 50 MB.';
 
+const NO_TARGET = 'No target with given id found';  // as Chromium says it
+
 // They name a folder for downloads, which clients take for one of their own machine. Here it is the session's.
 const NAME_A_FOLDER = new Set(['Browser.setDownloadBehavior', 'Page.setDownloadBehavior']);
 
 /**
  * Return {command} to pass on to the browser, or {refusal} to answer with; both are texts.
  *
- * `rights` are {allowFiles, downloads, session}: whether file: addresses may be opened, the session's folder for
- * downloads, and the browser's session that commands without one are for, if there is one.
+ * `rights` are {allowFiles, downloads, session, target}: whether file: addresses may be opened, the session's folder for
+ * downloads, the browser's session that commands without one are for, if there is one, and the id of our own target.
  */
 function judge(text, rights) {
   let message;
@@ -44,7 +46,9 @@ function judge(text, rights) {
 }
 
 /** Return why a command is not passed on, or undefined; its folder for downloads is replaced. */
-function whyNot(method, params, { allowFiles, downloads }) {
+function whyNot(method, params, { allowFiles, downloads, target }) {
+  if (target && params.targetId === target)
+    return NO_TARGET;
   const rights = { allowFiles, isOwn: true };
   urls.check({ method, params }, rights);
   if (method === 'DOM.setFileInputFiles' && !allowFiles)

@@ -27,11 +27,12 @@ const sessions = require('./sessions');
 const { Targets } = require('./targets');
 const { warn } = require('./warning');
 
+const LOST = 'has ended the DevTools session of this grid';
 const LARGEST = 100 * 2 ** 20;  // bytes of a client's message, as for Playwright's (proxy/relay.py, MESSAGE_MAX_MIB)
 const NORMAL = 1000, WHOLE_TRUTH = 4000;  // codes by which proxy/relay.py knows that no better reason is to come
 // Parts of a full Chromium that are pages of its own (chrome:), to which a client might attach: urls.js.
 const OWN_PAGES = 'WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup';
-const OF_OTHERS = ['--no-startup-window', '--incognito'];  // whose clients do not use the default context
+const NO_WINDOW = '--no-startup-window', INCOGNITO = '--incognito';  // for clients that do not use the default context
 const LAST_WORDS_MS = 1000;  // for what a browser has said before its end
 const ANSWER_MS = 10000;  // for a browser to take a client that comes back
 const CLOSING_MS = 5000;  // for a browser to end after its pipe
@@ -61,7 +62,8 @@ function needLaunch(browser) {
 
 /** Return the arguments of a session's browser: those of the driver's own, and of other browsers of one session. */
 function argumentsIn(folder, args, ownArgs) {
-  const others = [...args, ...ownArgs].filter(one => !OF_OTHERS.includes(one) && !one.startsWith('--user-data-dir='));
+  const others = [...args, ...ownArgs.filter(one => one !== INCOGNITO)]  // among `args`, it is the operator's wish
+    .filter(one => one !== NO_WINDOW && !one.startsWith('--user-data-dir='));
   return [...others, `--disable-features=${OWN_PAGES}`, `--user-data-dir=${path.join(folder, 'profile')}`, 'about:blank'];
 }
 
@@ -122,6 +124,7 @@ class CdpBrowser {
     for (const stream of [this._errors, this._input, this._output])
       stream.on('error', () => {});  // its end is told by its process
     this._pipe = new Pipe(this._input, this._output);
+    this._pipe.lost.then(() => setTimeout(() => this._giveUp(LOST), CLOSING_MS).unref());
     this._targets = new Targets(this._pipe);
     this._silent = new Promise(resolve => this._output.once('close', resolve));
     this._silent.then(() => setTimeout(() => this.kill(), CLOSING_MS).unref());
@@ -177,7 +180,7 @@ class CdpBrowser {
     client.on('error', () => {});  // it is closed then
     const gone = new Promise(resolve => client.once('close', resolve));
     if (this._isKept)
-      await Promise.race([this._visit(client, gone), this.ended]);
+      await Promise.race([this._visit(client, gone).catch(() => this._giveUp(LOST)), this.ended]);
     else
       this._connect(client);
     client.resume();
@@ -192,7 +195,7 @@ class CdpBrowser {
   /** Let a client have the browser until it goes; the next one has a session of the browser of its own. */
   async _visit(client, gone) {
     client.pause();
-    const late = setTimeout(() => this._giveUp(), ANSWER_MS);  // nobody would see that a client goes which is not read
+    const late = setTimeout(() => this._giveUp(`has not answered in ${ANSWER_MS / 1000} s`), ANSWER_MS);  // nobody would see that a client goes which is not read
     const before = this._left;
     let leave;
     this._left = new Promise(resolve => leave = resolve);  // set now: the next client may come before this one is let in
@@ -203,18 +206,18 @@ class CdpBrowser {
     gone.then(() => {
       disconnect();
       return this._pipe.call('Target.detachFromTarget', { sessionId });
-    }).then(leave);
+    }).catch(() => {}).then(leave);  // the browser has ended that session, as its client may ask it to
   }
 
-  /** Kill it because it hangs. */
-  _giveUp() {
-    this._fault = `has not answered in ${ANSWER_MS / 1000} s`;
+  /** Kill it for a fault, unless it has ended. */
+  _giveUp(fault) {
+    this._fault = fault;
     this.kill();
   }
 
   /** Pass the messages of a client; return what ends that. */
   _connect(client, session) {
-    const rights = { allowFiles: options.allowFileUrls === true, downloads: path.join(this._folder, 'downloads'), session };
+    const rights = { allowFiles: options.allowFileUrls === true, downloads: path.join(this._folder, 'downloads'), session, target: this._pipe.target };
     return this._pipe.connect(client, text => judge(text, rights), session);
   }
 
@@ -248,4 +251,4 @@ function killGroup(pid) {
   }
 }
 
-module.exports = { argumentsIn, install, needLaunch, take };
+module.exports = { CdpBrowser, argumentsIn, install, needLaunch, take };

@@ -10,7 +10,8 @@
 //     without one, so our commands have ids that a client's do not have. Nothing else of a message is read, but for rule 4.
 //  3. Clients that follow each other on one pipe have a session of the browser each, which is not theirs to see: commands
 //     without a session are for it (commands.js).
-//  4. Our session is a target, too, which a client would find that asks for targets of all types. It is not told of it.
+//  4. Our session is a target, too, which a client would find that asks for targets of all types. It is not told of it,
+//     and may not name it (commands.js): it would end our session.
 //  5. A message that cannot be read is reported; those after it are passed.
 
 const { EventEmitter } = require('events');
@@ -23,6 +24,7 @@ const TAIL = 64;  // bytes, of which the end of a message has fewer that names i
 const HEAD = 200;  // bytes, of which the beginning of a message has fewer that says what it is about
 const OF_SESSION = /,"sessionId":"([^"]+)"\}$/;
 const ABOUT_A_TARGET = '{"method":"Target.target', LIST_OF_TARGETS = /^\{"id":\d+,"result":\{"targetInfos":\[/;
+const END = '{"method":"Target.detachedFromTarget",';
 const TO_NO_SESSION = /^\{"id":(\d+),"error":\{"code":-32001,/;  // the beginning of an answer (crdtp/dispatch.cc)
 const ENDED = 'The DevTools session has ended.';
 const HIGHEST_ID = 2 ** 31 - 1;  // of a command; clients count from 1 up, we count from here down
@@ -36,7 +38,8 @@ class Pipe {
     this._size = 0;  // of these
     this._isBegun = false;  // a part of it was passed
     this.browser = undefined;  // our session of the browser
-    this._target = '';  // by which others would find that
+    this.target = '';  // by which others would find that
+    this.lost = new Promise(resolve => this._lose = resolve);  // that session has ended
     this._sessions = new Map();  // our own, by their ids
     this._calls = new Map();  // which the browser has not answered, by their ids
     this._nextId = HIGHEST_ID;
@@ -149,14 +152,14 @@ class Pipe {
   /** Take a message that is for us; return whether it is. */
   _takeOwn(data) {
     const from = OF_SESSION.exec(data.toString('latin1', Math.max(0, data.length - TAIL)))?.[1];
-    const isOurs = from ? this._sessions.has(from) : data.length && (this._isAlone() || this._answersUs(data));
+    const isOurs = from ? this._sessions.has(from) : data.length && (this._isAlone() || this._answersUs(data) || this._endsOurs(data));
     if (!isOurs)
       return false;
     const { id, method, params, error, result } = JSON.parse(data.toString());
     if (id !== undefined)
       this._answer(id, error, result);
     else if (!from)
-      this._target = params.targetInfo?.targetId ?? '';  // attached to it
+      this._takeRoot(method, params);
     else if (method === 'Target.detachedFromTarget')
       this._end(params.sessionId);
     else
@@ -172,6 +175,22 @@ class Pipe {
   /** Return whether a message without a session is the answer to a command that we sent to one that has ended. */
   _answersUs(data) {
     return this._calls.has(Number(TO_NO_SESSION.exec(data.toString('latin1', 0, HEAD))?.[1]));
+  }
+
+  /** Return whether a message without a session tells that our session of the browser has ended. */
+  _endsOurs(data) {
+    const isEnd = this.browser && data.toString('latin1', 0, END.length) === END;
+    return isEnd && JSON.parse(data.toString()).params.sessionId === this.browser.id;
+  }
+
+  /** Take an event about our session of the browser. */
+  _takeRoot(method, { sessionId, targetInfo }) {
+    if (method === 'Target.detachedFromTarget') {
+      this._end(sessionId);
+      this._lose();
+    } else if (method === 'Target.attachedToTarget') {
+      this.target = targetInfo?.targetId ?? '';
+    }
   }
 
   _answer(id, error, result) {
@@ -194,17 +213,17 @@ class Pipe {
 
   /** Return a message without our session's target; undefined if it is about that alone. */
   _shown(data) {
-    if (!this._target)
+    if (!this.target)
       return data;
     const head = data.toString('latin1', 0, HEAD);
     if (head.startsWith(ABOUT_A_TARGET))
-      return head.includes(`"targetId":"${this._target}"`) ? undefined : data;
+      return head.includes(`"targetId":"${this.target}"`) ? undefined : data;
     if (!LIST_OF_TARGETS.test(head))
       return data;
     const message = JSON.parse(data.toString());
     if (!Array.isArray(message.result?.targetInfos))
       return data;
-    message.result.targetInfos = message.result.targetInfos.filter(({ targetId }) => targetId !== this._target);
+    message.result.targetInfos = message.result.targetInfos.filter(({ targetId }) => targetId !== this.target);
     return Buffer.from(JSON.stringify(message));
   }
 }

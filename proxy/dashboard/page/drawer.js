@@ -32,8 +32,12 @@ export async function followLink() {
   if (!id)
     return byId('drawer').close();
   try {
-    openSession(state.session(id) ?? await call(`/sessions/${part(id)}`));
+    const session = state.session(id) ?? await call(`/sessions/${part(id)}`);
+    if (linkedSession() === id)  // not another one meanwhile
+      openSession(session);
   } catch (error) {
+    if (linkedSession() !== id)
+      return;
     nameSession('');
     toast(error.message);
   }

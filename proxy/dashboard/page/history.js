@@ -51,6 +51,8 @@ async function search(before) {
     else
       draw('No session has ended yet', 'Each one leaves its story here when it ends.');
   } catch (error) {
+    if (number !== searches)
+      return;
     if (isMore)
       return toast(error.message);
     asked = undefined;

@@ -12,10 +12,10 @@ const MOST = 200;  // rows; the filter finds the others
 let drawn = {};
 
 export function drawSessions() {
-  const all = state.running, wanted = byId('sessions-filter').value.trim().toLowerCase(), { appliances } = state;
-  if (all !== drawn.all || wanted !== drawn.wanted || appliances !== drawn.appliances)
+  const all = state.running, wanted = byId('sessions-filter').value.trim().toLowerCase(), { appliances, grid: { sessions_total: total } } = state;
+  if (all !== drawn.all || wanted !== drawn.wanted || appliances !== drawn.appliances || total !== drawn.total)
     drawRows(all, wanted);
-  drawn = { all, wanted, appliances };
+  drawn = { all, wanted, appliances, total };
   for (const [id, row] of byId('session-rows').kept)
     say(row.age, span(state.now - state.session(id).started_ms));
   drawQueue(state.waiting);
@@ -62,9 +62,10 @@ function makeRow(session) {
 
 function drawRow(row, session) {
   const find = selector => row.querySelector(selector);
-  if (row.drawn === session)
+  const isOneOfMany = state.appliances.length > 1;
+  if (row.drawn === session && row.isOneOfMany === isOneOfMany)
     return;
-  row.drawn = session;
+  Object.assign(row, { drawn: session, isOneOfMany });
   label(find('.name'), nameOf(session));
   const chip = find('.title .chip');
   chip.hidden = session.status === 'active';

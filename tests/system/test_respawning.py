@@ -133,5 +133,10 @@ def test_supervisord_fetches_the_exit_status_of_what_killed_processes_leave() ->
         tree.write("sleep 0.2 & exec sleep 3600")
         tree.kill_all()
         tree.seconds_until_all_run()
+        pids = [process.pid for process in tree.supervisor.processes()]
+        until(
+            lambda: all(psutil.Process(pid).cmdline()[0] == "sleep" for pid in pids),
+            "each has a child, which it leaves",
+        )
         tree.kill_all()
         until(lambda: "reaped unknown pid" in (tree.run_dir / "log/supervisord.log").read_text(), "it is fetched")

@@ -130,15 +130,16 @@ class Grid(Slots, Views, Stories):
         ttl_s: float,
         hold_s: float,
         lacking: Mapping[str, str] | None = None,
+        there: Iterable[str] = (),
     ) -> Wish | None:
         """Announce for `ttl_s` that an appliance can get drivers of these minors; return the wish that it now holds.
 
         `lacking` says why it cannot get those of other minors. The wish is held for `hold_s`, or until the next report:
-        no other appliance gets a driver meanwhile.
+        no other appliance fetches a driver meanwhile. `there` are the minors whose drivers need not be fetched.
         """
         answer = self.store.call(
-            "take_wish", appliance=appliance, minors=list(minors), lacking=dict(lacking or {}),
-            ttl_ms=int(ttl_s * 1000), hold_ms=int(hold_s * 1000),
+            "take_wish", appliance=appliance, minors=list(minors), there=list(there),
+            lacking=dict(lacking or {}), ttl_ms=int(ttl_s * 1000), hold_ms=int(hold_s * 1000),
         )  # fmt: skip
         return Wish(Browser(answer["browser"]), answer["minor"]) if "browser" in answer else None
 

@@ -70,6 +70,10 @@ class Keeper:
         self._provider.settle()
         if wish := self._take_wish():
             self._serve(wish)
+        self._tend()
+
+    def _tend(self) -> None:
+        """End or resize one pool, if that is due."""
         self._provider.observe()
         if idle := self._usage.idle():
             log.info("pool.ended", browser=idle[0], version=idle[1], idle_s=self._settings.pool_idle_timeout)
@@ -86,7 +90,7 @@ class Keeper:
         there = {driver.minor for driver in drivers.added(self._settings)}
         lacking = {minor: why for minor in self._minors if minor not in there and (why := self._index.why_not(minor))}
         minors = [minor for minor in self._minors if minor not in lacking]
-        return self._grid.take_wish(self._settings.appliance_name, minors, TTL_S, HOLD_S, lacking)
+        return self._grid.take_wish(self._settings.appliance_name, minors, TTL_S, HOLD_S, lacking, there)
 
     def _grow(self) -> None:
         for browser, version in self._usage.crowded():
@@ -106,12 +110,26 @@ class Keeper:
         work = Work(lambda say: self._provider.provide(wish, say))
         while not work.is_over(REPORT_S):
             self._report(wish, work.doing)
+            self._tend_meanwhile()
         after_s = round(time.monotonic() - began, 1)
         if work.failure:
             log.error("pool.failed", browser=wish.browser, version=wish.minor, reason=work.failure, after_s=after_s)
         else:
             log.info("pool.started", browser=wish.browser, version=wish.minor, after_s=after_s)
         self._grid.report_wish(name, wish, work.outcome, work.failure)
+
+    def _tend_meanwhile(self) -> None:
+        """Look after the other pools while a wish is served; whatever fails, that goes on."""
+        if not self._provider.usage_lock.acquire(blocking=False):
+            return
+        try:
+            self._tend()
+        except StoreUnavailable as error:
+            self._note_away(error)
+        except ApplianceError as error:
+            log.error("pools.failed", error=str(error))
+        finally:
+            self._provider.usage_lock.release()
 
     def _report(self, wish: Wish, doing: str) -> None:
         """Hold a wish that is being served. Without Redis the work goes on: a second one would be in its way."""

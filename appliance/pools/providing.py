@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -40,6 +41,7 @@ Say = Callable[[str], None]
 _ROOM_S = 15.0  # for a worker that makes room to end
 _POLL_S = 0.1
 _MARGIN_S = 10.0
+_FETCH_S = 300.0  # no other appliance of the grid fetches a driver meanwhile
 
 
 class Provider:
@@ -49,6 +51,7 @@ class Provider:
         """Set the settings that the appliance was started with."""
         self._settings, self._grid, self._usage, self._index = settings, grid, usage, index
         self._is_settled = False  # the process before this one may have ended in the midst of a change
+        self.usage_lock = threading.Lock()  # the usage is read and acted on by one thread at a time
 
     def provide(self, wish: Wish, say: Say) -> None:
         """Get a pool of one worker; `say` announces each step. Raises ApplianceError."""
@@ -110,10 +113,10 @@ class Provider:
         return pool_file.as_written(self._settings)
 
     def _change(self, change: Callable[[list[Pool]], list[Pool]]) -> None:
-        self._is_settled = False
         with resizing(self._settings) as now:
+            self._is_settled = False
             resize(now, change(now.all_pools), self._grid)
-        self._is_settled = True
+            self._is_settled = True
 
     def _make_room(self, pool: Pool, say: Say) -> None:
         """Get memory for one more worker; raises NoRoom if other pools on demand do not give way within a while."""
@@ -121,7 +124,8 @@ class Provider:
             try:
                 return self._require_room(pool)
             except NoRoom:
-                leaving = self._give_way(say)
+                with self.usage_lock:
+                    leaving = self._give_way(say)
                 if not (leaving and wait_until(functools.partial(self._has_ended_one, leaving), _ROOM_S, _POLL_S)):
                     raise
 
@@ -171,7 +175,7 @@ class Provider:
         if len(self._kept_drivers()) - len(self._removable_drivers()) >= self._settings.drivers_max:
             raise PoolError(f"all {self._settings.drivers_max} drivers that DRIVERS_MAX allows are in use")
         try:
-            add_driver(minor, self._settings, say, pip_environment(self._settings))
+            add_driver(minor, self._settings, say, pip_environment(self._settings), _FETCH_S)
         except ApplianceError:
             self._index.doubt()
             raise

@@ -101,6 +101,31 @@ def test_work_for_a_wish_goes_on_while_redis_is_away_and_is_not_begun_twice(
     assert begun == [Wish(Browser.CHROMIUM, "1.64")]
 
 
+def test_an_idle_pool_is_ended_while_a_wish_is_served(
+    settings: Settings, registered: Grid, supervisord: Supervisord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_ended, ended_meanwhile = threading.Event(), list[bool]()
+
+    def provide(_: Provider, wish: Wish, say: Say) -> None:
+        say("fetching its driver")
+        ended_meanwhile.append(is_ended.wait(10))
+
+    def end(_: Provider, key: tuple[str, str]) -> None:
+        assert key == ("chromium", "1.64")
+        is_ended.set()
+
+    monkeypatch.setattr(Provider, "provide", provide)
+    monkeypatch.setattr(Provider, "end", end)
+    registered.announce(announcement("here"))
+    keeper = Keeper(settings, registered)
+    keeper._provider.settle()
+    keeper.look()
+    assert claim(registered, "s", minor="1.62", may_wish=True)["status"] == "waiting"
+    monkeypatch.setattr(keeper._usage, "idle", lambda: ("chromium", "1.64"))
+    keeper.look()
+    assert ended_meanwhile == [True]
+
+
 @pytest.fixture
 def startable(settings: Settings, grid: Grid, supervisord: Supervisord, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Return an appliance without pools, which has all drivers; its workers register at once."""

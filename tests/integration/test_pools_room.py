@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 
 from appliance import resources
 from appliance.grid.grid import Grid
-from appliance.machine import drivers, pool_file
+from appliance.machine import drivers, pool_file, room
+from appliance.machine.install.driver import DriverError
 from appliance.names import Browser
 from appliance.pools import providing, resizing
 from appliance.pools.resizing import NoRoom, PoolError
@@ -127,6 +129,21 @@ def add(settings: Settings, version: str, used_at: int) -> None:
     drivers.describe(folder, version, "")
     (folder / "node").touch()
     os.utime(folder / "node", (used_at, used_at))
+
+
+def test_a_fetch_that_takes_too_long_is_ended_with_the_reason(
+    settings: Settings, grid: Grid, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def time_out(command: list[str], **options: Any) -> None:
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    settings = settings.model_copy(update={"drivers_dir": tmp_path / "drivers"})
+    monkeypatch.setattr(drivers, "shipped", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(room, "shortage", lambda *_: "")
+    monkeypatch.setattr(subprocess, "run", time_out)
+    with pytest.raises(DriverError, match=r"Playwright 1\.62 was not fetched within 300 s"):
+        provider(settings, grid)._get_driver("1.62", lambda _: None)
+    assert list(settings.drivers_dir.iterdir()) == []
 
 
 def refuse(*_: Any) -> None:

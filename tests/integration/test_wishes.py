@@ -27,8 +27,8 @@ def served(grid: Grid) -> Grid:
     return grid
 
 
-def take(grid: Grid, name: str, minors: list[str] = MINORS, hold_s: float = 60) -> Wish | None:
-    return grid.take_wish(name, minors, ttl_s=60, hold_s=hold_s)
+def take(grid: Grid, name: str, minors: list[str] = MINORS, hold_s: float = 60, there: str = "") -> Wish | None:
+    return grid.take_wish(name, minors, ttl_s=60, hold_s=hold_s, there=there.split())
 
 
 def pause_ms(grid: Grid) -> int:
@@ -84,6 +84,19 @@ def test_one_appliance_at_a_time_gets_one_version(served: Grid) -> None:
     assert served.report_wish("here", first, "done")
     second = take(served, "there")
     assert {first.minor, second.minor if second else ""} == {"1.64", "1.62"}
+
+
+def test_a_slow_fetch_delays_no_version_whose_driver_is_there(served: Grid) -> None:
+    claim(served, "s", "1.64")
+    assert take(served, "here") == WISH
+    claim(served, "t", "1.62")
+    assert take(served, "there") is None, "it would have to fetch it"
+    other = Wish(Browser.CHROMIUM, "1.62")
+    assert take(served, "there", there="1.62") == other
+    assert take(served, "here", there="1.62") == WISH, "each has its own"
+    assert take(served, "there", there="1.62") == other
+    assert served.report_wish("there", other, "done")
+    assert take(served, "there", there="1.64") is None, "another one is at work on it"
 
 
 def test_a_wish_whose_appliance_falls_silent_is_another_ones(served: Grid) -> None:

@@ -1,10 +1,10 @@
 -- Wishes: pools that clients want and nobody has, and which appliance gets them: take_wish, report_wish.
 --
 -- A session whose version nobody serves waits, if an appliance can get the driver: a provider. The wish is one record for
--- all sessions that want the same. One provider at a time holds one wish of the grid, and reports on it while it works;
--- if it falls silent, another one takes the wish. If it fails, the other providers try, each once; a wish that all have
--- failed is refused until `retry_at`, longer each time, and then it may be made again. A wish is forgotten when it is
--- fulfilled, or when nobody waits for it any more.
+-- all sessions that want the same. One provider at a time holds a wish, and reports on it while it works; beside it,
+-- others hold only wishes whose drivers they have. If a provider falls silent, another one takes its wish. If it fails,
+-- the other providers try, each once; a wish that all have failed is refused until `retry_at`, longer each time, and then
+-- it may be made again. A wish is forgotten when it is fulfilled, or when nobody waits for it any more.
 
 local RENEWED_FOR_MS = 30000  -- each poll of a session that waits renews its wish
 local FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 10000, 600000
@@ -94,8 +94,8 @@ local function offer_to_provide(a)
   return not is_drained
 end
 
-local function provides(a, minor)
-  for _, one in ipairs(a.minors) do
+local function has(minors, minor)
+  for _, one in ipairs(minors) do
     if one == minor then return true end
   end
   return false
@@ -103,31 +103,36 @@ end
 
 -- Returns whether a provider may take a wish. One that has failed it leaves it to the others, while there are any.
 local function may_take(a, minor, wish)
-  return provides(a, minor) and (not has_failed(wish, a.appliance) or #providers_left(minor, wish) == 0)
+  return has(a.minors, minor) and (not has_failed(wish, a.appliance) or #providers_left(minor, wish) == 0)
 end
 
--- Returns the wish that a provider may work on, or nil: its own, or the oldest, unless another one is at work.
+-- Returns the wish that a provider may work on, or nil: its own, or the oldest. While another one is at work, the oldest
+-- whose driver is there: a slow fetch delays no other version that is there already.
 local function next_wish(a)
-  local found
+  local oldest, oldest_there, is_another_at_work
   for _, wanted in ipairs(redis.call('ZRANGE', key('wanted'), 0, -1)) do
     local browser, minor = wanted:match('^(%S+) (%S+)$')
     local wish = read_fields(key('wanted', browser, minor), {'status', 'wanted_until', 'by', 'held_until', 'failed_by'})
     local is_held = wish and wish.status == 'held' and tonumber(wish.held_until) >= NOW
-    if is_held and wish.by ~= a.appliance then return nil end
     if not wish or wish.status == 'failed' or not is_held and tonumber(wish.wanted_until or 0) < NOW then
       if not wish or wish.status ~= 'failed' then forget(browser, minor) else redis.call('ZREM', key('wanted'), wanted) end
-    elseif is_held or not found and may_take(a, minor, wish) then
-      found = {browser = browser, minor = minor}
-      if is_held then return found end
+    elseif is_held and wish.by == a.appliance then
+      return {browser = browser, minor = minor}
+    elseif is_held then
+      is_another_at_work = true
+    elseif may_take(a, minor, wish) then
+      local found = {browser = browser, minor = minor}
+      oldest = oldest or found
+      oldest_there = oldest_there or has(a.there, minor) and found
     end
   end
-  return found
+  return not is_another_at_work and oldest or oldest_there
 end
 
--- take_wish {appliance, minors, lacking, ttl_ms, hold_ms} -> {browser, minor} | {none}
+-- take_wish {appliance, minors, there, lacking, ttl_ms, hold_ms} -> {browser, minor} | {none}
 -- Says for `ttl_ms` that an appliance can get the drivers of these minors, and why not those of others: `lacking` is the
--- reason by minor. Returns a wish that it now holds for `hold_ms`, or until it reports; the same one if it holds one
--- already.
+-- reason by minor. The drivers of `there` need not be fetched. Returns a wish that it now holds for `hold_ms`, or until it
+-- reports; the same one if it holds one already.
 register('take_wish', function(a)
   if not offer_to_provide(a) then return {none = true} end
   local wish = next_wish(a)

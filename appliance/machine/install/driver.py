@@ -47,11 +47,16 @@ class DriverError(ApplianceError):
 
 
 def add_driver(
-    wanted: str, settings: Settings, say: Say, pip_environment: Mapping[str, str] | None = None
+    wanted: str,
+    settings: Settings,
+    say: Say,
+    pip_environment: Mapping[str, str] | None = None,
+    within_s: float = _PIP_TIMEOUT_S,
 ) -> tuple[Driver, bool]:
     """Add the driver of a version: "1.62" for its newest patch, or "1.62.0".
 
-    Return it, and whether it is new. `say` announces each longer step. Raises DriverError and LaunchError.
+    Return it, and whether it is new. `say` announces each longer step. The download may take `within_s`. Raises
+    DriverError and LaunchError.
     """
     _require_servable(wanted, settings)
     with _changing(settings) as folder:
@@ -64,7 +69,7 @@ def add_driver(
         place = Path(tempfile.mkdtemp(prefix=_BEING_ADDED, dir=folder))
         try:
             say(f"fetching Playwright {wanted} from the package index")
-            wheel, version = _fetch(wanted, place, pip_environment or {})
+            wheel, version = _fetch(wanted, place, pip_environment or {}, within_s)
             if version in known:
                 return known[version], False
             say(f"trying the driver of Playwright {version}")
@@ -159,17 +164,22 @@ def _changing(settings: Settings) -> Iterator[Path]:
                           remedy_of(error) or "Set DRIVERS_DIR to another folder.") from error  # fmt: skip
 
 
-def _fetch(wanted: str, place: Path, more: Mapping[str, str]) -> tuple[Path, str]:
+def _fetch(wanted: str, place: Path, more: Mapping[str, str], within_s: float) -> tuple[Path, str]:
     """Let pip fetch a wheel; return it and its version. `more` is for its environment."""
     exact = wanted if wanted.count(".") == 2 else f"{wanted}.*"  # two dots: a patch is named
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--retries=1", "--timeout=20"]
     environment = {**os.environ, **more, "TMPDIR": str(place)}  # else a small /tmp would have to hold it
-    done = subprocess.run(
-        [*command, f"--dest={place}", f"playwright=={exact}"],
-        env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False,
-        preexec_fn=kernel.bound_to_parent(signal.SIGKILL),
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [*command, f"--dest={place}", f"playwright=={exact}"],
+            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within_s, check=False,
+            preexec_fn=kernel.bound_to_parent(signal.SIGKILL),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise DriverError(
+            f"Playwright {wanted} was not fetched within {within_s:g} s", f"Run `applctl drivers add {wanted}`."
+        ) from error
     wheels = [(file, found["version"]) for file in place.iterdir() if (found := _WHEEL.fullmatch(file.name))]
     if done.returncode or not wheels:
         raise DriverError(*why_pip_failed(done.stderr, wanted, place.parent))

@@ -224,14 +224,15 @@ class Model:
         return self.zsets["recycling"].setdefault(pool, {})
 
     def mark(self, worker: Worker, until: int | None) -> None:
-        """Note that a worker counts as away, or no longer; what is over is forgotten then."""
+        """Note that a worker counts as away, or no longer; if that changes anything, what is over is forgotten."""
         recycling = self.recycling(worker.pool)
+        if until is None or worker.team[2] in self.drained:
+            if recycling.pop(worker.full_name, None) is None:
+                return
+        else:
+            recycling[worker.full_name] = until
         for name in [name for name, end in recycling.items() if end < self.now]:
             del recycling[name]
-        if until is None or worker.team[2] in self.drained:
-            recycling.pop(worker.full_name, None)
-        elif until >= self.now:
-            recycling[worker.full_name] = until
 
     def margin(self, pool: tuple[str, str]) -> int:
         workers = sum(w.pool == pool and w.status == "available" for w in self.workers.values())

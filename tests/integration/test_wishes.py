@@ -253,3 +253,15 @@ def test_who_has_failed_tries_again_if_the_others_are_gone(served: Grid) -> None
     assert take(served, "here") == WISH
     served.report_wish("here", WISH, "failed", "no browser")
     assert claim(served, "s")["failure"] == "no browser"
+
+
+def test_an_evicted_count_of_arrivals_goes_on_behind_sessions_whose_wish_is_over(served: Grid) -> None:
+    """Their queue is neither of an offered version nor of a wish, until the new pool's first worker registers."""
+    claim(served, "s")
+    claim(served, "t")
+    assert take(served, "here") == WISH
+    assert served.report_wish("here", WISH, "done")
+    served.store.read(("DEL", served.store.key("arrivals", "chromium")))
+    claim(served, "late", "1.62")
+    numbers = [served.store.read(("HGET", served.store.key("session", one), "arrival"))[0] for one in ("t", "late")]
+    assert int(numbers[0]) < int(numbers[1])

@@ -87,6 +87,9 @@ function queue.number_arrival(browser)
     local last = redis.call('ZRANGE', name, 0, 0, 'REV', 'WITHSCORES')[2]
     number = math.max(number, (tonumber(last) or 0) + 1)
   end
+  for _, id in ipairs(redis.call('ZRANGE', key('deadlines'), 0, -1)) do  -- those in no such queue wait, too
+    number = math.max(number, (tonumber(redis.call('HGET', key('session', id), 'arrival')) or 0) + 1)
+  end
   if number > 1 then redis.call('SET', key('arrivals', browser), whole(number)) end
   return number
 end

@@ -25,7 +25,7 @@ from appliance.grid.store import Store
 from appliance.grid.values import Grant, WorkerStatus
 from tests.model.invariants import check
 from tests.model.model import LEASE_MS, TARGET, TTL_MS, WAIT_MS
-from tests.model.sessions import Sessions
+from tests.model.wishes import HOLD_MS, Wishes
 from tests.model.workers import ANY, ANY_SILENCE_S, QUOTAS, STEPS_MS, Client
 from tests.support import simulated_clock
 from tests.support.announced import announcement
@@ -33,15 +33,19 @@ from tests.support.announced import announcement
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
 
 
-class Everyone(Sessions):
+class Everyone(Wishes):
     """All of them, and time, losses and evictions."""
 
     @initialize(sizes=st.lists(st.tuples(st.integers(1, 3), QUOTAS), min_size=3, max_size=3), clients=st.integers(0, 4))
     def begin_with_a_busy_pool(self, sizes: list[tuple[int, int]], clients: int) -> None:
-        """Spare the search the way to where most happens: a team with its spare, clients and another pool."""
+        """Spare the search the way to where most happens: a team with its spare, clients, another pool, and wishes."""
         for version, size in zip(("1.65.0", "1.65.0", "1.64.2"), sizes, strict=True):
             self.start_worker(("chromium", version), "here", *size)
         self.claim(0, "chromium", "1.65", 100, clients)
+        for appliance in sorted(TARGET):
+            self.look_for_a_wish(appliance, {"1.62", "1.63"}, set(), set())
+        self.claim(0, "chromium", "1.62", 100, 1, may_wish=True)
+        self.claim(1, "chromium", "1.63", 100, 1, may_wish=True)
 
     @rule()
     def reap(self) -> None:
@@ -132,6 +136,11 @@ class Everyone(Sessions):
                 self.store.read(("ZREM", self.store.key(*name), session))
         for session in grid.zset("deadlines").keys() - waiting:
             self.store.read(("ZREM", self.store.key("deadlines"), session))
+        listed = {(wish.split()[0], wish.split()[1]) for wish in grid.zset("wanted")}
+        for browser, minor in listed - grid.wishes.keys():  # until nobody works on an older wish
+            self.store.read(("ZREM", self.store.key("wanted"), f"{browser} {minor}"))
+        for wish in grid.wishes.keys() - listed:  # until somebody makes it, or it expires
+            self.store.read(("DEL", self.store.key("wanted", *wish)))
 
     def do_as_always(self) -> None:
         """Beat, announce, renew, poll and reap, as the processes do within some seconds."""
@@ -141,6 +150,7 @@ class Everyone(Sessions):
                 memory = {"run": self.runs[appliance], "drained": self.remembered[appliance]}
                 said = self.grid.announce(announcement(appliance, ttl_ms=TTL_MS, pools={}, **memory))
                 self.remembered[appliance] = said.drained
+                self.grid.take_wish(appliance, {"1.62", "1.63"}, TTL_MS / 1000, HOLD_MS / 1000, {})
             for proxy in self.proxies:
                 self.renew_all(proxy)
             for client in [client for client in self.clients if not client.grant]:

@@ -9,6 +9,7 @@ CROWDED, BLOCKED, SUSPECT = 2**50, 2**52, 2**52 + 2**51  # of scores, as in pool
 
 def check(model: Model) -> None:
     _check_sessions(model)
+    _check_wishes(model)
     _check_pools(model)
     _check_teams(model)
 
@@ -25,6 +26,12 @@ def _check_sessions(model: Model) -> None:
     for ticket in waiting:
         assert not ticket.avoid or f"{ticket.pool} {ticket.avoid}" in model.avoiding[(ticket.browser,)]
     assert model.zset("deadlines") == {ticket.id: ticket.deadline for ticket in model.waiting()}
+
+
+def _check_wishes(model: Model) -> None:
+    """A wish is listed as long as sessions may wait for it."""
+    living = {" ".join(name) for name, wish in model.wishes.items() if wish["status"] != "failed"}
+    assert model.zset("wanted").keys() == living
 
 
 def _check_pools(model: Model) -> None:

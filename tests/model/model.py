@@ -88,6 +88,7 @@ class Ticket:
     isolation: str = Isolation.CONTEXT
     protocol: str = Protocol.PLAYWRIGHT
     pool: str = ""  # whose slots it gets: the minor of one, or only what is behind it, for any version
+    may_wish: bool = False
 
     def suits(self, pool: tuple[str, str]) -> bool:
         return self.browser == pool[0] and self.pool == (pool[1] if self.minor else suffix(pool[1]))
@@ -112,6 +113,7 @@ class Model:
         self.past = [json.loads(entry["request"])["id"] for entry in history]  # the sessions that have ended
         self.apart: dict[tuple[str, ...], set[str]] = {}
         self.avoiding: dict[tuple[str, ...], set[str]] = {}
+        self.wishes: dict[tuple[str, str], dict[str, str]] = {}  # by browser and minor
         held: dict[str, set[str]] = {}
         for name, content in dump.items():
             kind, *rest = name.removeprefix(prefix).split(":")
@@ -125,6 +127,8 @@ class Model:
                 getattr(self, kind)[tuple(rest)] = set(content)
             elif kind == "policy":
                 self.policies[tuple(rest)] = {field: float(value) for field, value in pairs(content).items()}
+            elif kind == "wanted" and rest:
+                self.wishes[rest[0], rest[1]] = pairs(content)
             elif kind not in OTHERS:
                 self.zsets[kind][tuple(rest)] = {member: int(score) for member, score in pairs(content).items()}
         self.runs = {
@@ -151,7 +155,7 @@ class Model:
         request = json.loads(f["request"])
         text = (request[name] for name in ("id", "browser", "minor", "proxy"))
         avoid = f.get("avoid", request.get("avoid", "")) if f["status"] == "waiting" else ""
-        kind = {name: request[name] for name in ("isolation", "protocol")}
+        kind = {name: request[name] for name in ("isolation", "protocol", "may_wish")}
         return Ticket(*text, f["status"], f["worker"], int(f["arrival"]), int(f["deadline"]), avoid=avoid, **kind,
                       pool=f.get("pool", request["minor"]))  # fmt: skip
 
@@ -213,8 +217,23 @@ class Model:
     def queue_length(self, browser: str) -> int:
         """Count the waiting; those for a version that nobody offers any more do not crowd out the others."""
         offered = self.offered(browser)
-        queues = {"", *offered, *map(suffix, offered)}
+        wished = {name.split()[1] for name in self.zset("wanted") if name.startswith(f"{browser} ")}
+        queues = {"", *offered, *map(suffix, offered), *wished}
         return sum(t.browser == browser and t.pool in queues and not t.rests for t in self.waiting())
+
+    def is_offered(self, ticket: Ticket) -> bool:
+        return any(ticket.suits((ticket.browser, minor)) for minor in self.offered(ticket.browser))
+
+    def may_be_wished(self, ticket: Ticket) -> bool:
+        """Return whether a session of a version that nobody offers may wait for an appliance to get it."""
+        wish = self.wishes.get((ticket.browser, ticket.minor), {"status": ""})
+        is_refused = wish["status"] == "failed" and int(wish["retry_at"]) > self.now
+        is_provided = any(until >= self.now for until in self.zset("providers", ticket.minor).values())
+        return ticket.may_wish and is_provided and not is_refused
+
+    def is_held(self, wish: tuple[str, str]) -> bool:
+        fields = self.wishes[wish]
+        return fields["status"] == "held" and int(fields["held_until"]) >= self.now
 
     def active(self) -> dict[str, str]:
         return {ticket.id: ticket.worker for ticket in self.sessions.values() if ticket.state == "active"}

@@ -107,6 +107,11 @@ class Replay:
         assert self.model.sessions[session].rests  # the step has done all that it changes
         assert session not in self.model.workers[worker].sessions
 
+    def _pool_failed(self, browser: str, version: str, appliance: str, **_: str) -> None:
+        wish = self.model.wishes[browser, version]
+        assert (wish["status"], wish["by"]) == ("held", appliance)
+        wish["status"] = "failed"
+
     def _worker_over_admitted(self, worker: str, **_: str) -> None:
         known = self.model.workers[worker]
         assert len(known.sessions) > known.concurrency
@@ -123,6 +128,8 @@ class Replay:
             expected = self.model.recycling((pool[0], pool[1]))
             assert {name: end for name, end in expected.items() if end >= self.model.now}.items() <= noted.items()
             assert noted.items() <= expected.items()  # what is over may still be noted
+        failed = {name for name, wish in self.model.wishes.items() if wish["status"] == "failed"}
+        assert {name for name, wish in self.after.wishes.items() if wish["status"] == "failed"} <= failed
         claimed = {ticket.id for ticket in self.model.sessions.values() if ticket.state == "claimed"}
         waiting = {ticket.id: ticket for ticket in self.model.waiting()}
         for ticket in self.after.waiting():

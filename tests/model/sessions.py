@@ -30,17 +30,26 @@ class Sessions(Workers):
     @rule(
         proxy=ANY,
         browser=st.sampled_from(["chromium"] * 4 + ["firefox"]),
-        minor=st.sampled_from(["1.65"] * 3 + ["1.64", ""]),
+        minor=st.sampled_from(["1.65"] * 3 + ["1.64", "1.63", "1.62", ""]),
         queue_max=st.sampled_from([2, 100, 100]),
         clients=st.integers(1, 4),
         kinds=st.permutations(KINDS),
+        may_wish=st.booleans(),
     )
     def claim(
-        self, proxy: int, browser: str, minor: str, queue_max: int, clients: int, kinds: Sequence[Kind] = KINDS
+        self,
+        proxy: int,
+        browser: str,
+        minor: str,
+        queue_max: int,
+        clients: int,
+        kinds: Sequence[Kind] = KINDS,
+        *,
+        may_wish: bool = False,
     ) -> None:
         for kind, _ in zip(cycle(kinds), range(clients), strict=False):
             name = self.proxies[proxy % 3]
-            self.clients.append(Client(self.name("s"), browser, minor, name, "claimed", **kind))
+            self.clients.append(Client(self.name("s"), browser, minor, name, "claimed", may_wish=may_wish, **kind))
             self.ask(self.clients[-1], queue_max)
 
     @precondition(lambda self: self.clients)
@@ -54,7 +63,10 @@ class Sessions(Workers):
     def ask(self, client: Client, queue_max: int) -> None:
         client.pool = self.model.pool_of(client.browser, client.minor, client.isolation)
         if client.id not in self.model.sessions:
-            ticket = Ticket(client.id, client.browser, client.minor, client.proxy, "claimed", asks=True, **client.kind)
+            ticket = Ticket(
+                client.id, client.browser, client.minor, client.proxy, "claimed", asks=True, may_wish=client.may_wish,
+                **client.kind,
+            )  # fmt: skip
             ticket.pool = client.pool
             self.model.sessions[client.id] = ticket
         ticket = self.model.sessions[client.id]
@@ -69,6 +81,7 @@ class Sessions(Workers):
         served = any(client.suits(w.pool) and self.model.is_fresh(w) for w in serving)
         members = [w for w in serving if w.status != "draining" and client.suits(w.pool)]
         reachable = any(f"{w.team[2]}/" not in client.avoid.split() for w in members)
+        offered, wished = self.model.is_offered(client), self.model.may_be_wished(client)
         answer = self.grid.claim(
             client.id,
             client.request,
@@ -83,6 +96,8 @@ class Sessions(Workers):
         queued = self.model.queue_length(client.browser)
         if answer["status"] == "waiting":
             assert not is_new or queued <= queue_max
+            assert offered or wished
+            assert offered or self.model.wishes[client.browser, client.minor]["status"] in ("open", "held")
         elif answer["status"] == "full":
             assert queued >= queue_max
         elif answer["status"] == "unreachable":
@@ -90,7 +105,7 @@ class Sessions(Workers):
         elif answer["status"] == "lost":
             assert ticket.deadline < self.now
         else:
-            assert answer["status"] == "active" or not served
+            assert answer["status"] == "active" or not (served or wished)
         self.heed(client, answer)
 
     def heed(self, client: Client, answer: dict[str, Any]) -> None:

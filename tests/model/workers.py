@@ -20,7 +20,7 @@ from tests.support.announced import announcement
 from tests.support.simulated_clock import BEGINNING_MS, CLOCK
 
 QUOTAS = st.sampled_from([0, 1, 2, 3, 5, 9])
-CHROMIUM_POOLS = [("chromium", one) for one in ("1.65.0", "1.65.0", "1.65.0", "1.64.2", f"1.65.0{BESIDE}")]
+CHROMIUM_POOLS = [("chromium", one) for one in ("1.65.0", "1.65.0", "1.65.0", "1.64.2", "1.62.0", f"1.65.0{BESIDE}")]
 FIREFOX_POOLS = [("firefox", "1.65.1"), ("firefox", "1.64.2")]
 ANY = st.integers(0, 999)  # which of those that there are
 ANY_SILENCE_S = 1e9  # each jump of time counts in full
@@ -45,7 +45,7 @@ class Client(Ticket):
 
     @property
     def request(self) -> SessionRequest:
-        return SessionRequest(Browser(self.browser), self.minor, **self.kind)
+        return SessionRequest(Browser(self.browser), self.minor, may_wish=self.may_wish, **self.kind)
 
 
 class Workers(RuleBasedStateMachine):

@@ -16,7 +16,7 @@ from tests.support.waiting import until
 from tests.support.wire import Wire
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
-EXAMPLES = re.findall(r"^    (curl .*)$", PAGE.read_text(), re.MULTILINE)
+EXAMPLES = re.findall(r"^    (curl (?:.*\\\n)*.*)$", PAGE.read_text(), re.MULTILINE)
 
 
 def asked(grid: Appliance, path: str, method: str = "GET", **headers: str) -> tuple[int, Any]:

@@ -102,14 +102,17 @@ local function first_waiting(browser, minor, avoid)
     local id = redis.call('ZRANGE', name, 0, 0)[1]
     if not id then return nil end
     local session = sessions.read(id)
-    if session and session.status == 'waiting' then
+    local waits = session and session.status == 'waiting'
+    local is_elsewhere = waits and queue_of(browser, session.pool, session.avoid) ~= name
+    if waits and not is_elsewhere then
       local alive_until = tonumber(redis.call('ZSCORE', key('proxies'), session.proxy) or 0)
       if alive_until >= NOW and tonumber(session.deadline) >= NOW then return session end
       local is_late = alive_until >= NOW
       sessions.finish(id, is_late and 'deadline passed' or 'its proxy stopped answering', is_late and 'grid' or 'appliance')
     end
     redis.call('ZREM', name, id)
-    redis.call('ZREM', key('deadlines'), id)
+    -- If it waits in another queue, its record was lost while it was in this one, and it has claimed again.
+    if not is_elsewhere then redis.call('ZREM', key('deadlines'), id) end
   end
 end
 
